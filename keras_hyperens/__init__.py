@@ -1,0 +1,55 @@
+"""Hyperparameter ensembles for Keras: members that differ in weights and in hyperparameters.
+
+What needs TensorFlow is loaded when it is first used, so the layers import on any Keras backend.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+from typing import Any
+
+from keras_hyperens import layers as layers
+from keras_hyperens import losses as losses
+from keras_hyperens import metrics as metrics
+from keras_hyperens import uncertainty as uncertainty
+from keras_hyperens.hyperparameters import Hyperparameter as Hyperparameter
+from keras_hyperens.hyperparameters import HyperparameterSpace as HyperparameterSpace
+from keras_hyperens.hyperparameters import hyperparameter_scope as hyperparameter_scope
+from keras_hyperens.layers import HyperBatchConv2D as HyperBatchConv2D
+from keras_hyperens.layers import HyperBatchDense as HyperBatchDense
+from keras_hyperens.layers import HyperDropout as HyperDropout
+from keras_hyperens.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from keras_hyperens import plots as plots
+    from keras_hyperens.callbacks import HyperparameterHistory as HyperparameterHistory
+    from keras_hyperens.models import HyperBatchEnsemble as HyperBatchEnsemble
+
+_LAZY = {
+    "HyperBatchEnsemble": "keras_hyperens.models",
+    "HyperparameterHistory": "keras_hyperens.callbacks",
+    "plots": "keras_hyperens.plots",
+}
+
+__all__ = [
+    "HyperBatchConv2D",
+    "HyperBatchDense",
+    "HyperBatchEnsemble",
+    "HyperDropout",
+    "Hyperparameter",
+    "HyperparameterHistory",
+    "HyperparameterSpace",
+    "__version__",
+    "hyperparameter_scope",
+    "layers",
+    "losses",
+    "metrics",
+    "plots",
+    "uncertainty",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(_LAZY[name])
+    return module if module.__name__ == f"{__name__}.{name}" else getattr(module, name)

@@ -1,0 +1,48 @@
+"""Callbacks for `HyperBatchEnsemble.fit`."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class HyperparameterHistory(keras.callbacks.Callback):
+    """Records each member's bounds, per epoch, and writes them to TensorBoard when asked.
+
+    Args:
+        log_dir: Directory of a TensorBoard run, or `None`.
+
+    Attributes:
+        bounds: Hyperparameter name to an array `[epochs + 1, M, 2]` in natural scale; the first entry is the start.
+
+    Example:
+
+    >>> history = HyperparameterHistory()
+    >>> # ensemble.fit(..., callbacks=[history]); khe.plots.hyperparameter_paths(history.bounds)
+    """
+
+    def __init__(self, log_dir: str | None = None) -> None:
+        super().__init__()
+        self.log_dir = log_dir
+        self.bounds: dict[str, np.ndarray] = {}
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.bounds = {name: bounds[None] for name, bounds in self.model.hyperparameter_bounds().items()}
+        self._writer = None if self.log_dir is None else tf.summary.create_file_writer(self.log_dir)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        for name, bounds in self.model.hyperparameter_bounds().items():
+            self.bounds[name] = np.concatenate([self.bounds[name], bounds[None]])
+            if self._writer is not None:
+                self._write(name, bounds, epoch)
+
+    def _write(self, name: str, bounds: np.ndarray, epoch: int) -> None:
+        with self._writer.as_default():
+            for member, (lower, upper) in enumerate(bounds):
+                tf.summary.scalar(f"hyperparameters/{name}/member_{member}/lower", lower, epoch)
+                tf.summary.scalar(f"hyperparameters/{name}/member_{member}/upper", upper, epoch)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self._writer is not None:
+            self._writer.close()

@@ -1,0 +1,6 @@
+"""What varies between members: its space, its distributions, and the scope that hands values to layers."""
+
+from keras_hyperens.hyperparameters.scope import current_hyperparameters as current_hyperparameters
+from keras_hyperens.hyperparameters.scope import hyperparameter_scope as hyperparameter_scope
+from keras_hyperens.hyperparameters.space import Hyperparameter as Hyperparameter
+from keras_hyperens.hyperparameters.space import HyperparameterSpace as HyperparameterSpace

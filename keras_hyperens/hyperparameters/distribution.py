@@ -1,0 +1,105 @@
+"""One trainable distribution per member and hyperparameter: uniform in position z between tuned bounds.
+
+Uniform in z is log-uniform in the value on the log scale and uniform on the linear one, so one
+`tfp.distributions.Uniform` serves both. Only the mean of the value is ours (TFP has no log-uniform).
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from keras import ops
+
+from keras_hyperens.hyperparameters.space import HyperparameterSpace
+
+MINIMUM_WIDTH = 0.02  # of z's range of 2: bounds that met would have an entropy of minus infinity
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperparameterDistribution(keras.layers.Layer):
+    """Bounds `[M, P]` in position z, and what can be asked of them.
+
+    The bounds are weights with `trainable=False`: the main optimiser never sees them, files carry them, and the
+    tuning step watches them by itself. Every method takes the bounds it works on, so that gradients can reach them.
+
+    Args:
+        space: The `HyperparameterSpace`, P hyperparameters.
+        ensemble_size: M, the number of members.
+        initial_width: Width of every initial interval as a fraction of the range (in z, so on the log scale a
+            fraction of the logarithmic range). Default 1/3: wide enough that the network learns how it depends on
+            its hyperparameters, and three members just tile the range.
+        seed: Seed of the initial places.
+
+    Raises:
+        ValueError: If `initial_width` is not in `(0, 1]`.
+
+    Example:
+
+    >>> from keras_hyperens import Hyperparameter, HyperparameterSpace
+    >>> distribution = HyperparameterDistribution(HyperparameterSpace([Hyperparameter("l2", 1e-6, 1e-2)]), 4, seed=0)
+    >>> distribution.sample(distribution.bounds(), rows=1, key=(0, 1)).shape
+    TensorShape([4, 1, 1])
+
+    References:
+        - Wenzel et al., [Hyperparameter Ensembles](https://arxiv.org/abs/2006.13570), section 4
+    """
+
+    def __init__(
+        self, space: HyperparameterSpace, ensemble_size: int, initial_width: float = 1 / 3, seed: int = 0, **kwargs: Any
+    ) -> None:
+        if not 0 < initial_width <= 1:
+            raise ValueError(
+                f"`initial_width` is a fraction of the range, in (0, 1]. Received: initial_width={initial_width}"
+            )
+        super().__init__(dtype="float32", trainable=False, **kwargs)
+        self.space = space
+        centres = _spread_centres(ensemble_size, len(space), initial_width, seed)
+        self.lower = self._add_bound("lower", centres - initial_width)  # [M, P]
+        self.upper = self._add_bound("upper", centres + initial_width)
+        self.built = True
+
+    def _add_bound(self, name: str, value: np.ndarray) -> keras.Variable:
+        return self.add_weight(
+            shape=value.shape,
+            initializer=lambda *_, **__: ops.convert_to_tensor(value, "float32"),
+            trainable=False,
+            name=name,
+        )
+
+    def bounds(self) -> tuple[Any, Any]:
+        """The current bounds `(lower, upper)`, `[M, P]` each, as tensors."""
+        return tf.convert_to_tensor(self.lower), tf.convert_to_tensor(self.upper)
+
+    def sample(self, bounds: tuple[Any, Any], rows: Any, key: Any) -> Any:
+        """Reparameterised draws in natural scale, `[M, rows, P]`: gradients flow to `bounds`.
+
+        The same `key` (two integers) gives the same draws.
+        """
+        positions = tfp.distributions.Uniform(*bounds).sample(rows, seed=tf.cast(key, tf.int32))  # [rows, M, P]
+        return self.space.values(ops.swapaxes(positions, 0, 1))
+
+    def mean(self, bounds: tuple[Any, Any]) -> Any:
+        """Means of the values in natural scale, `[M, P]`."""
+        return self.space.mean_values(*bounds)
+
+    def entropy(self, bounds: tuple[Any, Any]) -> Any:
+        """Entropy of the positions of all members together (they are independent: a sum of logarithmic widths)."""
+        return ops.sum(tfp.distributions.Uniform(*bounds).entropy())
+
+    def project(self, bounds: tuple[Any, Any]) -> tuple[Any, Any]:
+        """The nearest legal bounds: inside the space, in order, and at least `MINIMUM_WIDTH` apart."""
+        lower, upper = (ops.clip(bound, -1.0, 1.0) for bound in bounds)
+        room = 1.0 - MINIMUM_WIDTH / 2
+        middle = ops.clip((lower + upper) / 2, -room, room)
+        half = ops.maximum((upper - lower) / 2, MINIMUM_WIDTH / 2)
+        return ops.clip(middle - half, -1.0, 1.0), ops.clip(middle + half, -1.0, 1.0)
+
+
+def _spread_centres(ensemble_size: int, columns: int, initial_width: float, seed: int) -> np.ndarray:
+    """Centres `[M, P]`: each hyperparameter's reachable range cut into M strata, one member in each, at random."""
+    generator = np.random.default_rng(seed)
+    strata = np.stack([generator.permutation(ensemble_size) for _ in range(columns)] or [np.zeros(ensemble_size)], 1)
+    fractions = (strata + generator.uniform(0.25, 0.75, strata.shape)) / ensemble_size  # well inside each stratum
+    return ((2 * fractions - 1) * (1 - initial_width))[:, :columns]

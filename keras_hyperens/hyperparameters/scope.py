@@ -1,0 +1,43 @@
+"""How a layer learns the current hyperparameter values: a scope that the model enters, and its users never see.
+
+A context variable instead of an argument, because wrappers, nested and cast models lose arguments on the way
+down, and mixed precision would round a strength of 1e-8 to zero.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+_current: ContextVar[Any] = ContextVar("keras_hyperens_hyperparameters", default=None)
+
+
+@contextmanager
+def hyperparameter_scope(values: Any) -> Iterator[None]:
+    """Hyper-batch layers called inside use these hyperparameter values.
+
+    Args:
+        values: `[M, 1, P]` (one draw per member) or `[M, B, P]` (one per row), natural scale, float32.
+
+    Raises:
+        ValueError: If `values` does not have three axes.
+
+    Example:
+
+    >>> import numpy as np
+    >>> with hyperparameter_scope(np.full((4, 1, 1), 1e-4, "float32")):
+    ...     current_hyperparameters().shape
+    (4, 1, 1)
+    """
+    if len(values.shape) != 3:
+        raise ValueError(f"`values` must be [members, 1 or rows, hyperparameters]. Received: shape={values.shape}")
+    token = _current.set(values)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_hyperparameters() -> Any:
+    """The values of the innermost scope, `[M, 1 or B, P]`, or `None` outside any scope."""
+    return _current.get()

@@ -1,0 +1,207 @@
+"""What may vary between members: named hyperparameters, their ranges, and where a value lies in its range.
+
+Values are in their natural scale everywhere a user sees them. Embeddings and tuned bounds work on the
+*position* of a value in its range, z in [-1, 1]: centred and of unit size for every hyperparameter, so that
+one learning rate and one initial width mean the same for all of them.
+"""
+
+import math
+from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import asdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+if TYPE_CHECKING:
+    import keras_tuner
+
+SCALES = ("log", "linear")
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """A named range of values.
+
+    The position of a value `x` is `z = 2 (ln x - ln low) / (ln high - ln low) - 1` on the log scale and
+    `z = 2 (x - low) / (high - low) - 1` on the linear one.
+
+    Args:
+        name: The name by which layers refer to it, for example in `kernel_l2="l2"`.
+        low: Smallest value, in natural units; above 0 on the log scale.
+        high: Largest value, above `low`.
+        scale: `"log"` (default: strengths of penalties span orders of magnitude) or `"linear"`.
+
+    Raises:
+        ValueError: If the name is empty, the range is empty, inverted or not finite, or the scale is unknown.
+
+    Example:
+
+    >>> Hyperparameter("l2", 1e-6, 1e-2)
+    Hyperparameter(name='l2', low=1e-06, high=0.01, scale='log')
+    """
+
+    name: str
+    low: float
+    high: float
+    scale: str = "log"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"`name` must be a non-empty string. Received: name={self.name!r}")
+        if self.scale not in SCALES:
+            raise ValueError(f"`scale` must be one of {SCALES}. Received: scale={self.scale!r}")
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(
+                f"Hyperparameter {self.name!r} needs finite bounds with low < high. "
+                f"Received: low={self.low}, high={self.high}"
+            )
+        if self.scale == "log" and self.low <= 0:
+            raise ValueError(
+                f"Hyperparameter {self.name!r} is on the log scale and needs low > 0; use a small positive value "
+                f'or scale="linear". Received: low={self.low}'
+            )
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperparameterSpace:
+    """An ordered set of hyperparameters: names to columns, values to positions, and back.
+
+    Args:
+        hyperparameters: `Hyperparameter` objects with distinct names; their order is the order of the columns.
+            An empty space is legal: layers over it have members that differ in weights alone (a batch ensemble).
+
+    Raises:
+        TypeError: If an element is not a `Hyperparameter`.
+        ValueError: If two elements have the same name.
+
+    Example:
+
+    >>> space = HyperparameterSpace([
+    ...     Hyperparameter("l2", 1e-6, 1e-2),
+    ...     Hyperparameter("dropout", 0.0, 0.5, scale="linear"),
+    ... ])
+    >>> space.names
+    ('l2', 'dropout')
+    >>> space.positions([[1e-4, 0.25]]).numpy().round(4)
+    array([[0., 0.]], dtype=float32)
+    """
+
+    def __init__(self, hyperparameters: Iterable[Hyperparameter] = ()) -> None:
+        self._hyperparameters = tuple(hyperparameters)
+        for entry in self._hyperparameters:
+            if not isinstance(entry, Hyperparameter):
+                raise TypeError(f"A space is made of `Hyperparameter` objects. Received: {entry!r}")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"Hyperparameter names must be distinct. Received: names={self.names}")
+        self._is_log = np.array([entry.scale == "log" for entry in self], bool)  # [P]
+        scaled = np.array([[self._scaled(entry, entry.low), self._scaled(entry, entry.high)] for entry in self])
+        low, high = scaled.reshape(-1, 2).T  # [P] each, logarithms where the scale is log
+        self._centre = ((high + low) / 2).astype("float32")
+        self._radius = ((high - low) / 2).astype("float32")
+
+    @staticmethod
+    def _scaled(entry: Hyperparameter, value: float) -> float:
+        return math.log(value) if entry.scale == "log" else value
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self._hyperparameters)
+
+    def column(self, name: str) -> int:
+        """The column of the hyperparameter `name`."""
+        if name not in self.names:
+            raise ValueError(f"Unknown hyperparameter; the space has {list(self.names)}. Received: {name!r}")
+        return self.names.index(name)
+
+    def positions(self, values: Any) -> Any:
+        """Positions z in [-1, 1] of natural values, `[..., P]` to `[..., P]`, in float32."""
+        values = ops.convert_to_tensor(values, "float32")
+        logarithms = ops.log(ops.where(self._is_log, values, 1.0))  # 1 keeps the unused branch finite
+        return (ops.where(self._is_log, logarithms, values) - self._centre) / self._radius
+
+    def values(self, positions: Any) -> Any:
+        """Natural values at positions z, `[..., P]` to `[..., P]`, in float32."""
+        return self._unscaled(positions, 1.0)
+
+    def mean_values(self, lower: Any, upper: Any) -> Any:
+        """Means of the natural values when z is uniform on `[lower, upper]`, `[..., P]`.
+
+        On the linear scale the value at the middle; on the log scale `(b - a) / (ln b - ln a)` for natural bounds
+        a and b, computed as `exp(middle) sinh(h) / h` with h half their logarithmic distance, so that it stays
+        exact when they meet.
+        """
+        lower, upper = ops.convert_to_tensor(lower, "float32"), ops.convert_to_tensor(upper, "float32")
+        half = self._radius * (upper - lower) / 2
+        safe = ops.where(half > 1e-3, half, 1.0)
+        ratio = ops.where(half > 1e-3, ops.sinh(safe) / safe, 1 + half**2 / 6)
+        return self._unscaled((lower + upper) / 2, ratio)
+
+    def _unscaled(self, positions: Any, log_factor: Any) -> Any:
+        scaled = self._centre + self._radius * ops.convert_to_tensor(positions, "float32")
+        exponentials = ops.exp(ops.where(self._is_log, scaled, 0.0))
+        return ops.where(self._is_log, exponentials * log_factor, scaled)
+
+    @classmethod
+    def from_keras_tuner(cls, hyperparameters: "keras_tuner.HyperParameters") -> "HyperparameterSpace":
+        """The `Float` entries of a `keras_tuner.HyperParameters`: `sampling="log"` is the log scale here.
+
+        Raises:
+            ValueError: If there is no `Float` entry, or one is sampled in a way that has no counterpart here.
+        """
+        floats = [entry for entry in hyperparameters.space if type(entry).__name__ == "Float"]
+        if not floats:
+            raise ValueError(
+                "`from_keras_tuner` needs at least one `Float` entry. "
+                f"Received: {[entry.name for entry in hyperparameters.space]}"
+            )
+        return cls(cls._from_float(entry) for entry in floats)
+
+    @staticmethod
+    def _from_float(entry: Any) -> Hyperparameter:
+        sampling = entry.sampling or "linear"
+        if sampling not in SCALES:
+            raise ValueError(
+                f"Hyperparameter {entry.name!r} must be sampled in one of {SCALES}. Received: sampling={sampling!r}"
+            )
+        return Hyperparameter(entry.name, entry.min_value, entry.max_value, sampling)
+
+    def to_keras_tuner(self) -> "keras_tuner.HyperParameters":
+        """A `keras_tuner.HyperParameters` with one `Float` per hyperparameter, its default in the middle."""
+        import keras_tuner
+
+        hyperparameters = keras_tuner.HyperParameters()
+        middles = ops.convert_to_numpy(self.values(np.zeros(len(self), "float32")))
+        for entry, middle in zip(self, middles, strict=True):
+            default = min(max(float(middle), entry.low), entry.high)
+            hyperparameters.Float(entry.name, entry.low, entry.high, sampling=entry.scale, default=default)
+        return hyperparameters
+
+    def get_config(self) -> dict[str, Any]:
+        return {"hyperparameters": [asdict(entry) for entry in self]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "HyperparameterSpace":
+        return cls(Hyperparameter(**entry) for entry in config["hyperparameters"])
+
+    def __len__(self) -> int:
+        return len(self._hyperparameters)
+
+    def __iter__(self) -> Iterator[Hyperparameter]:
+        return iter(self._hyperparameters)
+
+    def __getitem__(self, name: str) -> Hyperparameter:
+        return self._hyperparameters[self.column(name)]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HyperparameterSpace) and self._hyperparameters == other._hyperparameters
+
+    def __hash__(self) -> int:
+        return hash(self._hyperparameters)
+
+    def __repr__(self) -> str:
+        return f"HyperparameterSpace({list(self)!r})"

@@ -1,0 +1,80 @@
+"""A dense layer of M members."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.layers.kernel import HyperBatchLayer
+from keras_hyperens.layers.members import split_members
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperBatchDense(HyperBatchLayer):
+    """A dense layer of which every member, at every hyperparameter value, has its own version.
+
+    `outputs = activation(inputs @ kernel_k(λ) + bias_k(λ))` for the rows of member k; see `HyperBatchLayer` for the
+    kernels, the penalties and the other arguments.
+
+    Args:
+        units: U, the number of outputs.
+        ensemble_size: M, the number of members.
+        hyperparameters: The `HyperparameterSpace`, or `None`.
+        **kwargs: Arguments of `HyperBatchLayer` and of `keras.layers.Layer`.
+
+    Input shape:
+        Rows `(M * batch_size, ..., A)`, member by member.
+
+    Output shape:
+        Rows `(M * batch_size, ..., units)`.
+
+    Raises:
+        ValueError: If `units` is not a positive integer, or a strength names no hyperparameter.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])
+    >>> layer = khe.HyperBatchDense(8, ensemble_size=4, hyperparameters=space, kernel_l2="l2", activation="relu")
+    >>> with khe.hyperparameter_scope(np.full((4, 1, 1), 1e-4, "float32")):
+    ...     rows = layer(np.ones((4 * 2, 3), "float32"))
+    >>> rows.shape
+    TensorShape([8, 8])
+
+    References:
+        - Wenzel et al., [Hyperparameter Ensembles](https://arxiv.org/abs/2006.13570)
+        - Wen et al., [BatchEnsemble](https://arxiv.org/abs/2002.06715)
+    """
+
+    plain_layer = keras.layers.Dense
+
+    def __init__(self, units: int, *, ensemble_size: int, hyperparameters: Any = None, **kwargs: Any) -> None:
+        if not isinstance(units, int) or units < 1:
+            raise ValueError(f"`units` must be a positive integer. Received: units={units!r}")
+        super().__init__(ensemble_size=ensemble_size, hyperparameters=hyperparameters, **kwargs)
+        self.units = units
+        self.supports_masking = True
+
+    def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+        if len(input_shape) < 2 or input_shape[-1] is None:
+            raise ValueError(
+                f"Layer {self.name!r} needs rows with a known last axis. Received: input_shape={input_shape}"
+            )
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
+        return (input_shape[-1], self.units)
+
+    def apply_kernel(self, rows: Any, kernel: Any) -> Any:
+        return ops.matmul(rows, kernel)
+
+    def apply_kernels(self, rows: Any, kernels: Any) -> Any:
+        members = split_members(rows, self.ensemble_size)
+        shape = ops.shape(members)
+        flat = ops.reshape(members, (self.ensemble_size, -1, shape[-1]))  # one batched product, whatever the rank
+        return ops.reshape(ops.matmul(flat, kernels), (*shape[:-1], self.units))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}

@@ -1,0 +1,57 @@
+"""Initialisers of fast weights, and a fresh one for every weight."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class RandomSign(keras.initializers.Initializer):
+    """Random signs, +1 or -1: the other usual start of a batch ensemble's fast weights.
+
+    Args:
+        probability: Probability of +1.
+        seed: Seed of the draw.
+
+    Example:
+
+    >>> sorted(set(RandomSign(seed=0)((100,)).numpy().tolist()))
+    [-1.0, 1.0]
+
+    References:
+        - Wen et al., [BatchEnsemble](https://arxiv.org/abs/2002.06715)
+    """
+
+    def __init__(self, probability: float = 0.5, seed: int | None = None) -> None:
+        if not 0 <= probability <= 1:
+            raise ValueError(f"`probability` must be in [0, 1]. Received: probability={probability}")
+        self.probability = probability
+        self.seed = keras.random.SeedGenerator().initial_seed if seed is None else seed
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None, **kwargs: Any) -> Any:
+        uniform = keras.random.uniform(shape, seed=self.seed, dtype="float32")
+        return ops.cast(ops.where(uniform < self.probability, 1.0, -1.0), dtype or keras.config.floatx())
+
+    def get_config(self) -> dict[str, Any]:
+        return {"probability": self.probability, "seed": self.seed}
+
+
+def get_initializer(identifier: Any) -> keras.initializers.Initializer:
+    """`keras.initializers.get`, which also knows `"random_sign"`."""
+    return RandomSign() if identifier == "random_sign" else keras.initializers.get(identifier)
+
+
+def another(initializer: Any, number: int) -> Any:
+    """The same initialiser with another seed.
+
+    A Keras initialiser draws the same numbers at every call, so two weights of one shape would begin equal.
+    """
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return initializer
+    config = initializer.get_config()
+    if isinstance(config.get("seed"), int):
+        config["seed"] += number
+    elif isinstance(getattr(initializer, "seed", None), int):
+        config["seed"] = initializer.seed + number
+    return type(initializer).from_config(config)

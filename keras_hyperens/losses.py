@@ -1,0 +1,32 @@
+"""The two losses of an ensemble, from the loss of one prediction."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_hyperens.heads import combined_raw
+
+
+def member_loss(loss: Callable[[Any], Any], members: Any) -> Any:
+    """The mean over members of each member's own loss (the Gibbs loss).
+
+    One call per member: a call on all rows at once is wrong for `reduction="sum"` and for losses that compare rows.
+
+    Args:
+        loss: Raw outputs `[B, ...]` (or a structure of them) to a scalar.
+        members: Raw outputs `[M, B, ...]` (or a structure of them).
+    """
+    ensemble_size = keras.tree.flatten(members)[0].shape[0]
+    each = [loss(keras.tree.map_structure(lambda output: output[k], members)) for k in range(ensemble_size)]
+    return sum(each) / ensemble_size
+
+
+def ensemble_loss(loss: Callable[[Any], Any], members: Any, heads: Any) -> Any:
+    """The loss of the combined prediction.
+
+    Args:
+        loss, members: As in `member_loss`.
+        heads: A head for each output, in the structure of `members`.
+    """
+    return loss(keras.tree.map_structure(combined_raw, members, heads))

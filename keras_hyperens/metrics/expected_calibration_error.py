@@ -1,0 +1,76 @@
+"""Expected calibration error."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class ExpectedCalibrationError(keras.metrics.Metric):
+    """How far confidence is from accuracy: `sum_b (n_b / n) |accuracy_b - confidence_b|` over bins of confidence.
+
+    Confidence is the largest probability of a row; bins have equal width over [0, 1]. Shapes are static, so the
+    metric works under XLA.
+
+    Args:
+        num_bins: Number of bins. Default 15, as in the literature.
+        name: Name of the metric.
+
+    Input shape:
+        `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot `(batch_size, ..., C)`.
+        `y_pred`: probabilities `(batch_size, ..., C)`; with C = 1 the probability of class 1.
+
+    Raises:
+        ValueError: If `num_bins` is not a positive integer.
+
+    Example:
+
+    >>> import numpy as np
+    >>> metric = ExpectedCalibrationError()
+    >>> metric.update_state([0, 1], np.array([[0.8, 0.2], [0.8, 0.2]]))  # says 80 %, is right half of the time
+    >>> round(float(metric.result()), 4)
+    0.3
+
+    References:
+        - Guo et al., [On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599)
+    """
+
+    def __init__(self, num_bins: int = 15, name: str = "ece", **kwargs: Any) -> None:
+        if not isinstance(num_bins, int) or num_bins < 1:
+            raise ValueError(f"`num_bins` must be a positive integer. Received: num_bins={num_bins!r}")
+        super().__init__(name=name, **kwargs)
+        self.num_bins = num_bins
+        self.sums = {
+            name: self.add_variable((num_bins,), "zeros", name=name) for name in ("weight", "confidence", "correct")
+        }
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        y_pred = ops.cast(y_pred, self.dtype)
+        if y_pred.shape[-1] == 1:
+            y_pred = ops.concatenate([1 - y_pred, y_pred], axis=-1)
+        confidence = ops.reshape(ops.max(y_pred, axis=-1), (-1,))
+        correct = ops.equal(ops.argmax(y_pred, axis=-1), _classes(y_true, y_pred))
+        correct = ops.reshape(ops.cast(correct, self.dtype), (-1,))
+        weight = ops.ones_like(confidence)
+        if sample_weight is not None:
+            weight = ops.reshape(ops.cast(sample_weight, self.dtype), (-1,))
+        bins = ops.clip(ops.cast(confidence * self.num_bins, "int32"), 0, self.num_bins - 1)
+        in_bin = ops.one_hot(bins, self.num_bins, dtype=self.dtype) * weight[:, None]  # [rows, bins]
+        for name, values in (("weight", ops.ones_like(weight)), ("confidence", confidence), ("correct", correct)):
+            self.sums[name].assign_add(ops.matmul(values, in_bin))
+
+    def result(self) -> Any:
+        gaps = ops.abs(self.sums["correct"] - self.sums["confidence"])
+        return ops.divide_no_nan(ops.sum(gaps), ops.sum(self.sums["weight"]))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_bins": self.num_bins}
+
+
+def _classes(y_true: Any, y_pred: Any) -> Any:
+    """Classes `[B, ...]` from classes with or without a last axis of 1, or from one-hot rows."""
+    y_true = ops.convert_to_tensor(y_true)
+    if len(y_true.shape) == len(y_pred.shape):
+        y_true = y_true[..., 0] if y_true.shape[-1] == 1 else ops.argmax(y_true, axis=-1)
+    return ops.cast(y_true, "int32")

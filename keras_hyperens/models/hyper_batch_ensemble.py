@@ -1,0 +1,265 @@
+"""The hyper-batch ensemble: a Keras model around a network of hyper-batch and ordinary layers."""
+
+import random
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_hyperens import heads
+from keras_hyperens.hyperparameters import HyperparameterSpace
+from keras_hyperens.hyperparameters import current_hyperparameters
+from keras_hyperens.hyperparameters import hyperparameter_scope
+from keras_hyperens.hyperparameters.distribution import HyperparameterDistribution
+from keras_hyperens.layers.members import split_members
+from keras_hyperens.layers.members import tile_members
+from keras_hyperens.models.export import export_saved_model
+from keras_hyperens.models.network import check_network
+from keras_hyperens.models.network import check_rows
+from keras_hyperens.models.network import member_network
+from keras_hyperens.models.training import HyperBatchTrainer
+from keras_hyperens.uncertainty import combine
+
+FORMAT_VERSION = 1
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperBatchEnsemble(HyperBatchTrainer):
+    """M members in one network, which share nearly all weights and differ in hyperparameters; trained by one `fit`.
+
+    Every training step draws hyperparameters for every member from the member's own distribution and trains the
+    weights for them; every few steps the distributions themselves are tuned on held-out rows. A trained member is the
+    network at the mean of its distribution, and a prediction is the mean of the members' predictions.
+
+    Args:
+        network: A Keras model (Sequential, Functional, subclassed, nested) of hyper-batch and ordinary layers, from
+            plain batches to raw outputs. Ordinary layers are shared by all members. It must treat rows one by one.
+        hyperparameters: The `HyperparameterSpace` of its layers, or `None`: a batch ensemble, nothing to tune.
+        ensemble_size: M, the number of members, as in the layers.
+        output_activation: What turns raw outputs into predictions: `"softmax"`, `"sigmoid"` or `None`, for several
+            outputs a list or dictionary of these. Default `"auto"`: `compile` settles it by the loss's `from_logits`.
+        initial_width: Width of each member's initial interval, a fraction of the range of every hyperparameter.
+        seed: Seed of the initial intervals, of the draws and of the order of tuning rows. Default: drawn from Python's
+            generator, which `keras.utils.set_random_seed` sets.
+
+    Input shape:
+        What the network takes: plain batches `(B, ...)`; members are tiled inside.
+
+    Output shape:
+        The combined prediction, `(B, ..., C)`: probabilities for a classifier.
+
+    Raises:
+        TypeError: If `network` is not a Keras model or `hyperparameters` not a space.
+        ValueError: If the network has no hyper-batch layer, or layers of another ensemble.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])
+    >>> members = dict(ensemble_size=4, hyperparameters=space)
+    >>> network = keras.Sequential([
+    ...     keras.Input((3,)),
+    ...     khe.HyperBatchDense(8, activation="relu", kernel_l2="l2", **members),
+    ...     khe.HyperBatchDense(2, kernel_l2="l2", **members),
+    ... ])
+    >>> ensemble = khe.HyperBatchEnsemble(network, **members, seed=0)
+    >>> ensemble.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    >>> x, y = np.random.default_rng(0).normal(size=(64, 3)), np.arange(64) % 2
+    >>> history = ensemble.fit(x, y, tuning_split=0.25, epochs=2, verbose=0)
+    >>> ensemble.predict(x, verbose=0).shape, ensemble.predict_members(x, verbose=0).shape
+    ((64, 2), (4, 64, 2))
+
+    References:
+        - Wenzel et al., [Hyperparameter Ensembles for Robustness and Uncertainty
+          Quantification](https://arxiv.org/abs/2006.13570), NeurIPS 2020
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        hyperparameters: HyperparameterSpace | None = None,
+        ensemble_size: int = 4,
+        *,
+        output_activation: Any = "auto",
+        initial_width: float = 1 / 3,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        space = HyperparameterSpace() if hyperparameters is None else hyperparameters
+        if not isinstance(space, HyperparameterSpace):
+            raise TypeError(f"`hyperparameters` must be a `HyperparameterSpace`. Received: hyperparameters={space!r}")
+        unused = check_network(network, space, ensemble_size)
+        if unused:
+            warnings.warn(f"No layer of the network uses the hyperparameters {unused}: they are drawn in vain")
+        heads.check_output_activation(output_activation)
+        kwargs.setdefault("dtype", network.dtype_policy)
+        super().__init__(**kwargs)
+        self.network = network
+        self.hyperparameters = space
+        self.ensemble_size = ensemble_size
+        self.seed = random.randrange(2**31) if seed is None else seed
+        self.initial_width = initial_width
+        self.distribution = HyperparameterDistribution(space, ensemble_size, initial_width, self.seed)
+        self.step = self.add_weight(
+            name="step", shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica"
+        )
+        self.output_activation = output_activation
+        self.heads = None if output_activation == "auto" else output_activation
+        self.output_names = getattr(network, "output_names", None)
+        self.built = network.built
+
+    def build(self, input_shape: Any) -> None:
+        if not self.network.built:
+            self.network.build(input_shape)
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        self._batch_seen = keras.tree.map_structure(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), inputs)
+        return keras.tree.map_structure(combine, self.member_predictions(inputs, training))
+
+    def member_predictions(self, inputs: Any, training: bool | None = None) -> Any:
+        """Predictions of every member, `[M, B, ..., C]`, in the structure of the network's outputs."""
+        raw = self.member_outputs(inputs, training)
+        return keras.tree.map_structure(heads.prediction, raw, self.heads_of(raw))
+
+    def member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
+        """Raw outputs of every member, `[M, B, ..., C]`: at the scope's values, or at the means outside any scope."""
+        if current_hyperparameters() is None:
+            with hyperparameter_scope(self.mean_values()):
+                return self.member_outputs(inputs, training)
+        batch_size = ops.shape(keras.tree.flatten(inputs)[0])[0]
+        rows = keras.tree.map_structure(lambda leaf: tile_members(leaf, self.ensemble_size), inputs)
+        outputs = self.network(rows, training=training)
+        return keras.tree.map_structure(lambda output: split_members(output, self.ensemble_size, batch_size), outputs)
+
+    def mean_values(self) -> Any:
+        """The means of the members' distributions, `[M, 1, P]`, natural scale."""
+        return ops.expand_dims(self.distribution.mean(self.distribution.bounds()), 1)
+
+    def heads_of(self, outputs: Any) -> Any:
+        """What each output means (see `keras_hyperens.heads`), in the structure of `outputs`."""
+        flat = heads.per_output(self.heads, outputs, self.output_names)
+        return keras.tree.pack_sequence_as(outputs, flat)
+
+    def predict_step(self, data: Any) -> Any:
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        if not self._predicts_members:
+            return self(x, training=False)
+        members = self.member_predictions(x, training=False)
+        return keras.tree.map_structure(lambda output: ops.swapaxes(output, 0, 1), members)  # batches are joined
+
+    _predicts_members = False
+    _member_predict_function = None
+
+    def predict_members(self, x: Any, **predict_arguments: Any) -> Any:
+        """Like `predict`, for every member by itself: `[M, B, ..., C]`."""
+        of_ensemble, self.predict_function = self.predict_function, self._member_predict_function
+        self._predicts_members = True
+        try:
+            outputs = self.predict(x, **predict_arguments)
+            self._member_predict_function = self.predict_function
+        finally:
+            self._predicts_members = False
+            self.predict_function = of_ensemble
+        return keras.tree.map_structure(lambda output: np.swapaxes(output, 0, 1), outputs)
+
+    def hyperparameter_values(self) -> dict[str, np.ndarray]:
+        """Each hyperparameter's values, one per member `[M]`: the means of the distributions, natural scale."""
+        values = ops.convert_to_numpy(self.mean_values())
+        return {name: values[:, 0, column] for column, name in enumerate(self.hyperparameters.names)}
+
+    def hyperparameter_bounds(self) -> dict[str, np.ndarray]:
+        """Each hyperparameter's tuned bounds, `[M, 2]`, natural scale."""
+        bounds = np.stack([ops.convert_to_numpy(self.hyperparameters.values(b)) for b in self.distribution.bounds()], -1)
+        return {name: bounds[:, column] for column, name in enumerate(self.hyperparameters.names)}
+
+    def member(self, member: int) -> keras.Model:
+        """A plain Keras model of one member at its mean, with raw outputs; it has no hyper-batch layer.
+
+        Raises:
+            ValueError: If there is no such member, or the network is subclassed.
+        """
+        if not 0 <= member < self.ensemble_size:
+            raise ValueError(f"`member` must be in [0, {self.ensemble_size}). Received: member={member}")
+        if not self.network.built:
+            raise ValueError(f"The network must be built: call the ensemble on a batch first. Received: {self.name!r}")
+        return member_network(self.network, member, self.hyperparameters, ops.convert_to_numpy(self.mean_values()))
+
+    def make_train_function(self, force: bool = False) -> Any:
+        # Keras calls this when the network is built and before the first step and callback.
+        self.build_optimizers()
+        if not self._rows_checked and self._batch_seen is not None:
+            check_rows(self.network, self._batch_seen, self.ensemble_size, ops.convert_to_numpy(self.mean_values()))
+            self._rows_checked = True
+        return super().make_train_function(force)
+
+    _batch_seen = None  # shapes and dtypes of the batch that was last traced
+    _rows_checked = False
+
+    def export(self, filepath: str, format: str = "tf_saved_model", **export_arguments: Any) -> None:
+        """Writes the ensemble for serving, at the means of its hyperparameters.
+
+        A SavedModel has folded kernels, takes any batch size, and loads without this package. Its signatures, whose
+        outputs all have the batch first:
+
+        - `serving_default`: a batch to the combined prediction;
+        - `uncertainty`: a batch to `prediction`, `members` `[B, M, ..., C]` and, by kind of output,
+          `predictive_entropy` and `mutual_information`, or `variance`.
+
+        Args:
+            filepath: The directory to write.
+            format: `"tf_saved_model"`, or any other that `keras.Model.export` knows: these get the call alone.
+            **export_arguments: For the other formats, passed on to `keras.Model.export`.
+        """
+        if format == "tf_saved_model":
+            return export_saved_model(self, filepath)
+        with hyperparameter_scope(ops.convert_to_numpy(self.mean_values())):
+            super().export(filepath, format=format, **export_arguments)
+
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
+        for number, state in enumerate(self._seed_states()):
+            store[f"seed_state_{number}"] = state
+
+    def load_own_variables(self, store: Any) -> None:
+        own = {name: store[name] for name in store.keys() if not name.startswith("seed_state_")}
+        super().load_own_variables(own)
+        for number, state in enumerate(self._seed_states()):
+            state.assign(store[f"seed_state_{number}"])
+
+    def _seed_states(self) -> list[keras.Variable]:
+        """Random states of the network's layers, which Keras leaves out of its files."""
+        return [variable for variable in self.network.variables if variable.name == "seed_generator_state"]
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "network": keras.saving.serialize_keras_object(self.network),
+            "hyperparameters": keras.saving.serialize_keras_object(self.hyperparameters),
+            "ensemble_size": self.ensemble_size,
+            "output_activation": self.output_activation,
+            "heads": self.heads,
+            "initial_width": self.initial_width,
+            "seed": self.seed,
+            "format_version": FORMAT_VERSION,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "HyperBatchEnsemble":
+        config = dict(config)
+        version, heads = config.pop("format_version", None), config.pop("heads", None)
+        if version != FORMAT_VERSION:
+            raise ValueError(
+                f"This version of keras_hyperens reads files of format {FORMAT_VERSION}; save the ensemble again with "
+                f"this version, or install the one that wrote the file. Received: format_version={version}"
+            )
+        for name in ("network", "hyperparameters"):
+            config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
+        ensemble = cls(**config)
+        ensemble.heads = heads
+        return ensemble

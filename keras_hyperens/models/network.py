@@ -1,0 +1,141 @@
+"""What an ensemble asks of the network inside it: its hyper-batch layers, its order of rows, one member of it."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hyperens.hyperparameters import HyperparameterSpace
+from keras_hyperens.hyperparameters import hyperparameter_scope
+from keras_hyperens.layers import HyperBatchLayer
+from keras_hyperens.layers import HyperLayer
+
+UNKNOWN_AXIS = 32  # stands in for an axis of unknown length when rows are probed
+
+
+def hyper_layers(network: keras.Model) -> list[HyperLayer]:
+    """All layers of the network, at any depth, that depend on hyperparameters or members."""
+    return [layer for layer in network._flatten_layers() if isinstance(layer, HyperLayer)]
+
+
+def check_network(network: keras.Model, space: HyperparameterSpace, ensemble_size: int) -> list[str]:
+    """Checks that a network fits an ensemble; returns the names of hyperparameters that no layer uses.
+
+    Raises:
+        TypeError: If `network` is not a Keras model.
+        ValueError: If it has no hyper-batch layer, or one of another ensemble.
+    """
+    if not isinstance(network, keras.Model):
+        raise TypeError(f"`network` must be a `keras.Model`. Received: network={network!r}")
+    layers = hyper_layers(network)
+    if not any(isinstance(layer, HyperBatchLayer) for layer in layers):
+        raise ValueError(
+            "`network` has no hyper-batch layer, so its members would be equal: use for example "
+            "`HyperBatchDense(...)` where it has `Dense(...)`. A subclassed network must create its layers in "
+            f"`__init__`. Received: network={network.name!r} with layers {[layer.name for layer in network.layers]}"
+        )
+    for layer in layers:
+        if layer.ensemble_size != ensemble_size or layer.hyperparameters not in (space, HyperparameterSpace()):
+            raise ValueError(
+                f"Layer {layer.name!r} must have the ensemble's size {ensemble_size} and its hyperparameters "
+                f"{list(space.names)}. Received: ensemble_size={layer.ensemble_size}, "
+                f"hyperparameters={layer.hyperparameters}"
+            )
+    used = set().union(*(layer.hyperparameters_used() for layer in layers))
+    return [name for name in space.names if name not in used]
+
+
+def check_rows(network: keras.Model, inputs: Any, ensemble_size: int, values: Any) -> None:
+    """Checks that every row of the output comes from the row of the input in the same place.
+
+    Changes one row at a time and looks which rows of the prediction change.
+
+    Args:
+        network: Built.
+        inputs: Shapes and dtypes of a batch, a structure of objects with `shape` and `dtype`.
+        ensemble_size: M.
+        values: Hyperparameter values, `[M, 1, P]`.
+
+    Raises:
+        ValueError: If the network drops, adds, reorders or mixes rows.
+    """
+    number = 2 * ensemble_size
+    rows = keras.tree.map_structure(lambda spec: _random_rows(spec, number), inputs)
+    with hyperparameter_scope(values):
+        before = keras.tree.flatten(network(rows, training=False))
+        for changed in {0, number - 1}:
+            after = keras.tree.flatten(network(_change_row(rows, changed), training=False))
+            for left, right in zip(before, after, strict=True):
+                _check_only_row_changed(network.name, *map(ops.convert_to_numpy, (left, right)), number, changed)
+
+
+def _random_rows(spec: Any, number: int) -> np.ndarray:
+    """Zeros and ones: legal pixels, features and indices alike."""
+    shape = [UNKNOWN_AXIS if axis is None else axis for axis in spec.shape[1:]]
+    dtype = keras.backend.standardize_dtype(spec.dtype)
+    return np.random.default_rng(0).integers(0, 2, (number, *shape)).astype(dtype)
+
+
+def _change_row(rows: Any, index: int) -> Any:
+    def change(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([array[:index], 1 - array[index : index + 1], array[index + 1 :]])
+
+    return keras.tree.map_structure(change, rows)
+
+
+def _check_only_row_changed(name: str, before: np.ndarray, after: np.ndarray, number: int, changed: int) -> None:
+    if before.shape[0] != number:
+        raise ValueError(
+            f"Network {name!r} must give one row of output for each row of input, in the same order; it drops or adds "
+            f"rows. Received: {before.shape[0]} rows of output for {number} rows of input"
+        )
+    before, after = before.reshape(number, -1).astype("float64"), after.reshape(number, -1).astype("float64")
+    differs = ~np.isclose(before, after, rtol=1e-3, atol=1e-4, equal_nan=True).all(1)
+    others = [int(row) for row in np.flatnonzero(differs) if row != changed]
+    if others:
+        raise ValueError(
+            f"Network {name!r} must keep rows apart and in order (members are told apart by their place); it reorders or "
+            f"mixes them. Received: a change of row {changed} of the input changed rows {others} of the output"
+        )
+
+
+def member_network(network: keras.Model, member: int, space: HyperparameterSpace, values: np.ndarray) -> keras.Model:
+    """A plain Keras model of one member, with weights of its own.
+
+    Args:
+        network: Sequential, Functional, or nested of those.
+        member: k.
+        space: The ensemble's space.
+        values: `[M, 1, P]`, the values at which kernels are folded.
+
+    Raises:
+        ValueError: If the network, or a part of it, is a subclassed model or a layer that hides hyper-batch layers.
+    """
+    by_name = dict(zip(space.names, map(float, values[member, 0]), strict=True))
+    pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        is_hyper = isinstance(layer, HyperLayer)
+        plain = layer.member_layer(by_name) if is_hyper else type(layer).from_config(layer.get_config())
+        pairs.append((layer, plain))
+        return plain
+
+    for part in (layer for layer in network._flatten_layers() if isinstance(layer, keras.Model)):
+        if type(part).__name__ not in ("Sequential", "Functional") and type(part) is not keras.Model:
+            raise _cannot_extract(part)
+    plain_network = keras.models.clone_model(network, clone_function=clone, recursive=True)
+    for layer, plain in pairs:
+        is_hyper = isinstance(layer, HyperLayer)
+        plain.set_weights(layer.member_weights(member, values) if is_hyper else layer.get_weights())
+    for hidden in hyper_layers(plain_network):
+        raise _cannot_extract(hidden)
+    return plain_network
+
+
+def _cannot_extract(part: keras.layers.Layer) -> ValueError:
+    return ValueError(
+        "A single member can be taken out of Sequential and Functional networks, also nested, whose hyper-batch layers "
+        "are layers of the graph; write the network that way, or use `predict_members`. "
+        f"Received: {part.name!r} of type {type(part).__name__}"
+    )

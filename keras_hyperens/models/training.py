@@ -1,0 +1,369 @@
+"""How a hyper-batch ensemble is compiled, trained and tuned: the steps that `fit` and `evaluate` run.
+
+One training step: draw hyperparameters for every member, one forward pass for all members, gradients for all weights.
+Every few steps, on a batch of held-out rows: the gradient of the tuning loss for the bounds of the distributions.
+"""
+
+import warnings
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_hyperens import heads
+from keras_hyperens import losses
+from keras_hyperens.hyperparameters import hyperparameter_scope
+from keras_hyperens.layers import HyperBatchLayer
+from keras_hyperens.models.network import hyper_layers
+from keras_hyperens.models.replicas import assign_all
+from keras_hyperens.models.replicas import replica_number
+from keras_hyperens.models.settings import TrainingSettings
+from keras_hyperens.models.tuning import TuningRows
+from keras_hyperens.models.tuning import split_rows
+from keras_hyperens.uncertainty import combine
+
+TRAINING_DRAW, TUNING_DRAW = 0, 1  # what a random key is for
+
+
+class HyperBatchTrainer(keras.Model):
+    """The training half of `HyperBatchEnsemble`. Abstract: the other half has the network and the distribution."""
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        *,
+        metrics: Any = None,
+        member_metrics: Any = None,
+        member_loss: str = "member",
+        tuning_loss: str = "ensemble",
+        sampling: str = "member",
+        tuning_optimizer: Any = None,
+        tuning_every: int = 3,
+        tuning_warmup: int = 0,
+        entropy_weight: float = 1e-3,
+        fast_weight_learning_rate: float = 1.0,
+        **compile_arguments: Any,
+    ) -> None:
+        """Settles how to train and tune.
+
+        Args:
+            optimizer, loss, metrics: As in `keras.Model.compile`. Metrics get what `predict` gives.
+            member_metrics: Keras metrics that get all members: labels `[M, B, ...]`, the same for every member, and
+                predictions `[M, B, ..., C]`. Logged as `member_NAME`. A list, or for several outputs a dictionary or
+                list of lists.
+            member_loss: What the weights minimise: `"member"`, the mean of the members' own losses (default), or
+                `"ensemble"`, the loss of the combined prediction.
+            tuning_loss: What the bounds minimise on tuning rows: `"ensemble"` (default) or `"member"`.
+            sampling: `"member"`, one draw per member and step (default: at nearly the price of a plain step), or
+                `"example"`, one per row.
+            tuning_optimizer: Any Keras optimiser for the bounds, which are positions in [-1, 1]. Default Adam with a
+                learning rate of 1e-3: at most 1/2000 of the range a tuning step.
+            tuning_every: Steps from one tuning step to the next.
+            tuning_warmup: Steps before the first tuning step.
+            entropy_weight: Weight of the entropy of all members' distributions, which keeps them from collapsing.
+            fast_weight_learning_rate: Multiplier of the updates of the rank-1 factors.
+            **compile_arguments: Passed on to `keras.Model.compile`: `loss_weights`, `weighted_metrics`,
+                `jit_compile`, `steps_per_execution`, `run_eagerly`, `auto_scale_loss`.
+
+        Raises:
+            TypeError: If a member metric is not a `keras.metrics.Metric`.
+            ValueError: If a choice is unknown, a number out of range, or a metric wants logits.
+        """
+        settings = TrainingSettings(
+            member_loss,
+            tuning_loss,
+            sampling,
+            tuning_every,
+            tuning_warmup,
+            entropy_weight,
+            fast_weight_learning_rate,
+        )
+        if self.output_activation == "auto":
+            self.heads = heads.heads_of_losses(loss)
+        _check_metrics((metrics, compile_arguments.get("weighted_metrics"), member_metrics), self.heads)
+        optimizer = keras.optimizers.get(optimizer)
+        tuning_optimizer = (
+            keras.optimizers.Adam(1e-3) if tuning_optimizer is None else keras.optimizers.get(tuning_optimizer)
+        )
+        self._exclude_from_weight_decay(optimizer)
+        super().compile(optimizer, loss, metrics=metrics, **compile_arguments)
+        self.settings = settings
+        self.tuning_optimizer = self._scaled_like_main(tuning_optimizer)
+        self._own_compile_arguments = {"member_metrics": member_metrics, "tuning_optimizer": tuning_optimizer}
+        # In a namespace Keras does not track them, so compiling again leaves none behind.
+        self._trackers = SimpleNamespace(members=member_metrics, tuning_loss=keras.metrics.Mean(name="tuning_loss"))
+        objective = keras.Model()  # the compiled loss by itself: no penalties, and its trackers stay out of the logs
+        objective.output_names = self.output_names
+        objective.compile(loss=loss, loss_weights=compile_arguments.get("loss_weights"))
+        self._objective = objective.compute_loss
+        if self.built:
+            self.build_optimizers()
+
+    def _exclude_from_weight_decay(self, optimizer: Any) -> None:
+        """Decay would pull fast weights, which belong around 1, to 0, and make the network deaf to embeddings."""
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        if not getattr(inner, "weight_decay", None) or inner.built:
+            return
+        chosen = getattr(inner, "_exclude_from_weight_decay", set())  # by the user: kept
+        pattern = getattr(inner, "_exclude_from_weight_decay_pattern", None)
+        inner.exclude_from_weight_decay(var_list=self._fast_weights() + self._embeddings())
+        inner._exclude_from_weight_decay |= chosen
+        inner._exclude_from_weight_decay_pattern = pattern
+
+    def _scaled_like_main(self, optimizer: Any) -> Any:
+        if optimizer is self.optimizer:
+            raise ValueError("`tuning_optimizer` must not be the `optimizer` itself: give each its own")
+        is_scaled = keras.optimizers.LossScaleOptimizer
+        if not isinstance(self.optimizer, is_scaled) or isinstance(optimizer, is_scaled):
+            return optimizer
+        return is_scaled(optimizer, name="tuning_loss_scale_optimizer")
+
+    def build_optimizers(self) -> None:
+        """Creates the variables of both optimisers, so that files can fill them before the first step."""
+        for optimizer, variables in (
+            (self.optimizer, self.trainable_variables),
+            (self.tuning_optimizer, [self.distribution.lower, self.distribution.upper]),
+        ):
+            if not optimizer.built:
+                optimizer.build(variables)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        if not self.compiled:
+            return {}
+        own = keras.saving.serialize_keras_object(self._own_compile_arguments)
+        return {**super().get_compile_config(), **asdict(self.settings), **own}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        if not self.compiled:
+            return super().metrics
+        members = [metric for metric in keras.tree.flatten(self._trackers.members) if metric is not None]
+        return [*super().metrics, *members, self._trackers.tuning_loss]
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        *,
+        tuning_data: Any = None,
+        tuning_split: float = 0.0,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        callbacks: Any = None,
+        **fit_arguments: Any,
+    ) -> keras.callbacks.History:
+        """`keras.Model.fit`, with rows to tune the hyperparameters on.
+
+        Args:
+            x, y, batch_size, epochs, class_weight, sample_weight, callbacks: As in `keras.Model.fit`; class weights
+                apply to tuning rows too.
+            tuning_data: Held-out rows: `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset`, a
+                `keras.utils.PyDataset` or a generator that ends. They are read once and stay in memory. Without them
+                the bounds stay where they are.
+            tuning_split: Instead, the fraction of the training arrays to hold out: their last rows, taken before
+                `validation_split` takes its share.
+            **fit_arguments: The other arguments of `keras.Model.fit`.
+
+        Raises:
+            ValueError: If tuning rows do not fit the training rows, are not finite, or take too much memory.
+        """
+        if tuning_split:
+            if tuning_data is not None:
+                raise ValueError("Give `tuning_data` or `tuning_split`, not both. Received: both")
+            (x, y, sample_weight), tuning_data = split_rows(x, y, sample_weight, tuning_split)
+        self._set_tuning_rows(tuning_data, class_weight)
+        if isinstance(callbacks, keras.callbacks.Callback):
+            callbacks = [callbacks]
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = [*(callbacks or []), StopOnNaN()]
+        return super().fit(
+            x,
+            y,
+            batch_size,
+            epochs,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            callbacks=callbacks,
+            **fit_arguments,
+        )
+
+    _tuning_rows: TuningRows | None = None
+    _said_untuned = False
+
+    def _set_tuning_rows(self, data: Any, class_weight: dict[int, float] | None) -> None:
+        rows = None
+        if data is not None and len(self.hyperparameters):
+            rows = TuningRows(data, class_weight, self.seed)
+        elif len(self.hyperparameters) and not self._said_untuned:
+            self._said_untuned = True
+            warnings.warn("No tuning data: hyperparameters are drawn from their initial distributions, which stay")
+        if rows is not None or self._tuning_rows is not None:
+            self.train_function = None  # it holds the rows of the last `fit`
+        self._tuning_rows = rows
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        batch_size = tf.shape(keras.tree.flatten(x)[0])[0]
+        values = self._draw(self.distribution.bounds(), batch_size, TRAINING_DRAW)
+        with hyperparameter_scope(values):  # around the gradient too: a rematerialised layer runs again there
+            with tf.GradientTape() as tape:
+                outputs = self.member_outputs(x, training=True)
+                loss = self._loss_of(
+                    self.settings.member_loss,
+                    lambda raw: self.compute_loss(x, y, raw, sample_weight, training=True),
+                    outputs,
+                )
+                scaled_loss = self.optimizer.scale_loss(loss)
+            gradients = tape.gradient(scaled_loss, self.trainable_variables)
+        self._update_weights(gradients)
+        if self._tuning_rows is not None:
+            self._tuning_rows.check_like(x, y)
+            self._tune(batch_size)
+        self.step.assign_add(1)
+        return self._logs(x, y, sample_weight, outputs, loss, batch_size, training=True)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = self.member_outputs(x, training=False)
+        loss = self._loss_of("ensemble", lambda raw: self.compute_loss(x, y, raw, sample_weight, training=False), outputs)
+        batch_size = tf.shape(keras.tree.flatten(x)[0])[0]
+        return self._logs(x, y, sample_weight, outputs, loss, batch_size, training=False)
+
+    def _loss_of(self, kind: str, loss: Any, outputs: Any) -> Any:
+        if kind == "member":
+            return losses.member_loss(loss, outputs)
+        return losses.ensemble_loss(loss, outputs, self.heads_of(outputs))
+
+    def _draw(self, bounds: Any, batch_size: Any, purpose: int) -> Any:
+        """Hyperparameter values `[M, 1 or B, P]` of this step and replica: a function of seed and step alone."""
+        key = tf.constant([self.seed % 2**31, purpose], tf.int32)
+        for number in (self.step.value, replica_number()):
+            key = tf.random.experimental.stateless_fold_in(key, tf.cast(number, tf.int64))
+        rows = batch_size if self.settings.sampling == "example" else 1
+        return self.distribution.sample(bounds, rows, key)
+
+    def _update_weights(self, gradients: Any) -> None:
+        multiplier = self.settings.fast_weight_learning_rate
+        slowed = self._fast_weights() if multiplier != 1 else []
+        before = [tf.identity(variable) for variable in slowed]
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        after = [old + multiplier * (tf.identity(variable) - old) for variable, old in zip(slowed, before, strict=True)]
+        assign_all(slowed, after)
+
+    def _tune(self, batch_size: Any) -> None:
+        """One update of the bounds, if this step has one.
+
+        Only the gradient is inside the condition. The optimiser runs at every step, because some strategies refuse it
+        inside a condition; where the step does not tune, all that it changed is put back.
+        """
+        number = self.step.value - self.settings.tuning_warmup
+        every = self.settings.tuning_every
+        is_tuning = (number >= 0) & (number % every == 0)
+        bounds = self.distribution.bounds()
+        gradients, loss = tf.cond(
+            is_tuning,
+            lambda: self.tuning_gradients(bounds, number // every, batch_size),
+            lambda: ([tf.zeros_like(bound) for bound in bounds], tf.zeros((), tf.float32)),
+        )
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+        rescales = isinstance(self.tuning_optimizer, keras.optimizers.LossScaleOptimizer)  # it skips by itself
+        tuned = is_tuning & (finite | rescales)
+        variables = [self.distribution.lower, self.distribution.upper]
+        state = [*variables, *self.tuning_optimizer.variables]
+        before = [tf.identity(variable) for variable in state]
+        self.tuning_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        assign_all(variables, self.distribution.project(self.distribution.bounds()))
+        assign_all(state, [tf.where(tuned, variable.value, old) for variable, old in zip(state, before, strict=True)])
+        self._trackers.tuning_loss.update_state(loss, sample_weight=tf.cast(is_tuning & finite, tf.float32))
+
+    def tuning_gradients(self, bounds: Any, number: Any, batch_size: Any) -> tuple[list[Any], Any]:
+        """Gradients of the tuning objective for the bounds, on tuning batch `number`, and the tuning loss.
+
+        The objective is the tuning loss minus `entropy_weight` times the entropy of all distributions. The forward pass
+        is that of inference, without penalties: hyperparameters act through the kernels alone.
+        """
+        x, y, sample_weight = self._tuning_rows.batch(number, batch_size)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(bounds)
+            values = self._draw(bounds, tf.shape(keras.tree.flatten(x)[0])[0], TUNING_DRAW)
+            with hyperparameter_scope(values):
+                outputs = self.member_outputs(x, training=False)
+            loss = self._loss_of(
+                self.settings.tuning_loss, lambda raw: self._objective(x, y, raw, sample_weight), outputs
+            )
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync  # gradients are summed over them
+            objective = loss - self.settings.entropy_weight * self.distribution.entropy(bounds) / replicas
+            scaled = self.tuning_optimizer.scale_loss(objective)
+        return list(tape.gradient(scaled, bounds)), tf.cast(loss * replicas, tf.float32)
+
+    def _logs(
+        self, x: Any, y: Any, sample_weight: Any, outputs: Any, loss: Any, batch_size: Any, training: bool
+    ) -> dict[str, Any]:
+        members = keras.tree.map_structure(heads.prediction, outputs, self.heads_of(outputs))
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        tracker = next(metric for metric in self.metrics if metric.name == "loss")
+        tracker.update_state(loss * replicas, sample_weight=batch_size)
+        self._update_member_metrics(y, members)
+        logs = self.compute_metrics(x, y, keras.tree.map_structure(combine, members), sample_weight)
+        tuning_loss = logs.pop("tuning_loss")
+        if training and self._tuning_rows is not None:
+            # Not a number, not 0, where no step has tuned yet.
+            logs["tuning_loss"] = tf.where(self._trackers.tuning_loss.count > 0, tuning_loss, float("nan"))
+        if training and len(self.hyperparameters):
+            logs["entropy"] = self.distribution.entropy(self.distribution.bounds())
+        return logs
+
+    def _update_member_metrics(self, y: Any, members: Any) -> None:
+        if self._trackers.members is None:
+            return
+        by_output = heads.per_output(self._trackers.members, members, self.output_names)
+        for metrics, labels, outputs in zip(by_output, *map(keras.tree.flatten, (y, members)), strict=True):
+            for metric in metrics or ():
+                metric.update_state(tf.repeat(labels[None], self.ensemble_size, axis=0), outputs)
+
+    def _fast_weights(self) -> list[keras.Variable]:
+        layers = (layer for layer in hyper_layers(self.network) if isinstance(layer, HyperBatchLayer) and layer.built)
+        return [weight for layer in layers for weight in layer.fast_weights]
+
+    def _embeddings(self) -> list[keras.Variable]:
+        layers = (layer for layer in hyper_layers(self.network) if isinstance(layer, HyperBatchLayer) and layer.built)
+        return [weight for layer in layers for weight in layer.embeddings]
+
+
+def _check_metrics(metrics: Any, head_or_heads: Any) -> None:
+    """Metrics get predictions, so one that expects logits would be silently wrong; member metrics must be objects."""
+    for metric in keras.tree.flatten(metrics[-1]):
+        if not isinstance(metric, keras.metrics.Metric | None):
+            raise TypeError(
+                "`member_metrics` must be metric objects, for example `keras.metrics.SparseCategoricalAccuracy()`. "
+                f"Received: {metric!r}"
+            )
+    makes_probabilities = any(head in ("softmax", "sigmoid") for head in keras.tree.flatten(head_or_heads))
+    for metric in keras.tree.flatten(metrics):
+        if makes_probabilities and getattr(metric, "from_logits", False):
+            raise ValueError(
+                "Metrics get probabilities (what `predict` gives), so they must not expect logits: use "
+                f"`from_logits=False`. Received: metric {metric.name!r} with from_logits=True"
+            )
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Stops after an epoch whose loss is not finite, and says so; the bounds never take part in it."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is not None and not tf.math.is_finite(loss):
+            self.model.stop_training = True
+            warnings.warn(
+                "The training loss is not finite: training stops. Look for NaN in the data, or lower the learning rate; "
+                f"`EarlyStopping(restore_best_weights=True)` gives back the best weights. "
+                f"Received: loss={float(loss)} in epoch {epoch + 1}"
+            )

@@ -1,0 +1,166 @@
+"""The rows on which hyperparameters are tuned: read once, kept on the device, gathered by the step that tunes."""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+BYTES_LIMIT = 2 * 2**30  # of all tuning rows together: they stay in memory for the whole of `fit`
+
+
+class TuningRows:
+    """Tuning rows in memory, and the batch that belongs to a step.
+
+    Rows are shuffled once, and step after step takes the next ones, round and round.
+
+    Args:
+        data: `(x, y)` or `(x, y, sample_weight)` of arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset`, or a
+            generator of batches that ends.
+        class_weight: As in `fit`: a dictionary from class to weight.
+        seed: Seed of the shuffle.
+
+    Raises:
+        TypeError: If `data` is none of these.
+        ValueError: If there are no rows or no labels, arrays differ in length, a value is NaN or infinite, or the rows
+            would take more than `BYTES_LIMIT`.
+    """
+
+    def __init__(self, data: Any, class_weight: dict[int, float] | None, seed: int) -> None:
+        x, y, sample_weight = _concatenate(_batches(data))
+        self.size = _check_arrays(x, y, sample_weight)
+        if class_weight is not None:
+            sample_weight = _weigh_classes(y, sample_weight, class_weight)
+        order = np.random.default_rng(seed).permutation(self.size)
+        self._arrays = keras.tree.map_structure(
+            lambda array: None if array is None else tf.constant(array[order]), (x, y, sample_weight)
+        )
+
+    def check_like(self, x: Any, y: Any) -> None:
+        """Raises a `ValueError` unless tuning rows have the structure and shapes of the training rows."""
+        for name, ours, theirs in (("x", self._arrays[0], x), ("y", self._arrays[1], y)):
+            expected, received = _row_shapes(theirs), _row_shapes(ours)
+            if expected.keys() != received.keys() or any(
+                len(received[path]) != len(shape) or any(a not in (b, None) for a, b in zip(shape, received[path]))
+                for path, shape in expected.items()
+            ):
+                raise ValueError(
+                    f"Tuning rows must have the structure and shapes of training rows. For {name}, training rows have "
+                    f"{expected}. Received: tuning rows with {received}"
+                )
+
+    def batch(self, number: Any, size: Any) -> tuple[Any, Any, Any]:
+        """The tuning batch `number`: `(x, y, sample_weight)` of at most `size` rows."""
+        size = tf.minimum(tf.cast(size, tf.int64), self.size)
+        indices = (number * size + tf.range(size)) % self.size
+        return keras.tree.map_structure(
+            lambda array: None if array is None else tf.gather(array, indices), self._arrays
+        )
+
+
+def split_rows(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[tuple, tuple]:
+    """The first rows for training and the last `fraction` for tuning, as `validation_split` does.
+
+    Raises:
+        ValueError: If the fraction is not in (0, 1), a part would be empty, or the data are not arrays.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"`tuning_split` must be between 0 and 1. Received: tuning_split={fraction}")
+    leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None]
+    if y is None or not all(hasattr(leaf, "shape") for leaf in leaves):
+        raise ValueError(
+            "`tuning_split` needs `x` and `y` as arrays; pass other data as `tuning_data`. "
+            f"Received: x of type {type(x).__name__}, y of type {type(y).__name__}"
+        )
+    rows = int(leaves[0].shape[0])
+    first = rows - int(rows * fraction)
+    if first in (0, rows):
+        raise ValueError(f"`tuning_split` leaves no rows. Received: tuning_split={fraction} of {rows} rows")
+
+    def part(window: slice) -> tuple:
+        return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[window], (x, y, sample_weight))
+
+    return part(slice(0, first)), part(slice(first, None))
+
+
+def _batches(data: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """`(x, y, sample_weight)` of NumPy arrays, batch by batch."""
+    if isinstance(data, tuple | list):
+        source: Iterable[Any] = [tuple(data)]
+    elif isinstance(data, tf.data.Dataset):
+        source = data
+    elif isinstance(data, keras.utils.PyDataset):
+        source = (data[index] for index in range(_finite(data.num_batches)))
+    elif isinstance(data, Iterator):
+        source = data
+    else:
+        raise TypeError(
+            "Tuning data must be `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset`, a `keras.utils.PyDataset` or a "
+            f"generator of batches. Received: tuning_data of type {type(data).__name__}"
+        )
+    for batch in source:
+        yield keras.tree.map_structure(_to_numpy, keras.utils.unpack_x_y_sample_weight(batch))
+
+
+def _finite(number: int | None) -> int:
+    if number is None:
+        raise ValueError("Tuning data must end. Received: a `PyDataset` with num_batches=None")
+    return number
+
+
+def _to_numpy(leaf: Any) -> np.ndarray | None:
+    if leaf is None:
+        return None
+    array = np.asarray(leaf)
+    return array.astype(keras.config.floatx()) if array.dtype.kind == "f" else array
+
+
+def _concatenate(batches: Iterator[tuple[Any, Any, Any]]) -> tuple[Any, Any, Any]:
+    collected, total = [], 0
+    for batch in batches:
+        total += sum(leaf.nbytes for leaf in keras.tree.flatten(batch) if leaf is not None)
+        if total > BYTES_LIMIT:
+            raise ValueError(
+                f"Tuning rows are kept in memory, at most {BYTES_LIMIT / 2**20:.0f} MiB of them: pass fewer, for example "
+                f"`dataset.take(n)` (some thousands are plenty). Received: more than {total / 2**20:.0f} MiB"
+            )
+        collected.append(batch)
+    if not collected:
+        raise ValueError("Tuning data must have rows. Received: no batch")
+    return keras.tree.map_structure(
+        lambda *leaves: None if leaves[0] is None else np.concatenate(leaves), *collected
+    )
+
+
+def _check_arrays(x: Any, y: Any, sample_weight: Any) -> int:
+    if y is None:
+        raise ValueError("Tuning data must have labels. Received: y=None")
+    leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None]
+    lengths = [len(leaf) for leaf in leaves]
+    if min(lengths) < 1 or len(set(lengths)) > 1:
+        raise ValueError(f"Tuning arrays must have equal lengths of at least 1. Received: lengths {lengths}")
+    for name, part in (("x", x), ("y", y), ("sample_weight", sample_weight)):
+        for leaf in keras.tree.flatten(part):
+            if leaf is not None and leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
+                bad = int((~np.isfinite(leaf)).sum())
+                raise ValueError(f"Tuning data must be finite. Received: {bad} NaN or infinite values in {name}")
+    return lengths[0]
+
+
+def _weigh_classes(y: Any, sample_weight: Any, class_weight: dict[int, float]) -> np.ndarray:
+    if not isinstance(y, np.ndarray):
+        raise ValueError(f"`class_weight` needs a single output. Received: y of type {type(y).__name__}")
+    classes = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y)).astype(int)
+    weights = np.array([class_weight.get(int(label), 1.0) for label in classes], keras.config.floatx())
+    return weights if sample_weight is None else weights * sample_weight
+
+
+def _row_shapes(structure: Any) -> dict[str, tuple]:
+    """Path to shape of one row."""
+    return {
+        "/".join(map(str, path)) or "rows": tuple(leaf.shape[1:])
+        for path, leaf in keras.tree.flatten_with_path(structure)
+        if leaf is not None
+    }
