@@ -1,5 +1,6 @@
 """Initialisers of fast weights, and a fresh one for every weight."""
 
+import random
 from typing import Any
 
 import keras
@@ -27,14 +28,15 @@ class RandomSign(keras.initializers.Initializer):
         if not 0 <= probability <= 1:
             raise ValueError(f"`probability` must be in [0, 1]. Received: probability={probability}")
         self.probability = probability
-        self.seed = keras.random.SeedGenerator().initial_seed if seed is None else seed
+        self._given_seed = seed
+        self.seed = random.randrange(2**31) if seed is None else seed
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None, **kwargs: Any) -> Any:
         uniform = keras.random.uniform(shape, seed=self.seed, dtype="float32")
         return ops.cast(ops.where(uniform < self.probability, 1.0, -1.0), dtype or keras.config.floatx())
 
     def get_config(self) -> dict[str, Any]:
-        return {"probability": self.probability, "seed": self.seed}
+        return {"probability": self.probability, "seed": self._given_seed}
 
 
 def get_initializer(identifier: Any) -> keras.initializers.Initializer:
@@ -50,8 +52,6 @@ def another(initializer: Any, number: int) -> Any:
     if not isinstance(initializer, keras.initializers.Initializer):
         return initializer
     config = initializer.get_config()
-    if isinstance(config.get("seed"), int):
-        config["seed"] += number
-    elif isinstance(getattr(initializer, "seed", None), int):
+    if isinstance(getattr(initializer, "seed", None), int):
         config["seed"] = initializer.seed + number
     return type(initializer).from_config(config)

@@ -88,9 +88,7 @@ class HyperBatchLayer(HyperLayer):
         self.fast_weight_initializer = get_initializer(
             fast_weight_initializer or keras.initializers.RandomNormal(1.0, 0.5)
         )
-        self.delta_kernel_initializer = keras.initializers.get(
-            delta_kernel_initializer or another(self.kernel_initializer, 1)
-        )
+        self.delta_kernel_initializer = keras.initializers.get(delta_kernel_initializer)
         self.embedding_initializer = keras.initializers.get(
             embedding_initializer or keras.initializers.RandomNormal(0.0, 0.2)
         )
@@ -126,25 +124,27 @@ class HyperBatchLayer(HyperLayer):
         channels, units, columns, members = shape[-2], shape[-1], len(self.hyperparameters), self.ensemble_size
         own = [] if self.shared_embedding else [members]
         self.kernel = self._add("kernel", shape, self.kernel_initializer, self.kernel_constraint)
-        self.r = self._add("r", (members, channels), another(self.fast_weight_initializer, 0))
-        self.s = self._add("s", (members, units), another(self.fast_weight_initializer, 1))
+        self.r = self._add("r", (members, channels), another(self.fast_weight_initializer, 2))
+        self.s = self._add("s", (members, units), another(self.fast_weight_initializer, 3))
         if self.use_bias:
             self.bias = self._add("bias", (members, units), self.bias_initializer, self.bias_constraint)
         if columns:
-            self.delta_kernel = self._add("delta_kernel", shape, self.delta_kernel_initializer)
+            self.delta_kernel = self._add(
+                "delta_kernel", shape, self.delta_kernel_initializer or another(self.kernel_initializer, 1)
+            )
             self.kernel_embedding = self._add(
-                "kernel_embedding", (*own, columns, units), another(self.embedding_initializer, 0)
+                "kernel_embedding", (*own, columns, units), another(self.embedding_initializer, 6)
             )
             self.u = self.r if self.tie_fast_weights else self._add(
-                "u", (members, channels), another(self.fast_weight_initializer, 2)
+                "u", (members, channels), another(self.fast_weight_initializer, 4)
             )
             self.v = self.s if self.tie_fast_weights else self._add(
-                "v", (members, units), another(self.fast_weight_initializer, 3)
+                "v", (members, units), another(self.fast_weight_initializer, 5)
             )
         if columns and self.use_bias:
             self.delta_bias = self._add("delta_bias", (members, units), "zeros")
             self.bias_embedding = self._add(
-                "bias_embedding", (*own, columns, units), another(self.embedding_initializer, 1)
+                "bias_embedding", (*own, columns, units), another(self.embedding_initializer, 7)
             )
         self.built = True
 

@@ -1,0 +1,34 @@
+PYTHON ?= python3
+BIN := .venv/bin
+DATA_DIR ?= ../shared/tensorflow_datasets
+
+.PHONY: demo test test-all check format benchmark
+
+demo: .venv/installed          ## train, compare, explain and export an ensemble on real images
+	$(BIN)/python -m benchmarks.demo $(ARGS)
+
+test: .venv/installed          ## all tests but the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: test                 ## and then the slow ones
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/installed         ## format, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_imports.py
+
+format: .venv/installed        ## write what `check` wants to see
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmark: .venv/installed     ## the measurements of README
+	$(BIN)/python -m benchmarks.apply_kernels
+	$(BIN)/python -m benchmarks.quality --dataset digits --seeds 5
+
+.venv/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[plots,datasets,dev]"
+	touch $@
