@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_hyperens.hyperparameters import HyperparameterSpace
@@ -36,7 +37,7 @@ class HyperLayer(keras.layers.Layer):
         self.ensemble_size = ensemble_size
         self.hyperparameters = hyperparameters if hyperparameters is not None else HyperparameterSpace()
 
-    def current_values(self) -> Any:
+    def current_values(self, inputs: Any = None) -> Any:
         """Hyperparameter values in natural scale, `[M, 1 or B, P]` float32.
 
         Raises:
@@ -44,6 +45,8 @@ class HyperLayer(keras.layers.Layer):
         """
         values = current_hyperparameters()
         expected = (self.ensemble_size, len(self.hyperparameters))
+        if values is None and _only_infers_shapes(inputs):
+            return self.hyperparameters.values(np.zeros((expected[0], 1, expected[1]), "float32"))
         if values is None:
             raise ValueError(
                 f"Layer {self.name!r} needs the current hyperparameter values: call its network through a "
@@ -104,3 +107,11 @@ class HyperLayer(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "HyperLayer":
         space = keras.saving.deserialize_keras_object(config["hyperparameters"])
         return super().from_config({**config, "hyperparameters": space})
+
+
+def _only_infers_shapes(inputs: Any) -> bool:
+    """Whether Keras runs a user's layer around ours just to learn its output shape: there are no values then."""
+    try:
+        return inputs.graph.name.startswith("scratch_graph")
+    except AttributeError:  # eager, or another backend
+        return False

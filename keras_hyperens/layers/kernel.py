@@ -172,7 +172,7 @@ class HyperBatchLayer(HyperLayer):
         stored = stored_weights_of(self)
         if stored is not None:
             return self._apply_folded(inputs, *stored)
-        positions = self._positions()  # [M, 1 or B, P]
+        positions = self._positions(inputs)  # [M, 1 or B, P]
         shift = self._shift(positions)  # [M, 1 or B, U]
         biases = self._biases(positions)  # [M, 1 or B, U]
         if training:
@@ -196,10 +196,10 @@ class HyperBatchLayer(HyperLayer):
             outputs = outputs + self._beside_units(biases, rank)
         return self.activation(join_members(outputs))
 
-    def _positions(self) -> Any:
+    def _positions(self, inputs: Any) -> Any:
         if not len(self.hyperparameters):
             return None
-        return self.hyperparameters.positions(self.current_values())
+        return self.hyperparameters.positions(self.current_values(inputs))
 
     def _shift(self, positions: Any) -> Any:
         """e, `[M, 1 or B, U]`: what the hyperparameters add to the units' factors of `delta_kernel`."""

@@ -57,8 +57,8 @@ def export_saved_model(ensemble: "HyperBatchEnsemble", filepath: str) -> None:
 
 def _input_specs(ensemble: "HyperBatchEnsemble") -> Any:
     """The structure of a batch: as last seen, else as the network declares it."""
-    if ensemble._batch_seen is not None:
-        return ensemble._batch_seen
+    if ensemble._seen.batch is not None:
+        return ensemble._seen.batch
     inputs = getattr(ensemble.network, "inputs", None)
     if not inputs:
         raise ValueError("The shape of a batch is unknown: call the ensemble on one first. Received: never called")

@@ -2,6 +2,7 @@
 
 import random
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -111,6 +112,8 @@ class HyperBatchEnsemble(HyperBatchTrainer):
         self.output_activation = output_activation
         self.heads = None if output_activation == "auto" else output_activation
         self.output_names = getattr(network, "output_names", None)
+        # In a namespace Keras and TensorFlow do not wrap it: the structure of the last batch, and a check done once.
+        self._seen = SimpleNamespace(batch=None, rows_checked=False)
         self.built = network.built
 
     def build(self, input_shape: Any) -> None:
@@ -119,7 +122,9 @@ class HyperBatchEnsemble(HyperBatchTrainer):
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        self._batch_seen = keras.tree.map_structure(lambda leaf: tf.TensorSpec(leaf.shape, leaf.dtype), inputs)
+        self._seen.batch = keras.tree.map_structure(
+            lambda leaf: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype), inputs
+        )
         return keras.tree.map_structure(combine, self.member_predictions(inputs, training))
 
     def member_predictions(self, inputs: Any, training: bool | None = None) -> Any:
@@ -190,16 +195,15 @@ class HyperBatchEnsemble(HyperBatchTrainer):
             raise ValueError(f"The network must be built: call the ensemble on a batch first. Received: {self.name!r}")
         return member_network(self.network, member, self.hyperparameters, ops.convert_to_numpy(self.mean_values()))
 
-    def make_train_function(self, force: bool = False) -> Any:
-        # Keras calls this when the network is built and before the first step and callback.
+    def prepare(self, input_specs: Any) -> None:
+        """Builds everything and checks the order of rows, so that `fit` fails before its first step or not at all."""
+        self._seen.batch = input_specs
+        if not self._seen.rows_checked:
+            values = ops.convert_to_numpy(self.mean_values())
+            check_rows(self.network, input_specs, self.ensemble_size, values)  # calls the network: it is built now
+            self._seen.rows_checked = True
+        self.built = True
         self.build_optimizers()
-        if not self._rows_checked and self._batch_seen is not None:
-            check_rows(self.network, self._batch_seen, self.ensemble_size, ops.convert_to_numpy(self.mean_values()))
-            self._rows_checked = True
-        return super().make_train_function(force)
-
-    _batch_seen = None  # shapes and dtypes of the batch that was last traced
-    _rows_checked = False
 
     def export(self, filepath: str, format: str = "tf_saved_model", **export_arguments: Any) -> None:
         """Writes the ensemble for serving, at the means of its hyperparameters.

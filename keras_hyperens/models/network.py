@@ -52,7 +52,7 @@ def check_rows(network: keras.Model, inputs: Any, ensemble_size: int, values: An
     Changes one row at a time and looks which rows of the prediction change.
 
     Args:
-        network: Built.
+        network: Built or not.
         inputs: Shapes and dtypes of a batch, a structure of objects with `shape` and `dtype`.
         ensemble_size: M.
         values: Hyperparameter values, `[M, 1, P]`.
@@ -118,7 +118,8 @@ def member_network(network: keras.Model, member: int, space: HyperparameterSpace
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         is_hyper = isinstance(layer, HyperLayer)
         plain = layer.member_layer(by_name) if is_hyper else type(layer).from_config(layer.get_config())
-        pairs.append((layer, plain))
+        if isinstance(layer, keras.layers.Layer):  # not a bare operation such as a slice
+            pairs.append((layer, plain))
         return plain
 
     for part in (layer for layer in network._flatten_layers() if isinstance(layer, keras.Model)):

@@ -16,6 +16,7 @@ from keras_hyperens import heads
 from keras_hyperens import losses
 from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.layers import HyperBatchLayer
+from keras_hyperens.models.batches import batch_specs
 from keras_hyperens.models.network import hyper_layers
 from keras_hyperens.models.replicas import assign_all
 from keras_hyperens.models.replicas import replica_number
@@ -92,9 +93,12 @@ class HyperBatchTrainer(keras.Model):
         super().compile(optimizer, loss, metrics=metrics, **compile_arguments)
         self.settings = settings
         self.tuning_optimizer = self._scaled_like_main(tuning_optimizer)
-        self._own_compile_arguments = {"member_metrics": member_metrics, "tuning_optimizer": tuning_optimizer}
-        # In a namespace Keras does not track them, so compiling again leaves none behind.
-        self._trackers = SimpleNamespace(members=member_metrics, tuning_loss=keras.metrics.Mean(name="tuning_loss"))
+        # In a namespace Keras does not track them, so compiling again leaves no metric of the last time behind.
+        self._untracked = SimpleNamespace(
+            member_metrics=member_metrics,
+            tuning_loss=keras.metrics.Mean(name="tuning_loss"),
+            arguments={"member_metrics": member_metrics, "tuning_optimizer": tuning_optimizer},
+        )
         objective = keras.Model()  # the compiled loss by itself: no penalties, and its trackers stay out of the logs
         objective.output_names = self.output_names
         objective.compile(loss=loss, loss_weights=compile_arguments.get("loss_weights"))
@@ -133,7 +137,7 @@ class HyperBatchTrainer(keras.Model):
     def get_compile_config(self) -> dict[str, Any]:
         if not self.compiled:
             return {}
-        own = keras.saving.serialize_keras_object(self._own_compile_arguments)
+        own = keras.saving.serialize_keras_object(self._untracked.arguments)
         return {**super().get_compile_config(), **asdict(self.settings), **own}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -143,8 +147,8 @@ class HyperBatchTrainer(keras.Model):
     def metrics(self) -> list[keras.metrics.Metric]:
         if not self.compiled:
             return super().metrics
-        members = [metric for metric in keras.tree.flatten(self._trackers.members) if metric is not None]
-        return [*super().metrics, *members, self._trackers.tuning_loss]
+        members = [metric for metric in keras.tree.flatten(self._untracked.member_metrics) if metric is not None]
+        return [*super().metrics, *members, self._untracked.tuning_loss]
 
     def fit(
         self,
@@ -179,7 +183,12 @@ class HyperBatchTrainer(keras.Model):
             if tuning_data is not None:
                 raise ValueError("Give `tuning_data` or `tuning_split`, not both. Received: both")
             (x, y, sample_weight), tuning_data = split_rows(x, y, sample_weight, tuning_split)
+        input_specs, label_specs, x = batch_specs(x, y)
+        if input_specs is not None:
+            self.prepare(input_specs)
         self._set_tuning_rows(tuning_data, class_weight)
+        if self._tuning_rows is not None and input_specs is not None:
+            self._tuning_rows.check_like(input_specs, label_specs)
         if isinstance(callbacks, keras.callbacks.Callback):
             callbacks = [callbacks]
         if not isinstance(callbacks, keras.callbacks.CallbackList):
@@ -225,7 +234,6 @@ class HyperBatchTrainer(keras.Model):
             gradients = tape.gradient(scaled_loss, self.trainable_variables)
         self._update_weights(gradients)
         if self._tuning_rows is not None:
-            self._tuning_rows.check_like(x, y)
             self._tune(batch_size)
         self.step.assign_add(1)
         return self._logs(x, y, sample_weight, outputs, loss, batch_size, training=True)
@@ -282,7 +290,7 @@ class HyperBatchTrainer(keras.Model):
         self.tuning_optimizer.apply_gradients(zip(gradients, variables, strict=True))
         assign_all(variables, self.distribution.project(self.distribution.bounds()))
         assign_all(state, [tf.where(tuned, variable.value, old) for variable, old in zip(state, before, strict=True)])
-        self._trackers.tuning_loss.update_state(loss, sample_weight=tf.cast(is_tuning & finite, tf.float32))
+        self._untracked.tuning_loss.update_state(loss, sample_weight=tf.cast(is_tuning & finite, tf.float32))
 
     def tuning_gradients(self, bounds: Any, number: Any, batch_size: Any) -> tuple[list[Any], Any]:
         """Gradients of the tuning objective for the bounds, on tuning batch `number`, and the tuning loss.
@@ -316,15 +324,15 @@ class HyperBatchTrainer(keras.Model):
         tuning_loss = logs.pop("tuning_loss")
         if training and self._tuning_rows is not None:
             # Not a number, not 0, where no step has tuned yet.
-            logs["tuning_loss"] = tf.where(self._trackers.tuning_loss.count > 0, tuning_loss, float("nan"))
+            logs["tuning_loss"] = tf.where(self._untracked.tuning_loss.count > 0, tuning_loss, float("nan"))
         if training and len(self.hyperparameters):
             logs["entropy"] = self.distribution.entropy(self.distribution.bounds())
         return logs
 
     def _update_member_metrics(self, y: Any, members: Any) -> None:
-        if self._trackers.members is None:
+        if self._untracked.member_metrics is None:
             return
-        by_output = heads.per_output(self._trackers.members, members, self.output_names)
+        by_output = heads.per_output(self._untracked.member_metrics, members, self.output_names)
         for metrics, labels, outputs in zip(by_output, *map(keras.tree.flatten, (y, members)), strict=True):
             for metric in metrics or ():
                 metric.update_state(tf.repeat(labels[None], self.ensemble_size, axis=0), outputs)

@@ -90,9 +90,9 @@ def _batches(data: Any) -> Iterator[tuple[Any, Any, Any]]:
     if isinstance(data, tuple | list):
         source: Iterable[Any] = [tuple(data)]
     elif isinstance(data, tf.data.Dataset):
-        source = data
+        source = _ending(data)
     elif isinstance(data, keras.utils.PyDataset):
-        source = (data[index] for index in range(_finite(data.num_batches)))
+        source = (data[index] for index in range(len(data)))
     elif isinstance(data, Iterator):
         source = data
     else:
@@ -104,10 +104,10 @@ def _batches(data: Any) -> Iterator[tuple[Any, Any, Any]]:
         yield keras.tree.map_structure(_to_numpy, keras.utils.unpack_x_y_sample_weight(batch))
 
 
-def _finite(number: int | None) -> int:
-    if number is None:
-        raise ValueError("Tuning data must end. Received: a `PyDataset` with num_batches=None")
-    return number
+def _ending(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("Tuning data must end: leave `repeat()` out. Received: a dataset without end")
+    return dataset
 
 
 def _to_numpy(leaf: Any) -> np.ndarray | None:

@@ -1,0 +1,229 @@
+"""Files: exact continuation, formats, and what other processes can load."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_hyperens as khe
+from tests.models.networks import LOGITS
+from tests.models.networks import Subclassed
+from tests.models.networks import blobs
+from tests.models.networks import compiled
+from tests.models.networks import conv_network
+from tests.models.networks import dense_network
+from tests.models.networks import images
+
+CONTINUED = {
+    "dense": (dense_network, blobs, {"tuning_optimizer": keras.optimizers.SGD(0.01, momentum=0.9)}),
+    "conv": (conv_network, images, {"optimizer": "adamw", "sampling": "example"}),
+    "subclassed": (Subclassed, blobs, {"tuning_every": 2, "tuning_warmup": 3}),
+}
+
+
+@pytest.mark.parametrize("case", CONTINUED)
+def test_training_continued_from_a_file_equals_training_that_was_not_stopped(case, tmp_path):
+    make, data, arguments = CONTINUED[case]
+    ensemble, (x, y) = compiled(make(), **arguments), data()
+
+    def train(model, epochs):
+        return model.fit(x, y, batch_size=16, epochs=epochs, tuning_split=0.25, shuffle=False, verbose=0)
+
+    train(ensemble, 2)
+    ensemble.save(tmp_path / "e.keras")
+    loaded = keras.models.load_model(tmp_path / "e.keras")
+    assert loaded.settings == ensemble.settings
+    histories = [train(model, 2).history for model in (ensemble, loaded)]
+    assert histories[0] == histories[1]
+    for left, right in zip(ensemble.variables, loaded.variables):
+        np.testing.assert_array_equal(left, right, err_msg=left.path)
+    for optimizer in ("optimizer", "tuning_optimizer"):
+        for left, right in zip(getattr(ensemble, optimizer).variables, getattr(loaded, optimizer).variables):
+            np.testing.assert_array_equal(left, right, err_msg=left.path)
+
+
+def test_backup_and_restore_continues_an_interrupted_fit(tmp_path):
+    x, y = blobs()
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    def train(ensemble, *callbacks):
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+        ensemble.fit(
+            x, y, tuning_split=0.25, epochs=4, shuffle=False, callbacks=[*callbacks, backup], verbose=0
+        )  # the interruption comes before the third backup
+        return ensemble.get_weights()
+
+    keras.utils.set_random_seed(1)
+    undisturbed = compiled()
+    undisturbed.fit(x, y, tuning_split=0.25, epochs=4, shuffle=False, verbose=0)
+    keras.utils.set_random_seed(1)
+    with pytest.raises(KeyboardInterrupt):
+        train(compiled(), Interrupt())
+    restored = train(compiled())
+    for left, right in zip(restored, undisturbed.get_weights()):
+        np.testing.assert_allclose(left, right, atol=1e-6)
+
+
+def test_model_checkpoint_keeps_the_best(tmp_path):
+    ensemble, (x, y) = compiled(), blobs()
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "val_loss", save_best_only=True)
+    history = ensemble.fit(
+        x, y, tuning_split=0.25, validation_data=(x, y), epochs=3, callbacks=[checkpoint], verbose=0
+    ).history
+    best = keras.models.load_model(tmp_path / "best.keras")
+    np.testing.assert_allclose(best.evaluate(x, y, verbose=0), min(history["val_loss"]), rtol=1e-5)
+
+
+def test_a_file_of_another_format_is_refused(tmp_path):
+    ensemble = compiled()
+    ensemble.save(tmp_path / "e.keras")
+    with zipfile.ZipFile(tmp_path / "e.keras") as source, zipfile.ZipFile(tmp_path / "f.keras", "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                config["config"]["format_version"] = 99
+                content = json.dumps(config)
+            target.writestr(name, content)
+    with pytest.raises((ValueError, TypeError), match="format_version=99"):
+        keras.models.load_model(tmp_path / "f.keras")
+
+
+def test_weights_alone(tmp_path):
+    ensemble, (x, y) = compiled(), blobs()
+    ensemble.fit(x, y, tuning_split=0.25, verbose=0)
+    ensemble.save_weights(tmp_path / "e.weights.h5")
+    other = compiled(seed=9)
+    other.load_weights(tmp_path / "e.weights.h5")
+    np.testing.assert_allclose(other.predict(x, verbose=0), ensemble.predict(x, verbose=0), atol=1e-6)
+
+
+def trained(make=conv_network, data=images, **arguments):
+    ensemble, (x, y) = compiled(make(), **arguments), data()
+    ensemble.fit(x, y, tuning_split=0.25, verbose=0)
+    return ensemble, x
+
+
+def test_export_gives_predictions_members_and_uncertainty_for_any_batch_size(tmp_path):
+    ensemble, x = trained()
+    ensemble.export(tmp_path / "served")
+    served = tf.saved_model.load(tmp_path / "served")
+    assert set(served.signatures) == {"serving_default", "uncertainty"}
+    for rows in (1, 7, len(x)):
+        part = tf.constant(x[:rows])
+        outputs = served.signatures["uncertainty"](inputs=part)
+        members = ensemble.predict_members(x[:rows], verbose=0)
+        np.testing.assert_allclose(np.swapaxes(outputs["members"], 0, 1), members, atol=1e-5)
+        np.testing.assert_allclose(outputs["prediction"], members.mean(0), atol=1e-5)
+        np.testing.assert_allclose(
+            outputs["predictive_entropy"], khe.uncertainty.predictive_entropy(members), atol=1e-4
+        )
+        np.testing.assert_allclose(
+            outputs["mutual_information"], khe.uncertainty.mutual_information(members), atol=1e-4
+        )
+        np.testing.assert_allclose(served.signatures["serving_default"](inputs=part)["prediction"], members.mean(0), atol=1e-5)
+        np.testing.assert_allclose(served.serve(part), members.mean(0), atol=1e-5)
+
+
+def test_export_stores_folded_kernels_and_no_embedding(tmp_path):
+    ensemble, _ = trained()
+    ensemble.export(tmp_path / "served")
+    stored = {shape for _, shape in tf.train.list_variables(str(tmp_path / "served" / "variables" / "variables"))
+              for shape in [tuple(shape)] if len(shape) > 1}  # fmt: skip
+    assert stored == {(3, 3, 3, 1, 4), (3, 1, 4), (3, 64, 3), (3, 1, 3)}
+    operations = {
+        operation.type
+        for operation in tf.saved_model.load(tmp_path / "served").signatures["serving_default"].graph.get_operations()
+    }
+    assert "Einsum" not in operations
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "outputs"),
+    [
+        (lambda: dense_network(1), {"loss": "mse"}, {"prediction", "members", "variance"}),
+        (
+            lambda: dense_network(3),
+            {"loss": keras.losses.BinaryCrossentropy(from_logits=True)},
+            {"prediction", "members", "predictive_entropy", "mutual_information"},
+        ),
+    ],
+)
+def test_export_of_other_tasks(make, arguments, outputs, tmp_path):
+    ensemble = compiled(make(), **arguments)
+    x, y = blobs()
+    ensemble.fit(x, np.eye(3)[y] if "variance" not in outputs else y, tuning_split=0.25, verbose=0)
+    ensemble.export(tmp_path / "served")
+    served = tf.saved_model.load(tmp_path / "served").signatures["uncertainty"](inputs=tf.constant(x))
+    assert set(served) == outputs
+    members = ensemble.predict_members(x, verbose=0)
+    if "variance" in outputs:
+        np.testing.assert_allclose(served["variance"], members.var(0), atol=1e-4)
+    else:
+        p = members.mean(0)
+        np.testing.assert_allclose(served["predictive_entropy"], -(p * np.log(p) + (1 - p) * np.log(1 - p)), atol=1e-4)
+
+
+def test_export_of_a_subclassed_network_replaces_an_older_one(tmp_path):
+    ensemble, x = trained(Subclassed, blobs)
+    for _ in range(2):
+        ensemble.export(tmp_path / "served")
+    served = tf.saved_model.load(tmp_path / "served")
+    np.testing.assert_allclose(served.serve(x), ensemble.predict(x, verbose=0), atol=1e-5)
+    assert [path.name for path in tmp_path.iterdir()] == ["served"]
+
+
+def test_export_needs_a_known_batch(tmp_path):
+    with pytest.raises(ValueError, match="call the ensemble on one first"):
+        compiled(Subclassed()).export(tmp_path / "served")
+
+
+def test_export_under_mixed_precision(tmp_path, mixed_float16):
+    ensemble, x = trained()
+    ensemble.export(tmp_path / "served")
+    served = tf.saved_model.load(tmp_path / "served")
+    np.testing.assert_allclose(served.serve(x), ensemble.predict(x, verbose=0), atol=2e-3)
+
+
+LOAD = """
+import sys
+sys.modules["keras_hyperens"] = None  # an import of the package fails
+import numpy as np
+import tensorflow as tf
+served = tf.saved_model.load(sys.argv[1])
+x = np.load(sys.argv[2])
+np.save(sys.argv[3], served.signatures["serving_default"](inputs=tf.constant(x))["prediction"].numpy())
+"""
+
+
+def test_export_loads_in_a_process_without_this_package(tmp_path):
+    ensemble, x = trained()
+    ensemble.export(tmp_path / "served")
+    np.save(tmp_path / "x.npy", x)
+    paths = [str(tmp_path / name) for name in ("served", "x.npy", "p.npy")]
+    subprocess.run([sys.executable, "-c", LOAD, *paths], check=True, capture_output=True, cwd=tmp_path)
+    np.testing.assert_allclose(np.load(tmp_path / "p.npy"), ensemble.predict(x, verbose=0), atol=1e-5)
+
+
+def test_settings_survive_the_file(tmp_path):
+    ensemble = compiled(
+        member_loss="ensemble", sampling="example", tuning_every=7, entropy_weight=0.25, metrics=["accuracy"],
+        member_metrics=[keras.metrics.SparseCategoricalAccuracy(name="m")], fast_weight_learning_rate=0.5,
+        optimizer=keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.01, 10)), loss=LOGITS,
+    )  # fmt: skip
+    ensemble.save(tmp_path / "e.keras")
+    loaded = keras.models.load_model(tmp_path / "e.keras")
+    assert loaded.settings == ensemble.settings
+    assert isinstance(loaded.optimizer, keras.optimizers.AdamW)
+    assert loaded.tuning_optimizer.learning_rate == ensemble.tuning_optimizer.learning_rate
+    x, y = blobs()
+    assert {"accuracy", "m", "loss"} == set(loaded.evaluate(x, y, return_dict=True, verbose=0))
