@@ -92,6 +92,7 @@ def image_grid(images: Any, titles: list[str], columns: int = 6) -> Figure:
 
 def draw_images(axes: Any, images: Any, titles: list[str]) -> None:
     """Draws one image on each of `axes`, and leaves the rest empty."""
+    axes = list(axes)
     for ax in axes:
         ax.axis("off")
     for ax, image, title in zip(axes, keras.ops.convert_to_numpy(images), titles):

@@ -1,0 +1,148 @@
+"""The main job: a hyper-batch ensemble on real images, compared, explained, exported and served.
+
+    python -m benchmarks.demo                                             # scikit-learn's digits, no network needed
+    python -m benchmarks.demo --dataset mnist --data-dir ../shared/tensorflow_datasets
+"""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+import time
+
+from benchmarks.quiet import tf  # isort: skip  TensorFlow starts without a word
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+
+import keras_hyperens as khe
+from benchmarks import methods
+from benchmarks.data import Data
+from benchmarks.data import load
+
+FIXED = {"l2": 1e-3, "dropout": 0.2}  # of the single network and the batch ensemble: see benchmarks/quality.py
+
+
+class Progress(keras.callbacks.Callback):
+    """One line that says how far a training is, how long it can still take at most, and its validation loss."""
+
+    def __init__(self, name: str, epochs: int) -> None:
+        super().__init__()
+        self.name, self.epochs, self.start = name, epochs, time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        done = epoch + 1
+        left = (time.monotonic() - self.start) / done * (self.epochs - done)
+        self.show(f"epoch {done:>3} of at most {self.epochs}, {left:>3.0f} s left, val_loss {logs['val_loss']:.4f}")
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self.show(f"{time.monotonic() - self.start:.0f} s", end="\n")
+
+    def show(self, text: str, end: str = "") -> None:
+        prefix = "\r" if sys.stdout.isatty() else ("\n" if not end else "")
+        if sys.stdout.isatty() or end:
+            print(f"{prefix}{self.name:<24}{text:<70}", end=end, flush=True)
+
+
+def main() -> None:
+    options = _options()
+    output = pathlib.Path(options.output)
+    output.mkdir(parents=True, exist_ok=True)
+    data = load(options.dataset, options.data_dir, options.train_rows, options.held_out_rows)
+    members = options.ensemble_size
+    print(f"{data.name}: {len(data.train[1])} training rows, {len(data.test[1])} test rows, {members} members\n")
+    models, history = _train_all(data, members, options.seed)
+    results = {name: methods.score(model, data.test) for name, model in models.items()}
+    print(f"\nOn the test rows:\n{methods.table(results)}\n")
+    ensemble = models["hyper-batch ensemble"]
+    _show_hyperparameters(ensemble)
+    picture = _draw(ensemble, data, history, output)
+    served = _export_and_check(ensemble, data, output)
+    print(f"picture     {picture}\nSavedModel  {served}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="digits", help="digits, or any TFDS image classification set")
+    parser.add_argument("--data-dir", help="directory of TFDS data; without it TFDS downloads")
+    parser.add_argument("--train-rows", type=int, default=10_000)
+    parser.add_argument("--held-out-rows", type=int, default=2_000, help="for tuning, and as many for validation")
+    parser.add_argument("--ensemble-size", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", default="demo_output")
+    return parser.parse_args()
+
+
+def _train_all(data: Data, members: int, seed: int) -> tuple[dict[str, keras.Model], khe.HyperparameterHistory]:
+    models, history = {}, khe.HyperparameterHistory()
+    for name, method in (("single network", "single"), ("batch ensemble", "batch"), ("hyper-batch ensemble", "hyper-batch")):
+        model = methods.build(method, data, members, FIXED, seed)
+        callbacks = [Progress(name, methods.schedule_of(data).epochs)]
+        methods.train(model, data, callbacks + ([history] if method == "hyper-batch" else []))
+        models[name] = model
+    return models, history
+
+
+def _show_hyperparameters(ensemble: khe.HyperBatchEnsemble) -> None:
+    print("The members' hyperparameters, and the tuned intervals they are means of:")
+    values, bounds = ensemble.hyperparameter_values(), ensemble.hyperparameter_bounds()
+    for member in range(ensemble.ensemble_size):
+        parts = [
+            f"{name} {values[name][member]:<9.3g} in [{bounds[name][member, 0]:.2g}, {bounds[name][member, 1]:.2g}]"
+            for name in values
+        ]
+        print(f"  member {member}   " + "   ".join(f"{part:<42}" for part in parts))
+    print()
+
+
+def _draw(ensemble: khe.HyperBatchEnsemble, data: Data, history: khe.HyperparameterHistory, output: pathlib.Path) -> str:
+    """Reliability, the paths of the bounds, and the test images that the members disagree about most."""
+    images, labels = data.test
+    each = ensemble.predict_members(images, batch_size=500, verbose=0)
+    predicted = each.mean(0)
+    information = np.asarray(khe.uncertainty.mutual_information(each))
+    entropy = np.asarray(khe.uncertainty.predictive_entropy(each))
+    figure = plt.figure(figsize=(13, 7.5), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=(3, 2))
+    axes = top.subplots(1, 1 + len(ensemble.hyperparameters))
+    khe.plots.reliability_diagram(labels, predicted, ax=axes[0])
+    for ax, entry in zip(axes[1:], ensemble.hyperparameters):
+        khe.plots.hyperparameter_path(history.bounds[entry.name], entry.name, entry.scale, ax=ax)
+    unsure = np.argsort(-entropy)[:8]
+    titles = [
+        f"{labels[row]}, predicted {predicted[row].argmax()} ({predicted[row].max():.0%})\n"
+        f"entropy {entropy[row]:.2f}, disagreement {information[row]:.2f}"
+        for row in unsure
+    ]
+    bottom.suptitle(f"{data.name}: the test images that the ensemble is least sure of")
+    khe.plots.draw_images(bottom.subplots(1, 8).flat, images[unsure], titles)
+    path = output / f"{data.name}.png"
+    figure.savefig(path, dpi=110)
+    return str(path)
+
+
+SERVE = """
+import sys
+sys.modules["keras_hyperens"] = None  # the served model must not need this package
+from benchmarks.quiet import tf
+import numpy as np
+served = tf.saved_model.load(sys.argv[1])
+batch = np.load(sys.argv[2])
+outputs = served.signatures["uncertainty"](inputs=tf.constant(batch["images"]))
+difference = np.abs(outputs["prediction"] - batch["prediction"]).max()
+print(f"A second process, without this package, serves the same predictions (largest difference {difference:.1e})")
+sys.exit(int(difference > 1e-4))
+"""
+
+
+def _export_and_check(ensemble: khe.HyperBatchEnsemble, data: Data, output: pathlib.Path) -> str:
+    path = output / f"{data.name}_saved_model"
+    ensemble.export(path)
+    images = data.test[0][:100]
+    np.savez(output / "batch.npz", images=images, prediction=ensemble.predict(images, verbose=0))
+    subprocess.run([sys.executable, "-c", SERVE, str(path), str(output / "batch.npz")], check=True)
+    return str(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Training and scoring one method: a single network, a batch ensemble, or a hyper-batch ensemble.
+
+All take the same training rows, batches, optimiser, number of epochs at most and stopping rule; only the hyper-batch
+ensemble looks at the tuning rows while it trains. The others have L2 and dropout chosen beforehand on those rows and the
+validation rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+import keras_hyperens as khe
+from benchmarks import networks
+from benchmarks.data import Data
+from benchmarks.data import Rows
+
+METHODS = ("single", "batch", "hyper-batch")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train: the same for every method of a comparison."""
+
+    epochs: int
+    patience: int
+    batch_size: int
+    learning_rate: float = 1e-3
+
+
+SCHEDULES = {"digits": Schedule(150, 15, 32), "default": Schedule(60, 8, 64)}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """On rows never trained on; all are better when lower, but accuracy."""
+
+    nll: float
+    accuracy: float
+    ece: float
+
+
+def schedule_of(data: Data) -> Schedule:
+    return SCHEDULES.get(data.name, SCHEDULES["default"])
+
+
+def network_of(data: Data) -> Callable[..., keras.Model]:
+    return networks.small_conv if data.image_shape[0] < 16 else networks.lenet
+
+
+def build(method: str, data: Data, ensemble_size: int, settings: dict[str, float], seed: int) -> keras.Model:
+    """The compiled model of a method; `settings` are the fixed L2 and dropout of those that do not tune."""
+    keras.utils.set_random_seed(seed)
+    kit = {
+        "single": lambda: networks.single(**settings),
+        "batch": lambda: networks.batch(ensemble_size, **settings),
+        "hyper-batch": lambda: networks.hyper_batch(ensemble_size),
+    }[method]()
+    model = network_of(data)(kit, data.image_shape, data.num_classes)
+    if method != "single":
+        model = khe.HyperBatchEnsemble(model, kit.space, ensemble_size, seed=seed)
+    model.compile(
+        keras.optimizers.Adam(schedule_of(data).learning_rate),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    return model
+
+
+def train(model: keras.Model, data: Data, callbacks: list[Any], verbose: int = 0) -> dict[str, list[float]]:
+    """Trains until the validation loss has not fallen for a while, and takes the best epoch's weights."""
+    schedule = schedule_of(data)
+    stop = keras.callbacks.EarlyStopping("val_loss", patience=schedule.patience, restore_best_weights=True)
+    tunes = isinstance(model, khe.HyperBatchEnsemble) and len(model.hyperparameters)
+    return model.fit(
+        *data.train,
+        batch_size=schedule.batch_size,
+        epochs=schedule.epochs,
+        validation_data=data.validation,
+        callbacks=[*callbacks, stop],
+        verbose=verbose,
+        **({"tuning_data": data.tuning} if tunes else {}),
+    ).history
+
+
+def probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    outputs = model.predict(images, batch_size=500, verbose=0)
+    is_ensemble = isinstance(model, khe.HyperBatchEnsemble)
+    return outputs if is_ensemble else keras.ops.convert_to_numpy(keras.ops.softmax(outputs))
+
+
+def scores(predicted: np.ndarray, labels: np.ndarray) -> Scores:
+    calibration = khe.metrics.ExpectedCalibrationError()
+    calibration.update_state(labels, predicted)
+    nll = -np.log(np.maximum(predicted[np.arange(len(labels)), labels], 1e-12)).mean()
+    return Scores(float(nll), float((predicted.argmax(1) == labels).mean()), float(calibration.result()))
+
+
+def score(model: keras.Model, rows: Rows) -> Scores:
+    return scores(probabilities(model, rows[0]), rows[1])
+
+
+def table(results: dict[str, Scores]) -> str:
+    """One line per method."""
+    lines = [f"{'':<24}{'NLL':>8}{'accuracy':>10}{'ECE':>8}"]
+    for name, result in results.items():
+        values = asdict(result)
+        lines.append(f"{name:<24}{values['nll']:>8.4f}{values['accuracy']:>10.4f}{values['ece']:>8.4f}")
+    return "\n".join(lines)

@@ -1,0 +1,76 @@
+"""Who may import whom, and what an import of the package costs."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import keras_hyperens as khe
+
+PACKAGE = pathlib.Path(khe.__file__).parent
+# Each room, and the rooms it must not look into.
+FORBIDDEN = {
+    "hyperparameters": ("layers", "models", "metrics", "uncertainty", "losses", "heads", "plots"),
+    "layers": ("models", "metrics", "uncertainty", "losses", "heads", "plots"),
+    "uncertainty": ("hyperparameters", "layers", "models", "metrics", "losses", "heads", "plots"),
+    "metrics": ("hyperparameters", "layers", "models", "losses", "heads", "plots"),
+    "losses.py": ("layers", "models", "metrics", "plots"),
+    "heads.py": ("layers", "models", "metrics", "plots"),
+    "models": ("metrics", "plots", "callbacks"),
+    "plots.py": ("layers", "models", "metrics"),
+}
+NEEDS_TENSORFLOW = ("hyperparameters/distribution.py", "models/", "callbacks.py")
+
+
+def imports_of(path):
+    """Names of modules imported anywhere in a file; those only for type checkers are left out."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_directions(file):
+    found = list(imports_of(PACKAGE / file))
+    assert not [name for name in found if name.startswith("keras.src")]
+    for room, others in FORBIDDEN.items():
+        if file.startswith(room):
+            wrong = [n for n in found for other in others if f"{n}.".startswith(f"keras_hyperens.{other}.")]
+            assert not wrong, f"{file} imports {wrong}"
+    if not file.startswith(NEEDS_TENSORFLOW):
+        assert not [name for name in found if name.split(".")[0] in ("tensorflow", "tensorflow_probability")]
+    if not file.endswith(("space.py", "plots.py")):
+        assert not [name for name in found if name.split(".")[0] in ("keras_tuner", "matplotlib")]
+
+
+def test_every_file_was_looked_at():
+    assert len(FILES) > 20 and all(any(file.startswith(room) for file in FILES) for room in FORBIDDEN)
+
+
+def test_public_names_exist_and_are_documented():
+    for name in khe.__all__:
+        assert getattr(khe, name) is not None
+        assert name == "__version__" or getattr(khe, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = khe.nothing
+
+
+def test_layers_import_without_tensorflow_probability_matplotlib_and_keras_tuner():
+    code = """
+import sys
+for name in ("tensorflow_probability", "matplotlib", "keras_tuner", "tensorflow_datasets", "sklearn"):
+    sys.modules[name] = None
+import keras_hyperens as khe
+khe.HyperBatchDense, khe.HyperparameterSpace, khe.metrics.ExpectedCalibrationError
+assert "keras_hyperens.models" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
