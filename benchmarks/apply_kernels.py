@@ -78,7 +78,9 @@ def main():
     forms = {form.__name__: (form, False) for form in (plain, split_and_loop, grouped, vectorized_map)}
     # XLA refuses the loop that vectorized_map falls back to for a convolution with a kernel per element.
     forms |= {f"{form.__name__}/xla": (form, True) for form in (plain, split_and_loop, grouped)}
-    print(f"forward + backward of M = {options.members} 3x3 convolutions, relative to one plain convolution, not compiled")
+    print(
+        f"forward + backward of M = {options.members} 3x3 convolutions, relative to one plain convolution, not compiled"
+    )
     print(f"{'B, size, A, U':>20} " + " ".join(f"{name:>18}" for name in forms))
     for rows, size, channels, filters in SHAPES:
         x = tf.random.normal((options.members * rows, size, size, channels))

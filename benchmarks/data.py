@@ -29,8 +29,8 @@ class Data:
 def load(name: str, data_dir: str | None = None, train_rows: int = 10_000, held_out_rows: int = 2_000) -> Data:
     """Loads a data set and splits it, the same way every time.
 
-    `digits` is small and always there: 500 rows to train, 250 to tune, 250 to validate, 797 to test. Every other name is
-    TFDS's: the first `train_rows` of its training rows, shuffled once, then twice `held_out_rows`, and its test rows.
+    `digits` is small and always there: 500 rows to train, 250 to tune, 250 to validate, 797 to test. Every other name
+    is TFDS's: the first `train_rows` of its training rows, shuffled once, then twice `held_out_rows`; its test rows.
     """
     if name == "digits":
         rows, test = _digits()
@@ -60,7 +60,7 @@ def _tfds(name: str, data_dir: str | None) -> tuple[Rows, Rows]:
 
     sets = tfds.load(name, data_dir=data_dir, download=data_dir is None, batch_size=-1, as_supervised=True)
     train, test = (
-        ((images / 255).astype("float32"), labels.astype("int64")) for images, labels in
-        (tfds.as_numpy(sets[split]) for split in ("train", "test"))
+        ((images / 255).astype("float32"), labels.astype("int64"))
+        for images, labels in (tfds.as_numpy(sets[split]) for split in ("train", "test"))
     )
     return train, test

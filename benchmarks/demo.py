@@ -1,7 +1,7 @@
 """The main job: a hyper-batch ensemble on real images, compared, explained, exported and served.
 
-    python -m benchmarks.demo                                             # scikit-learn's digits, no network needed
-    python -m benchmarks.demo --dataset mnist --data-dir ../shared/tensorflow_datasets
+python -m benchmarks.demo                                             # scikit-learn's digits, no network needed
+python -m benchmarks.demo --dataset mnist --data-dir ../shared/tensorflow_datasets
 """
 
 import argparse
@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 
-from benchmarks.quiet import tf  # isort: skip  TensorFlow starts without a word
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
@@ -75,7 +74,11 @@ def _options() -> argparse.Namespace:
 
 def _train_all(data: Data, members: int, seed: int) -> tuple[dict[str, keras.Model], khe.HyperparameterHistory]:
     models, history = {}, khe.HyperparameterHistory()
-    for name, method in (("single network", "single"), ("batch ensemble", "batch"), ("hyper-batch ensemble", "hyper-batch")):
+    for name, method in (
+        ("single network", "single"),
+        ("batch ensemble", "batch"),
+        ("hyper-batch ensemble", "hyper-batch"),
+    ):
         model = methods.build(method, data, members, FIXED, seed)
         callbacks = [Progress(name, methods.schedule_of(data).epochs)]
         methods.train(model, data, callbacks + ([history] if method == "hyper-batch" else []))
@@ -95,7 +98,9 @@ def _show_hyperparameters(ensemble: khe.HyperBatchEnsemble) -> None:
     print()
 
 
-def _draw(ensemble: khe.HyperBatchEnsemble, data: Data, history: khe.HyperparameterHistory, output: pathlib.Path) -> str:
+def _draw(
+    ensemble: khe.HyperBatchEnsemble, data: Data, history: khe.HyperparameterHistory, output: pathlib.Path
+) -> str:
     """Reliability, the paths of the bounds, and the test images that the members disagree about most."""
     images, labels = data.test
     each = ensemble.predict_members(images, batch_size=500, verbose=0)
@@ -110,11 +115,11 @@ def _draw(ensemble: khe.HyperBatchEnsemble, data: Data, history: khe.Hyperparame
         khe.plots.hyperparameter_path(history.bounds[entry.name], entry.name, entry.scale, ax=ax)
     unsure = np.argsort(-entropy)[:8]
     titles = [
-        f"{labels[row]}, predicted {predicted[row].argmax()} ({predicted[row].max():.0%})\n"
-        f"entropy {entropy[row]:.2f}, disagreement {information[row]:.2f}"
+        f"is {labels[row]}, says {predicted[row].argmax()} ({predicted[row].max():.0%})\n"
+        f"entropy {entropy[row]:.2f}\ndisagreement {information[row]:.2f}"
         for row in unsure
     ]
-    bottom.suptitle(f"{data.name}: the test images that the ensemble is least sure of")
+    bottom.suptitle(f"{data.name}: the test images that the ensemble is least sure of (mean and disagreement in nats)")
     khe.plots.draw_images(bottom.subplots(1, 8).flat, images[unsure], titles)
     path = output / f"{data.name}.png"
     figure.savefig(path, dpi=110)

@@ -1,8 +1,8 @@
 """Training and scoring one method: a single network, a batch ensemble, or a hyper-batch ensemble.
 
 All take the same training rows, batches, optimiser, number of epochs at most and stopping rule; only the hyper-batch
-ensemble looks at the tuning rows while it trains. The others have L2 and dropout chosen beforehand on those rows and the
-validation rows.
+ensemble looks at the tuning rows while it trains. The others have L2 and dropout chosen beforehand on those rows and
+the validation rows.
 """
 
 from collections.abc import Callable

@@ -17,7 +17,6 @@ class HyperparameterHistory(keras.callbacks.Callback):
         bounds: Hyperparameter name to an array `[epochs + 1, M, 2]` in natural scale; the first entry is the start.
 
     Example:
-
     >>> history = HyperparameterHistory()
     >>> # ensemble.fit(..., callbacks=[history]); khe.plots.hyperparameter_paths(history.bounds)
     """
@@ -29,7 +28,7 @@ class HyperparameterHistory(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.bounds = {name: bounds[None] for name, bounds in self.model.hyperparameter_bounds().items()}
-        self._writer = None if self.log_dir is None else tf.summary.create_file_writer(self.log_dir)
+        self._writer: Any = None if self.log_dir is None else tf.summary.create_file_writer(self.log_dir)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         for name, bounds in self.model.hyperparameter_bounds().items():

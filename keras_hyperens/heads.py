@@ -63,9 +63,11 @@ def per_output(setting: Any, outputs: Any, output_names: list[str] | None) -> li
     places = [path[0] for path, _ in keras.tree.flatten_with_path(outputs)]
     if isinstance(setting, dict):
         return [setting.get(place, setting.get(names.get(place))) for place in places]
-    return [setting[number] for number in range(len(places))] if isinstance(setting, list | tuple) else [
-        setting for _ in places
-    ]
+    return (
+        [setting[number] for number in range(len(places))]
+        if isinstance(setting, list | tuple)
+        else [setting for _ in places]
+    )
 
 
 def prediction(raw: Any, head: Head) -> Any:

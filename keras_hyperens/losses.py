@@ -18,8 +18,11 @@ def member_loss(loss: Callable[[Any], Any], members: Any) -> Any:
         members: Raw outputs `[M, B, ...]` (or a structure of them).
     """
     ensemble_size = keras.tree.flatten(members)[0].shape[0]
-    each = [loss(keras.tree.map_structure(lambda output: output[k], members)) for k in range(ensemble_size)]
-    return sum(each) / ensemble_size
+
+    def of_member(k: int) -> Any:
+        return loss(keras.tree.map_structure(lambda output: output[k], members))
+
+    return sum(map(of_member, range(ensemble_size))) / ensemble_size
 
 
 def ensemble_loss(loss: Callable[[Any], Any], members: Any, heads: Any) -> Any:

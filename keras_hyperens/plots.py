@@ -34,8 +34,16 @@ def reliability_diagram(labels: Any, probabilities: Any, num_bins: int = 15, ax:
     means = [np.bincount(bins, values, num_bins)[filled] / counts[filled] for values in (confidence, correct)]
     ax = _axes(ax)
     ax.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="as sure as right")
-    ax.bar((np.arange(num_bins) + 0.5) / num_bins, counts / counts.sum(), 0.9 / num_bins, color="0.85", label="share of rows")
-    ax.plot(*means, color="tab:blue", marker="o", label="accuracy")
+    ax.bar(
+        (np.arange(num_bins) + 0.5) / num_bins,
+        counts / counts.sum(),
+        0.9 / num_bins,
+        color="0.85",
+        label="share of rows",
+    )
+    ax.plot(*means, color="tab:blue", linewidth=1)
+    areas = 15 + 150 * np.sqrt(counts[filled] / counts.max())  # a bin of few rows says little
+    ax.scatter(*means, areas, color="tab:blue", edgecolor="white", zorder=3, label="accuracy (larger: more rows)")
     ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", title="Reliability")
     ax.legend(loc="upper left", frameon=False)
     return ax.figure

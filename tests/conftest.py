@@ -1,6 +1,7 @@
-import benchmarks.quiet  # noqa: F401  TensorFlow starts without a word
 import keras
 import pytest
+
+import benchmarks.quiet  # noqa: F401  TensorFlow starts without a word
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,6 @@ class HyperparameterDistribution(keras.layers.Layer):
         ValueError: If `initial_width` is not in `(0, 1]`.
 
     Example:
-
     >>> from keras_hyperens import Hyperparameter, HyperparameterSpace
     >>> distribution = HyperparameterDistribution(HyperparameterSpace([Hyperparameter("l2", 1e-6, 1e-2)]), 4, seed=0)
     >>> distribution.sample(distribution.bounds(), rows=1, key=(0, 1)).shape
@@ -100,6 +99,7 @@ class HyperparameterDistribution(keras.layers.Layer):
 def _spread_centres(ensemble_size: int, columns: int, initial_width: float, seed: int) -> np.ndarray:
     """Centres `[M, P]`: each hyperparameter's reachable range cut into M strata, one member in each, at random."""
     generator = np.random.default_rng(seed)
-    strata = np.stack([generator.permutation(ensemble_size) for _ in range(columns)] or [np.zeros(ensemble_size)], 1)
+    strata = np.tile(np.arange(ensemble_size)[:, None], columns)
+    strata = generator.permuted(strata, axis=0)  # each column on its own
     fractions = (strata + generator.uniform(0.25, 0.75, strata.shape)) / ensemble_size  # well inside each stratum
-    return ((2 * fractions - 1) * (1 - initial_width))[:, :columns]
+    return (2 * fractions - 1) * (1 - initial_width)

@@ -23,7 +23,6 @@ def hyperparameter_scope(values: Any) -> Iterator[None]:
         ValueError: If `values` does not have three axes.
 
     Example:
-
     >>> import numpy as np
     >>> with hyperparameter_scope(np.full((4, 1, 1), 1e-4, "float32")):
     ...     current_hyperparameters().shape

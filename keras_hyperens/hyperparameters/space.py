@@ -40,7 +40,6 @@ class Hyperparameter:
         ValueError: If the name is empty, the range is empty, inverted or not finite, or the scale is unknown.
 
     Example:
-
     >>> Hyperparameter("l2", 1e-6, 1e-2)
     Hyperparameter(name='l2', low=1e-06, high=0.01, scale='log')
     """
@@ -80,7 +79,6 @@ class HyperparameterSpace:
         ValueError: If two elements have the same name.
 
     Example:
-
     >>> space = HyperparameterSpace([
     ...     Hyperparameter("l2", 1e-6, 1e-2),
     ...     Hyperparameter("dropout", 0.0, 0.5, scale="linear"),

@@ -35,7 +35,6 @@ class HyperBatchConv2D(HyperBatchLayer):
             `keras.layers.Conv2D` refuses, or a strength names no hyperparameter.
 
     Example:
-
     >>> import numpy as np
     >>> import keras_hyperens as khe
     >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])

@@ -32,7 +32,6 @@ class HyperBatchDense(HyperBatchLayer):
         ValueError: If `units` is not a positive integer, or a strength names no hyperparameter.
 
     Example:
-
     >>> import numpy as np
     >>> import keras_hyperens as khe
     >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])

@@ -37,7 +37,6 @@ class HyperDropout(HyperLayer):
         ValueError: If `rate` names no hyperparameter, or can leave `[0, 1)`.
 
     Example:
-
     >>> import numpy as np
     >>> import keras_hyperens as khe
     >>> space = khe.HyperparameterSpace([khe.Hyperparameter("dropout", 0.0, 0.9, scale="linear")])

@@ -16,7 +16,6 @@ class RandomSign(keras.initializers.Initializer):
         seed: Seed of the draw.
 
     Example:
-
     >>> sorted(set(RandomSign(seed=0)((100,)).numpy().tolist()))
     [-1.0, 1.0]
 

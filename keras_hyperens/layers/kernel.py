@@ -135,11 +135,15 @@ class HyperBatchLayer(HyperLayer):
             self.kernel_embedding = self._add(
                 "kernel_embedding", (*own, columns, units), another(self.embedding_initializer, 6)
             )
-            self.u = self.r if self.tie_fast_weights else self._add(
-                "u", (members, channels), another(self.fast_weight_initializer, 4)
+            self.u = (
+                self.r
+                if self.tie_fast_weights
+                else self._add("u", (members, channels), another(self.fast_weight_initializer, 4))
             )
-            self.v = self.s if self.tie_fast_weights else self._add(
-                "v", (members, units), another(self.fast_weight_initializer, 5)
+            self.v = (
+                self.s
+                if self.tie_fast_weights
+                else self._add("v", (members, units), another(self.fast_weight_initializer, 5))
             )
         if columns and self.use_bias:
             self.delta_bias = self._add("delta_bias", (members, units), "zeros")
@@ -150,9 +154,7 @@ class HyperBatchLayer(HyperLayer):
 
     def _add(self, name: str, shape: tuple[int, ...], initializer: Any, constraint: Any = None) -> keras.Variable:
         # Not cast automatically: kernels are put together, and penalties summed, at the variables' precision.
-        return self.add_weight(
-            name=name, shape=shape, initializer=initializer, constraint=constraint, autocast=False
-        )
+        return self.add_weight(name=name, shape=shape, initializer=initializer, constraint=constraint, autocast=False)
 
     @property
     def fast_weights(self) -> list[keras.Variable]:

@@ -25,7 +25,6 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         ValueError: If `num_bins` is not a positive integer.
 
     Example:
-
     >>> import numpy as np
     >>> metric = ExpectedCalibrationError()
     >>> metric.update_state([0, 1], np.array([[0.8, 0.2], [0.8, 0.2]]))  # says 80 %, is right half of the time

@@ -80,7 +80,11 @@ def _fold(ensemble: "HyperBatchEnsemble", values: Any) -> dict[HyperBatchLayer, 
     def variable(weight: Any) -> tf.Variable | None:
         return None if weight is None else tf.Variable(weight, trainable=False)
 
-    return {layer: tuple(map(variable, layer.fold(values))) for layer in layers}
+    folded = {}
+    for layer in layers:
+        kernels, biases = layer.fold(values)
+        folded[layer] = (variable(kernels), variable(biases))
+    return folded
 
 
 def _shared_variables(ensemble: "HyperBatchEnsemble") -> list[tf.Variable]:

@@ -57,7 +57,6 @@ class HyperBatchEnsemble(HyperBatchTrainer):
         ValueError: If the network has no hyper-batch layer, or layers of another ensemble.
 
     Example:
-
     >>> import keras
     >>> import numpy as np
     >>> import keras_hyperens as khe
@@ -96,7 +95,7 @@ class HyperBatchEnsemble(HyperBatchTrainer):
             raise TypeError(f"`hyperparameters` must be a `HyperparameterSpace`. Received: hyperparameters={space!r}")
         unused = check_network(network, space, ensemble_size)
         if unused:
-            warnings.warn(f"No layer of the network uses the hyperparameters {unused}: they are drawn in vain")
+            warnings.warn(f"No layer of the network uses the hyperparameters {unused}", stacklevel=2)
         heads.check_output_activation(output_activation)
         kwargs.setdefault("dtype", network.dtype_policy)
         super().__init__(**kwargs)
@@ -159,7 +158,8 @@ class HyperBatchEnsemble(HyperBatchTrainer):
         return keras.tree.map_structure(lambda output: ops.swapaxes(output, 0, 1), members)  # batches are joined
 
     _predicts_members = False
-    _member_predict_function = None
+    _member_predict_function: Any = None
+    predict_function: Any
 
     def predict_members(self, x: Any, **predict_arguments: Any) -> Any:
         """Like `predict`, for every member by itself: `[M, B, ..., C]`."""
@@ -180,7 +180,9 @@ class HyperBatchEnsemble(HyperBatchTrainer):
 
     def hyperparameter_bounds(self) -> dict[str, np.ndarray]:
         """Each hyperparameter's tuned bounds, `[M, 2]`, natural scale."""
-        bounds = np.stack([ops.convert_to_numpy(self.hyperparameters.values(b)) for b in self.distribution.bounds()], -1)
+        bounds = np.stack(
+            [ops.convert_to_numpy(self.hyperparameters.values(b)) for b in self.distribution.bounds()], -1
+        )
         return {name: bounds[:, column] for column, name in enumerate(self.hyperparameters.names)}
 
     def member(self, member: int) -> keras.Model:

@@ -67,7 +67,8 @@ def check_rows(network: keras.Model, inputs: Any, ensemble_size: int, values: An
         for changed in {0, number - 1}:
             after = keras.tree.flatten(network(_change_row(rows, changed), training=False))
             for left, right in zip(before, after, strict=True):
-                _check_only_row_changed(network.name, *map(ops.convert_to_numpy, (left, right)), number, changed)
+                left, right = ops.convert_to_numpy(left), ops.convert_to_numpy(right)
+                _check_only_row_changed(network.name, left, right, number, changed)
 
 
 def _random_rows(spec: Any, number: int) -> np.ndarray:
@@ -95,8 +96,8 @@ def _check_only_row_changed(name: str, before: np.ndarray, after: np.ndarray, nu
     others = [int(row) for row in np.flatnonzero(differs) if row != changed]
     if others:
         raise ValueError(
-            f"Network {name!r} must keep rows apart and in order (members are told apart by their place); it reorders or "
-            f"mixes them. Received: a change of row {changed} of the input changed rows {others} of the output"
+            f"Network {name!r} must keep rows apart and in order (members are told apart by their place); it reorders "
+            f"or mixes them. Received: a change of row {changed} of the input changed rows {others} of the output"
         )
 
 

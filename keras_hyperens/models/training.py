@@ -111,7 +111,7 @@ class HyperBatchTrainer(keras.Model):
         inner = getattr(optimizer, "inner_optimizer", optimizer)
         if not getattr(inner, "weight_decay", None) or inner.built:
             return
-        chosen = getattr(inner, "_exclude_from_weight_decay", set())  # by the user: kept
+        chosen: set[Any] = getattr(inner, "_exclude_from_weight_decay", set())  # by the user: kept
         pattern = getattr(inner, "_exclude_from_weight_decay_pattern", None)
         inner.exclude_from_weight_decay(var_list=self._fast_weights() + self._embeddings())
         inner._exclude_from_weight_decay |= chosen
@@ -213,7 +213,11 @@ class HyperBatchTrainer(keras.Model):
             rows = TuningRows(data, class_weight, self.seed)
         elif len(self.hyperparameters) and not self._said_untuned:
             self._said_untuned = True
-            warnings.warn("No tuning data: hyperparameters are drawn from their initial distributions, which stay")
+            warnings.warn(
+                "No tuning data: hyperparameters are drawn from their present distributions, which stay as they are. "
+                "Give `tuning_data` or `tuning_split` to `fit`",
+                stacklevel=3,
+            )
         if rows is not None or self._tuning_rows is not None:
             self.train_function = None  # it holds the rows of the last `fit`
         self._tuning_rows = rows
@@ -241,7 +245,9 @@ class HyperBatchTrainer(keras.Model):
     def test_step(self, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self.member_outputs(x, training=False)
-        loss = self._loss_of("ensemble", lambda raw: self.compute_loss(x, y, raw, sample_weight, training=False), outputs)
+        loss = self._loss_of(
+            "ensemble", lambda raw: self.compute_loss(x, y, raw, sample_weight, training=False), outputs
+        )
         batch_size = tf.shape(keras.tree.flatten(x)[0])[0]
         return self._logs(x, y, sample_weight, outputs, loss, batch_size, training=False)
 
@@ -298,7 +304,8 @@ class HyperBatchTrainer(keras.Model):
         The objective is the tuning loss minus `entropy_weight` times the entropy of all distributions. The forward pass
         is that of inference, without penalties: hyperparameters act through the kernels alone.
         """
-        x, y, sample_weight = self._tuning_rows.batch(number, batch_size)
+        rows: Any = self._tuning_rows
+        x, y, sample_weight = rows.batch(number, batch_size)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(bounds)
             values = self._draw(bounds, tf.shape(keras.tree.flatten(x)[0])[0], TUNING_DRAW)
@@ -371,7 +378,8 @@ class StopOnNaN(keras.callbacks.Callback):
         if loss is not None and not tf.math.is_finite(loss):
             self.model.stop_training = True
             warnings.warn(
-                "The training loss is not finite: training stops. Look for NaN in the data, or lower the learning rate; "
-                f"`EarlyStopping(restore_best_weights=True)` gives back the best weights. "
-                f"Received: loss={float(loss)} in epoch {epoch + 1}"
+                "The training loss is not finite: training stops. Look for NaN in the data, or lower the learning "
+                "rate; `EarlyStopping(restore_best_weights=True)` gives back the best weights. "
+                f"Received: loss={float(loss)} in epoch {epoch + 1}",
+                stacklevel=2,
             )

@@ -97,8 +97,8 @@ def _batches(data: Any) -> Iterator[tuple[Any, Any, Any]]:
         source = data
     else:
         raise TypeError(
-            "Tuning data must be `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset`, a `keras.utils.PyDataset` or a "
-            f"generator of batches. Received: tuning_data of type {type(data).__name__}"
+            "Tuning data must be `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset`, a `keras.utils.PyDataset` or "
+            f"a generator of batches. Received: tuning_data of type {type(data).__name__}"
         )
     for batch in source:
         yield keras.tree.map_structure(_to_numpy, keras.utils.unpack_x_y_sample_weight(batch))
@@ -123,15 +123,13 @@ def _concatenate(batches: Iterator[tuple[Any, Any, Any]]) -> tuple[Any, Any, Any
         total += sum(leaf.nbytes for leaf in keras.tree.flatten(batch) if leaf is not None)
         if total > BYTES_LIMIT:
             raise ValueError(
-                f"Tuning rows are kept in memory, at most {BYTES_LIMIT / 2**20:.0f} MiB of them: pass fewer, for example "
-                f"`dataset.take(n)` (some thousands are plenty). Received: more than {total / 2**20:.0f} MiB"
+                f"Tuning rows are kept in memory, at most {BYTES_LIMIT / 2**20:.0f} MiB of them: pass fewer, for "
+                f"example `dataset.take(n)` (some thousands are plenty). Received: more than {total / 2**20:.0f} MiB"
             )
         collected.append(batch)
     if not collected:
         raise ValueError("Tuning data must have rows. Received: no batch")
-    return keras.tree.map_structure(
-        lambda *leaves: None if leaves[0] is None else np.concatenate(leaves), *collected
-    )
+    return keras.tree.map_structure(lambda *leaves: None if leaves[0] is None else np.concatenate(leaves), *collected)
 
 
 def _check_arrays(x: Any, y: Any, sample_weight: Any) -> int:

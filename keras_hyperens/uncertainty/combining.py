@@ -19,7 +19,6 @@ def combine(members: Any, weights: Any = None) -> Any:
         ValueError: If there is not one weight per member.
 
     Example:
-
     >>> import numpy as np
     >>> combine(np.array([[[0.8, 0.2]], [[0.4, 0.6]]], "float32")).numpy().round(2)
     array([[0.6, 0.4]], dtype=float32)

@@ -19,7 +19,6 @@ def predictive_entropy(members: Any, weights: Any = None) -> Any:
         `[B, ...]`, between 0 and ln C.
 
     Example:
-
     >>> import numpy as np
     >>> members = np.array([[[1.0, 0.0]], [[0.0, 1.0]]], "float32")
     >>> predictive_entropy(members).numpy().round(4)  # ln 2
@@ -39,7 +38,6 @@ def mutual_information(members: Any, weights: Any = None) -> Any:
         `[B, ...]`, between 0 (members agree) and ln min(M, C).
 
     Example:
-
     >>> import numpy as np
     >>> members = np.array([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.5, 0.5]]], "float32")
     >>> mutual_information(members).numpy().round(4)  # the members disagree on the first row only

@@ -12,7 +12,9 @@ SPACE = HyperparameterSpace([Hyperparameter("l2", 1e-6, 1e-2), Hyperparameter("d
 def test_positions_and_values_are_inverse():
     z = np.random.default_rng(0).uniform(-1, 1, (5, 3, 2)).astype("float32")
     np.testing.assert_allclose(SPACE.positions(SPACE.values(z)), z, atol=1e-5)
-    np.testing.assert_allclose(SPACE.values([[-1, -1], [0, 0], [1, 1]]), [[1e-6, 0.1], [1e-4, 0.3], [1e-2, 0.5]], rtol=1e-5)
+    np.testing.assert_allclose(
+        SPACE.values([[-1, -1], [0, 0], [1, 1]]), [[1e-6, 0.1], [1e-4, 0.3], [1e-2, 0.5]], rtol=1e-5
+    )
 
 
 def test_mean_values_equal_numerical_integration():

@@ -62,7 +62,9 @@ def test_a_fixed_rate_without_hyperparameters():
 
 
 def test_a_member_has_plain_dropout_at_its_rate():
-    plain = khe.HyperDropout("rate", **members(), noise_shape=(1, 8), name="drop").member_layer({"l2": 0.1, "rate": 0.3})
+    plain = khe.HyperDropout("rate", **members(), noise_shape=(1, 8), name="drop").member_layer(
+        {"l2": 0.1, "rate": 0.3}
+    )
     assert type(plain) is keras.layers.Dropout
     assert (plain.rate, plain.name, plain.noise_shape) == (0.3, "drop", (None, 1, 8))
 

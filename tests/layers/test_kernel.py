@@ -34,9 +34,7 @@ def apply_conv(**plain):
         layer = keras.layers.Conv2D(5, (3, 2), use_bias=False, **plain)
         layer.build(row.shape)
         first = plain.get("data_format") == "channels_first"
-        convolution = keras.ops.conv(
-            row, kernel, layer.strides, layer.padding, layer.data_format, layer.dilation_rate
-        )
+        convolution = keras.ops.conv(row, kernel, layer.strides, layer.padding, layer.data_format, layer.dilation_rate)
         if bias is not None:
             convolution += bias[:, None, None] if first else bias
         return tf.nn.tanh(convolution)
@@ -141,7 +139,9 @@ def test_one_member_with_trivial_factors_is_the_plain_layer(case):
         np.testing.assert_allclose(tf.reshape(left, right.shape), right, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", ["dense", "dense, own embeddings", "dense, no hyperparameters", "conv", "conv, strides"])
+@pytest.mark.parametrize(
+    "case", ["dense", "dense, own embeddings", "dense, no hyperparameters", "conv", "conv, strides"]
+)
 def test_contract(case, tmp_path):
     make, row_shape, _, arguments = CASES[case]
     layer_contract(lambda: make(**{"kernel_l2": "l2", **arguments}), row_shape, tmp_path)
@@ -265,7 +265,9 @@ def test_unknown_batch_size_in_a_graph():
 def test_space_columns_are_found_by_name_not_by_place():
     names = list(space().names)
     reversed_space = khe.HyperparameterSpace(list(space())[::-1])
-    layer = dense(hyperparameters=reversed_space, kernel_l2="l2", kernel_initializer="ones", delta_kernel_initializer="zeros")
+    layer = dense(
+        hyperparameters=reversed_space, kernel_l2="l2", kernel_initializer="ones", delta_kernel_initializer="zeros"
+    )
     values = draw(1)[..., ::-1]
     with khe.hyperparameter_scope(values):
         layer(np.ones((M * B, 4), "float32"), training=True)

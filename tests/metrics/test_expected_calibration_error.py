@@ -60,7 +60,9 @@ def test_inside_a_compiled_model_and_a_file(tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, activation="softmax")])
     model.compile(loss="sparse_categorical_crossentropy", metrics=[ExpectedCalibrationError(7)], jit_compile=True)
     logs = model.evaluate(PROBABILITIES, LABELS, verbose=0, return_dict=True)
-    np.testing.assert_allclose(logs["ece"], score(LABELS, model.predict(PROBABILITIES, verbose=0), num_bins=7), rtol=1e-3)
+    np.testing.assert_allclose(
+        logs["ece"], score(LABELS, model.predict(PROBABILITIES, verbose=0), num_bins=7), rtol=1e-3
+    )
     twin = ExpectedCalibrationError.from_config(ExpectedCalibrationError(7).get_config())
     assert twin.num_bins == 7
 

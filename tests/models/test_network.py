@@ -40,9 +40,7 @@ class OnRows(keras.layers.Layer):
     ],
 )
 def test_rows_must_stay_apart_and_in_order(what, message):
-    network = keras.Sequential(
-        [keras.Input((4,)), OnRows(what), khe.HyperBatchDense(3, kernel_l2="l2", **members())]
-    )
+    network = keras.Sequential([keras.Input((4,)), OnRows(what), khe.HyperBatchDense(3, kernel_l2="l2", **members())])
     with pytest.warns(UserWarning, match="rate"):
         ensemble = compiled(network)
     x, y = blobs(96)

@@ -130,7 +130,9 @@ def test_export_gives_predictions_members_and_uncertainty_for_any_batch_size(tmp
         np.testing.assert_allclose(
             outputs["mutual_information"], khe.uncertainty.mutual_information(members), atol=1e-4
         )
-        np.testing.assert_allclose(served.signatures["serving_default"](inputs=part)["prediction"], members.mean(0), atol=1e-5)
+        np.testing.assert_allclose(
+            served.signatures["serving_default"](inputs=part)["prediction"], members.mean(0), atol=1e-5
+        )
         np.testing.assert_allclose(served.serve(part), members.mean(0), atol=1e-5)
 
 
