@@ -8,10 +8,10 @@ demo: .venv/installed          ## train, compare, explain and export an ensemble
 	$(BIN)/python -m benchmarks.demo $(ARGS)
 
 test: .venv/installed          ## all tests but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: test                 ## and then the slow ones
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 -m slow
 
 check: .venv/installed         ## format, lint, types, import directions
 	$(BIN)/ruff format --check .

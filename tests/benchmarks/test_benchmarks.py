@@ -1,0 +1,89 @@
+"""The measurements run: the whole demo, and the others on little."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import data
+from benchmarks import methods
+from benchmarks import quality
+
+ROOT = pathlib.Path(__file__).parents[2]
+TFDS = ROOT.parent / "shared" / "tensorflow_datasets"
+
+
+def run(*arguments):
+    result = subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result
+
+
+def test_digits_are_split_without_overlap():
+    digits = data.load("digits")
+    parts = [digits.train, digits.tuning, digits.validation, digits.test]
+    assert [len(labels) for _, labels in parts] == [500, 250, 250, 797]
+    images = np.concatenate([images.reshape(len(images), -1) for images, _ in parts])
+    assert len(np.unique(images, axis=0)) == 1797
+    assert digits.image_shape == (8, 8, 1) and digits.num_classes == 10 and images.max() == 1
+
+
+def test_scores_by_hand():
+    predicted = np.array([[0.9, 0.1], [0.6, 0.4]])
+    scores = methods.scores(predicted, np.array([0, 1]))
+    np.testing.assert_allclose([scores.nll, scores.accuracy], [-np.log(0.9 * 0.4) / 2, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(scores.ece, (0.1 + 0.6) / 2, rtol=1e-5)
+    assert "0.5000" in methods.table({"this": scores})
+
+
+def test_quality_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, capsys):
+    results = tmp_path / "quality.jsonl"
+    monkeypatch.setattr(methods, "schedule_of", lambda _: methods.Schedule(1, 1, 100))
+    monkeypatch.setattr(quality, "GRID", quality.GRID[:1])
+    monkeypatch.setattr(quality, "SELECTION_SEEDS", (1000,))
+    monkeypatch.setattr(sys, "argv", ["quality", "--seeds", "1", "--results", str(results)])
+    quality.main()
+    lines = results.read_text().splitlines()
+    assert len(lines) == 4 and "| hyper-batch |" in capsys.readouterr().out
+    quality.main()
+    assert results.read_text().splitlines() == lines
+
+
+def test_a_report_by_hand():
+    common = {"dataset": "d", "train_rows": 5, "accuracy": 0.5, "ece": 0.1, "epochs": 3, "seconds": 7.0}
+    runs = [
+        {**common, "method": method, "ensemble_size": size, "seed": seed, "nll": nll}
+        for method, size, nlls in (("single", 1, (2, 2)), ("batch", 4, (1, 2)), ("hyper-batch", 4, (0.5, 4)))
+        for seed, nll in enumerate(nlls)
+    ]
+    lines = quality.report([*runs, {**runs[0], "seed": quality.SELECTION_SEEDS[0], "nll": 99}]).splitlines()
+    assert lines[0] == "d: 5 training rows, 4 members, 2 seeds"
+    assert lines[-1] == "| hyper-batch | 2.2500 ± 1.7500 | 0.5000 ± 0.0000 | 0.1000 ± 0.0000 | 1.250 | 1 of 2 | 3 | 7 |"
+
+
+@pytest.mark.slow
+def test_demo(tmp_path):
+    result = run("benchmarks.demo", "--output", tmp_path)
+    for words in ("hyper-batch ensemble", "member 3", "serves the same predictions"):
+        assert words in result.stdout
+    assert result.stderr == ""
+    assert (tmp_path / "digits.png").stat().st_size > 20_000
+
+
+@pytest.mark.slow
+@pytest.mark.datasets
+@pytest.mark.skipif(not TFDS.exists(), reason="the TFDS data of ../shared is not there")
+@pytest.mark.parametrize("name", ["mnist", "cifar10_jpeg"])
+def test_demo_on_tfds(name, tmp_path):
+    rows = ("--train-rows", 300, "--held-out-rows", 100)
+    result = run("benchmarks.demo", "--dataset", name, "--data-dir", TFDS, *rows, "--output", tmp_path)
+    assert f"{name}: 300 training rows, 10000 test rows" in result.stdout and result.stderr == ""
+
+
+@pytest.mark.slow
+def test_apply_kernels():
+    assert "split_and_loop" in run("benchmarks.apply_kernels", "--repetitions", 1, "--members", 2).stdout
