@@ -23,15 +23,23 @@ METHODS = ("single", "batch", "hyper-batch")
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train: the same for every method of a comparison."""
+    """How to train: the same for every method of a comparison.
+
+    The learning rate falls to 0 over the epochs (a cosine): at a constant one the NLL of every method still jumps by
+    more from epoch to epoch than the methods differ.
+    """
 
     epochs: int
     patience: int
     batch_size: int
     learning_rate: float = 1e-3
 
+    def optimizer(self, rows: int) -> keras.optimizers.Optimizer:
+        steps = self.epochs * -(-rows // self.batch_size)
+        return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(self.learning_rate, steps))
 
-SCHEDULES = {"digits": Schedule(150, 15, 32), "default": Schedule(60, 8, 64)}
+
+SCHEDULES = {"digits": Schedule(100, 20, 32), "default": Schedule(20, 5, 64)}
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ def build(method: str, data: Data, ensemble_size: int, settings: dict[str, float
     if method != "single":
         model = khe.HyperBatchEnsemble(model, kit.space, ensemble_size, seed=seed)
     model.compile(
-        keras.optimizers.Adam(schedule_of(data).learning_rate),
+        schedule_of(data).optimizer(len(data.train[1])),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     return model

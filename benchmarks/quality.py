@@ -5,10 +5,10 @@
     python -m benchmarks.quality --dataset cifar10_jpeg --data-dir ../shared/tensorflow_datasets
     python -m benchmarks.quality --report                               # the tables of everything run so far
 
-The fixed L2 and dropout of the batch ensemble (and of the single network) are the best of a grid, by the mean NLL on
-tuning and validation rows over seeds that are not reported. The hyper-batch ensemble gets no such search. All share data,
-network, batches, optimiser and stopping rule. Each run is a line of `benchmarks/results/quality.jsonl`; runs that are
-there already are not repeated.
+The fixed L2 and dropout of the batch ensemble (and of the single network) are the best of a grid, by the mean NLL of the
+batch ensemble on tuning and validation rows with a seed that is not reported. The hyper-batch ensemble gets no such
+search. All share data, network, batches, optimiser and stopping rule. Each run is a line of
+`benchmarks/results/quality.jsonl`; runs that are there already are not repeated.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from benchmarks.data import load
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "quality.jsonl"
 GRID = [{"l2": l2, "dropout": dropout} for l2 in (3e-4, 1e-3, 3e-3) for dropout in (0.1, 0.25)]
-SELECTION_SEEDS = (1000, 1001)
+SELECTION_SEEDS = (1000,)
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data-dir")
     parser.add_argument("--train-rows", type=int, default=10_000)
     parser.add_argument("--held-out-rows", type=int, default=2_000)
-    parser.add_argument("--ensemble-size", type=int, default=4)
+    parser.add_argument("--ensemble-size", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
     parser.add_argument("--report", action="store_true", help="only print the tables")
@@ -59,9 +59,7 @@ def _select(data: Data, options: argparse.Namespace) -> dict[str, float]:
     """The settings of the grid with which a batch ensemble does best on held-out rows."""
     means = []
     for settings in GRID:
-        runs = [
-            _run(data, "batch", options.ensemble_size, settings, seed, options.results) for seed in SELECTION_SEEDS
-        ]
+        runs = [_run(data, "batch", options.ensemble_size, settings, seed, options.results) for seed in SELECTION_SEEDS]
         means.append(np.mean([run["held_out_nll"] for run in runs]))
     return GRID[int(np.argmin(means))]
 
@@ -105,7 +103,8 @@ def report(runs: list[dict[str, Any]]) -> str:
     """A Markdown table per data set: means and standard errors over seeds, and how often hyper-batch wins."""
     runs = [run for run in runs if run["seed"] not in SELECTION_SEEDS]
     return "\n\n".join(
-        _table(name, [run for run in runs if run["dataset"] == name]) for name in dict.fromkeys(r["dataset"] for r in runs)
+        _table(name, [run for run in runs if run["dataset"] == name])
+        for name in dict.fromkeys(r["dataset"] for r in runs)
     )
 
 

@@ -1,5 +1,6 @@
 """Callbacks for `HyperBatchEnsemble.fit`."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -45,3 +46,18 @@ class HyperparameterHistory(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Stops after an epoch whose loss is not finite, and says so; the bounds never take part in it."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is not None and not tf.math.is_finite(loss):
+            self.model.stop_training = True
+            warnings.warn(
+                "The training loss is not finite: training stops. Look for NaN in the data, or lower the learning "
+                "rate; `EarlyStopping(restore_best_weights=True)` gives back the best weights. "
+                f"Received: loss={float(loss)} in epoch {epoch + 1}",
+                stacklevel=2,
+            )

@@ -18,7 +18,8 @@ FORBIDDEN = {
     "metrics": ("hyperparameters", "layers", "models", "losses", "heads", "plots"),
     "losses.py": ("layers", "models", "metrics", "plots"),
     "heads.py": ("layers", "models", "metrics", "plots"),
-    "models": ("metrics", "plots", "callbacks"),
+    "models": ("metrics", "plots"),
+    "callbacks.py": ("layers", "models", "metrics", "plots"),
     "plots.py": ("layers", "models", "metrics"),
 }
 NEEDS_TENSORFLOW = ("hyperparameters/distribution.py", "models/", "callbacks.py")

@@ -281,7 +281,7 @@ class HyperBatchLayer(HyperLayer):
         return [ops.convert_to_numpy(weight) for weight in weights]
 
     def get_config(self) -> dict[str, Any]:
-        config = {
+        plain = {
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
@@ -289,28 +289,11 @@ class HyperBatchLayer(HyperLayer):
             "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
             "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
-        own = {
-            "kernel_l2": self.kernel_l2,
-            "bias_l2": self.bias_l2,
-            "tie_fast_weights": self.tie_fast_weights,
-            "regularize_fast_weights": self.regularize_fast_weights,
-            "shared_embedding": self.shared_embedding,
-            "fast_weight_initializer": keras.initializers.serialize(self.fast_weight_initializer),
-            "delta_kernel_initializer": keras.initializers.serialize(self.delta_kernel_initializer),
-            "embedding_initializer": keras.initializers.serialize(self.embedding_initializer),
-        }
-        return {**super().get_config(), **config, **own}
+        own = {name: getattr(self, name) for name in _OWN_SETTINGS}
+        own |= {name: keras.initializers.serialize(getattr(self, name)) for name in _OWN_INITIALIZERS}
+        return {**super().get_config(), **plain, **own}
 
 
-_OWN_ARGUMENTS = {
-    "ensemble_size",
-    "hyperparameters",
-    "kernel_l2",
-    "bias_l2",
-    "tie_fast_weights",
-    "regularize_fast_weights",
-    "shared_embedding",
-    "fast_weight_initializer",
-    "delta_kernel_initializer",
-    "embedding_initializer",
-}
+_OWN_SETTINGS = ("kernel_l2", "bias_l2", "tie_fast_weights", "regularize_fast_weights", "shared_embedding")
+_OWN_INITIALIZERS = ("fast_weight_initializer", "delta_kernel_initializer", "embedding_initializer")
+_OWN_ARGUMENTS = {"ensemble_size", "hyperparameters", *_OWN_SETTINGS, *_OWN_INITIALIZERS}

@@ -2,6 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
+
+import keras
 
 CHOICES = {
     "member_loss": ("member", "ensemble"),
@@ -34,3 +37,23 @@ class TrainingSettings:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"`{name}` must be a finite number of at least 0. Received: {name}={value!r}")
+
+
+def check_metrics(metrics: tuple[Any, Any, Any], head_or_heads: Any) -> None:
+    """Checks `(metrics, weighted_metrics, member_metrics)`.
+
+    Metrics get predictions, so one that expects logits would be silently wrong; member metrics must be objects.
+    """
+    for metric in keras.tree.flatten(metrics[-1]):
+        if not isinstance(metric, keras.metrics.Metric | None):
+            raise TypeError(
+                "`member_metrics` must be metric objects, for example `keras.metrics.SparseCategoricalAccuracy()`. "
+                f"Received: {metric!r}"
+            )
+    makes_probabilities = any(head in ("softmax", "sigmoid") for head in keras.tree.flatten(head_or_heads))
+    for metric in keras.tree.flatten(metrics):
+        if makes_probabilities and getattr(metric, "from_logits", False):
+            raise ValueError(
+                "Metrics get probabilities (what `predict` gives), so they must not expect logits: use "
+                f"`from_logits=False`. Received: metric {metric.name!r} with from_logits=True"
+            )

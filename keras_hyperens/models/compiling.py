@@ -1,0 +1,137 @@
+"""Compiling a hyper-batch ensemble: how to train its weights, how to tune its hyperparameters."""
+
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+
+from keras_hyperens import heads
+from keras_hyperens.layers import HyperBatchLayer
+from keras_hyperens.models.network import hyper_layers
+from keras_hyperens.models.settings import TrainingSettings
+from keras_hyperens.models.settings import check_metrics
+
+
+class TunableModel(keras.Model):
+    """What `compile` settles for `HyperBatchEnsemble`: two optimisers, and how to train and tune. Abstract."""
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        *,
+        metrics: Any = None,
+        member_metrics: Any = None,
+        member_loss: str = "member",
+        tuning_loss: str = "ensemble",
+        sampling: str = "member",
+        tuning_optimizer: Any = None,
+        tuning_every: int = 3,
+        tuning_warmup: int = 0,
+        entropy_weight: float = 1e-3,
+        fast_weight_learning_rate: float = 1.0,
+        **compile_arguments: Any,
+    ) -> None:
+        """Settles how to train and tune.
+
+        Args:
+            optimizer, loss, metrics: As in `keras.Model.compile`. Metrics get what `predict` gives.
+            member_metrics: Keras metrics that get all members: labels `[M, B, ...]`, the same for every member, and
+                predictions `[M, B, ..., C]`. A list, or for several outputs a dictionary or list of lists.
+            member_loss: What the weights minimise: `"member"`, the mean of the members' own losses (default), or
+                `"ensemble"`, the loss of the combined prediction.
+            tuning_loss: What the bounds minimise on tuning rows: `"ensemble"` (default) or `"member"`.
+            sampling: `"member"`, one draw per member and step (default: at nearly the price of a plain step), or
+                `"example"`, one per row.
+            tuning_optimizer: Any Keras optimiser for the bounds, which are positions in [-1, 1]. Default Adam with a
+                learning rate of 1e-3: at most 1/2000 of the range a tuning step.
+            tuning_every: Steps from one tuning step to the next.
+            tuning_warmup: Steps before the first tuning step.
+            entropy_weight: Weight of the entropy of all members' distributions, which keeps them from collapsing.
+            fast_weight_learning_rate: Multiplier of the updates of the rank-1 factors.
+            **compile_arguments: Passed on to `keras.Model.compile`: `loss_weights`, `weighted_metrics`,
+                `jit_compile`, `steps_per_execution`, `run_eagerly`, `auto_scale_loss`.
+
+        Raises:
+            TypeError: If a member metric is not a `keras.metrics.Metric`.
+            ValueError: If a choice is unknown, a number out of range, or a metric wants logits.
+        """
+        settings = TrainingSettings(
+            member_loss,
+            tuning_loss,
+            sampling,
+            tuning_every,
+            tuning_warmup,
+            entropy_weight,
+            fast_weight_learning_rate,
+        )
+        if self.output_activation == "auto":
+            self.heads = heads.heads_of_losses(loss)
+        check_metrics((metrics, compile_arguments.get("weighted_metrics"), member_metrics), self.heads)
+        optimizer = keras.optimizers.get(optimizer)
+        tuning_optimizer = (
+            keras.optimizers.Adam(1e-3) if tuning_optimizer is None else keras.optimizers.get(tuning_optimizer)
+        )
+        super().compile(optimizer, loss, metrics=metrics, **compile_arguments)
+        self.settings = settings
+        self.tuning_optimizer = self._scaled_like_main(tuning_optimizer)
+        # In a namespace Keras does not track them, so compiling again leaves no metric of the last time behind.
+        self._untracked = SimpleNamespace(
+            member_metrics=member_metrics,
+            tuning_loss=keras.metrics.Mean(name="tuning_loss"),
+            arguments={"member_metrics": member_metrics, "tuning_optimizer": tuning_optimizer},
+        )
+        objective = keras.Model()  # the compiled loss by itself: no penalties, and its trackers stay out of the logs
+        objective.output_names = self.output_names
+        objective.compile(loss=loss, loss_weights=compile_arguments.get("loss_weights"))
+        self._objective = objective.compute_loss
+        if self.built:
+            self.build_optimizers()
+
+    def _exclude_from_weight_decay(self, optimizer: Any) -> None:
+        """Decay would pull fast weights, which belong around 1, to 0, and make the network deaf to embeddings."""
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        if not getattr(inner, "weight_decay", None) or inner.built:
+            return
+        chosen: set[Any] = getattr(inner, "_exclude_from_weight_decay", set())  # by the user: kept
+        pattern = getattr(inner, "_exclude_from_weight_decay_pattern", None)
+        layers = [layer for layer in hyper_layers(self.network) if isinstance(layer, HyperBatchLayer)]
+        spared = [weight for layer in layers for weight in layer.fast_weights + layer.embeddings]
+        inner.exclude_from_weight_decay(var_list=spared)
+        inner._exclude_from_weight_decay |= chosen
+        inner._exclude_from_weight_decay_pattern = pattern
+
+    def _scaled_like_main(self, optimizer: Any) -> Any:
+        if optimizer is self.optimizer:
+            raise ValueError("`tuning_optimizer` must not be the `optimizer` itself: give each its own")
+        is_scaled = keras.optimizers.LossScaleOptimizer
+        if not isinstance(self.optimizer, is_scaled) or isinstance(optimizer, is_scaled):
+            return optimizer
+        return is_scaled(optimizer, name="tuning_loss_scale_optimizer")
+
+    def build_optimizers(self) -> None:
+        """Creates the variables of both optimisers, so that files can fill them before the first step."""
+        self._exclude_from_weight_decay(self.optimizer)
+        for optimizer, variables in (
+            (self.optimizer, self.trainable_variables),
+            (self.tuning_optimizer, [self.distribution.lower, self.distribution.upper]),
+        ):
+            if not optimizer.built:
+                optimizer.build(variables)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        if not self.compiled:
+            return {}
+        own = keras.saving.serialize_keras_object(self._untracked.arguments)
+        return {**super().get_compile_config(), **asdict(self.settings), **own}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        if not self.compiled:
+            return super().metrics
+        members = [metric for metric in keras.tree.flatten(self._untracked.member_metrics) if metric is not None]
+        return [*super().metrics, *members, self._untracked.tuning_loss]
