@@ -5,8 +5,8 @@
     python -m benchmarks.quality --dataset cifar10_jpeg --data-dir ../shared/tensorflow_datasets
     python -m benchmarks.quality --report                               # the tables of everything run so far
 
-The fixed L2 and dropout of the batch ensemble (and of the single network) are the best of a grid, by the mean NLL of the
-batch ensemble on tuning and validation rows with a seed that is not reported. The hyper-batch ensemble gets no such
+The fixed L2 and dropout of the batch ensemble (and of the single network) are the best of a grid, by the mean NLL of
+the batch ensemble on tuning and validation rows with a seed that is not reported. The hyper-batch ensemble gets no such
 search. All share data, network, batches, optimiser and stopping rule. Each run is a line of
 `benchmarks/results/quality.jsonl`; runs that are there already are not repeated.
 """
@@ -37,7 +37,7 @@ def main() -> None:
         data = load(options.dataset, options.data_dir, options.train_rows, options.held_out_rows)
         settings = _select(data, options)
         for seed in range(options.seeds):
-            for method in methods.METHODS:
+            for method in options.methods:
                 _run(data, method, options.ensemble_size, settings, seed, options.results)
     print(report(_read(options.results)))
 
@@ -50,6 +50,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--held-out-rows", type=int, default=2_000)
     parser.add_argument("--ensemble-size", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--methods", nargs="+", default=methods.METHODS, choices=methods.METHODS)
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
     parser.add_argument("--report", action="store_true", help="only print the tables")
     return parser.parse_args()

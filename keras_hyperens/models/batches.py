@@ -24,7 +24,7 @@ def batch_specs(x: Any, y: Any) -> tuple[Any, Any, Any]:
         return *_specs(x[0]), x
     if hasattr(x, "element_spec"):  # tf.data, also distributed
         return *_specs(x.element_spec), x
-    if all(hasattr(leaf, "shape") or leaf is None for leaf in keras.tree.flatten((x, y))):
+    if all(leaf is None or (hasattr(leaf, "shape") and hasattr(leaf, "dtype")) for leaf in keras.tree.flatten((x, y))):
         return *_specs((x, y)), x
     return None, None, x
 

@@ -200,7 +200,8 @@ class HyperBatchEnsemble(HyperBatchTrainer):
     def prepare(self, input_specs: Any) -> None:
         """Builds everything and checks the order of rows, so that `fit` fails before its first step or not at all."""
         self._seen.batch = input_specs
-        if not self._seen.rows_checked:
+        is_numeric = all(spec.dtype != tf.string for spec in keras.tree.flatten(input_specs))  # else no row to make up
+        if not self._seen.rows_checked and is_numeric:
             values = ops.convert_to_numpy(self.mean_values())
             check_rows(self.network, input_specs, self.ensemble_size, values)  # calls the network: it is built now
             self._seen.rows_checked = True
