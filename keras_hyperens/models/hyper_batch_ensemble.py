@@ -54,7 +54,7 @@ class HyperBatchEnsemble(HyperBatchTrainer):
 
     Raises:
         TypeError: If `network` is not a Keras model or `hyperparameters` not a space.
-        ValueError: If the network has no hyper-batch layer, or layers of another ensemble.
+        ValueError: If the network has no hyper-batch layer, or layers of another ensemble; if a seed is negative.
 
     Example:
     >>> import keras
@@ -93,6 +93,8 @@ class HyperBatchEnsemble(HyperBatchTrainer):
         space = HyperparameterSpace() if hyperparameters is None else hyperparameters
         if not isinstance(space, HyperparameterSpace):
             raise TypeError(f"`hyperparameters` must be a `HyperparameterSpace`. Received: hyperparameters={space!r}")
+        if seed is not None and (not isinstance(seed, int) or seed < 0):
+            raise ValueError(f"`seed` must be a non-negative integer or None. Received: seed={seed!r}")
         unused = check_network(network, space, ensemble_size)
         if unused:
             warnings.warn(f"No layer of the network uses the hyperparameters {unused}", stacklevel=2)

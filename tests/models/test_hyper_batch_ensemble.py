@@ -224,6 +224,8 @@ def test_networks_without_or_with_foreign_layers_are_refused():
         khe.HyperBatchEnsemble(dense_network(), ["l2"], M)
     with pytest.raises(ValueError, match="output_activation='tanh'"):
         khe.HyperBatchEnsemble(dense_network(), **members(), output_activation="tanh")
+    with pytest.raises(ValueError, match="seed=-1"):
+        khe.HyperBatchEnsemble(dense_network(), **members(), seed=-1)
 
 
 def test_an_unused_hyperparameter_is_a_warning():
