@@ -35,7 +35,7 @@ def main() -> None:
     options = _options()
     if not options.report:
         data = load(options.dataset, options.data_dir, options.train_rows, options.held_out_rows)
-        settings = _select(data, options)
+        settings = _select(data, options) if set(options.methods) - {"hyper-batch"} else {}
         for seed in range(options.seeds):
             for method in options.methods:
                 _run(data, method, options.ensemble_size, settings, seed, options.results)
