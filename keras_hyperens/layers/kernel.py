@@ -135,16 +135,10 @@ class HyperBatchLayer(HyperLayer):
             self.kernel_embedding = self._add(
                 "kernel_embedding", (*own, columns, units), another(self.embedding_initializer, 6)
             )
-            self.u = (
-                self.r
-                if self.tie_fast_weights
-                else self._add("u", (members, channels), another(self.fast_weight_initializer, 4))
-            )
-            self.v = (
-                self.s
-                if self.tie_fast_weights
-                else self._add("v", (members, units), another(self.fast_weight_initializer, 5))
-            )
+            self.u, self.v = self.r, self.s
+        if columns and not self.tie_fast_weights:
+            self.u = self._add("u", (members, channels), another(self.fast_weight_initializer, 4))
+            self.v = self._add("v", (members, units), another(self.fast_weight_initializer, 5))
         if columns and self.use_bias:
             self.delta_bias = self._add("delta_bias", (members, units), "zeros")
             self.bias_embedding = self._add(
@@ -177,7 +171,7 @@ class HyperBatchLayer(HyperLayer):
         positions = self._positions(inputs)  # [M, 1 or B, P]
         shift = self._shift(positions)  # [M, 1 or B, U]
         biases = self._biases(positions)  # [M, 1 or B, U]
-        if training:
+        if training and not self.losses:  # a layer used twice in a network has its penalty once, as in Keras
             self._add_penalties(shift, biases)
         if shift is None or shift.shape[1] == 1:
             return self._apply_folded(inputs, self._kernels(shift), biases)
@@ -248,9 +242,13 @@ class HyperBatchLayer(HyperLayer):
 
     def _add_penalties(self, shift: Any, biases: Any) -> None:
         if self.kernel_l2 is not None:
-            self.add_loss(ops.mean(self.setting_value(self.kernel_l2) * self._kernel_norms(shift)))
+            self._add_penalty(self.kernel_l2, self._kernel_norms(shift))
         if self.bias_l2 is not None and biases is not None:
-            self.add_loss(ops.mean(self.setting_value(self.bias_l2) * ops.sum(biases * biases, axis=-1)))
+            self._add_penalty(self.bias_l2, ops.sum(biases * biases, axis=-1))
+
+    def _add_penalty(self, strength: Setting, squared_norms: Any) -> None:
+        """The mean over members and draws of strength times squared norm, `[M, 1 or B]` both."""
+        self.add_loss(ops.mean(ops.multiply(self.setting_value(strength), squared_norms)))
 
     def _kernel_norms(self, shift: Any) -> Any:
         with_factors = self.regularize_fast_weights

@@ -177,6 +177,29 @@ def test_penalties_only_in_training():
         assert len(layer.losses) == 2
 
 
+def test_a_layer_used_twice_has_its_penalty_once():
+    layer = dense(kernel_l2="l2", bias_l2="l2")
+    inputs = keras.Input((5,))
+    once, twice = (keras.Model(inputs, outputs) for outputs in (layer(inputs), layer(layer(inputs))))
+    totals = []
+    for network in (once, twice, once):
+        with khe.hyperparameter_scope(draw(1)):
+            network(np.ones((M * B, 5), "float32"), training=True)
+        totals.append(float(sum(network.losses)))
+    assert totals[0] == totals[1] == totals[2] > 0
+
+
+def test_double_precision():
+    keras.config.set_floatx("float64")
+    try:
+        layer = dense(kernel_l2="l2", dtype="float64")
+        for values in (draw(1), draw(B)):
+            with khe.hyperparameter_scope(values):
+                assert layer(np.ones((M * B, 4)), training=True).dtype == "float64"
+    finally:
+        keras.config.set_floatx("float32")
+
+
 def test_a_tiny_strength_survives_mixed_precision():
     layer = dense(kernel_l2=1e-8, dtype="mixed_float16", kernel_initializer="ones")
     with khe.hyperparameter_scope(draw(1)):
