@@ -8,7 +8,7 @@ import keras
 import keras_hyperens as khe
 
 SPACE = khe.HyperparameterSpace(
-    [khe.Hyperparameter("l2", 1e-5, 1e-2), khe.Hyperparameter("dropout", 0.01, 0.6, scale="linear")]
+    [khe.Hyperparameter("l2", 1e-5, 1e-2), khe.Hyperparameter("dropout", 0.0, 0.4, scale="linear")]
 )
 
 

@@ -27,7 +27,7 @@ from benchmarks.data import Data
 from benchmarks.data import load
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "quality.jsonl"
-GRID = [{"l2": l2, "dropout": dropout} for l2 in (3e-4, 1e-3, 3e-3) for dropout in (0.1, 0.25)]
+GRID = [{"l2": l2, "dropout": dropout} for l2 in (1e-4, 3e-4, 1e-3, 3e-3) for dropout in (0.1, 0.25)]
 SELECTION_SEEDS = (1000,)
 
 

@@ -115,7 +115,8 @@ class HyperBatchEnsemble(HyperBatchTrainer):
         self.output_names = getattr(network, "output_names", None)
         # In a namespace Keras and TensorFlow do not wrap it: the structure of the last batch, and a check done once.
         self._seen = SimpleNamespace(batch=None, rows_checked=False)
-        self.built = network.built
+        if network.built:
+            self.build(getattr(network, "input_shape", None))
 
     def build(self, input_shape: Any) -> None:
         if not self.network.built:
@@ -207,7 +208,8 @@ class HyperBatchEnsemble(HyperBatchTrainer):
             values = ops.convert_to_numpy(self.mean_values())
             check_rows(self.network, input_specs, self.ensemble_size, values)  # calls the network: it is built now
             self._seen.rows_checked = True
-        self.built = True
+        if not self.built:
+            self.build(keras.tree.map_structure(lambda spec: tuple(spec.shape), input_specs))
         self.build_optimizers()
 
     def export(self, filepath: str, format: str = "tf_saved_model", **export_arguments: Any) -> None:
