@@ -25,7 +25,7 @@ def export_saved_model(ensemble: "HyperBatchEnsemble", filepath: str) -> None:
     Raises:
         ValueError: If the shape of a batch is unknown, because the ensemble was never called.
     """
-    specs = _input_specs(ensemble)
+    specs = input_specs(ensemble)
     values = ops.convert_to_numpy(ensemble.mean_values())
     folded = _fold(ensemble, values)
     module = tf.Module()
@@ -55,7 +55,7 @@ def export_saved_model(ensemble: "HyperBatchEnsemble", filepath: str) -> None:
     _write(module, filepath, signatures)
 
 
-def _input_specs(ensemble: "HyperBatchEnsemble") -> Any:
+def input_specs(ensemble: "HyperBatchEnsemble") -> Any:
     """The structure of a batch: as last seen, else as the network declares it."""
     if ensemble._seen.batch is not None:
         return ensemble._seen.batch

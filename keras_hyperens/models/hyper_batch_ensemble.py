@@ -18,6 +18,7 @@ from keras_hyperens.hyperparameters.distribution import HyperparameterDistributi
 from keras_hyperens.layers.members import split_members
 from keras_hyperens.layers.members import tile_members
 from keras_hyperens.models.export import export_saved_model
+from keras_hyperens.models.export import input_specs
 from keras_hyperens.models.network import check_network
 from keras_hyperens.models.network import check_rows
 from keras_hyperens.models.network import member_network
@@ -200,16 +201,16 @@ class HyperBatchEnsemble(HyperBatchTrainer):
             raise ValueError(f"The network must be built: call the ensemble on a batch first. Received: {self.name!r}")
         return member_network(self.network, member, self.hyperparameters, ops.convert_to_numpy(self.mean_values()))
 
-    def prepare(self, input_specs: Any) -> None:
+    def prepare(self, batch: Any) -> None:
         """Builds everything and checks the order of rows, so that `fit` fails before its first step or not at all."""
-        self._seen.batch = input_specs
-        is_numeric = all(spec.dtype != tf.string for spec in keras.tree.flatten(input_specs))  # else no row to make up
+        self._seen.batch = batch
+        is_numeric = all(spec.dtype != tf.string for spec in keras.tree.flatten(batch))  # else no row to make up
         if not self._seen.rows_checked and is_numeric:
             values = ops.convert_to_numpy(self.mean_values())
-            check_rows(self.network, input_specs, self.ensemble_size, values)  # calls the network: it is built now
+            check_rows(self.network, batch, self.ensemble_size, values)  # calls the network: it is built now
             self._seen.rows_checked = True
         if not self.built:
-            self.build(keras.tree.map_structure(lambda spec: tuple(spec.shape), input_specs))
+            self.build(keras.tree.map_structure(lambda spec: tuple(spec.shape), batch))
         self.build_optimizers()
 
     def export(self, filepath: str, format: str = "tf_saved_model", **export_arguments: Any) -> None:
@@ -229,7 +230,11 @@ class HyperBatchEnsemble(HyperBatchTrainer):
         """
         if format == "tf_saved_model":
             return export_saved_model(self, filepath)
+        batch = keras.tree.map_structure(
+            lambda spec: tf.zeros([1, *(axis or 1 for axis in spec.shape[1:])], spec.dtype), input_specs(self)
+        )
         with hyperparameter_scope(ops.convert_to_numpy(self.mean_values())):
+            self(batch)  # Keras exports only what was called
             super().export(filepath, format=format, **export_arguments)
 
     def save_own_variables(self, store: Any) -> None:

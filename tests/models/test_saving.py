@@ -184,6 +184,20 @@ def test_export_of_a_subclassed_network_replaces_an_older_one(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["served"]
 
 
+@pytest.mark.filterwarnings("ignore")  # of TensorFlow's interpreter
+def test_keras_own_export_to_litert(tmp_path):
+    ensemble, x = trained()
+    ensemble.export(tmp_path / "e.tflite", format="litert", verbose=False)
+    interpreter = tf.lite.Interpreter(str(tmp_path / "e.tflite"))
+    inputs, outputs = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    for rows in (1, 5):
+        interpreter.resize_tensor_input(inputs, [rows, 6, 6, 1])
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(inputs, x[:rows])
+        interpreter.invoke()
+        np.testing.assert_allclose(interpreter.get_tensor(outputs), ensemble.predict(x[:rows], verbose=0), atol=1e-5)
+
+
 def test_export_needs_a_known_batch(tmp_path):
     with pytest.raises(ValueError, match="call the ensemble on one first"):
         compiled(Subclassed()).export(tmp_path / "served")
