@@ -79,7 +79,7 @@ def _train_all(data: Data, members: int, seed: int) -> tuple[dict[str, keras.Mod
         ("batch ensemble", "batch"),
         ("hyper-batch ensemble", "hyper-batch"),
     ):
-        model = methods.build(method, data, members, FIXED, seed)
+        model = methods.build(method, data, members, {} if method == "hyper-batch" else FIXED, seed)
         callbacks = [Progress(name, methods.schedule_of(data).epochs)]
         methods.train(model, data, callbacks + ([history] if method == "hyper-batch" else []))
         models[name] = model

@@ -60,12 +60,12 @@ def network_of(data: Data) -> Callable[..., keras.Model]:
 
 
 def build(method: str, data: Data, ensemble_size: int, settings: dict[str, float], seed: int) -> keras.Model:
-    """The compiled model of a method; `settings` are the fixed L2 and dropout of those that do not tune."""
+    """The compiled model of a method; `settings` are what it does not tune: L2 and dropout, or dropout, or nothing."""
     keras.utils.set_random_seed(seed)
     kit = {
         "single": lambda: networks.single(**settings),
         "batch": lambda: networks.batch(ensemble_size, **settings),
-        "hyper-batch": lambda: networks.hyper_batch(ensemble_size),
+        "hyper-batch": lambda: networks.hyper_batch(ensemble_size, **settings),
     }[method]()
     model = network_of(data)(kit, data.image_shape, data.num_classes)
     if method != "single":

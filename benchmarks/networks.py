@@ -7,9 +7,8 @@ import keras
 
 import keras_hyperens as khe
 
-SPACE = khe.HyperparameterSpace(
-    [khe.Hyperparameter("l2", 1e-5, 1e-2), khe.Hyperparameter("dropout", 0.0, 0.4, scale="linear")]
-)
+L2 = khe.Hyperparameter("l2", 1e-5, 1e-2)
+DROPOUT = khe.Hyperparameter("dropout", 0.0, 0.4, scale="linear")
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,10 @@ def batch(ensemble_size: int, l2: float, dropout: float, **arguments: Any) -> Ki
     return Kit(ensemble_size, l2, dropout, None, tuple(arguments.items()))
 
 
-def hyper_batch(ensemble_size: int, **arguments: Any) -> Kit:
-    return Kit(ensemble_size, "l2", "dropout", SPACE, tuple(arguments.items()))
+def hyper_batch(ensemble_size: int, dropout: float | None = None, **arguments: Any) -> Kit:
+    """L2 is tuned, and dropout too unless its rate is given."""
+    space = khe.HyperparameterSpace([L2, DROPOUT] if dropout is None else [L2])
+    return Kit(ensemble_size, "l2", "dropout" if dropout is None else dropout, space, tuple(arguments.items()))
 
 
 def small_conv(kit: Kit, image_shape: tuple[int, ...], num_classes: int) -> keras.Model:

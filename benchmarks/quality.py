@@ -6,9 +6,9 @@
     python -m benchmarks.quality --report                               # the tables of everything run so far
 
 The fixed L2 and dropout of the batch ensemble (and of the single network) are the best of a grid, by the mean NLL of
-the batch ensemble on tuning and validation rows with a seed that is not reported. The hyper-batch ensemble gets no such
-search. All share data, network, batches, optimiser and stopping rule. Each run is a line of
-`benchmarks/results/quality.jsonl`; runs that are there already are not repeated.
+the batch ensemble on tuning and validation rows with a seed that is not reported. The hyper-batch ensemble has the
+same dropout and tunes L2 by itself. All share data, network, batches, optimiser and stopping rule. Each run is a line
+of `benchmarks/results/quality.jsonl`; runs that are there already are not repeated.
 """
 
 import argparse
@@ -35,10 +35,11 @@ def main() -> None:
     options = _options()
     if not options.report:
         data = load(options.dataset, options.data_dir, options.train_rows, options.held_out_rows)
-        settings = _select(data, options) if set(options.methods) - {"hyper-batch"} else {}
+        settings = _select(data, options)
+        of_method = {"single": settings, "batch": settings, "hyper-batch": {"dropout": settings["dropout"]}}
         for seed in range(options.seeds):
             for method in options.methods:
-                _run(data, method, options.ensemble_size, settings, seed, options.results)
+                _run(data, method, options.ensemble_size, of_method[method], seed, options.results)
     print(report(_read(options.results)))
 
 
@@ -72,7 +73,7 @@ def _run(data: Data, method: str, size: int, settings: dict, seed: int, results:
         "method": method,
         "ensemble_size": 1 if method == "single" else size,
         "seed": seed,
-        "settings": None if method == "hyper-batch" else settings,
+        "settings": settings,
     }
     for run in _read(results):
         if all(run[name] == value for name, value in cell.items()):
