@@ -10,8 +10,7 @@ import argparse
 import time
 
 import numpy as np
-
-from benchmarks.quiet import tf
+import tensorflow as tf
 
 SHAPES = [  # rows per member, height = width, input channels, filters
     (64, 32, 3, 6),

@@ -119,7 +119,9 @@ def _draw(
         f"entropy {entropy[row]:.2f}\ndisagreement {information[row]:.2f}"
         for row in unsure
     ]
-    bottom.suptitle(f"{data.name}: the test images that the ensemble is least sure of (mean and disagreement in nats)")
+    bottom.suptitle(
+        f"{data.name}: the test images that the ensemble is least sure of (entropy and disagreement in nats)"
+    )
     khe.plots.draw_images(bottom.subplots(1, 8).flat, images[unsure], titles)
     path = output / f"{data.name}.png"
     figure.savefig(path, dpi=110)
@@ -129,8 +131,9 @@ def _draw(
 SERVE = """
 import sys
 sys.modules["keras_hyperens"] = None  # the served model must not need this package
-from benchmarks.quiet import tf
+import benchmarks
 import numpy as np
+import tensorflow as tf
 served = tf.saved_model.load(sys.argv[1])
 batch = np.load(sys.argv[2])
 outputs = served.signatures["uncertainty"](inputs=tf.constant(batch["images"]))

@@ -18,7 +18,6 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.quiet import tf  # noqa: F401  isort: skip  TensorFlow starts without a word
 import keras
 import numpy as np
 

@@ -41,11 +41,11 @@ def reliability_diagram(labels: Any, probabilities: Any, num_bins: int = 15, ax:
         color="0.85",
         label="share of rows",
     )
-    ax.plot(*means, color="tab:blue", linewidth=1)
+    ax.plot(*means, color="tab:blue", linewidth=1, alpha=0.5)
     areas = 15 + 150 * np.sqrt(counts[filled] / counts.max())  # a bin of few rows says little
     ax.scatter(*means, areas, color="tab:blue", edgecolor="white", zorder=3, label="accuracy (larger: more rows)")
     ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy", title="Reliability")
-    ax.legend(loc="upper left", frameon=False)
+    ax.legend(loc="upper left", frameon=False, fontsize="small")
     return ax.figure
 
 

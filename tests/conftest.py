@@ -1,7 +1,8 @@
+import benchmarks  # noqa: F401  TensorFlow starts without a word
+
+# isort: split
 import keras
 import pytest
-
-import benchmarks.quiet  # noqa: F401  TensorFlow starts without a word
 
 
 @pytest.fixture(autouse=True)

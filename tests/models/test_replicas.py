@@ -6,7 +6,7 @@ import sys
 import pytest
 
 MIRRORED = """
-import benchmarks.quiet
+import benchmarks
 import keras
 import numpy as np
 import tensorflow as tf
