@@ -25,7 +25,9 @@ format: .venv/installed        ## write what `check` wants to see
 
 benchmark: .venv/installed     ## the measurements of README
 	$(BIN)/python -m benchmarks.apply_kernels
-	$(BIN)/python -m benchmarks.quality --dataset digits --seeds 5
+	$(BIN)/python -m benchmarks.quality --dataset digits --ensemble-size 4
+	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.quality --dataset mnist --train-rows 6000 --data-dir $(DATA_DIR)
+	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.quality --dataset cifar10_jpeg --data-dir $(DATA_DIR)
 
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

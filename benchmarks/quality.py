@@ -1,6 +1,6 @@
 """Quality on real images: hyper-batch against a batch ensemble of the same size, and a single network, over seeds.
 
-    python -m benchmarks.quality --dataset digits --seeds 5
+    python -m benchmarks.quality --dataset digits --ensemble-size 4
     python -m benchmarks.quality --dataset mnist --data-dir ../shared/tensorflow_datasets --train-rows 6000
     python -m benchmarks.quality --dataset cifar10_jpeg --data-dir ../shared/tensorflow_datasets
     python -m benchmarks.quality --report                               # the tables of everything run so far
