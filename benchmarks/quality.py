@@ -118,14 +118,15 @@ def _table(name: str, runs: list[dict[str, Any]]) -> str:
         "| | NLL | accuracy | ECE | NLL / batch ensemble's | lower NLL | epochs |",
         "|---|---|---|---|---|---|---|",
     ]
-    by_method = {m: {run["seed"]: run for run in runs if run["method"] == m} for m in methods.METHODS}
+    ran = [method for method in methods.METHODS if any(run["method"] == method for run in runs)]
+    by_method = {method: {run["seed"]: run for run in runs if run["method"] == method} for method in ran}
+    baseline = by_method.get("batch", {})
     for method, of_seed in by_method.items():
-        paired = [seed for seed in of_seed if seed in by_method["batch"]]
-        ratios = [of_seed[seed]["nll"] / by_method["batch"][seed]["nll"] for seed in paired]
+        ratios = [run["nll"] / baseline[seed]["nll"] for seed, run in of_seed.items() if seed in baseline]
         wins = f"{sum(ratio < 1 for ratio in ratios)} of {len(ratios)}"
         cells = [_mean(of_seed.values(), measure) for measure in ("nll", "accuracy", "ece")]
         epochs = f"{np.mean([run['epochs'] for run in of_seed.values()]):.0f}"
-        lines.append("| " + " | ".join([method, *cells, f"{np.mean(ratios):.3f}", wins, epochs]) + " |")
+        lines.append("| " + " | ".join([method, *cells, f"{np.mean(ratios or [np.nan]):.3f}", wins, epochs]) + " |")
     return "\n".join(lines)
 
 
