@@ -26,7 +26,6 @@ class LayerTest(testing.TestCase):
                     expected_num_seed_generators=0 if weights else 1,
                     expected_num_losses=losses,
                     supports_masking=masking,
-                    run_training_check=False,  # it reorders rows into batches of its own; the contract trains
                     custom_objects={"HyperparameterSpace": khe.HyperparameterSpace},
                 )
 
