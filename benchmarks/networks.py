@@ -19,7 +19,6 @@ class Kit:
     l2: Any = None  # a fixed strength, or a hyperparameter's name
     dropout_rate: Any = None
     space: khe.HyperparameterSpace | None = None
-    arguments: tuple = ()  # more arguments of the layers, as pairs
 
     @property
     def members(self) -> dict[str, Any]:
@@ -39,21 +38,21 @@ class Kit:
     def _layer(self, plain: type, hyper: type, *arguments: Any, **keywords: Any) -> keras.layers.Layer:
         if self.ensemble_size is None:
             return plain(*arguments, kernel_regularizer=keras.regularizers.L2(self.l2), **keywords)
-        return hyper(*arguments, kernel_l2=self.l2, **self.members, **dict(self.arguments), **keywords)
+        return hyper(*arguments, kernel_l2=self.l2, **self.members, **keywords)
 
 
 def single(l2: float, dropout: float) -> Kit:
     return Kit(None, l2, dropout)
 
 
-def batch(ensemble_size: int, l2: float, dropout: float, **arguments: Any) -> Kit:
-    return Kit(ensemble_size, l2, dropout, None, tuple(arguments.items()))
+def batch(ensemble_size: int, l2: float, dropout: float) -> Kit:
+    return Kit(ensemble_size, l2, dropout)
 
 
-def hyper_batch(ensemble_size: int, dropout: float | None = None, **arguments: Any) -> Kit:
+def hyper_batch(ensemble_size: int, dropout: float | None = None) -> Kit:
     """L2 is tuned, and dropout too unless its rate is given."""
     space = khe.HyperparameterSpace([L2, DROPOUT] if dropout is None else [L2])
-    return Kit(ensemble_size, "l2", "dropout" if dropout is None else dropout, space, tuple(arguments.items()))
+    return Kit(ensemble_size, "l2", "dropout" if dropout is None else dropout, space)
 
 
 def small_conv(kit: Kit, image_shape: tuple[int, ...], num_classes: int) -> keras.Model:

@@ -7,8 +7,7 @@ from typing import Any
 import keras
 
 from keras_hyperens import heads
-from keras_hyperens.layers import HyperBatchLayer
-from keras_hyperens.models.network import hyper_layers
+from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.settings import TrainingSettings
 from keras_hyperens.models.settings import check_metrics
 
@@ -96,7 +95,7 @@ class TunableModel(keras.Model):
             return
         chosen: set[Any] = getattr(inner, "_exclude_from_weight_decay", set())  # by the user: kept
         pattern = getattr(inner, "_exclude_from_weight_decay_pattern", None)
-        layers = [layer for layer in hyper_layers(self.network) if isinstance(layer, HyperBatchLayer)]
+        layers = hyper_batch_layers(self.network)
         spared = [weight for layer in layers for weight in layer.fast_weights + layer.embeddings]
         inner.exclude_from_weight_decay(var_list=spared)
         inner._exclude_from_weight_decay |= chosen

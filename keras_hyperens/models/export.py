@@ -13,6 +13,7 @@ from keras_hyperens import uncertainty
 from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.layers import HyperBatchLayer
 from keras_hyperens.layers.folding import stored_weights
+from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import hyper_layers
 
 if TYPE_CHECKING:
@@ -75,13 +76,11 @@ def _signature(specs: Any) -> list[tf.TensorSpec]:
 
 
 def _fold(ensemble: "HyperBatchEnsemble", values: Any) -> dict[HyperBatchLayer, tuple[Any, Any]]:
-    layers = [layer for layer in hyper_layers(ensemble.network) if isinstance(layer, HyperBatchLayer)]
-
     def variable(weight: Any) -> tf.Variable | None:
         return None if weight is None else tf.Variable(weight, trainable=False)
 
     folded = {}
-    for layer in layers:
+    for layer in hyper_batch_layers(ensemble.network):
         kernels, biases = layer.fold(values)
         folded[layer] = (variable(kernels), variable(biases))
     return folded

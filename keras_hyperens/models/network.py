@@ -19,6 +19,11 @@ def hyper_layers(network: keras.Model) -> list[HyperLayer]:
     return [layer for layer in network._flatten_layers() if isinstance(layer, HyperLayer)]
 
 
+def hyper_batch_layers(network: keras.Model) -> list[HyperBatchLayer]:
+    """Those of them that have kernels: every member its own version."""
+    return [layer for layer in hyper_layers(network) if isinstance(layer, HyperBatchLayer)]
+
+
 def check_network(network: keras.Model, space: HyperparameterSpace, ensemble_size: int) -> list[str]:
     """Checks that a network fits an ensemble; returns the names of hyperparameters that no layer uses.
 
@@ -29,7 +34,7 @@ def check_network(network: keras.Model, space: HyperparameterSpace, ensemble_siz
     if not isinstance(network, keras.Model):
         raise TypeError(f"`network` must be a `keras.Model`. Received: network={network!r}")
     layers = hyper_layers(network)
-    if not any(isinstance(layer, HyperBatchLayer) for layer in layers):
+    if not hyper_batch_layers(network):
         raise ValueError(
             "`network` has no hyper-batch layer, so its members would be equal: use for example "
             "`HyperBatchDense(...)` where it has `Dense(...)`. A subclassed network must create its layers in "

@@ -14,10 +14,9 @@ from keras_hyperens import heads
 from keras_hyperens import losses
 from keras_hyperens.callbacks import StopOnNaN
 from keras_hyperens.hyperparameters import hyperparameter_scope
-from keras_hyperens.layers import HyperBatchLayer
 from keras_hyperens.models.batches import batch_specs
 from keras_hyperens.models.compiling import TunableModel
-from keras_hyperens.models.network import hyper_layers
+from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.replicas import assign_all
 from keras_hyperens.models.replicas import replica_number
 from keras_hyperens.models.tuning import TuningRows
@@ -146,7 +145,7 @@ class HyperBatchTrainer(TunableModel):
 
     def _update_weights(self, gradients: Any) -> None:
         multiplier = self.settings.fast_weight_learning_rate
-        layers = [layer for layer in hyper_layers(self.network) if isinstance(layer, HyperBatchLayer)]
+        layers = hyper_batch_layers(self.network)
         slowed = [weight for layer in layers for weight in layer.fast_weights] if multiplier != 1 else []
         before = [tf.identity(variable) for variable in slowed]
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
