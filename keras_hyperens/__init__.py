@@ -23,10 +23,16 @@ if TYPE_CHECKING:
     from keras_hyperens import plots as plots
     from keras_hyperens.callbacks import HyperparameterHistory as HyperparameterHistory
     from keras_hyperens.models import HyperBatchEnsemble as HyperBatchEnsemble
+    from keras_hyperens.models import HyperDeepEnsemble as HyperDeepEnsemble
+    from keras_hyperens.search import HyperDeepEnsembleBuilder as HyperDeepEnsembleBuilder
+    from keras_hyperens.search import greedy_selection as greedy_selection
 
 _LAZY = {
     "HyperBatchEnsemble": "keras_hyperens.models",
+    "HyperDeepEnsemble": "keras_hyperens.models",
+    "HyperDeepEnsembleBuilder": "keras_hyperens.search",
     "HyperparameterHistory": "keras_hyperens.callbacks",
+    "greedy_selection": "keras_hyperens.search",
     "plots": "keras_hyperens.plots",
 }
 
@@ -34,11 +40,14 @@ __all__ = [
     "HyperBatchConv2D",
     "HyperBatchDense",
     "HyperBatchEnsemble",
+    "HyperDeepEnsemble",
+    "HyperDeepEnsembleBuilder",
     "HyperDropout",
     "Hyperparameter",
     "HyperparameterHistory",
     "HyperparameterSpace",
     "__version__",
+    "greedy_selection",
     "hyperparameter_scope",
     "layers",
     "losses",

@@ -12,8 +12,12 @@ import keras
 from keras import ops
 
 from keras_hyperens.uncertainty import combine
+from keras_hyperens.uncertainty import median
+from keras_hyperens.uncertainty import trimmed_mean
 
 Head = str | None
+SMALLEST = 1e-38
+COMBINATIONS = {"mean": combine, "trimmed_mean": trimmed_mean, "median": median}
 HEADS_OF_LOSSES = {  # class of the loss -> (head from logits, head otherwise)
     "SparseCategoricalCrossentropy": ("softmax", "categorical"),
     "CategoricalCrossentropy": ("softmax", "categorical"),
@@ -76,6 +80,22 @@ def prediction(raw: Any, head: Head) -> Any:
     if head == "softmax":
         return ops.softmax(raw, axis=-1)
     return ops.sigmoid(raw) if head == "sigmoid" else raw
+
+
+def combined(members: Any, head: Head, weights: Any = None, combination: str = "mean") -> Any:
+    """One prediction from the members' predictions, `[M, B, ...]` to `[B, ...]`; probabilities sum to 1."""
+    prediction = COMBINATIONS[combination](members, weights)
+    if combination == "median" and head in ("softmax", "categorical"):
+        return prediction / ops.sum(prediction, axis=-1, keepdims=True)
+    return prediction
+
+
+def raw_of(prediction: Any, head: Head) -> Any:
+    """What a loss takes, from a prediction: logits if it takes logits (a probability of 0 counts as 1e-38)."""
+    if head not in ("softmax", "sigmoid"):
+        return prediction
+    logarithm = ops.log(ops.maximum(prediction, SMALLEST))
+    return logarithm if head == "softmax" else logarithm - ops.log(ops.maximum(1 - prediction, SMALLEST))
 
 
 def combined_raw(members: Any, head: Head) -> Any:

@@ -1,3 +1,4 @@
 """The ensembles as Keras models."""
 
 from keras_hyperens.models.hyper_batch_ensemble import HyperBatchEnsemble as HyperBatchEnsemble
+from keras_hyperens.models.hyper_deep_ensemble import HyperDeepEnsemble as HyperDeepEnsemble

@@ -7,12 +7,13 @@ from typing import Any
 import keras
 
 from keras_hyperens import heads
+from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.settings import TrainingSettings
 from keras_hyperens.models.settings import check_metrics
 
 
-class TunableModel(keras.Model):
+class TunableModel(Ensemble):
     """What `compile` settles for `HyperBatchEnsemble`: two optimisers, and how to train and tune. Abstract."""
 
     def compile(

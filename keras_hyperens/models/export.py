@@ -1,4 +1,4 @@
-"""A SavedModel of a hyper-batch ensemble: kernels folded once, plain TensorFlow, no trace of this package."""
+"""A SavedModel of an ensemble: plain TensorFlow, no trace of this package."""
 
 import uuid
 from collections.abc import Callable
@@ -10,42 +10,36 @@ import tensorflow as tf
 from keras import ops
 
 from keras_hyperens import uncertainty
-from keras_hyperens.hyperparameters import hyperparameter_scope
-from keras_hyperens.layers import HyperBatchLayer
-from keras_hyperens.layers.folding import stored_weights
-from keras_hyperens.models.network import hyper_batch_layers
-from keras_hyperens.models.network import hyper_layers
 
 if TYPE_CHECKING:
-    from keras_hyperens.models.hyper_batch_ensemble import HyperBatchEnsemble
+    from keras_hyperens.models.ensemble import Ensemble
 
 
-def export_saved_model(ensemble: "HyperBatchEnsemble", filepath: str) -> None:
-    """Writes the signatures `serving_default` and `uncertainty`; see `HyperBatchEnsemble.export`.
+def export_saved_model(ensemble: "Ensemble", filepath: str) -> None:
+    """Writes the signatures `serving_default` and `uncertainty`; see `Ensemble.export`.
 
     Raises:
         ValueError: If the shape of a batch is unknown, because the ensemble was never called.
     """
     specs = input_specs(ensemble)
-    values = ops.convert_to_numpy(ensemble.mean_values())
-    folded = _fold(ensemble, values)
     module = tf.Module()
-    module.folded = [weight for weights in folded.values() for weight in weights if weight is not None]
-    module.shared = _shared_variables(ensemble)
+    module.variables_read, context = ensemble.servable()
 
     def members_of(*flat: Any) -> Any:
         inputs = keras.tree.pack_sequence_as(specs, flat)
-        with hyperparameter_scope(values), stored_weights(folded):
+        with context():
             return ensemble.member_predictions(inputs, training=False)
 
     def prediction(*flat: Any) -> Any:
-        return keras.tree.map_structure(uncertainty.combine, members_of(*flat))
+        return ensemble.combine(members_of(*flat))
 
     def named_prediction(*flat: Any) -> dict[str, Any]:
         return _by_name(ensemble, prediction(*flat), lambda output, head: {"prediction": output})
 
     def named_uncertainty(*flat: Any) -> dict[str, Any]:
-        return _by_name(ensemble, members_of(*flat), _describe)
+        members = members_of(*flat)
+        described = _by_name(ensemble, members, lambda output, head: _describe(output, head, ensemble.member_weights))
+        return {**described, **_by_name(ensemble, ensemble.combine(members), lambda out, head: {"prediction": out})}
 
     signature = _signature(specs)
     module.serve = tf.function(prediction, input_signature=signature)  # what `keras.layers.TFSMLayer` looks for
@@ -56,11 +50,11 @@ def export_saved_model(ensemble: "HyperBatchEnsemble", filepath: str) -> None:
     _write(module, filepath, signatures)
 
 
-def input_specs(ensemble: "HyperBatchEnsemble") -> Any:
+def input_specs(ensemble: "Ensemble") -> Any:
     """The structure of a batch: as last seen, else as the network declares it."""
     if ensemble._seen.batch is not None:
         return ensemble._seen.batch
-    inputs = getattr(ensemble.network, "inputs", None)
+    inputs = ensemble.declared_inputs()
     if not inputs:
         raise ValueError("The shape of a batch is unknown: call the ensemble on one first. Received: never called")
     return inputs[0] if len(inputs) == 1 else {tensor.name: tensor for tensor in inputs}
@@ -75,24 +69,7 @@ def _signature(specs: Any) -> list[tf.TensorSpec]:
     ]
 
 
-def _fold(ensemble: "HyperBatchEnsemble", values: Any) -> dict[HyperBatchLayer, tuple[Any, Any]]:
-    def variable(weight: Any) -> tf.Variable | None:
-        return None if weight is None else tf.Variable(weight, trainable=False)
-
-    folded = {}
-    for layer in hyper_batch_layers(ensemble.network):
-        kernels, biases = layer.fold(values)
-        folded[layer] = (variable(kernels), variable(biases))
-    return folded
-
-
-def _shared_variables(ensemble: "HyperBatchEnsemble") -> list[tf.Variable]:
-    """Variables of the ordinary layers, which all members share."""
-    own = {id(weight) for layer in hyper_layers(ensemble.network) for weight in layer.weights}
-    return [weight.value for weight in ensemble.network.weights if id(weight) not in own]
-
-
-def _by_name(ensemble: "HyperBatchEnsemble", outputs: Any, describe: Callable[[Any, Any], dict]) -> dict[str, Any]:
+def _by_name(ensemble: "Ensemble", outputs: Any, describe: Callable[[Any, Any], dict]) -> dict[str, Any]:
     """Tensors by name; with several outputs the name of the output comes first."""
     heads = keras.tree.flatten(ensemble.heads_of(outputs))
     named = {}
@@ -104,16 +81,17 @@ def _by_name(ensemble: "HyperBatchEnsemble", outputs: Any, describe: Callable[[A
     return named
 
 
-def _describe(members: Any, head: Any) -> dict[str, Any]:
-    described = {"prediction": uncertainty.combine(members), "members": ops.swapaxes(members, 0, 1)}
+def _describe(members: Any, head: Any, weights: Any) -> dict[str, Any]:
+    described = {"members": ops.swapaxes(members, 0, 1)}
     if head is None:
-        return {**described, "variance": ops.var(members, axis=0)}
+        deviations = ops.square(members - ops.expand_dims(uncertainty.combine(members, weights), 0))
+        return {**described, "variance": uncertainty.combine(deviations, weights)}
     if head in ("sigmoid", "bernoulli"):
         members = ops.stack([1 - members, members], axis=-1)
     return {
         **described,
-        "predictive_entropy": uncertainty.predictive_entropy(members),
-        "mutual_information": uncertainty.mutual_information(members),
+        "predictive_entropy": uncertainty.predictive_entropy(members, weights),
+        "mutual_information": uncertainty.mutual_information(members, weights),
     }
 
 

@@ -2,7 +2,8 @@
 
 import random
 import warnings
-from types import SimpleNamespace
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -17,13 +18,13 @@ from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.hyperparameters.distribution import HyperparameterDistribution
 from keras_hyperens.layers.members import split_members
 from keras_hyperens.layers.members import tile_members
-from keras_hyperens.models.export import export_saved_model
+from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.export import input_specs
+from keras_hyperens.models.folded import folded
 from keras_hyperens.models.network import check_network
 from keras_hyperens.models.network import check_rows
 from keras_hyperens.models.network import member_network
 from keras_hyperens.models.training import HyperBatchTrainer
-from keras_hyperens.uncertainty import combine
 
 FORMAT_VERSION = 1
 
@@ -114,8 +115,6 @@ class HyperBatchEnsemble(HyperBatchTrainer):
         self.output_activation = output_activation
         self.heads = None if output_activation == "auto" else output_activation
         self.output_names = getattr(network, "output_names", None)
-        # In a namespace Keras and TensorFlow do not wrap it: the structure of the last batch, and a check done once.
-        self._seen = SimpleNamespace(batch=None, rows_checked=False)
         if network.built:
             self.build(getattr(network, "input_shape", None))
 
@@ -123,12 +122,6 @@ class HyperBatchEnsemble(HyperBatchTrainer):
         if not self.network.built:
             self.network.build(input_shape)
         self.built = True
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        self._seen.batch = keras.tree.map_structure(
-            lambda leaf: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype), inputs
-        )
-        return keras.tree.map_structure(combine, self.member_predictions(inputs, training))
 
     def member_predictions(self, inputs: Any, training: bool | None = None) -> Any:
         """Predictions of every member, `[M, B, ..., C]`, in the structure of the network's outputs."""
@@ -148,34 +141,6 @@ class HyperBatchEnsemble(HyperBatchTrainer):
     def mean_values(self) -> Any:
         """The means of the members' distributions, `[M, 1, P]`, natural scale."""
         return ops.expand_dims(self.distribution.mean(self.distribution.bounds()), 1)
-
-    def heads_of(self, outputs: Any) -> Any:
-        """What each output means (see `keras_hyperens.heads`), in the structure of `outputs`."""
-        flat = heads.per_output(self.heads, outputs, self.output_names)
-        return keras.tree.pack_sequence_as(outputs, flat)
-
-    def predict_step(self, data: Any) -> Any:
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if not self._predicts_members:
-            return self(x, training=False)
-        members = self.member_predictions(x, training=False)
-        return keras.tree.map_structure(lambda output: ops.swapaxes(output, 0, 1), members)  # batches are joined
-
-    _predicts_members = False
-    _member_predict_function: Any = None
-    predict_function: Any
-
-    def predict_members(self, x: Any, **predict_arguments: Any) -> Any:
-        """Like `predict`, for every member by itself: `[M, B, ..., C]`."""
-        of_ensemble, self.predict_function = self.predict_function, self._member_predict_function
-        self._predicts_members = True
-        try:
-            outputs = self.predict(x, **predict_arguments)
-            self._member_predict_function = self.predict_function
-        finally:
-            self._predicts_members = False
-            self.predict_function = of_ensemble
-        return keras.tree.map_structure(lambda output: np.swapaxes(output, 0, 1), outputs)
 
     def hyperparameter_values(self) -> dict[str, np.ndarray]:
         """Each hyperparameter's values, one per member `[M]`: the means of the distributions, natural scale."""
@@ -213,29 +178,23 @@ class HyperBatchEnsemble(HyperBatchTrainer):
             self.build(keras.tree.map_structure(lambda spec: tuple(spec.shape), batch))
         self.build_optimizers()
 
+    def declared_inputs(self) -> list[Any] | None:
+        return getattr(self.network, "inputs", None)
+
+    def servable(self) -> tuple[list[tf.Variable], Callable[[], AbstractContextManager]]:
+        return folded(self.network, ops.convert_to_numpy(self.mean_values()))
+
     def export(self, filepath: str, format: str = "tf_saved_model", **export_arguments: Any) -> None:
-        """Writes the ensemble for serving, at the means of its hyperparameters.
-
-        A SavedModel has folded kernels, takes any batch size, and loads without this package. Its signatures, whose
-        outputs all have the batch first:
-
-        - `serving_default`: a batch to the combined prediction;
-        - `uncertainty`: a batch to `prediction`, `members` `[B, M, ..., C]` and, by kind of output,
-          `predictive_entropy` and `mutual_information`, or `variance`.
-
-        Args:
-            filepath: The directory to write.
-            format: `"tf_saved_model"`, or any other that `keras.Model.export` knows: these get the call alone.
-            **export_arguments: For the other formats, passed on to `keras.Model.export`.
-        """
         if format == "tf_saved_model":
-            return export_saved_model(self, filepath)
+            return super().export(filepath)
         batch = keras.tree.map_structure(
             lambda spec: tf.zeros([1, *(axis or 1 for axis in spec.shape[1:])], spec.dtype), input_specs(self)
         )
         with hyperparameter_scope(ops.convert_to_numpy(self.mean_values())):
             self(batch)  # Keras exports only what was called
             super().export(filepath, format=format, **export_arguments)
+
+    export.__doc__ = Ensemble.export.__doc__
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)

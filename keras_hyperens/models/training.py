@@ -21,7 +21,6 @@ from keras_hyperens.models.replicas import assign_all
 from keras_hyperens.models.replicas import replica_number
 from keras_hyperens.models.tuning import TuningRows
 from keras_hyperens.models.tuning import split_rows
-from keras_hyperens.uncertainty import combine
 
 TRAINING_DRAW, TUNING_DRAW = 0, 1  # what a random key is for
 
@@ -207,7 +206,7 @@ class HyperBatchTrainer(TunableModel):
         tracker = next(metric for metric in self.metrics if metric.name == "loss")
         tracker.update_state(loss * replicas, sample_weight=batch_size)
         self._update_member_metrics(y, members)
-        logs = self.compute_metrics(x, y, keras.tree.map_structure(combine, members), sample_weight)
+        logs = self.compute_metrics(x, y, self.combine(members), sample_weight)
         tuning_loss = logs.pop("tuning_loss")
         if training and self._tuning_rows is not None:
             # Not a number, not 0, where no step has tuned yet.

@@ -60,24 +60,25 @@ class TuningRows:
         )
 
 
-def split_rows(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[tuple, tuple]:
-    """The first rows for training and the last `fraction` for tuning, as `validation_split` does.
+def split_rows(x: Any, y: Any, sample_weight: Any, fraction: float, name: str = "tuning_split") -> tuple[tuple, tuple]:
+    """The first rows for training and the last `fraction` for something else, as Keras' `validation_split` does.
 
     Raises:
-        ValueError: If the fraction is not in (0, 1), a part would be empty, or the data are not arrays.
+        ValueError: If the fraction (an argument called `name`) is not in (0, 1), a part would be empty, or the data are
+            not arrays.
     """
     if not 0 < fraction < 1:
-        raise ValueError(f"`tuning_split` must be between 0 and 1. Received: tuning_split={fraction}")
+        raise ValueError(f"`{name}` must be between 0 and 1. Received: {name}={fraction}")
     leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None]
     if y is None or not all(hasattr(leaf, "shape") for leaf in leaves):
         raise ValueError(
-            "`tuning_split` needs `x` and `y` as arrays; pass other data as `tuning_data`. "
+            f"`{name}` needs `x` and `y` as arrays; pass other data as `{name.replace('split', 'data')}`. "
             f"Received: x of type {type(x).__name__}, y of type {type(y).__name__}"
         )
     rows = int(leaves[0].shape[0])
     first = rows - int(rows * fraction)
     if first in (0, rows):
-        raise ValueError(f"`tuning_split` leaves no rows. Received: tuning_split={fraction} of {rows} rows")
+        raise ValueError(f"`{name}` leaves no rows. Received: {name}={fraction} of {rows} rows")
 
     def part(window: slice) -> tuple:
         return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[window], (x, y, sample_weight))

@@ -213,7 +213,7 @@ class SumOfScores:
             score.reset()
 
     def if_added(self) -> np.ndarray:
-        return sum(score.if_added() for score in self.scores)
+        return np.sum([score.if_added() for score in self.scores], axis=0)
 
     def add(self, candidate: int) -> None:
         for score in self.scores:

@@ -114,8 +114,9 @@ def greedy_selection(
     usable = int(score.finite.sum())
     if usable < 1 or (usable < ensemble_size and (stop == "unique" or not replacement)):
         raise ValueError(
-            f"`ensemble_size` must not exceed the number of usable candidates. Received: ensemble_size={ensemble_size}, "
-            f"{len(score.finite)} candidates, of which {list(excluded)} have values that are not finite"
+            "`ensemble_size` must not exceed the number of usable candidates. "
+            f"Received: ensemble_size={ensemble_size}, {len(score.finite)} candidates, "
+            f"of which {list(excluded)} have values that are not finite"
         )
     settings = (ensemble_size, replacement, stop, tolerance)
     if bagging is None:

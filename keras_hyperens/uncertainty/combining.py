@@ -26,10 +26,76 @@ def combine(members: Any, weights: Any = None) -> Any:
     members = ops.convert_to_tensor(members)
     if weights is None:
         return ops.mean(members, axis=0)
+    weights = _per_member(weights, members)
+    return ops.sum(members * weights, axis=0) / ops.sum(weights)
+
+
+def median(members: Any, weights: Any = None) -> Any:
+    """Weighted median over members, each value by itself; between two middle values, their mean.
+
+    The medians of probabilities need not sum to 1: divide by their sum.
+
+    Args:
+        members: `[M, B, ..., C]`.
+        weights: `[M]`, non-negative, of any positive sum. Default: all equal.
+
+    Returns:
+        `[B, ..., C]`.
+
+    Example:
+    >>> import numpy as np
+    >>> median(np.array([[[0.8, 0.2]], [[0.7, 0.3]], [[0.1, 0.9]]], "float32")).numpy()
+    array([[0.7, 0.3]], dtype=float32)
+    """
+    members = ops.convert_to_tensor(members)
+    weights = _per_member([1.0] * members.shape[0] if weights is None else weights, members)
+    order = ops.argsort(members, axis=0)
+    ascending = ops.take_along_axis(members, order, axis=0)
+    below = ops.cumsum(ops.take_along_axis(weights + ops.zeros_like(members), order, axis=0), axis=0)
+    half, rounding = ops.sum(weights) / 2, 1e-5 * ops.sum(weights)
+    first = ops.expand_dims(ops.argmax(ops.cast(below >= half - rounding, "int32"), axis=0), 0)
+    last = ops.expand_dims(ops.argmax(ops.cast(below > half + rounding, "int32"), axis=0), 0)
+    middle = [ops.take_along_axis(ascending, index, axis=0) for index in (first, last)]
+    return ops.squeeze(middle[0] + middle[1], 0) / 2
+
+
+def trimmed_mean(members: Any, weights: Any = None, n_outliers: int = 1) -> Any:
+    """Weighted mean over members after the largest outliers of each row are left out.
+
+    A member's distance in a row is Euclidean, over the last axis, from the members' median there.
+
+    Args:
+        members: `[M, B, ..., C]`.
+        weights: `[M]`, non-negative, of any positive sum. Default: all equal.
+        n_outliers: How many members to leave out in each row, fewer than M.
+
+    Returns:
+        `[B, ..., C]`.
+
+    Raises:
+        ValueError: If no member would be left.
+
+    Example:
+    >>> import numpy as np
+    >>> trimmed_mean(np.array([[[0.8, 0.2]], [[0.7, 0.3]], [[0.1, 0.9]]], "float32")).numpy()
+    array([[0.75, 0.25]], dtype=float32)
+    """
+    members = ops.convert_to_tensor(members)
+    number = members.shape[0]
+    if not 0 <= n_outliers < number:
+        raise ValueError(f"`n_outliers` must be in [0, {number}), the number of members. Received: {n_outliers}")
+    weights = _per_member([1.0] * number if weights is None else weights, members)
+    distances = ops.sum(ops.square(members - median(members, ops.reshape(weights, (-1,)))), axis=-1, keepdims=True)
+    ranks = ops.argsort(ops.argsort(distances, axis=0), axis=0)  # [M, B, ..., 1], the farthest last
+    kept = weights * ops.cast(ranks < number - n_outliers, members.dtype)
+    return ops.sum(members * kept, axis=0) / ops.sum(kept, axis=0)
+
+
+def _per_member(weights: Any, members: Any) -> Any:
+    """Weights as a factor of `members`."""
     weights = ops.convert_to_tensor(weights, members.dtype)
     if tuple(weights.shape) != (members.shape[0],):
         raise ValueError(
             f"`weights` must be one per member, shape ({members.shape[0]},). Received: shape={tuple(weights.shape)}"
         )
-    weights = ops.reshape(weights / ops.sum(weights), (-1, *[1] * (len(members.shape) - 1)))
-    return ops.sum(members * weights, axis=0)
+    return ops.reshape(weights, (-1, *[1] * (len(members.shape) - 1)))

@@ -1,0 +1,313 @@
+"""From a KerasTuner hypermodel to a hyper-deep ensemble, in one call that can be repeated after any interruption."""
+
+import pathlib
+from typing import Any
+
+import keras_tuner
+import numpy as np
+
+from keras_hyperens.models import HyperDeepEnsemble
+from keras_hyperens.search.pool import RETRAINING
+from keras_hyperens.search.pool import SEARCH
+from keras_hyperens.search.pool import Candidate
+from keras_hyperens.search.pool import Pool
+from keras_hyperens.search.pool import rank
+from keras_hyperens.search.procedure import Procedure
+from keras_hyperens.search.procedure import as_hypermodel
+from keras_hyperens.search.settings import check_settings
+from keras_hyperens.search.summary import best_of_equal_values
+from keras_hyperens.search.summary import summary
+from keras_hyperens.search.tuners import check_tuner
+
+
+class HyperDeepEnsembleBuilder(Procedure):
+    """Searches hyperparameters with KerasTuner and makes an ensemble of what was found.
+
+    1. *Search*: any KerasTuner tuner trains candidates.
+    2. *First selection*: greedily, the H sets of hyperparameters that are best together.
+    3. *Stratification*: each set is trained again from several random initialisations.
+    4. *Second selection*: greedily among all candidates, K members with weights.
+    5. *Retraining* of those on training and validation rows together, if asked for.
+
+    Every candidate's validation predictions are on disk, so a selection costs no training, and a call that was
+    interrupted at any moment is repeated to go on where it stopped: with the same seed, to the same ensemble.
+
+    Args:
+        hypermodel: What KerasTuner takes: a function `build_model(hp)`, or a `keras_tuner.HyperModel`.
+        ensemble_size: K, the number of members.
+        objective: As in KerasTuner; decides about a candidate's best epoch, and guides the search. (Keras adds L2
+            penalties to `val_loss`: a metric of the loss alone, such as `keras_tuner.Objective("val_nll", "min")`,
+            compares candidates better.)
+        tuner: `"random"` (default), `"grid"`, `"bayesian"`, `"hyperband"`, an oracle, or a tuner of your own. A tuner
+            object keeps its own directory, and resumes by KerasTuner's own means.
+        max_trials: Candidates of the search.
+        hyperparameters: As in KerasTuner: overrides parts of the space, or fixes them.
+        search_pool_size: The first selection looks at so many best of the search; default at all that did not fail.
+        num_hyperparameter_sets: H; default K. With 1 the result is an ordinary deep ensemble.
+        initializations: Trainings of each set; default K. 0: no stratification.
+        metric: Of both selections, as in `greedy_selection`; `"auto"`: `"nll"` for classifiers, else `"mse"`.
+        include_search: Whether candidates of the search itself can become members.
+        fixed_initialization: Start all candidates from one seed. They then differ in hyperparameters alone, and there
+            is nothing to stratify: the paper's fixed-initialisation ensemble.
+        training_subset: Train each candidate on a random share of the training rows, its own.
+        keep: Weights to keep on disk: `"all"`, `"best:n"` (of all candidates so far, by score) or `"selected"` (the
+            members of the last ensemble; the others are deleted when it is built).
+        prediction_dtype: Of the predictions on disk, `"float32"` or `"float16"`.
+        directory, project_name, overwrite: As in KerasTuner.
+        seed: Of everything. Default: drawn at the first call, and kept in the directory.
+        distribution_strategy: A `tf.distribute.Strategy` for each training.
+
+    Raises:
+        TypeError, ValueError: If an argument is out of its range.
+
+    Example:
+    >>> import tempfile
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> def build_model(hp):
+    ...     l2 = keras.regularizers.L2(hp.Float("l2", 1e-6, 1e-2, sampling="log"))
+    ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, kernel_regularizer=l2)])
+    ...     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    ...     return model
+    >>> x, y = np.random.default_rng(0).normal(size=(64, 3)), np.arange(64) % 2
+    >>> builder = khe.HyperDeepEnsembleBuilder(
+    ...     build_model, ensemble_size=2, max_trials=3, directory=tempfile.mkdtemp(), seed=0
+    ... )
+    >>> builder.search(x, y, validation_split=0.25, epochs=2, verbose=0)
+    >>> ensemble = builder.build_ensemble()
+    >>> ensemble.predict(x, verbose=0).shape, len(builder.candidates)
+    ((64, 2), 7)
+
+    References:
+        - Wenzel et al., [Hyperparameter Ensembles for Robustness and Uncertainty
+          Quantification](https://arxiv.org/abs/2006.13570), NeurIPS 2020, algorithm 1
+    """
+
+    def __init__(
+        self,
+        hypermodel: Any,
+        ensemble_size: int = 4,
+        *,
+        objective: Any = "val_loss",
+        tuner: Any = "random",
+        max_trials: int | None = 50,
+        hyperparameters: keras_tuner.HyperParameters | None = None,
+        search_pool_size: int | None = None,
+        num_hyperparameter_sets: int | None = None,
+        initializations: int | None = None,
+        metric: Any = "auto",
+        include_search: bool = True,
+        fixed_initialization: bool = False,
+        training_subset: float | None = None,
+        keep: str = "all",
+        prediction_dtype: str = "float32",
+        directory: Any = ".",
+        project_name: str = "hyper_deep_ensemble",
+        overwrite: bool = False,
+        seed: int | None = None,
+        distribution_strategy: Any = None,
+    ) -> None:
+        check_tuner(tuner, max_trials)
+        self.hypermodel = as_hypermodel(hypermodel)
+        self.ensemble_size = ensemble_size
+        self.objective = tuner.oracle.objective if isinstance(tuner, keras_tuner.Tuner) else objective
+        self.tuner = tuner
+        self.max_trials = max_trials
+        self.hyperparameters = hyperparameters
+        self.search_pool_size = search_pool_size
+        self.num_hyperparameter_sets = ensemble_size if num_hyperparameter_sets is None else num_hyperparameter_sets
+        self.initializations = ensemble_size if initializations is None else initializations
+        if fixed_initialization:
+            self.initializations = 0
+        self.metric = metric
+        self.include_search = include_search
+        self.fixed_initialization = fixed_initialization
+        self.training_subset = training_subset
+        self.keep = keep
+        self.prediction_dtype = prediction_dtype
+        self.directory = pathlib.Path(directory)
+        self.project_name = project_name
+        self.overwrite = overwrite
+        self.seed = seed
+        self.distribution_strategy = distribution_strategy
+        self.pool = Pool(self.directory / project_name)
+        self.members: list[Candidate] = []
+        self.member_weights: tuple[float, ...] = ()
+        self.combination = "mean"
+        self._is_searched = False
+        check_settings(self)
+
+    @classmethod
+    def from_tuner(
+        cls, tuner: keras_tuner.Tuner, ensemble_size: int = 4, **arguments: Any
+    ) -> "HyperDeepEnsembleBuilder":
+        """A builder on a KerasTuner search that has finished: nothing of it is trained again.
+
+        `search(validation_data=...)` then predicts the validation rows with the models that the tuner kept, and, unless
+        `initializations=0`, trains the best sets of hyperparameters from several initialisations, for which it needs
+        what `tuner.search` needed.
+
+        Args:
+            tuner: After its `search`, or made anew on the same directory with `overwrite=False`.
+            ensemble_size, **arguments: Of `HyperDeepEnsembleBuilder`.
+        """
+        if not isinstance(tuner, keras_tuner.Tuner):
+            raise TypeError(f"`tuner` must be a `keras_tuner.Tuner`. Received: tuner={tuner!r}")
+        builder = cls(tuner.hypermodel, ensemble_size, tuner=tuner, **arguments)
+        builder._is_searched = True
+        return builder
+
+    def search(self, x: Any = None, y: Any = None, *, workers: int | None = None, **arguments: Any) -> None:
+        """Searches hyperparameters, selects the best sets, and trains them from several initialisations.
+
+        Args:
+            x, y, **arguments: What `keras_tuner.Tuner.search`, and so `fit`, takes: `validation_data` or
+                `validation_split` (of arrays), `epochs`, `batch_size`, `callbacks`, ... `verbose` is 0 (silence),
+                1 (a line of progress) or 2 (KerasTuner's and Keras' output too).
+            workers: Run so many processes on this machine, each training one candidate at a time. (For several
+                machines start this same program on each, with KerasTuner's environment variables.)
+
+        Raises:
+            ValueError: If something is missing or does not fit, or the directory belongs to another search.
+        """
+        if workers is not None:
+            from keras_hyperens.search.workers import run_workers
+
+            run_workers(self, workers, x, y, arguments)
+            arguments["verbose"] = 0  # what follows only reads
+        run = self._begin(x, y, **arguments)
+        self._run_search(run)
+        self._run_initializations(run)
+        run.progress.close()
+
+    def search_hyperparameters(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
+        """The first stage alone; arguments as in `search`."""
+        run = self._begin(x, y, **arguments)
+        self._run_search(run)
+        run.progress.close()
+
+    def train_initializations(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
+        """The stratification alone, after `search_hyperparameters`; arguments as in `search`."""
+        run = self._begin(x, y, **arguments)
+        self._run_initializations(run)
+        run.progress.close()
+
+    def select_hyperparameters(self) -> list[Candidate]:
+        """The candidates of the search whose hyperparameters are best together, H of them, the best one first.
+
+        Raises:
+            ValueError: If no candidate of the search has finished.
+        """
+        finished = best_of_equal_values(self.pool.finished(SEARCH))
+        if not finished:
+            raise ValueError(self._why_none())
+        best = sorted(finished, key=rank)[: self.search_pool_size]
+        best.sort(key=lambda each: each.name)  # the order of ties
+        size = min(self.num_hyperparameter_sets, len(best))
+        chosen = [best[index] for index in self._select(best, size, self.metric).members]
+        others = sorted((each for each in best if each not in chosen), key=rank)
+        return (chosen + others)[:size]  # the selection ends early where nothing improves
+
+    def build_ensemble(
+        self, ensemble_size: int | None = None, metric: Any = None, *, combination: str = "mean", **selection: Any
+    ) -> HyperDeepEnsemble:
+        """Chooses the members among all candidates and puts them together. Trains nothing, so it can be called often.
+
+        Args:
+            ensemble_size: K; default the builder's.
+            metric: As in `greedy_selection`; default the builder's.
+            combination: How members are combined, as in `HyperDeepEnsemble`.
+            **selection: Other arguments of `greedy_selection`: `replacement`, `stop`, `tolerance`, ...
+
+        Returns:
+            The ensemble, compiled with the loss and metrics of the hypermodel. It has fewer members than K if more
+            would not improve it.
+
+        Raises:
+            ValueError: If there are fewer candidates than K.
+        """
+        size = self.ensemble_size if ensemble_size is None else ensemble_size
+        metric = self.metric if metric is None else metric
+        finished = self._eligible()
+        kept = [candidate for candidate in finished if self.pool.has_weights(candidate)]
+        if len(kept) < size:
+            raise ValueError(
+                f"An ensemble of {size} needs as many candidates with weights: ask for fewer members, search more "
+                f"trials, or keep more weights. Received: {len(kept)} with weights of {len(finished)} finished; "
+                + self._why_none()
+            )
+        chosen = self._select(kept, size, metric, **selection)
+        if len(kept) < len(finished):
+            self._say_if_a_better_one_was_not_kept(chosen, self._select(finished, size, metric, **selection))
+        return self._assemble([kept[index] for index in chosen.members], chosen.weights, combination)
+
+    def build_deep_ensemble(self, ensemble_size: int | None = None) -> HyperDeepEnsemble:
+        """The ordinary deep ensemble, to compare with: the best set of hyperparameters from K initialisations.
+
+        Raises:
+            ValueError: If the best set was trained from fewer initialisations.
+        """
+        size = self.ensemble_size if ensemble_size is None else ensemble_size
+        runs = self._runs_of_best_set()
+        if len(runs) < size:
+            raise ValueError(
+                f"A deep ensemble of {size} needs as many initialisations of the best hyperparameters: set "
+                f"`initializations`. Received: {len(runs)}"
+            )
+        return self._assemble(runs[:size], (1.0,) * size, "mean")
+
+    def retrain(self, x: Any, y: Any = None, *, validation_data: Any = None, **arguments: Any) -> HyperDeepEnsemble:
+        """Trains the members of the last ensemble again, on training and validation rows together.
+
+        Each for as many epochs as its candidate's best one, because no rows are left to decide when to stop. Weights
+        and combination stay.
+
+        Args:
+            x, y, validation_data, **arguments: As in `search`; callbacks must not need validation metrics.
+
+        Raises:
+            ValueError: If no ensemble was built, or the data are neither arrays nor `tf.data` datasets.
+        """
+        if not self.members:
+            raise ValueError("Build an ensemble first: `build_ensemble()`. Received: no members")
+        members, weights, combination = self.members, self.member_weights, self.combination
+        run = self._begin(x, y, validation_data=validation_data, **arguments)
+        self._run_retraining(run, members)
+        run.progress.close()
+        by_parent = {each.parent: each for each in self.pool.finished(RETRAINING)}
+        failed = [member.name for member in members if member.name not in by_parent]
+        if failed:
+            raise ValueError(f"Retraining must succeed for every member. Received: failures of {failed}")
+        return self._assemble([by_parent[member.name] for member in members], weights, combination)
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """All that was trained, failed ones too, in the order of their names."""
+        return self.pool.candidates()
+
+    def results_summary(self, num_candidates: int = 10) -> None:
+        """Prints the best candidates: their scores, hyperparameters, initialisations, and weights in the ensemble."""
+        print(summary(self.pool, self.weights_by_name(), num_candidates))
+
+    def scores_by_size(self, max_size: int | None = None) -> dict[str, list[float]]:
+        """Validation scores of ensembles of 1, 2, ... members, for `plots.scores_by_size`.
+
+        Returns:
+            Under `"hyper-deep ensemble"` those of the greedy selection, under `"deep ensemble"` those of the best
+            hyperparameters from as many initialisations, under `"single best"` the best candidate's.
+        """
+        finished, runs = self._eligible(), self._runs_of_best_set()
+        sizes = range(1, (max_size or self.ensemble_size) + 1)
+        deep = {
+            size: self._score([np.mean(parts, axis=0) for parts in zip(*map(self.pool.predictions, runs[:size]))], runs)
+            for size in sizes
+            if size <= len(runs)
+        }
+        chosen = [self._select(finished, size, self.metric).trajectory[-1] for size in sizes if size <= len(finished)]
+        single = self._select(finished, 1, self.metric).trajectory[0]
+        return {
+            "single best": [single for _ in sizes],
+            "deep ensemble": list(deep.values()),
+            "hyper-deep ensemble": chosen,
+        }

@@ -1,0 +1,23 @@
+"""A trained candidate as a Keras model again."""
+
+import contextlib
+from typing import Any
+
+import keras
+import keras_tuner
+
+
+def trained_model(
+    hypermodel: keras_tuner.HyperModel, values: dict[str, Any], weights: Any, build_config: Any, strategy: Any = None
+) -> keras.Model:
+    """The hypermodel's model at these hyperparameter values, with the weights of a file."""
+    hyperparameters = keras_tuner.HyperParameters()
+    hyperparameters.values = dict(values)
+    with strategy.scope() if strategy is not None else contextlib.nullcontext():
+        model = hypermodel.build(hyperparameters)
+        if not model.built:
+            model.build_from_config(build_config)
+        if model.optimizer is not None and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)  # the file has its variables too
+        model.load_weights(weights)
+    return model

@@ -1,0 +1,26 @@
+"""A KerasTuner oracle that knows all its trials beforehand."""
+
+from typing import Any
+
+import keras_tuner
+
+RUN = "keras_hyperens/run"  # travels to the workers among the values of a trial
+
+
+class EnumeratingOracle(keras_tuner.Oracle):
+    """Gives out a list of trainings, one trial each, in their order.
+
+    So KerasTuner's display, failures and chief/worker distribution serve trainings that no search decides about: the
+    same hyperparameters from several initialisations.
+
+    Args:
+        objective: As in `keras_tuner.Oracle`.
+        runs: Hyperparameter values of each training; `RUN` among them names it.
+    """
+
+    def __init__(self, objective: Any, runs: list[dict[str, Any]]) -> None:
+        super().__init__(objective=objective, max_trials=len(runs), seed=1)
+        self.runs = runs
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        return {"status": "RUNNING", "values": dict(self.runs[int(trial_id)])}

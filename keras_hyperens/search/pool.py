@@ -1,0 +1,144 @@
+"""The pool: what is known of every candidate that was trained, on disk, so that nothing finished is ever lost."""
+
+import csv
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterable
+from dataclasses import asdict
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+import numpy as np
+
+from keras_hyperens.search.files import write_array
+from keras_hyperens.search.files import write_json
+from keras_hyperens.search.files import write_whole
+
+SEARCH, INITIALIZATIONS, RETRAINING = "search", "initializations", "retraining"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One trained network.
+
+    Attributes:
+        name: `"search-0007"`, or `"initializations-0007-2"`: the second initialisation of that one's hyperparameters.
+        stage: `"search"`, `"initializations"` or `"retraining"`.
+        values: Its hyperparameters.
+        seed: From which its weights were initialised and its rows shuffled.
+        parent: The candidate of the search that found its hyperparameters, itself if it is one of those.
+        score: Of its validation predictions, by the builder's metric; lower is better. `None` if it failed.
+        metrics: What the training reported at its best epoch.
+        best_epoch: Counted from 0.
+        seconds: How long it took.
+        weights: Its file of weights, relative to the directory of the pool.
+        build_config: What a model needs to create its weights before they are loaded.
+        heads: What each output means (see `keras_hyperens.heads`), one for each file of predictions.
+        outputs: Names of its outputs, empty if it has one without a name.
+        failure: Why it failed, else `None`.
+    """
+
+    name: str
+    stage: str
+    values: dict[str, Any]
+    seed: int
+    parent: str
+    score: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    best_epoch: int = 0
+    seconds: float = 0.0
+    weights: str = ""
+    build_config: dict[str, Any] | None = None
+    heads: tuple[str | None, ...] = ()
+    outputs: tuple[str, ...] = ()
+    failure: str | None = None
+
+
+def rank(candidate: Candidate) -> tuple[float, str]:
+    """A key to sort by: the best score first, and of equal ones the first name."""
+    return (math.inf if candidate.score is None else candidate.score, candidate.name)
+
+
+class Pool:
+    """The candidates of one directory. A candidate is there from the moment its record is: the file written last."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.directory = directory
+        self._read: dict[str, Candidate] = {}  # records never change
+
+    def find(self, name: str) -> Candidate | None:
+        if name not in self._read and self._record(name).exists():
+            content = json.loads(self._record(name).read_text())
+            for key in ("heads", "outputs"):
+                content[key] = tuple(content[key])
+            self._read[name] = Candidate(**content)
+        return self._read.get(name)
+
+    def candidates(self, *stages: str) -> list[Candidate]:
+        """All candidates of these stages (default: of all), failed ones too, in the order of their names."""
+        names = sorted(path.stem for path in (self.directory / "candidates").glob("[a-z]*.json"))
+        found = [self.find(name) for name in names]
+        return [each for each in found if each is not None and (not stages or each.stage in stages)]
+
+    def finished(self, *stages: str) -> list[Candidate]:
+        """Those that did not fail."""
+        return [candidate for candidate in self.candidates(*stages) if candidate.failure is None]
+
+    def add(self, candidate: Candidate, predictions: Iterable[np.ndarray] = ()) -> None:
+        """Writes the predictions, one array per output, and then the record."""
+        for number, array in enumerate(predictions):
+            write_array(self._predictions(candidate.name, number), array)
+        write_json(self._record(candidate.name), asdict(candidate))
+
+    def predictions(self, candidate: Candidate) -> list[np.ndarray]:
+        """Validation predictions `[N, ..., C]` of each output, memory-mapped."""
+        files = [self._predictions(candidate.name, number) for number in range(max(1, len(candidate.outputs)))]
+        return [np.load(file, mmap_mode="r") for file in files]
+
+    def write_labels(self, labels: list[np.ndarray]) -> None:
+        for number, array in enumerate(labels):
+            write_array(self.directory / f"labels.{number}.npy", array)
+
+    def labels(self) -> list[np.ndarray]:
+        return [np.load(file) for file in sorted(self.directory.glob("labels.*.npy"))]
+
+    def has_weights(self, candidate: Candidate) -> bool:
+        return bool(candidate.weights) and self.weights_file(candidate).exists()
+
+    def weights_file(self, candidate: Candidate) -> pathlib.Path:
+        return self.directory / candidate.weights
+
+    def drop_weights(self, candidates: Iterable[Candidate]) -> None:
+        """Deletes weights, but none outside this directory: those belong to somebody else's search."""
+        for candidate in candidates:
+            if candidate.weights and not candidate.weights.startswith(os.pardir):
+                self.weights_file(candidate).unlink(missing_ok=True)
+
+    def write_csv(self, weights: dict[str, float]) -> pathlib.Path:
+        """All candidates with their weights in the ensemble, one a line."""
+        candidates = self.candidates()
+        hyperparameters = sorted({name for each in candidates for name in each.values})
+        columns = ["name", "stage", "parent", "seed", "score", "weight", "best_epoch", "seconds", "failure"]
+
+        def write(path: pathlib.Path) -> None:
+            with path.open("w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow([*columns, *hyperparameters])
+                for each in candidates:
+                    row = asdict(each) | {"weight": weights.get(each.name, 0.0)}
+                    row["failure"] = (each.failure or "").strip().splitlines()[-1:]
+                    row["failure"] = row["failure"][0] if row["failure"] else ""
+                    writer.writerow([row[c] for c in columns] + [each.values.get(h, "") for h in hyperparameters])
+
+        path = self.directory / "candidates.csv"
+        write_whole(path, write)
+        return path
+
+    def _record(self, name: str) -> pathlib.Path:
+        return self.directory / "candidates" / f"{name}.json"
+
+    def _predictions(self, name: str, number: int) -> pathlib.Path:
+        return self.directory / "candidates" / f"{name}.{number}.npy"

@@ -1,0 +1,375 @@
+"""The stages of a builder's procedure, and what they share: the directory, the data, the tuners."""
+
+import json
+import pathlib
+import random
+import shutil
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+from keras_hyperens.models import HyperDeepEnsemble
+from keras_hyperens.models.tuning import split_rows
+from keras_hyperens.search.files import write_json
+from keras_hyperens.search.loading import trained_model
+from keras_hyperens.search.oracle import RUN
+from keras_hyperens.search.oracle import EnumeratingOracle
+from keras_hyperens.search.pool import INITIALIZATIONS
+from keras_hyperens.search.pool import RETRAINING
+from keras_hyperens.search.pool import SEARCH
+from keras_hyperens.search.pool import Candidate
+from keras_hyperens.search.pool import Pool
+from keras_hyperens.search.pool import rank
+from keras_hyperens.search.problem import as_problem
+from keras_hyperens.search.progress import Progress
+from keras_hyperens.search.recording import TrialRecorder
+from keras_hyperens.search.recording import name_of_run
+from keras_hyperens.search.selection import Selection
+from keras_hyperens.search.selection import greedy_selection
+from keras_hyperens.search.settings import best_of
+from keras_hyperens.search.stage import is_distributed
+from keras_hyperens.search.stage import is_worker
+from keras_hyperens.search.stage import run_stage
+from keras_hyperens.search.tuners import make_tuner
+from keras_hyperens.search.validation import ValidationRows
+
+FORMAT_VERSION = 1
+
+
+@dataclass
+class Run:
+    """One call of the user's: the data, and how far it is."""
+
+    rows: ValidationRows
+    arguments: dict[str, Any]  # of `fit`
+    progress: Progress
+
+
+class Procedure:
+    """The working half of `HyperDeepEnsembleBuilder`. Abstract: the other half has the settings."""
+
+    hypermodel: keras_tuner.HyperModel
+    objective: Any
+    tuner: Any
+    max_trials: int | None
+    hyperparameters: keras_tuner.HyperParameters | None
+    num_hyperparameter_sets: int
+    initializations: int
+    metric: Any
+    include_search: bool
+    fixed_initialization: bool
+    training_subset: float | None
+    keep: str
+    prediction_dtype: str
+    directory: pathlib.Path
+    project_name: str
+    overwrite: bool
+    seed: int | None
+    distribution_strategy: Any
+    pool: Pool
+    members: list[Candidate]
+    member_weights: tuple[float, ...]
+    combination: str
+    _is_searched: bool
+
+    def select_hyperparameters(self) -> list[Candidate]:
+        """The best sets of hyperparameters."""
+        raise NotImplementedError
+
+    def _begin(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *,
+        validation_data: Any = None,
+        validation_split: float = 0.0,
+        verbose: Any = 1,
+        **arguments: Any,
+    ) -> Run:
+        """Checks all that can be checked before any work starts, and opens the directory."""
+        if validation_split:
+            parts = split_rows(x, y, arguments.pop("sample_weight", None), validation_split, "validation_split")
+            (x, y, weights), validation_data = parts
+            arguments |= {} if weights is None else {"sample_weight": weights}
+        if validation_data is None:
+            raise ValueError(
+                "Candidates are compared on validation rows: give `validation_data` or `validation_split`. "
+                "Received: neither"
+            )
+        if x is None and not (self._is_searched and not self.initializations):
+            raise ValueError("Training needs `x`. Received: x=None")
+        if self.training_subset is not None and not all(hasattr(leaf, "shape") for leaf in keras.tree.flatten((x, y))):
+            raise ValueError(f"`training_subset` needs `x` and `y` as arrays. Received: x of type {type(x).__name__}")
+        rows = ValidationRows(validation_data)
+        space = self._space()
+        self._open_directory(space, rows, arguments)
+        arguments |= {"x": x, "validation_data": validation_data, "verbose": verbose if verbose == 2 else 0}
+        if y is not None:
+            arguments["y"] = y
+        trials = None if isinstance(self.tuner, keras_tuner.Tuner) or self.tuner == "hyperband" else self.max_trials
+        planned = {
+            SEARCH: trials or 0,
+            INITIALIZATIONS: self.num_hyperparameter_sets * self.initializations,
+            RETRAINING: 0,
+        }
+        return Run(rows, arguments, Progress(planned, 0 if is_worker() else verbose))
+
+    def _space(self) -> list[Any]:
+        """The hypermodel's hyperparameters, found by building it once."""
+        hyperparameters = keras_tuner.HyperParameters()
+        try:
+            model = self.hypermodel.build(hyperparameters)
+        except Exception as error:
+            raise ValueError(
+                f"The hypermodel cannot be built with its default hyperparameters {hyperparameters.values}: {error}"
+            ) from error
+        if not isinstance(model, keras.Model) or not model.compiled:
+            raise ValueError(f"The hypermodel must return a compiled Keras model. Received: {model!r}")
+        names = {each.name for each in hyperparameters.space}
+        given = {each.name for each in self.hyperparameters.space} if self.hyperparameters is not None else set()
+        if given - names and not hyperparameters.inactive_scopes:
+            raise ValueError(
+                f"The hypermodel does not use every hyperparameter given; it uses {sorted(names)}. "
+                f"Received: {sorted(given - names)}"
+            )
+        return json.loads(json.dumps(hyperparameters.get_config()["space"]))
+
+    def _open_directory(self, space: list[Any], rows: ValidationRows, arguments: dict[str, Any]) -> None:
+        self.pool = Pool(self.directory / self.project_name)
+        file = self.pool.directory / "builder.json"
+        if self.seed is None and is_distributed():
+            raise ValueError("Several processes must agree on a seed: set `seed`. Received: seed=None")
+        if self.overwrite and not is_worker():
+            shutil.rmtree(self.pool.directory, ignore_errors=True)
+            self.overwrite = False
+        before = json.loads(file.read_text()) if file.exists() else None
+        if self.seed is None:
+            self.seed = before["seed"] if before else random.randrange(2**31)
+        tuner = self.tuner if isinstance(self.tuner, str) else type(self.tuner).__name__
+        now = {
+            "format_version": FORMAT_VERSION,
+            "seed": self.seed,
+            "space": space,
+            "tuner": tuner,
+            "validation labels": rows.digest(),
+            "fixed_initialization": self.fixed_initialization,
+            "training_subset": self.training_subset,
+            "epochs": arguments.get("epochs", 1),
+            "batch_size": arguments.get("batch_size"),
+        }
+        differ = [name for name in now if before is not None and before.get(name) != now[name]]
+        if before is not None and differ:
+            raise ValueError(
+                f"{self.pool.directory} belongs to another search, which differs in {differ}: choose another "
+                f"`directory` or `project_name`, or `overwrite=True` to delete it. "
+                f"Received: { ({name: now[name] for name in differ if name != 'space'}) }, "
+                f"there: { ({name: before[name] for name in differ if name != 'space'}) }"
+            )
+        if not is_worker():
+            self.pool.write_labels(rows.labels)
+            write_json(file, now)
+
+    def _run_search(self, run: Run) -> None:
+        recorder = self._recorder(SEARCH, run)
+        if self._is_searched:
+            recorder.attach(self.tuner)
+        else:
+            tuner = run_stage(lambda: self._search_tuner(run), recorder, self._on_end(SEARCH, run), run.arguments)
+            self._drop_worst()
+            if tuner is not self.tuner:
+                return
+        for trial in self.tuner.oracle.trials.values():
+            if trial.status == "COMPLETED" and self.pool.find(recorder.name_of(trial)) is None:
+                recorder.collect(trial)
+                run.progress.ended(SEARCH, self.pool.find(recorder.name_of(trial)))
+
+    def _search_tuner(self, run: Run) -> keras_tuner.Tuner:
+        if isinstance(self.tuner, keras_tuner.Tuner):
+            return self.tuner
+        return make_tuner(
+            self.tuner,
+            self.hypermodel,
+            self.pool.directory,
+            SEARCH,
+            objective=self.objective,
+            max_trials=self.max_trials,
+            hyperparameters=self.hyperparameters,
+            seed=self.seed or 0,
+            epochs=run.arguments.get("epochs", 100),
+            strategy=self.distribution_strategy,
+        )
+
+    def _run_initializations(self, run: Run) -> None:
+        if not self.initializations:
+            return
+        runs = [
+            {**each.values, RUN: name_of_run(each.name, number)}
+            for number in range(1, self.initializations + 1)
+            for each in self.select_hyperparameters()
+        ]
+        self._run_list(INITIALIZATIONS, runs, run, run.arguments)
+        self._drop_worst()
+
+    def _run_retraining(self, run: Run, members: list[Candidate]) -> None:
+        arguments = dict(run.arguments)
+        joined = joined_rows(arguments.pop("x"), arguments.pop("y", None), arguments.pop("validation_data"))
+        runs = [{**each.values, RUN: f"{RETRAINING}-{each.name}"} for each in members]
+        run.progress.planned[RETRAINING] = len(runs)
+        recorder = self._recorder(RETRAINING, run)
+        recorder.rows = None
+        recorder.epochs = {f"{RETRAINING}-{each.name}": each.best_epoch + 1 for each in members}
+        self._run_list(RETRAINING, runs, run, {**arguments, **joined}, recorder)
+
+    def _run_list(
+        self, stage: str, runs: list[dict], run: Run, arguments: dict, recorder: TrialRecorder | None = None
+    ) -> None:
+        def make() -> keras_tuner.Tuner:
+            oracle = EnumeratingOracle(self.objective, runs)
+            return make_tuner(oracle, self.hypermodel, self.pool.directory, stage, strategy=self.distribution_strategy)
+
+        run_stage(make, recorder or self._recorder(stage, run), self._on_end(stage, run), arguments)
+
+    def _recorder(self, stage: str, run: Run) -> TrialRecorder:
+        return TrialRecorder(
+            self.pool,
+            stage,
+            run.rows,
+            self._score_of,
+            self.seed or 0,
+            self.fixed_initialization,
+            self.prediction_dtype,
+            self.training_subset,
+            run.arguments.get("validation_batch_size") or run.arguments.get("batch_size"),
+        )
+
+    def _on_end(self, stage: str, run: Run) -> Any:
+        def ended(name: str) -> None:
+            run.progress.ended(stage, self.pool.find(name))
+            if stage != SEARCH or self.tuner != "hyperband":  # which goes on from weights of any of its trials
+                self._drop_worst()
+
+        return ended
+
+    def _drop_worst(self) -> None:
+        number = best_of(self.keep)
+        if number is not None and not is_worker():
+            finished = self.pool.finished(SEARCH, INITIALIZATIONS)
+            self.pool.drop_weights(sorted(finished, key=rank)[number:])
+
+    def _score_of(self, predictions: list[np.ndarray], kinds: list[Any]) -> float:
+        if not all(np.isfinite(each).all() for each in predictions):
+            return float("nan")
+        problem = as_problem([predictions], self.pool.labels(), kinds, self.metric)
+        return greedy_selection(**problem, ensemble_size=1).trajectory[0]
+
+    def _score(self, predictions: list[np.ndarray], like: list[Candidate]) -> float:
+        return self._score_of(predictions, list(like[0].heads))
+
+    def _select(self, candidates: list[Candidate], size: int, metric: Any, **selection: Any) -> Selection:
+        predictions = [self.pool.predictions(each) for each in candidates]
+        problem = as_problem(predictions, self.pool.labels(), candidates[0].heads, metric)
+        return greedy_selection(**problem, ensemble_size=size, **selection)
+
+    def _eligible(self) -> list[Candidate]:
+        stages = [INITIALIZATIONS] + ([SEARCH] if self.include_search or not self.initializations else [])
+        return self.pool.finished(*stages)
+
+    def _runs_of_best_set(self) -> list[Candidate]:
+        """Trainings of the best hyperparameters from different initialisations, in their order."""
+        best = self.select_hyperparameters()[0]
+        runs = [each for each in self.pool.finished(INITIALIZATIONS) if each.parent == best.name]
+        return sorted(runs, key=lambda each: int(each.name.rpartition("-")[2])) or [best]
+
+    def _why_none(self) -> str:
+        failures = [each for each in self.pool.candidates() if each.failure is not None]
+        if not failures:
+            return "no candidate has failed: call `search` first, or search more trials"
+        last = (failures[-1].failure or "").strip().splitlines()[-1]
+        return f"{len(failures)} candidates failed or diverged, the last one ({failures[-1].name}) with: {last}"
+
+    def _say_if_a_better_one_was_not_kept(self, chosen: Selection, possible: Selection) -> None:
+        if possible.trajectory[-1] < chosen.trajectory[-1]:
+            warnings.warn(
+                f"With all candidates' weights the validation score would be {possible.trajectory[-1]:.5g}, not "
+                f"{chosen.trajectory[-1]:.5g}: keep more weights (now keep={self.keep!r})",
+                stacklevel=3,
+            )
+
+    def weights_by_name(self) -> dict[str, float]:
+        """The weight of each member of the last ensemble, by the candidate's name."""
+        return {member.name: weight for member, weight in zip(self.members, self.member_weights)}
+
+    def _assemble(self, members: list[Candidate], weights: Any, combination: str) -> HyperDeepEnsemble:
+        models = [
+            trained_model(
+                self.hypermodel,
+                member.values,
+                self.pool.weights_file(member),
+                member.build_config,
+                self.distribution_strategy,
+            )
+            for member in members
+        ]
+        ensemble = HyperDeepEnsemble(models, weights, combination=combination)
+        compile_like(ensemble, models[0])
+        self.members, self.member_weights, self.combination = list(members), tuple(weights), combination
+        if not is_worker():
+            self.pool.write_csv(self.weights_by_name())
+            if self.keep == "selected":
+                chosen = {member.name for member in members}
+                self.pool.drop_weights(each for each in self.pool.finished() if each.name not in chosen)
+        return ensemble
+
+
+def as_hypermodel(hypermodel: Any) -> keras_tuner.HyperModel:
+    """A function `build_model(hp)` as a hypermodel, a hypermodel as it is."""
+    if isinstance(hypermodel, keras_tuner.HyperModel):
+        return hypermodel
+    if not callable(hypermodel):
+        raise TypeError(
+            "`hypermodel` must be a function `build_model(hp)` or a `keras_tuner.HyperModel`. "
+            f"Received: hypermodel={hypermodel!r}"
+        )
+    return _FromFunction(hypermodel)
+
+
+class _FromFunction(keras_tuner.HyperModel):
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        return self.function(hp)
+
+
+def joined_rows(x: Any, y: Any, validation_data: Any) -> dict[str, Any]:
+    """Training and validation rows together, as arguments of `fit`."""
+    if hasattr(x, "concatenate") and hasattr(validation_data, "element_spec"):
+        return {"x": x.concatenate(validation_data)}
+    leaves = keras.tree.flatten((x, y))
+    if not isinstance(validation_data, tuple | list) or not all(hasattr(leaf, "shape") for leaf in leaves):
+        raise ValueError(
+            "Training and validation rows must both be arrays, or both `tf.data` datasets. "
+            f"Received: x of type {type(x).__name__}, validation_data of type {type(validation_data).__name__}"
+        )
+
+    def join(first: Any, second: Any) -> Any:
+        return np.concatenate([keras.ops.convert_to_numpy(first), keras.ops.convert_to_numpy(second)])
+
+    names = {"x": (x, validation_data[0]), "y": (y, validation_data[1])}
+    return {name: keras.tree.map_structure(join, *pair) for name, pair in names.items()}
+
+
+def compile_like(ensemble: HyperDeepEnsemble, model: keras.Model) -> None:
+    """Compiles an ensemble with a member's loss and metrics; metrics get probabilities, so they take no logits."""
+    config = model.get_compile_config()
+    if not config:
+        return
+    config = json.loads(json.dumps(config).replace('"from_logits": true', '"from_logits": false'))
+    loss = model.get_compile_config()["loss"]
+    chosen = {key: config[key] for key in ("loss_weights", "metrics", "weighted_metrics")} | {"loss": loss}
+    ensemble.compile(**keras.saving.deserialize_keras_object(chosen))

@@ -1,0 +1,79 @@
+"""How far a search is, and how long it still takes."""
+
+import sys
+import time
+from collections.abc import Mapping
+
+from keras_hyperens.search.pool import Candidate
+
+
+class Progress:
+    """One line that is written anew after every candidate; where the output is no terminal, a line each.
+
+    Args:
+        planned: How many candidates each stage trains, by its name; 0 where only the tuner will know.
+        verbose: 0 for silence.
+    """
+
+    def __init__(self, planned: Mapping[str, int], verbose: int) -> None:
+        self.planned, self.verbose = dict(planned), verbose
+        self.done = dict.fromkeys(planned, 0)
+        self.seconds: list[float] = []  # of the trainings that this process saw end
+        self.best: float | None = None
+        self.start = time.monotonic()
+        self.line_open = False
+
+    def ended(self, stage: str, candidate: Candidate | None) -> None:
+        """Counts a candidate and says so."""
+        self.done[stage] += 1
+        now = time.monotonic() - self.start
+        is_news = candidate is not None and candidate.seconds <= now - sum(self.seconds) + 1  # else found on disk
+        if candidate is not None and is_news:
+            self.seconds.append(candidate.seconds)
+        if candidate is None or candidate.failure is not None:
+            self._show(stage, "failed, left out")
+            return
+        score = candidate.score
+        if score is not None and (self.best is None or score < self.best):
+            self.best = score
+        self._show(stage, "" if score is None else f"score {score:.4f} (best {self.best:.4f})")
+
+    def _show(self, stage: str, news: str) -> None:
+        total = str(self.planned[stage] or "?")
+        text = f"{stage} {self.done[stage]:>{len(total)}} of {total}   {news:<32} {self._left(stage)}"
+        self._write(text)
+
+    def _left(self, stage: str) -> str:
+        if not self.seconds or not self.planned[stage]:
+            return ""
+        stages = list(self.planned)
+        ahead = stages[stages.index(stage) :]
+        number = sum(max(0, self.planned[each] - self.done[each]) for each in ahead)
+        elapsed = time.monotonic() - self.start
+        return f"{_clock(elapsed)} gone, about {_clock(number * elapsed / len(self.seconds))} left"
+
+    def say(self, text: str) -> None:
+        self.close()
+        if self.verbose:
+            print(text, flush=True)
+
+    def _write(self, text: str) -> None:
+        if not self.verbose:
+            return
+        if sys.stdout.isatty():
+            print(f"\r{text:<100}", end="", flush=True)
+            self.line_open = True
+        else:
+            print(text.rstrip(), flush=True)
+
+    def close(self) -> None:
+        """Ends the line."""
+        if self.line_open:
+            print(flush=True)
+        self.line_open = False
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,257 @@
+"""What happens around a KerasTuner trial, so that it becomes a candidate of the pool, and never a second time."""
+
+import json
+import os
+import pathlib
+import time
+import traceback
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+from keras_hyperens.search.files import write_whole
+from keras_hyperens.search.loading import trained_model
+from keras_hyperens.search.oracle import RUN
+from keras_hyperens.search.pool import RETRAINING
+from keras_hyperens.search.pool import SEARCH
+from keras_hyperens.search.pool import Candidate
+from keras_hyperens.search.pool import Pool
+from keras_hyperens.search.validation import ValidationRows
+
+
+class RecordedHyperModel(keras_tuner.HyperModel):
+    """The user's hypermodel, seeded, with the model of the running trial at hand."""
+
+    def __init__(self, hypermodel: keras_tuner.HyperModel, objective: str) -> None:
+        super().__init__(name=hypermodel.name)
+        self.objective = objective
+        self.inner = hypermodel
+        self.model: keras.Model | None = None
+        self.next_seed: int | None = None
+        self.share: Share | None = None
+        self.epochs: int | None = None
+
+    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
+        self.inner.declare_hyperparameters(hp)
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        if self.next_seed is not None:  # here, because KerasTuner clears the session just before
+            keras.utils.set_random_seed(self.next_seed)
+            self.next_seed = (self.next_seed + 1) % 2**31  # of a second execution
+        return self.inner.build(hp)
+
+    def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
+        self.model = model
+        if self.share is not None:
+            args, kwargs = self.share.of_arguments(args, kwargs)
+        if self.epochs is None:
+            return self.inner.fit(hp, model, *args, **kwargs)
+        history = self.inner.fit(hp, model, *args, **{**kwargs, "epochs": self.epochs})
+        return {self.objective: best_metrics(history, keras_tuner.Objective("loss", "min"))[0]["loss"]}
+
+
+@dataclass
+class TrialRecorder:
+    """Runs the trials of one stage.
+
+    Args:
+        pool: Where candidates go.
+        stage: The stage they belong to.
+        rows: The validation rows; `None` when retraining.
+        score: Predictions of each output and their heads to a number, lower is better, NaN if they are not finite.
+        seed: Of the builder.
+        fixed_initialization: Whether all candidates have the same seed.
+        prediction_dtype: Of the predictions on disk.
+        training_subset: Share of the training rows for each candidate, or `None`.
+        batch_size: For predictions.
+        epochs: When retraining, of each candidate by its name: there is no validation to say which was best.
+    """
+
+    pool: Pool
+    stage: str
+    rows: ValidationRows | None
+    score: Callable[[list[np.ndarray], list[Any]], float]
+    seed: int
+    fixed_initialization: bool
+    prediction_dtype: str
+    training_subset: float | None
+    batch_size: int | None
+    epochs: dict[str, int] = field(default_factory=dict)
+
+    def attach(self, tuner: keras_tuner.Tuner) -> None:
+        """Makes the tuner's trials candidates; the tuner itself stays as it is in every other way."""
+        inner = tuner.hypermodel.inner if isinstance(tuner.hypermodel, RecordedHyperModel) else tuner.hypermodel
+        self.tuner = tuner
+        self.hypermodel = tuner.hypermodel = RecordedHyperModel(inner, tuner.oracle.objective.name)
+        self.run = type(tuner).run_trial.__get__(tuner)  # not that of an earlier recorder
+        tuner.run_trial = self.run_trial
+
+    def name_of(self, trial: Any) -> str:
+        return trial.hyperparameters.values.get(RUN) or name_of_trial(trial.trial_id)
+
+    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Trains a candidate, or says at once what is known of it."""
+        name, values = self.name_of(trial), own_values(trial.hyperparameters.values)
+        candidate = self.pool.find(name)
+        if candidate is None or candidate.values != values:
+            candidate = self._train(name, values, trial, args, kwargs)
+        if candidate.failure is not None:
+            raise keras_tuner.errors.FailedTrialError(candidate.failure)
+        return candidate.metrics
+
+    def _train(self, name: str, values: dict[str, Any], trial: Any, args: Any, kwargs: Any) -> Candidate:
+        start = time.monotonic()
+        seed = self.seed_of(name)
+        known: dict[str, Any] = {
+            "name": name,
+            "stage": self.stage,
+            "values": values,
+            "seed": seed,
+            "parent": parent_of(name),
+        }
+        checkpoint = pathlib.Path(self.tuner._get_checkpoint_fname(trial.trial_id))
+        checkpoint.unlink(missing_ok=True)  # of a training that was cut off
+        self.hypermodel.next_seed = seed
+        self.hypermodel.share = None if self.training_subset is None else Share(self.training_subset, seed)
+        self.hypermodel.epochs = self.epochs.get(name)
+        predictions: list[np.ndarray] = []
+        try:
+            results = self.run(trial, *args, **kwargs)
+            metrics, best_epoch = best_metrics(results, self.tuner.oracle.objective)
+            predictions, described = self._predict(checkpoint)
+            described["failure"] = self._divergence(metrics, described["score"])
+            candidate = Candidate(**known, **described, metrics=metrics, best_epoch=best_epoch, seconds=_since(start))
+        except keras_tuner.errors.FatalError:
+            raise
+        except OSError as error:  # a full disk is not the candidate's fault
+            raise keras_tuner.errors.FatalRuntimeError(str(error)) from error
+        except Exception:
+            candidate = Candidate(**known, failure=traceback.format_exc(), seconds=_since(start))
+        finally:
+            self.hypermodel.model = None
+            self.hypermodel.next_seed = None
+        self.pool.add(candidate, predictions if candidate.failure is None else ())
+        return candidate
+
+    def _predict(self, checkpoint: pathlib.Path) -> tuple[list[np.ndarray], dict[str, Any]]:
+        """The best epoch's predictions on the validation rows, and what a record says of the model."""
+        model: Any = self.hypermodel.model
+        if model is None:
+            raise ValueError("`HyperModel.fit` was not called: the tuner must train by its hypermodel")
+        if checkpoint.exists():
+            model.load_weights(checkpoint)
+        else:  # a `HyperModel.fit` of the user's that leaves the tuner's callbacks out
+            write_whole(checkpoint, model.save_weights)
+        described: dict[str, Any] = {
+            "weights": os.path.relpath(checkpoint, self.pool.directory),
+            "build_config": model.get_build_config(),
+            "score": None,
+        }
+        if self.rows is None:
+            return [], described
+        predictions, kinds = self.rows.predict(model, self.prediction_dtype, self.batch_size)
+        outputs = tuple(getattr(model, "output_names", None) or map(str, range(len(predictions))))
+        described |= {"heads": tuple(kinds), "outputs": outputs if len(predictions) > 1 else ()}
+        return predictions, described | {"score": self.score(predictions, kinds)}
+
+    def _divergence(self, metrics: dict[str, float], score: float | None) -> str | None:
+        objective = self.tuner.oracle.objective.get_value(metrics)
+        if np.isfinite(objective) and (score is None or np.isfinite(score)):
+            return None
+        return f"diverged: objective {objective}, score of its predictions {score}"
+
+    def seed_of(self, name: str) -> int:
+        """A seed of its own for every candidate, unless all start alike."""
+        number = 0 if self.fixed_initialization else zlib.crc32(name.encode())
+        return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0] % 2**31)
+
+    def collect(self, trial: Any) -> None:
+        """Makes a candidate of a trial that was finished before we came, from the weights that the tuner kept."""
+        start = time.monotonic()
+        name = self.name_of(trial)
+        checkpoint = pathlib.Path(self.tuner._get_checkpoint_fname(trial.trial_id))
+        if self.pool.find(name) is not None or not checkpoint.exists():
+            return
+        values = own_values(trial.hyperparameters.values)
+        config = pathlib.Path(self.tuner._get_build_config_fname(trial.trial_id))
+        build_config = json.loads(config.read_text()) if config.exists() else None
+        strategy = self.tuner.distribution_strategy
+        self.hypermodel.model = trained_model(self.hypermodel.inner, values, checkpoint, build_config, strategy)
+        predictions, described = self._predict(checkpoint)
+        self.hypermodel.model = None
+        metrics = {key: trial.metrics.get_best_value(key) for key in trial.metrics.metrics}
+        known: dict[str, Any] = {"name": name, "stage": SEARCH, "values": values, "seed": 0}
+        described["failure"] = self._divergence(metrics, described["score"])
+        candidate = Candidate(**known, parent=name, metrics=metrics, **described, seconds=_since(start))
+        self.pool.add(candidate, predictions)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A random share of the training rows, a candidate's own."""
+
+    fraction: float
+    seed: int
+
+    def of_arguments(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """The arguments of `fit` with fewer rows in `x`, `y` and `sample_weight`."""
+        named = dict(zip(("x", "y"), args), **kwargs)
+        number = len(keras.tree.flatten(named["x"])[0])
+        size = max(1, round(self.fraction * number))
+        rows = np.sort(np.random.default_rng(self.seed).choice(number, size, replace=False))
+        for key in ("x", "y", "sample_weight"):
+            if named.get(key) is not None:
+                named[key] = keras.tree.map_structure(lambda array: array[rows], named[key])
+        return (), named
+
+
+def own_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Values of the hypermodel's hyperparameters, without those by which tuners talk to themselves."""
+    return {name: value for name, value in values.items() if not name.startswith("tuner/") and name != RUN}
+
+
+def name_of_trial(trial_id: str) -> str:
+    """The name of a candidate of the search."""
+    number = f"{int(trial_id):04d}" if trial_id.isdigit() else trial_id  # KerasTuner's width depends on `max_trials`
+    return f"{SEARCH}-{number}"
+
+
+def name_of_run(parent: str, initialization: int) -> str:
+    """The name of one more training of the hyperparameters of `parent`, a candidate of the search."""
+    return f"initializations-{parent.removeprefix(f'{SEARCH}-')}-{initialization}"
+
+
+def parent_of(name: str) -> str:
+    """The name of the candidate whose hyperparameters the candidate `name` has."""
+    if name.startswith(f"{RETRAINING}-"):
+        return name.removeprefix(f"{RETRAINING}-")
+    stage, _, rest = name.partition("-")
+    return name if stage == SEARCH else f"{SEARCH}-{rest.rpartition('-')[0]}"
+
+
+def best_metrics(results: Any, objective: Any) -> tuple[dict[str, float], int]:
+    """Metrics at the best epoch, and that epoch; for several executions their means."""
+    if isinstance(results, list):
+        parts = [best_metrics(each, objective) for each in results]
+        names = parts[0][0]
+        return {name: float(np.mean([m[name] for m, _ in parts])) for name in names}, int(parts[0][1])
+    if isinstance(results, keras.callbacks.History):
+        epochs = [dict(zip(results.history, values)) for values in zip(*results.history.values())]
+        scores = np.array([objective.get_value(epoch) for epoch in epochs], "float64")
+        scores = -scores if objective.direction == "max" else scores
+        best = int(np.argmin(np.where(np.isnan(scores), np.inf, scores)))
+        value = float(objective.get_value(epochs[best]))
+        return {name: float(epochs[best][name]) for name in epochs[best]} | {objective.name: value}, best
+    if isinstance(results, dict):
+        return {name: float(value) for name, value in results.items()}, 0
+    return {objective.name: float(results)}, 0
+
+
+def _since(start: float) -> float:
+    return round(time.monotonic() - start, 3)

@@ -1,0 +1,40 @@
+"""What a builder's arguments may be."""
+
+import re
+from typing import Any
+
+
+def check_settings(builder: Any) -> None:
+    """Raises a `ValueError` for an argument of `HyperDeepEnsembleBuilder` that is out of its range."""
+    lowest = {"ensemble_size": 1, "num_hyperparameter_sets": 1, "initializations": 0, "search_pool_size": 1, "seed": 0}
+    for name, least in lowest.items():
+        value = getattr(builder, name)
+        if not (isinstance(value, int) and value >= least) and not (
+            value is None and name in ("seed", "search_pool_size")
+        ):
+            raise ValueError(f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}")
+    share = builder.training_subset
+    if share is not None and not 0 < share <= 1:
+        raise ValueError(f"`training_subset` must be in (0, 1]. Received: training_subset={share!r}")
+    if builder.prediction_dtype not in ("float32", "float16"):
+        raise ValueError(
+            '`prediction_dtype` must be "float32" or "float16". '
+            f"Received: prediction_dtype={builder.prediction_dtype!r}"
+        )
+    best_of(builder.keep)
+    trained = (builder.max_trials or 0) + builder.num_hyperparameter_sets * builder.initializations
+    if builder.tuner == "random" and trained < builder.ensemble_size:
+        raise ValueError(
+            "There must be at least as many candidates as members: raise `max_trials` or `initializations`. "
+            f"Received: ensemble_size={builder.ensemble_size}, at most {trained} candidates"
+        )
+
+
+def best_of(keep: str) -> int | None:
+    """The n of `keep="best:n"`, `None` for `"all"` and `"selected"`."""
+    match = re.fullmatch(r"best:([1-9]\d*)", str(keep))
+    if match:
+        return int(match[1])
+    if keep in ("all", "selected"):
+        return None
+    raise ValueError(f'`keep` must be "all", "selected" or "best:n", for example "best:10". Received: keep={keep!r}')

@@ -1,0 +1,69 @@
+"""What a KerasTuner oracle must do besides deciding: never give up, write whole files, end when all have ended."""
+
+import json
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras_tuner
+
+from keras_hyperens.search.files import write_whole
+
+IDLE, RUNNING, STOPPED = "IDLE", "RUNNING", "STOPPED"  # a trial's status
+POLL_SECONDS = 0.2
+
+
+def supervise(oracle: keras_tuner.Oracle, ended: Callable[[Any], None]) -> None:
+    """For the process that decides: one alone, or the chief. Calls `ended` with every trial that ended."""
+    oracle.max_consecutive_failed_trials = None  # a failed trial is recorded and left out, however many there are
+    _write_whole_files(oracle)
+    _forget_half_begun(oracle)
+    create_trial = type(oracle).create_trial.__get__(oracle)  # not those of an earlier supervision
+    end_trial = type(oracle).end_trial.__get__(oracle)
+
+    def create(tuner_id: str) -> Any:
+        trial = create_trial(tuner_id)
+        others = [each for each in oracle.ongoing_trials if each != tuner_id]
+        if trial.status == STOPPED and others:  # when it stops, the pool must be complete
+            trial.status = IDLE
+            oracle.tuner_ids.add(tuner_id)
+        return trial
+
+    def end(trial: Any) -> None:
+        end_trial(trial)
+        ended(oracle.trials[trial.trial_id])
+
+    oracle.create_trial, oracle.end_trial = create, end
+
+
+def be_patient(client: Any) -> None:
+    """For a worker: KerasTuner asks an idle chief again without a pause."""
+    create_trial = client.create_trial
+
+    def create(tuner_id: str) -> Any:
+        trial = create_trial(tuner_id)
+        if trial.status == IDLE:
+            time.sleep(POLL_SECONDS)
+        return trial
+
+    client.create_trial = create
+
+
+def _write_whole_files(oracle: keras_tuner.Oracle) -> None:
+    """KerasTuner writes its files in place: one that is killed while writing cannot be read again."""
+
+    def save_state(path: str, state: dict[str, Any]) -> None:
+        write_whole(pathlib.Path(path), lambda temporary: temporary.write_text(json.dumps(state)))
+
+    oracle.save = lambda: save_state(oracle._get_oracle_fname(), oracle.get_state())
+    oracle._save_trial = lambda trial: save_state(
+        str(pathlib.Path(oracle._get_trial_dir(trial.trial_id)) / "trial.json"), trial.get_state()
+    )
+
+
+def _forget_half_begun(oracle: keras_tuner.Oracle) -> None:
+    """Trials whose file was written, but not yet the oracle's: they would never run, and never be given out again."""
+    known = {*oracle.start_order, *oracle._retry_queue, *(trial.trial_id for trial in oracle.ongoing_trials.values())}
+    for trial_id in [t for t, trial in oracle.trials.items() if trial.status == RUNNING and t not in known]:
+        del oracle.trials[trial_id]

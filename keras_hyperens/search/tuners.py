@@ -1,0 +1,70 @@
+"""KerasTuner tuners by name, from an oracle, or the user's own."""
+
+import pathlib
+from typing import Any
+
+import keras_tuner
+
+TUNERS = {
+    "random": keras_tuner.RandomSearch,
+    "grid": keras_tuner.GridSearch,
+    "bayesian": keras_tuner.BayesianOptimization,
+    "hyperband": keras_tuner.Hyperband,
+}
+
+
+def check_tuner(tuner: Any, max_trials: int | None) -> None:
+    """Raises a `TypeError` or `ValueError` for what cannot search."""
+    if isinstance(tuner, str):
+        if tuner not in TUNERS:
+            raise ValueError(
+                f"`tuner` must be one of {tuple(TUNERS)}, a `keras_tuner.Oracle` or a `keras_tuner.Tuner`. "
+                f"Received: tuner={tuner!r}"
+            )
+        if tuner in ("random", "bayesian") and max_trials is None:
+            raise ValueError(f"tuner={tuner!r} needs `max_trials`. Received: max_trials=None")
+    elif isinstance(tuner, keras_tuner.oracles.HyperbandOracle):
+        raise ValueError(
+            'Hyperband trains in its own way: pass tuner="hyperband" or a `keras_tuner.Hyperband`. '
+            f"Received: tuner={tuner!r}"
+        )
+    elif not isinstance(tuner, keras_tuner.Oracle | keras_tuner.Tuner):
+        raise TypeError(
+            f"`tuner` must be a name, a `keras_tuner.Oracle` or a `keras_tuner.Tuner`. Received: tuner={tuner!r}"
+        )
+    if max_trials is not None and (not isinstance(max_trials, int) or max_trials < 1):
+        raise ValueError(f"`max_trials` must be an integer of at least 1. Received: max_trials={max_trials!r}")
+
+
+def make_tuner(
+    kind: Any,
+    hypermodel: Any,
+    directory: pathlib.Path,
+    project_name: str,
+    *,
+    strategy: Any,
+    objective: Any = None,
+    max_trials: int | None = None,
+    hyperparameters: keras_tuner.HyperParameters | None = None,
+    seed: int = 0,
+    epochs: int = 100,
+) -> keras_tuner.Tuner:
+    """A tuner that starts anew: what it decided before, it decides again, and finished candidates are not trained."""
+    _forget_decisions(directory / project_name)
+    common = {
+        "hypermodel": hypermodel,
+        "directory": str(directory),
+        "project_name": project_name,
+        "distribution_strategy": strategy,
+    }
+    if isinstance(kind, keras_tuner.Oracle):
+        return keras_tuner.Tuner(oracle=kind, **common)
+    limit = {"max_epochs": epochs} if kind == "hyperband" else {"max_trials": max_trials}
+    return TUNERS[kind](
+        objective=objective, hyperparameters=hyperparameters, seed=1 + seed % 2**31, **limit, **common
+    )  # KerasTuner takes a seed of 0 for none
+
+
+def _forget_decisions(project: pathlib.Path) -> None:
+    for file in [*project.glob("*.json"), *project.glob("trial_*/trial.json")]:
+        file.unlink(missing_ok=True)

@@ -1,0 +1,63 @@
+"""The validation rows: what every candidate predicts, and the selection is scored on."""
+
+import hashlib
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hyperens import heads
+
+
+class ValidationRows:
+    """Inputs to predict on, in the same order every time, and the labels of each output.
+
+    Args:
+        data: What `fit` takes as `validation_data`: `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset` or a
+            `keras.utils.PyDataset`.
+
+    Raises:
+        ValueError: If there are no rows or no labels, or a second pass gives other rows.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+        self.x = data[0] if isinstance(data, tuple | list) else data
+        self.labels = self._read_labels()
+        if not self.labels or not all(len(output) for output in self.labels):
+            raise ValueError("`validation_data` must have rows and labels. Received: none")
+        if not isinstance(data, tuple | list):
+            again = self._read_labels()
+            if any(a.shape != b.shape or (a != b).any() for a, b in zip(self.labels, again)):
+                raise ValueError(
+                    "`validation_data` must give the same rows in the same order every time: do not shuffle it. "
+                    "Received: a second pass with other labels"
+                )
+
+    def _read_labels(self) -> list[np.ndarray]:
+        if isinstance(self.data, tuple | list):
+            batches = [self.data]
+        elif hasattr(self.data, "__getitem__"):
+            batches = [self.data[number] for number in range(len(self.data))]
+        else:
+            batches = list(self.data)
+        labels = [keras.tree.flatten(keras.utils.unpack_x_y_sample_weight(tuple(batch))[1]) for batch in batches]
+        if not labels or any(output is None for output in labels[0]):
+            return []
+        return [np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]) for parts in zip(*labels)]
+
+    def digest(self) -> str:
+        """A fingerprint of the labels."""
+        digest = hashlib.sha256()
+        for output in self.labels:
+            digest.update(str((output.shape, str(output.dtype))).encode() + np.ascontiguousarray(output).tobytes())
+        return digest.hexdigest()[:16]
+
+    def predict(self, model: keras.Model, dtype: str, batch_size: int | None) -> tuple[list[np.ndarray], list[Any]]:
+        """Predictions of each output, `[N, ..., C]`, probabilities where the loss implies them, and their heads."""
+        in_batches = {} if batch_size is None or not isinstance(self.data, tuple | list) else {"batch_size": batch_size}
+        outputs = model.predict(self.x, verbose=0, **in_batches)
+        kinds = heads.per_output(heads.heads_of_losses(model.loss), outputs, getattr(model, "output_names", None))
+        flat = keras.tree.flatten(outputs)
+        predictions = [heads.prediction(output, head) for output, head in zip(flat, kinds, strict=True)]
+        return [keras.ops.convert_to_numpy(each).astype(dtype) for each in predictions], kinds

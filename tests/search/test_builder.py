@@ -1,0 +1,423 @@
+"""The whole procedure, in one process, on a small search."""
+
+import csv
+import json
+import shutil
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+import keras_hyperens as khe
+from tests.search.problem import NLL
+from tests.search.problem import blobs
+from tests.search.problem import build_model
+from tests.search.problem import essence
+from tests.search.problem import make_builder
+from tests.search.problem import search
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The directory of a search that has ended."""
+    directory = tmp_path_factory.mktemp("search")
+    search(make_builder(directory))
+    return directory
+
+
+@pytest.fixture
+def builder(finished, tmp_path):
+    """A builder on a copy of it, after `search` has found that nothing is left to do."""
+    shutil.copytree(finished, tmp_path / "copy")
+    return search(make_builder(tmp_path / "copy"))
+
+
+def untrainable(hp):
+    raise AssertionError("a model was built")
+
+
+def nll(probabilities, labels):
+    return -np.log(probabilities[np.arange(len(labels)), labels]).mean()
+
+
+def test_every_stage_has_its_candidates(builder):
+    assert [each.name for each in builder.candidates if each.stage == "search"] == [f"search-000{n}" for n in range(4)]
+    assert len({json.dumps(each.values) for each in builder.candidates if each.stage == "search"}) == 4
+    sets = builder.select_hyperparameters()
+    assert len(sets) == 2 and sets[0].score == min(e.score for e in builder.candidates if e.stage == "search")
+    runs = [each for each in builder.candidates if each.stage == "initializations"]
+    assert [each.parent for each in runs] == sorted(each.name for each in sets for _ in range(2))
+    assert all(each.values == next(s.values for s in sets if s.name == each.parent) for each in runs)
+    assert len({each.seed for each in builder.candidates}) == 8
+    assert len({each.score for each in builder.candidates}) == 8
+
+
+def test_scores_are_those_of_the_predictions_on_disk_and_of_the_model(builder):
+    x, y = blobs(45, seed=1)
+    for candidate in builder.candidates[:5]:
+        (predictions,) = builder.pool.predictions(candidate)
+        np.testing.assert_allclose(nll(predictions, y), candidate.score, rtol=1e-5)
+        np.testing.assert_allclose(candidate.metrics["val_nll"], candidate.score, rtol=1e-4)
+    ensemble = builder.build_ensemble(1)
+    np.testing.assert_allclose(
+        ensemble.predict(x, verbose=0), builder.pool.predictions(builder.members[0])[0], rtol=1e-5
+    )
+    assert builder.members[0].score == min(each.score for each in builder.candidates)
+
+
+def test_the_ensemble_is_the_greedy_selection_of_all_candidates(builder):
+    x, y = blobs(45, seed=1)
+    predictions = [builder.pool.predictions(each)[0] for each in builder.candidates]
+    selection = khe.greedy_selection(predictions, y, 3)
+    ensemble = builder.build_ensemble()
+    assert [each.name for each in builder.members] == [builder.candidates[i].name for i in selection.members]
+    assert ensemble.member_weights == selection.weights
+    mean = np.average([predictions[i] for i in selection.members], 0, selection.weights)
+    np.testing.assert_allclose(ensemble.predict(x, verbose=0), mean, atol=1e-6)
+    scores = ensemble.evaluate(x, y, verbose=0, return_dict=True)
+    np.testing.assert_allclose([scores["loss"], scores["nll"]], nll(mean, y), rtol=1e-5)
+    np.testing.assert_allclose(scores["loss"], selection.trajectory[-1], rtol=1e-5)
+
+
+def test_another_size_and_metric_cost_no_training(builder, monkeypatch):
+    monkeypatch.setattr(keras.Model, "fit", untrainable)
+    accurate = builder.build_ensemble(2, metric="accuracy", stop="total", tolerance=-1.0)
+    assert abs(sum(accurate.member_weights) - 1) < 1e-9 and accurate.ensemble_size <= 2
+    deep = builder.build_deep_ensemble(2)
+    best = builder.select_hyperparameters()[0]
+    assert [each.name for each in builder.members] == [f"initializations-{best.name[-4:]}-{i}" for i in (1, 2)]
+    assert deep.member_weights == (1.0, 1.0)
+    with pytest.raises(ValueError, match="ensemble of 3 needs as many initialisations.*Received: 2"):
+        builder.build_deep_ensemble()
+
+
+def test_the_same_call_again_trains_nothing_and_the_same_seed_finds_the_same(builder, tmp_path, monkeypatch):
+    again = search(make_builder(tmp_path / "again"))
+    assert essence(again.candidates) == essence(builder.candidates)
+    monkeypatch.setattr(keras.Model, "fit", untrainable)
+    assert essence(search(make_builder(tmp_path / "again")).candidates) == essence(builder.candidates)
+
+
+def test_another_seed_finds_others_and_no_seed_is_remembered(builder, tmp_path):
+    other = make_builder(tmp_path / "other", seed=1, max_trials=2, initializations=0, ensemble_size=1)
+    assert search(other).candidates[0].values != builder.candidates[0].values
+    unseeded = make_builder(tmp_path / "unseeded", seed=None, max_trials=2, initializations=0, ensemble_size=1)
+    first = essence(search(unseeded).candidates)
+    unseeded = make_builder(tmp_path / "unseeded", seed=None, max_trials=2, initializations=0, ensemble_size=1)
+    assert essence(search(unseeded).candidates) == first
+
+
+def test_stages_one_by_one_are_the_whole(builder, tmp_path):
+    steps = make_builder(tmp_path / "steps")
+    arguments = dict(validation_data=blobs(45, seed=1), epochs=2, batch_size=20, verbose=0)
+    steps.search_hyperparameters(*blobs(), **arguments)
+    assert len(steps.candidates) == 4
+    steps.train_initializations(*blobs(), **arguments)
+    assert essence(steps.candidates) == essence(builder.candidates)
+
+
+def test_a_search_is_continued_with_more_trials(builder):
+    before = [each for each in essence(builder.candidates) if each[0].startswith("search")]
+    more = search(make_builder(builder.directory, max_trials=6, initializations=0))
+    after = [each for each in essence(more.candidates) if each[0].startswith("search")]
+    assert after[:4] == before and len(after) == 6
+
+
+def test_one_set_and_fixed_initialization_are_the_baselines(tmp_path):
+    deep = search(make_builder(tmp_path / "deep", max_trials=2, num_hyperparameter_sets=1, include_search=False))
+    deep.build_ensemble(2)
+    assert len({each.parent for each in deep.members}) == 1
+    fixed = search(make_builder(tmp_path / "fixed", max_trials=3, fixed_initialization=True))
+    assert len({each.seed for each in fixed.candidates}) == 1 and len(fixed.candidates) == 3
+
+
+def test_weights_that_were_not_kept(builder):
+    best = min(builder.candidates, key=lambda each: each.score)
+    builder.build_ensemble()
+    chosen = [each.name for each in builder.members]
+    builder.pool.drop_weights([best])
+    with pytest.warns(UserWarning, match="With all candidates' weights the validation score would be"):
+        builder.build_ensemble()
+    assert best.name in chosen and best.name not in [each.name for each in builder.members]
+
+
+def test_keep_decides_what_stays_on_disk(builder, tmp_path):
+    def kept(directory):
+        return sorted(path.parent.name for path in directory.glob("**/checkpoint.weights.h5"))
+
+    assert len(kept(builder.directory)) == 8
+    builder.keep = "selected"
+    builder.build_ensemble(2)
+    assert len(kept(builder.directory)) == len(builder.members) <= 2
+    best = search(make_builder(tmp_path / "best", keep="best:3"))
+    assert len(kept(tmp_path / "best")) == 3
+    ranked = sorted(best.candidates, key=lambda each: each.score)
+    assert all(best.pool.has_weights(each) for each in ranked[:3])
+    assert essence(best.candidates) == essence(builder.candidates)
+
+
+class Failing(keras_tuner.HyperModel):
+    """Fails or diverges for some values, after the first build."""
+
+    def build(self, hp):
+        model = build_model(hp)
+        self.units = hp.get("units")
+        return model
+
+    def fit(self, hp, model, *args, **kwargs):
+        if self.units > 5:
+            raise RuntimeError("too many units")
+        if self.units < 4:
+            model.optimizer.learning_rate.assign(float("nan"))
+        return model.fit(*args, **kwargs)
+
+
+def test_failed_and_diverged_trials_are_recorded_and_left_out(tmp_path, capsys):
+    builder = search(make_builder(tmp_path, Failing(), max_trials=12, initializations=0, ensemble_size=1))
+    failures = [each.failure for each in builder.candidates]
+    assert len(failures) == 12 and sum(failure is None for failure in failures) >= 1
+    assert any(failure and "too many units" in failure for failure in failures)
+    assert any(failure and "diverged" in failure for failure in failures)
+    consecutive = "".join("." if failure is None else "x" for failure in failures)
+    assert "xxx" in consecutive  # KerasTuner alone stops there
+    assert {each.values["units"] for each in builder.candidates if each.failure is None} <= {4, 5}
+    builder.build_ensemble()
+    builder.results_summary()
+    assert f"{consecutive.count('x')} failed" in capsys.readouterr().out
+
+
+def test_when_all_fail_the_reason_is_said(tmp_path):
+    class Broken(Failing):
+        def fit(self, hp, model, *args, **kwargs):
+            raise RuntimeError("this never works")
+
+    with pytest.raises(ValueError, match="4 candidates failed or diverged.*RuntimeError: this never works"):
+        search(make_builder(tmp_path, Broken()))
+
+
+def test_summary_csv_and_scores_by_size(builder, capsys):
+    builder.build_ensemble(2)
+    builder.results_summary(3)
+    printed = capsys.readouterr().out
+    assert "8 candidates finished, 0 failed" in printed and "units" in printed and builder.members[0].name in printed
+    with (builder.pool.directory / "candidates.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8
+    weights = {row["name"]: float(row["weight"]) for row in rows if float(row["weight"])}
+    assert weights == builder.weights_by_name()
+    scores = builder.scores_by_size(4)
+    y = blobs(45, seed=1)[1]
+    runs = [each for each in builder.candidates if each.parent == builder.select_hyperparameters()[0].name]
+    runs = [builder.pool.predictions(each)[0] for each in runs if each.stage == "initializations"]
+    np.testing.assert_allclose(scores["deep ensemble"], [nll(runs[0], y), nll(np.mean(runs, 0), y)], rtol=1e-6)
+    assert scores["single best"] == [min(each.score for each in builder.candidates)] * 4
+    assert scores["hyper-deep ensemble"] == sorted(scores["hyper-deep ensemble"], reverse=True)
+
+
+def test_retraining_on_all_rows(builder):
+    x, y = blobs()
+    chosen = builder.build_ensemble(2)
+    parents = list(builder.members)
+    ensemble = builder.retrain(x, y, validation_data=blobs(45, seed=1), batch_size=20, epochs=2, verbose=0)
+    assert [each.parent for each in builder.members] == [each.name for each in parents]
+    assert ensemble.member_weights == chosen.member_weights
+    rows = np.concatenate([x, blobs(45, seed=1)[0]]), np.concatenate([y, blobs(45, seed=1)[1]])
+    hyperparameters = keras_tuner.HyperParameters()
+    hyperparameters.values = dict(parents[0].values)
+    keras.utils.set_random_seed(builder.members[0].seed)
+    model = build_model(hyperparameters)
+    model.fit(*rows, batch_size=20, epochs=parents[0].best_epoch + 1, verbose=0)
+    expected = keras.ops.softmax(model.predict(x, verbose=0))
+    np.testing.assert_allclose(ensemble.predict_members(x, verbose=0)[0], expected, atol=1e-5)
+
+
+def test_retraining_needs_an_ensemble_and_rows_that_can_be_joined(builder):
+    with pytest.raises(ValueError, match="Build an ensemble first"):
+        builder.retrain(*blobs(), validation_data=blobs(45, seed=1))
+    builder.build_ensemble(2)
+    with pytest.raises(ValueError, match="must both be arrays, or both"):
+        dataset = [blobs(45, seed=1)]
+        import tensorflow as tf
+
+        dataset = tf.data.Dataset.from_tensor_slices(blobs(45, seed=1)).batch(9)
+        builder.retrain(*blobs(), validation_data=dataset, batch_size=20, epochs=2)
+
+
+def test_a_share_of_the_rows_for_each_candidate(tmp_path):
+    seen = []
+
+    class Spy(keras_tuner.HyperModel):
+        def build(self, hp):
+            return build_model(hp)
+
+        def fit(self, hp, model, x, y, **kwargs):
+            seen.append((x, y))
+            return model.fit(x, y, **kwargs)
+
+    search(make_builder(tmp_path, Spy(), max_trials=2, initializations=0, training_subset=0.5, ensemble_size=1))
+    x, y = blobs()
+    for rows, labels in seen:
+        assert rows.shape == (30, 2)
+        places = [int(np.flatnonzero((x == row).all(1))[0]) for row in rows]
+        assert len(set(places)) == 30 and (y[places] == labels).all()
+    assert (seen[0][0] != seen[1][0]).any()
+
+
+def test_predictions_in_half_precision(tmp_path):
+    builder = search(
+        make_builder(tmp_path, max_trials=2, initializations=0, prediction_dtype="float16", ensemble_size=1)
+    )
+    assert builder.pool.predictions(builder.candidates[0])[0].dtype == "float16"
+    assert builder.build_ensemble().ensemble_size == 1
+
+
+@pytest.mark.parametrize("tuner", ["grid", "bayesian", "hyperband", "oracle", "tuner"])
+def test_any_tuner_searches_and_resumes(tuner, tmp_path, monkeypatch):
+    def make(changed=tuner):
+        if tuner == "oracle":
+            changed = keras_tuner.oracles.RandomSearchOracle(objective=NLL, max_trials=4, seed=3)
+        elif tuner == "tuner":
+            changed = keras_tuner.RandomSearch(build_model, NLL, 4, seed=3, directory=tmp_path, project_name="own")
+        limit = {"max_trials": 4} if tuner in ("bayesian", "grid") else {"max_trials": None}
+        return make_builder(tmp_path, tuner=changed, initializations=0, ensemble_size=2, **limit)
+
+    arguments = {"epochs": 3} if tuner == "hyperband" else {}
+    first = search(make(), **arguments)
+    assert len(first.candidates) >= 4
+    monkeypatch.setattr(keras.Model, "fit", untrainable)
+    assert essence(search(make(), **arguments).candidates) == essence(first.candidates)
+    assert first.build_ensemble().ensemble_size <= 2
+
+
+def test_from_a_finished_keras_tuner_search(tmp_path, monkeypatch):
+    def make():
+        return keras_tuner.RandomSearch(build_model, NLL, 3, seed=3, directory=tmp_path, project_name="theirs")
+
+    tuner = make()
+    x, y = blobs(45, seed=1)
+    tuner.search(*blobs(), validation_data=(x, y), epochs=2, verbose=0)
+    builder = khe.HyperDeepEnsembleBuilder.from_tuner(make(), 2, initializations=0, directory=tmp_path, keep="selected")
+    monkeypatch.setattr(keras.Model, "fit", untrainable)
+    builder.search(validation_data=(x, y), verbose=0)
+    assert len(builder.candidates) == 3
+    ensemble = builder.build_ensemble(stop="total", tolerance=-1.0)
+    with pytest.warns(UserWarning, match="Skipping variable loading"):  # KerasTuner's own way to load
+        best = tuner.get_best_models()[0]
+    expected = keras.ops.softmax(best.predict(x, verbose=0))
+    np.testing.assert_allclose(ensemble.predict_members(x, verbose=0)[0], expected, atol=1e-6)
+    assert len(list(tmp_path.glob("theirs/**/checkpoint.weights.h5"))) == 3  # theirs: not ours to delete
+
+
+def test_from_tuner_with_initializations_needs_and_takes_training_rows(tmp_path):
+    tuner = keras_tuner.RandomSearch(build_model, NLL, 2, seed=3, directory=tmp_path, project_name="theirs")
+    tuner.search(*blobs(), validation_data=blobs(45, seed=1), epochs=1, verbose=0)
+    builder = khe.HyperDeepEnsembleBuilder.from_tuner(tuner, 2, initializations=1, directory=tmp_path, seed=0)
+    with pytest.raises(ValueError, match="Training needs `x`"):
+        builder.search(validation_data=blobs(45, seed=1))
+    search(builder)
+    assert [each.stage for each in builder.candidates].count("initializations") == 2
+
+
+def test_progress_says_stage_place_score_and_time_left(tmp_path, capsys):
+    search(make_builder(tmp_path, max_trials=2, initializations=1, ensemble_size=2), verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and lines[0].startswith("search 1 of 2   score") and "left" in lines[0]
+    assert lines[3].startswith("initializations 2 of 2") and "0:00 left" in lines[3]
+
+
+@pytest.mark.parametrize(
+    "changes,message",
+    [
+        (dict(ensemble_size=0), "`ensemble_size` must be an integer of at least 1"),
+        (dict(max_trials=0), "max_trials=0"),
+        (dict(max_trials=None), "needs `max_trials`"),
+        (dict(initializations=-1), "initializations=-1"),
+        (dict(max_trials=1, initializations=0), "at least as many candidates as members"),
+        (dict(training_subset=0.0), "training_subset=0.0"),
+        (dict(prediction_dtype="int8"), "prediction_dtype='int8'"),
+        (dict(keep="best:0"), "keep='best:0'"),
+        (dict(keep="some"), "keep='some'"),
+        (dict(tuner="annealing"), "`tuner` must be one of"),
+        (dict(tuner=keras_tuner.oracles.HyperbandOracle(objective="val_loss")), "Hyperband trains in its own way"),
+        (dict(seed=-1), "seed=-1"),
+    ],
+)
+def test_bad_settings(changes, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        make_builder(tmp_path, **changes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_types(tmp_path):
+    with pytest.raises(TypeError, match="`hypermodel` must be a function"):
+        make_builder(tmp_path, "model")
+    with pytest.raises(TypeError, match="`tuner` must be a name"):
+        make_builder(tmp_path, tuner=3)
+    with pytest.raises(TypeError, match=r"`tuner` must be a `keras_tuner.Tuner`"):
+        khe.HyperDeepEnsembleBuilder.from_tuner("random")
+
+
+def test_bad_data_and_hypermodels_are_refused_before_any_work(tmp_path):
+    x, y = blobs()
+    with pytest.raises(ValueError, match="give `validation_data` or `validation_split`"):
+        make_builder(tmp_path).search(x, y)
+    with pytest.raises(ValueError, match="`validation_split` must be between 0 and 1"):
+        make_builder(tmp_path).search(x, y, validation_split=1.5)
+    with pytest.raises(ValueError, match="must have rows and labels"):
+        make_builder(tmp_path).search(x, y, validation_data=(x[:0], y[:0]))
+    with pytest.raises(ValueError, match="`training_subset` needs"):
+        make_builder(tmp_path, training_subset=0.5).search([[1.0]], [1], validation_data=(x, y))
+    with pytest.raises(ValueError, match="cannot be built with its default hyperparameters.*a model was built"):
+        search(make_builder(tmp_path, untrainable))
+    with pytest.raises(ValueError, match="must return a compiled Keras model"):
+        search(make_builder(tmp_path, lambda hp: "model"))
+    unused = keras_tuner.HyperParameters()
+    unused.Float("momentum", 0, 1)
+    with pytest.raises(ValueError, match=r"does not use every hyperparameter.*Received: \['momentum'\]"):
+        search(make_builder(tmp_path, hyperparameters=unused))
+    assert not list(tmp_path.iterdir())
+
+
+def test_shuffled_validation_rows_are_refused(tmp_path):
+    import tensorflow as tf
+
+    rows = tf.data.Dataset.from_tensor_slices(blobs(45, seed=1)).shuffle(45, reshuffle_each_iteration=True).batch(9)
+    with pytest.raises(ValueError, match="do not shuffle"):
+        search(make_builder(tmp_path), validation_data=rows)
+
+
+def test_a_directory_of_another_search_is_refused_and_left_alone(builder):
+    before = essence(builder.candidates)
+    for changes, data, message in (
+        (dict(seed=1), {}, r"differs in \['seed'\]"),
+        (dict(), dict(epochs=3), r"differs in \['epochs'\].*Received: {'epochs': 3}, there: {'epochs': 2}"),
+        (dict(), dict(validation_data=blobs(44, seed=1)), "validation labels"),
+        (dict(hypermodel=lambda hp: (hp.Int("depth", 1, 2), build_model(hp))[1]), {}, "space"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            search(make_builder(builder.directory, **changes), **data)
+    assert essence(builder.candidates) == before
+    fresh = search(make_builder(builder.directory, overwrite=True, max_trials=1, initializations=0, ensemble_size=1))
+    assert len(fresh.candidates) == 1
+
+
+def test_too_few_candidates_for_the_ensemble(builder):
+    with pytest.raises(ValueError, match="An ensemble of 9 needs as many candidates.*8 with weights of 8 finished"):
+        builder.build_ensemble(9)
+    with pytest.raises(ValueError, match="call `search` first"):
+        make_builder(builder.directory / "empty").build_ensemble()
+
+
+def test_datasets_and_validation_split_are_the_same_rows(builder, tmp_path):
+    import tensorflow as tf
+
+    validation = tf.data.Dataset.from_tensor_slices(blobs(45, seed=1)).batch(20)
+    of_dataset = search(
+        make_builder(tmp_path / "dataset", max_trials=1, initializations=0, ensemble_size=1), validation_data=validation
+    )
+    assert essence(of_dataset.candidates)[0][3] == pytest.approx(builder.candidates[4].score)
+    x, y = (np.concatenate(parts) for parts in zip(blobs(), blobs(45, seed=1)))
+    split = make_builder(tmp_path / "split", max_trials=1, initializations=0, ensemble_size=1)
+    split.search(x, y, validation_split=45 / 105 + 1e-9, epochs=2, batch_size=20, verbose=0)
+    assert split.candidates[0].score == pytest.approx(builder.candidates[4].score)

@@ -1,0 +1,123 @@
+"""Real processes: killed at any moment, and many at once."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from keras_hyperens.search.pool import Pool
+from tests.search.problem import essence
+from tests.search.problem import make_builder
+from tests.search.problem import search
+
+pytestmark = pytest.mark.slow
+LIMIT = 300  # seconds that a program may take
+
+
+def start(directory, *arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "tests.search.program", str(directory), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+        start_new_session=True,
+    )
+
+
+def result(process):
+    output, errors = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, errors[-3000:]
+    return output.splitlines()[-1]
+
+
+def pool(directory):
+    return Pool(directory / "hyper_deep_ensemble")
+
+
+def records(directory):
+    """Every finished candidate's record, with the moment it was written."""
+    files = (directory / "hyper_deep_ensemble" / "candidates").glob("[a-z]*.json")
+    return {file.name: (file.stat().st_mtime_ns, file.read_text()) for file in files}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("undisturbed")
+    return directory, result(start(directory))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_in_each_stage_nothing_is_lost(seed, tmp_path, undisturbed):
+    """In the search, between the stages or in the initialisations, somewhere between two lines of progress."""
+    moments = random.Random(seed)
+    for stage in ("search", "initializations"):
+        process = start(tmp_path)
+        wanted = moments.randint(1, 3)
+        for line in process.stdout:
+            if line.startswith(f"{stage} {wanted}"):
+                break
+        time.sleep(moments.uniform(0, 1.5))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        before = records(tmp_path)
+        assert before
+        names = {each.name for each in pool(tmp_path).finished()}
+        assert names == {file.removesuffix(".json") for file in before}  # whatever is there is whole
+    assert result(start(tmp_path)) == undisturbed[1]
+    after = records(tmp_path)
+    assert {name: after[name] for name in before} == before  # trained once
+    assert essence(pool(tmp_path).candidates()) == essence(pool(undisturbed[0]).candidates())
+
+
+def test_chief_and_workers_find_what_one_process_finds(tmp_path, undisturbed):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
+    names = ("chief", "worker0", "worker1")
+    processes = [start(tmp_path, KERASTUNER_TUNER_ID=name, **address) for name in names]
+    try:
+        assert [result(process) for process in processes] == [undisturbed[1]] * 3
+    finally:
+        for process in processes:
+            process.kill()
+    assert essence(pool(tmp_path).candidates()) == essence(pool(undisturbed[0]).candidates())
+    trials = list(tmp_path.glob("hyper_deep_ensemble/*/trial_*/checkpoint.weights.h5"))
+    assert len(trials) == len(pool(tmp_path).candidates()) == 8  # a second training would be a second trial
+
+
+def test_workers_of_one_call(tmp_path, undisturbed):
+    assert result(start(tmp_path, "2")) == undisturbed[1]
+    assert essence(pool(tmp_path).candidates()) == essence(pool(undisturbed[0]).candidates())
+
+
+def test_workers_end_with_the_program_that_started_them(tmp_path):
+    process = start(tmp_path, "2")
+    for line in process.stdout:
+        if line.startswith("search 1"):
+            break
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    assert len(children) == 3
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 30
+    while any(os.path.exists(f"/proc/{child}") for child in children) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [child for child in children if os.path.exists(f"/proc/{child}")]
+
+
+def test_what_workers_cannot_do_is_said(tmp_path):
+    with pytest.raises(ValueError, match="`workers` must be an integer of at least 1"):
+        search(make_builder(tmp_path), workers=0)
+    with pytest.raises(ValueError, match="set `seed`"):
+        search(make_builder(tmp_path, seed=None), workers=2)
+    with pytest.raises(ValueError, match="sends the hypermodel, data and callbacks"):
+        search(make_builder(tmp_path), workers=2, callbacks=[open(os.devnull)])
+    with pytest.raises(RuntimeError, match="(?s)chief ended with code 1.*Candidates are compared on validation rows"):
+        search(make_builder(tmp_path), workers=1, validation_data=None)
