@@ -6,6 +6,7 @@ the validation rows.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import asdict
 from dataclasses import dataclass
 from typing import Any
@@ -108,6 +109,13 @@ def scores(predicted: np.ndarray, labels: np.ndarray) -> Scores:
 
 def score(model: keras.Model, rows: Rows) -> Scores:
     return scores(probabilities(model, rows[0]), rows[1])
+
+
+def mean_and_error(runs: Iterable[dict[str, Any]], measure: str) -> str:
+    """Mean and standard error of a measure over runs."""
+    values = np.array([run[measure] for run in runs])
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return f"{values.mean():.4f} ± {error:.4f}"
 
 
 def table(results: dict[str, Scores]) -> str:

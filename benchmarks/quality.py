@@ -124,16 +124,10 @@ def _table(name: str, runs: list[dict[str, Any]]) -> str:
     for method, of_seed in by_method.items():
         ratios = [run["nll"] / baseline[seed]["nll"] for seed, run in of_seed.items() if seed in baseline]
         wins = f"{sum(ratio < 1 for ratio in ratios)} of {len(ratios)}"
-        cells = [_mean(of_seed.values(), measure) for measure in ("nll", "accuracy", "ece")]
+        cells = [methods.mean_and_error(of_seed.values(), measure) for measure in ("nll", "accuracy", "ece")]
         epochs = f"{np.mean([run['epochs'] for run in of_seed.values()]):.0f}"
         lines.append("| " + " | ".join([method, *cells, f"{np.mean(ratios or [np.nan]):.3f}", wins, epochs]) + " |")
     return "\n".join(lines)
-
-
-def _mean(runs: Any, measure: str) -> str:
-    values = np.array([run[measure] for run in runs])
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return f"{values.mean():.4f} ± {error:.4f}"
 
 
 if __name__ == "__main__":

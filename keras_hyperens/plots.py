@@ -78,6 +78,30 @@ def hyperparameter_path(bounds: Any, name: str = "", scale: str = "log", ax: Any
     return ax.figure
 
 
+def scores_by_size(scores: dict[str, Any], metric: str = "NLL", ax: Any = None) -> Figure:
+    """A score against the size of the ensemble, one line for each way to build it.
+
+    Args:
+        scores: By name, the scores of ensembles of 1, 2, ... members: what
+            `HyperDeepEnsembleBuilder.scores_by_size` gives.
+        metric: Name of the score.
+        ax: Where to draw. Default: a new figure.
+
+    Raises:
+        ValueError: If there is nothing to draw.
+    """
+    if not scores or not any(len(values) for values in scores.values()):
+        raise ValueError(f"At least one score is needed. Received: scores={scores}")
+    ax = _axes(ax)
+    for number, (name, values) in enumerate(scores.items()):
+        sizes = np.arange(1, len(values) + 1)
+        ax.plot(sizes, values, marker=MARKERS[number % 10], linestyle=("-", "--", ":")[number % 3], label=name)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set(xlabel="members", ylabel=metric, title=f"{metric} against ensemble size")
+    ax.legend(frameon=False)
+    return ax.figure
+
+
 def image_grid(images: Any, titles: list[str], columns: int = 6) -> Figure:
     """Images in rows of `columns`, each with a title.
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -118,6 +119,6 @@ def test_what_workers_cannot_do_is_said(tmp_path):
     with pytest.raises(ValueError, match="set `seed`"):
         search(make_builder(tmp_path, seed=None), workers=2)
     with pytest.raises(ValueError, match="sends the hypermodel, data and callbacks"):
-        search(make_builder(tmp_path), workers=2, callbacks=[open(os.devnull)])
+        search(make_builder(tmp_path), workers=2, callbacks=[threading.Lock()])
     with pytest.raises(RuntimeError, match="(?s)chief ended with code 1.*Candidates are compared on validation rows"):
         search(make_builder(tmp_path), workers=1, validation_data=None)

@@ -1,0 +1,164 @@
+"""Hyper-deep ensembles on real images: the single best network, a deep ensemble of the same size, and hyper-deep.
+
+    python -m benchmarks.hyper_deep                                          # digits, no network needed
+    python -m benchmarks.hyper_deep --dataset mnist --data-dir ../shared/tensorflow_datasets --train-rows 6000
+    python -m benchmarks.hyper_deep --report                                 # the tables of everything run so far
+
+One KerasTuner random search over L2, dropout and the learning rate finds the candidates. The deep ensemble is the best
+of them, trained from as many initialisations as there are members; hyper-deep is the whole procedure on the same pool.
+All choices are made on held-out rows; the scores are of the test rows. Each run is a line of
+`benchmarks/results/hyper_deep.jsonl`; runs that are there already are not repeated, an interrupted one goes on.
+"""
+
+import argparse
+import json
+import pathlib
+from dataclasses import asdict
+from dataclasses import replace
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+import keras_hyperens as khe
+from benchmarks import methods
+from benchmarks import networks
+from benchmarks.data import Data
+from benchmarks.data import load
+
+RESULTS = pathlib.Path(__file__).parent / "results" / "hyper_deep.jsonl"
+METHODS = ("single best", "deep ensemble", "hyper-deep ensemble")
+OBJECTIVE = keras_tuner.Objective("val_nll", "min")  # without the penalties that `val_loss` has
+
+
+def hypermodel_of(data: Data) -> Any:
+    """An ordinary KerasTuner hypermodel: the single network, its L2, dropout and learning rate to be found."""
+
+    def build_model(hp: keras_tuner.HyperParameters) -> keras.Model:
+        l2 = hp.Float("l2", 1e-5, 1e-2, sampling="log")
+        dropout = hp.Float("dropout", 0.0, 0.5)
+        schedule = replace(
+            methods.schedule_of(data), learning_rate=hp.Float("learning_rate", 5e-4, 5e-3, sampling="log")
+        )
+        model = methods.network_of(data)(networks.single(l2, dropout), data.image_shape, data.num_classes)
+        model.compile(
+            schedule.optimizer(len(data.train[1])),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="nll")],
+        )
+        return model
+
+    return build_model
+
+
+def make_builder(data: Data, size: int, trials: int, seed: int, directory: Any) -> khe.HyperDeepEnsembleBuilder:
+    return khe.HyperDeepEnsembleBuilder(
+        hypermodel_of(data), size, objective=OBJECTIVE, max_trials=trials, directory=directory, seed=seed
+    )
+
+
+def search(builder: khe.HyperDeepEnsembleBuilder, data: Data, verbose: int = 1) -> None:
+    """Searches with all held-out rows as validation rows: here nothing else needs them."""
+    schedule = methods.schedule_of(data)
+    held_out = tuple(np.concatenate(parts) for parts in zip(data.tuning, data.validation))
+    stop = keras.callbacks.EarlyStopping("val_nll", mode="min", patience=schedule.patience)
+    builder.search(
+        *data.train,
+        validation_data=held_out,
+        epochs=schedule.epochs,
+        batch_size=schedule.batch_size,
+        callbacks=[stop],
+        verbose=verbose,
+    )
+
+
+def ensembles(builder: khe.HyperDeepEnsembleBuilder) -> dict[str, keras.Model]:
+    """The three to compare, out of one pool."""
+    return {
+        "single best": builder.build_ensemble(1),
+        "deep ensemble": builder.build_deep_ensemble(),
+        "hyper-deep ensemble": builder.build_ensemble(),
+    }
+
+
+def main() -> None:
+    options = _options()
+    if not options.report:
+        data = load(options.dataset, options.data_dir, options.train_rows, options.held_out_rows)
+        for seed in range(options.first_seed, options.seeds):
+            _run(data, seed, options)
+    print(report(_read(options.results)))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--train-rows", type=int, default=10_000)
+    parser.add_argument("--held-out-rows", type=int, default=2_000)
+    parser.add_argument("--ensemble-size", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--directory", default="benchmark_runs", help="where the searches are kept")
+    parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
+    parser.add_argument("--report", action="store_true", help="only print the tables")
+    return parser.parse_args()
+
+
+def _run(data: Data, seed: int, options: argparse.Namespace) -> None:
+    cell = {
+        "dataset": data.name,
+        "train_rows": len(data.train[1]),
+        "ensemble_size": options.ensemble_size,
+        "trials": options.trials,
+        "seed": seed,
+    }
+    if any(all(run[name] == value for name, value in cell.items()) for run in _read(options.results)):
+        return
+    directory = pathlib.Path(options.directory) / f"{data.name}-{seed}"
+    builder = make_builder(data, options.ensemble_size, options.trials, seed, directory)
+    search(builder, data)
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for name, ensemble in ensembles(builder).items():
+        scores = methods.scores(ensemble.predict(data.test[0], batch_size=500, verbose=0), data.test[1])
+        lines.append(json.dumps({**cell, "method": name, **asdict(scores), "members": ensemble.ensemble_size}) + "\n")
+    builder.results_summary(5)
+    with options.results.open("a") as file:
+        file.writelines(lines)
+    print("".join(lines), flush=True)
+    keras.backend.clear_session()
+
+
+def _read(results: pathlib.Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+
+
+def report(runs: list[dict[str, Any]]) -> str:
+    """A Markdown table per data set: means and standard errors over seeds, and how often hyper-deep wins."""
+    names = dict.fromkeys(run["dataset"] for run in runs)
+    return "\n\n".join(_table(name, [run for run in runs if run["dataset"] == name]) for name in names)
+
+
+def _table(name: str, runs: list[dict[str, Any]]) -> str:
+    by_method = {method: {run["seed"]: run for run in runs if run["method"] == method} for method in METHODS}
+    baseline = by_method["deep ensemble"]
+    lines = [
+        f"{name}: {runs[0]['train_rows']} training rows, {runs[0]['ensemble_size']} members, "
+        f"{runs[0]['trials']} trials, {len(baseline)} seeds",
+        "",
+        "| | NLL | accuracy | ECE | NLL / deep ensemble's | lower NLL |",
+        "|---|---|---|---|---|---|",
+    ]
+    for method, of_seed in by_method.items():
+        ratios = [run["nll"] / baseline[seed]["nll"] for seed, run in of_seed.items()]
+        cells = [methods.mean_and_error(of_seed.values(), measure) for measure in ("nll", "accuracy", "ece")]
+        wins = f"{sum(ratio < 1 for ratio in ratios)} of {len(ratios)}"
+        lines.append("| " + " | ".join([method, *cells, f"{np.mean(ratios):.3f}", wins]) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
