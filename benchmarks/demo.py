@@ -1,4 +1,4 @@
-"""The main job: a hyper-batch ensemble on real images, compared, explained, exported and served.
+"""The main job: a hyper-batch and a hyper-deep ensemble on real images, compared, explained, exported and served.
 
 python -m benchmarks.demo                                             # scikit-learn's digits, no network needed
 python -m benchmarks.demo --dataset mnist --data-dir ../shared/tensorflow_datasets
@@ -15,11 +15,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import keras_hyperens as khe
+from benchmarks import hyper_deep
 from benchmarks import methods
 from benchmarks.data import Data
 from benchmarks.data import load
 
+SEARCH = methods.Schedule(50, 15, 32)  # shorter than the others', because a search trains many
 FIXED = {"l2": 1e-3, "dropout": 0.2}  # of the single network and the batch ensemble: see benchmarks/quality.py
+
+
+ENSEMBLES = ("hyper-batch ensemble", "hyper-deep ensemble")
 
 
 class Progress(keras.callbacks.Callback):
@@ -51,13 +56,18 @@ def main() -> None:
     members = options.ensemble_size
     print(f"{data.name}: {len(data.train[1])} training rows, {len(data.test[1])} test rows, {members} members\n")
     models, history = _train_all(data, members, options.seed)
+    builder = _search(data, members, options)
+    models |= hyper_deep.ensembles(builder)
     results = {name: methods.score(model, data.test) for name, model in models.items()}
     print(f"\nOn the test rows:\n{methods.table(results)}\n")
     ensemble = models["hyper-batch ensemble"]
     _show_hyperparameters(ensemble)
-    picture = _draw(ensemble, data, history, output)
-    served = _export_and_check(ensemble, data, output)
-    print(f"picture     {picture}\nSavedModel  {served}")
+    print("The search, with the weights of the hyper-deep ensemble's members:")
+    builder.results_summary(5)
+    print()
+    picture = _draw(ensemble, data, history, builder.scores_by_size(), output)
+    served = [_export_and_check(models[name], data, output, name) for name in ENSEMBLES]
+    print(f"picture      {picture}\nSavedModels  {', '.join(served)}")
 
 
 def _options() -> argparse.Namespace:
@@ -67,6 +77,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--train-rows", type=int, default=10_000)
     parser.add_argument("--held-out-rows", type=int, default=2_000, help="for tuning, and as many for validation")
     parser.add_argument("--ensemble-size", type=int, default=4)
+    parser.add_argument("--trials", type=int, default=6, help="of the search for the hyper-deep ensemble")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", default="demo_output")
     return parser.parse_args()
@@ -86,6 +97,27 @@ def _train_all(data: Data, members: int, seed: int) -> tuple[dict[str, keras.Mod
     return models, history
 
 
+def _search(data: Data, members: int, options: argparse.Namespace) -> khe.HyperDeepEnsembleBuilder:
+    """KerasTuner's random search, the two best sets of hyperparameters trained again, in two processes."""
+    print(
+        "\nA search for the hyper-deep ensemble: candidates, then their best hyperparameters from new initialisations"
+    )
+    schedule = SEARCH if data.name == "digits" else methods.schedule_of(data)
+    directory = pathlib.Path(options.output) / "search"
+    return hyper_deep.searched(
+        data,
+        schedule,
+        members,
+        options.trials,
+        directory,
+        num_hyperparameter_sets=2,
+        project_name=data.name,
+        overwrite=True,
+        seed=options.seed,
+        workers=2,
+    )
+
+
 def _show_hyperparameters(ensemble: khe.HyperBatchEnsemble) -> None:
     print("The members' hyperparameters, and the tuned intervals they are means of:")
     values, bounds = ensemble.hyperparameter_values(), ensemble.hyperparameter_bounds()
@@ -99,20 +131,25 @@ def _show_hyperparameters(ensemble: khe.HyperBatchEnsemble) -> None:
 
 
 def _draw(
-    ensemble: khe.HyperBatchEnsemble, data: Data, history: khe.HyperparameterHistory, output: pathlib.Path
+    ensemble: khe.HyperBatchEnsemble,
+    data: Data,
+    history: khe.HyperparameterHistory,
+    scores: dict[str, list[float]],
+    output: pathlib.Path,
 ) -> str:
-    """Reliability, the paths of the bounds, and the test images that the members disagree about most."""
+    """Reliability, the paths of the bounds, scores of the search, and the test images it is least sure of."""
     images, labels = data.test
     each = ensemble.predict_members(images, batch_size=500, verbose=0)
     predicted = each.mean(0)
     information = np.asarray(khe.uncertainty.mutual_information(each))
     entropy = np.asarray(khe.uncertainty.predictive_entropy(each))
-    figure = plt.figure(figsize=(13, 7.5), layout="constrained")
+    figure = plt.figure(figsize=(16, 7.5), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(3, 2))
-    axes = top.subplots(1, 1 + len(ensemble.hyperparameters))
+    axes = top.subplots(1, 2 + len(ensemble.hyperparameters))
     khe.plots.reliability_diagram(labels, predicted, ax=axes[0])
     for ax, entry in zip(axes[1:], ensemble.hyperparameters):
         khe.plots.hyperparameter_path(history.bounds[entry.name], entry.name, entry.scale, ax=ax)
+    khe.plots.scores_by_size(scores, "validation NLL", ax=axes[-1])
     unsure = np.argsort(-entropy)[:8]
     titles = [
         f"is {labels[row]}, says {predicted[row].argmax()} ({predicted[row].max():.0%})\n"
@@ -143,8 +180,8 @@ sys.exit(int(difference > 1e-4))
 """
 
 
-def _export_and_check(ensemble: khe.HyperBatchEnsemble, data: Data, output: pathlib.Path) -> str:
-    path = output / f"{data.name}_saved_model"
+def _export_and_check(ensemble: keras.Model, data: Data, output: pathlib.Path, name: str) -> str:
+    path = output / f"{data.name}_{name.partition(' ')[0].replace('-', '_')}_saved_model"
     ensemble.export(path)
     images = data.test[0][:100]
     np.savez(output / "batch.npz", images=images, prediction=ensemble.predict(images, verbose=0))

@@ -32,18 +32,16 @@ METHODS = ("single best", "deep ensemble", "hyper-deep ensemble")
 OBJECTIVE = keras_tuner.Objective("val_nll", "min")  # without the penalties that `val_loss` has
 
 
-def hypermodel_of(data: Data) -> Any:
+def hypermodel_of(data: Data, schedule: methods.Schedule) -> Any:
     """An ordinary KerasTuner hypermodel: the single network, its L2, dropout and learning rate to be found."""
 
     def build_model(hp: keras_tuner.HyperParameters) -> keras.Model:
         l2 = hp.Float("l2", 1e-5, 1e-2, sampling="log")
         dropout = hp.Float("dropout", 0.0, 0.5)
-        schedule = replace(
-            methods.schedule_of(data), learning_rate=hp.Float("learning_rate", 5e-4, 5e-3, sampling="log")
-        )
+        learning_rate = hp.Float("learning_rate", 5e-4, 5e-3, sampling="log")
         model = methods.network_of(data)(networks.single(l2, dropout), data.image_shape, data.num_classes)
         model.compile(
-            schedule.optimizer(len(data.train[1])),
+            replace(schedule, learning_rate=learning_rate).optimizer(len(data.train[1])),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="nll")],
         )
@@ -52,25 +50,32 @@ def hypermodel_of(data: Data) -> Any:
     return build_model
 
 
-def make_builder(data: Data, size: int, trials: int, seed: int, directory: Any) -> khe.HyperDeepEnsembleBuilder:
-    return khe.HyperDeepEnsembleBuilder(
-        hypermodel_of(data), size, objective=OBJECTIVE, max_trials=trials, directory=directory, seed=seed
+def searched(
+    data: Data,
+    schedule: methods.Schedule,
+    size: int,
+    trials: int,
+    directory: Any,
+    *,
+    workers: int | None = None,
+    verbose: int = 1,
+    **settings: Any,
+) -> khe.HyperDeepEnsembleBuilder:
+    """A builder after its search, with all held-out rows as validation rows: here nothing else needs them."""
+    hypermodel = hypermodel_of(data, schedule)
+    builder = khe.HyperDeepEnsembleBuilder(
+        hypermodel, size, objective=OBJECTIVE, max_trials=trials, directory=directory, **settings
     )
-
-
-def search(builder: khe.HyperDeepEnsembleBuilder, data: Data, verbose: int = 1) -> None:
-    """Searches with all held-out rows as validation rows: here nothing else needs them."""
-    schedule = methods.schedule_of(data)
-    held_out = tuple(np.concatenate(parts) for parts in zip(data.tuning, data.validation))
-    stop = keras.callbacks.EarlyStopping("val_nll", mode="min", patience=schedule.patience)
     builder.search(
         *data.train,
-        validation_data=held_out,
+        validation_data=tuple(np.concatenate(parts) for parts in zip(data.tuning, data.validation)),
         epochs=schedule.epochs,
         batch_size=schedule.batch_size,
-        callbacks=[stop],
+        callbacks=[keras.callbacks.EarlyStopping("val_nll", mode="min", patience=schedule.patience)],
+        workers=workers,
         verbose=verbose,
     )
+    return builder
 
 
 def ensembles(builder: khe.HyperDeepEnsembleBuilder) -> dict[str, keras.Model]:
@@ -118,8 +123,8 @@ def _run(data: Data, seed: int, options: argparse.Namespace) -> None:
     if any(all(run[name] == value for name, value in cell.items()) for run in _read(options.results)):
         return
     directory = pathlib.Path(options.directory) / f"{data.name}-{seed}"
-    builder = make_builder(data, options.ensemble_size, options.trials, seed, directory)
-    search(builder, data)
+    schedule = methods.schedule_of(data)
+    builder = searched(data, schedule, options.ensemble_size, options.trials, directory, seed=seed)
     options.results.parent.mkdir(parents=True, exist_ok=True)
     lines = []
     for name, ensemble in ensembles(builder).items():

@@ -96,7 +96,7 @@ def train(model: keras.Model, data: Data, callbacks: list[Any], verbose: int = 0
 
 def probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
     outputs = model.predict(images, batch_size=500, verbose=0)
-    is_ensemble = isinstance(model, khe.HyperBatchEnsemble)
+    is_ensemble = isinstance(model, khe.HyperBatchEnsemble | khe.HyperDeepEnsemble)
     return outputs if is_ensemble else keras.ops.convert_to_numpy(keras.ops.softmax(outputs))
 
 

@@ -12,17 +12,19 @@ import keras_hyperens as khe
 PACKAGE = pathlib.Path(khe.__file__).parent
 # Each room, and the rooms it must not look into.
 FORBIDDEN = {
-    "hyperparameters": ("layers", "models", "metrics", "uncertainty", "losses", "heads", "plots"),
-    "layers": ("models", "metrics", "uncertainty", "losses", "heads", "plots"),
-    "uncertainty": ("hyperparameters", "layers", "models", "metrics", "losses", "heads", "plots"),
-    "metrics": ("hyperparameters", "layers", "models", "losses", "heads", "plots"),
-    "losses.py": ("layers", "models", "metrics", "plots"),
-    "heads.py": ("layers", "models", "metrics", "plots"),
-    "models": ("metrics", "plots"),
-    "callbacks.py": ("layers", "models", "metrics", "plots"),
-    "plots.py": ("layers", "models", "metrics"),
+    "hyperparameters": ("layers", "models", "metrics", "uncertainty", "losses", "heads", "plots", "search"),
+    "layers": ("models", "metrics", "uncertainty", "losses", "heads", "plots", "search"),
+    "uncertainty": ("hyperparameters", "layers", "models", "metrics", "losses", "heads", "plots", "search"),
+    "metrics": ("hyperparameters", "layers", "models", "losses", "heads", "plots", "search"),
+    "losses.py": ("layers", "models", "metrics", "plots", "search"),
+    "heads.py": ("layers", "models", "metrics", "plots", "search"),
+    "models": ("metrics", "plots", "search"),
+    "search": ("hyperparameters", "layers", "metrics", "losses", "plots"),
+    "callbacks.py": ("layers", "models", "metrics", "plots", "search"),
+    "plots.py": ("layers", "models", "metrics", "search"),
 }
-NEEDS_TENSORFLOW = ("hyperparameters/distribution.py", "models/", "callbacks.py")
+NEEDS_TENSORFLOW = ("hyperparameters/distribution.py", "models/", "callbacks.py", "search/memory.py")
+NUMPY_ONLY = ("search/scores.py", "search/selection.py")
 
 
 def imports_of(path):
@@ -49,7 +51,9 @@ def test_directions(file):
             assert not wrong, f"{file} imports {wrong}"
     if not file.startswith(NEEDS_TENSORFLOW):
         assert not [name for name in found if name.split(".")[0] in ("tensorflow", "tensorflow_probability")]
-    if not file.endswith(("space.py", "plots.py")):
+    if file in NUMPY_ONLY:
+        assert not [n for n in found if n.split(".")[0] == "keras" or n.startswith("keras_hyperens.models")]
+    if not file.endswith(("space.py", "plots.py")) and (not file.startswith("search/") or file in NUMPY_ONLY):
         assert not [name for name in found if name.split(".")[0] in ("keras_tuner", "matplotlib")]
 
 

@@ -1,5 +1,6 @@
 """From a KerasTuner hypermodel to a hyper-deep ensemble, in one call that can be repeated after any interruption."""
 
+import math
 import pathlib
 from typing import Any
 
@@ -171,12 +172,12 @@ class HyperDeepEnsembleBuilder(Procedure):
         Raises:
             ValueError: If something is missing or does not fit, or the directory belongs to another search.
         """
+        run = self._begin(x, y, **arguments)
         if workers is not None:
             from keras_hyperens.search.workers import run_workers
 
             run_workers(self, workers, x, y, arguments)
-            arguments["verbose"] = 0  # what follows only reads
-        run = self._begin(x, y, **arguments)
+            run.progress.verbose = 0  # what follows only reads
         self._run_search(run)
         self._run_initializations(run)
         run.progress.close()
@@ -218,11 +219,12 @@ class HyperDeepEnsembleBuilder(Procedure):
             ensemble_size: K; default the builder's.
             metric: As in `greedy_selection`; default the builder's.
             combination: How members are combined, as in `HyperDeepEnsemble`.
-            **selection: Other arguments of `greedy_selection`: `replacement`, `stop`, `tolerance`, ...
+            **selection: Other arguments of `greedy_selection`: `replacement`, `stop`, `bagging`, ... The `tolerance` is
+                `-math.inf` unless given: an ensemble that stops growing when the validation rows say so relies on them
+                more than a few hundred rows deserve.
 
         Returns:
-            The ensemble, compiled with the loss and metrics of the hypermodel. It has fewer members than K if more
-            would not improve it.
+            The ensemble, compiled with the loss and metrics of the hypermodel.
 
         Raises:
             ValueError: If there are fewer candidates than K.
@@ -237,6 +239,7 @@ class HyperDeepEnsembleBuilder(Procedure):
                 f"trials, or keep more weights. Received: {len(kept)} with weights of {len(finished)} finished; "
                 + self._why_none()
             )
+        selection = {"tolerance": -math.inf, **selection}
         chosen = self._select(kept, size, metric, **selection)
         if len(kept) < len(finished):
             self._say_if_a_better_one_was_not_kept(chosen, self._select(finished, size, metric, **selection))
@@ -304,7 +307,11 @@ class HyperDeepEnsembleBuilder(Procedure):
             for size in sizes
             if size <= len(runs)
         }
-        chosen = [self._select(finished, size, self.metric).trajectory[-1] for size in sizes if size <= len(finished)]
+        chosen = [
+            self._select(finished, size, self.metric, tolerance=-math.inf).trajectory[-1]
+            for size in sizes
+            if size <= len(finished)
+        ]
         single = self._select(finished, 1, self.metric).trajectory[0]
         return {
             "single best": [single for _ in sizes],

@@ -17,6 +17,7 @@ import numpy as np
 
 from keras_hyperens.search.files import write_whole
 from keras_hyperens.search.loading import trained_model
+from keras_hyperens.search.memory import forgotten_gradients
 from keras_hyperens.search.oracle import RUN
 from keras_hyperens.search.pool import RETRAINING
 from keras_hyperens.search.pool import SEARCH
@@ -122,7 +123,8 @@ class TrialRecorder:
         self.hypermodel.epochs = self.epochs.get(name)
         predictions: list[np.ndarray] = []
         try:
-            results = self.run(trial, *args, **kwargs)
+            with forgotten_gradients():
+                results = self.run(trial, *args, **kwargs)
             metrics, best_epoch = best_metrics(results, self.tuner.oracle.objective)
             predictions, described = self._predict(checkpoint)
             described["failure"] = self._divergence(metrics, described["score"])

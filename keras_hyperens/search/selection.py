@@ -15,6 +15,7 @@ from keras_hyperens.search.scores import SumOfScores
 from keras_hyperens.search.scores import score_of
 
 ROUNDING = 1e-12  # scores that differ by less, relatively, are equal
+MOST = 100  # choices for each member, with replacement: weights finer than this fit noise
 STOPS = ("unique", "total")
 
 
@@ -80,9 +81,10 @@ def greedy_selection(
         metric: `"nll"` (in nats; a probability of 0 counts as 1.2e-38), `"brier"` (sum over classes), `"accuracy"`,
             `"mse"`, or a function of labels and combined predictions `[N, C]`, better when lower; or a dictionary.
         replacement: Whether a candidate can be chosen again, and so weigh more.
-        stop: `"unique"`, when K distinct candidates are chosen, or `"total"`, after K choices.
-        tolerance: A step must improve the score by more than this, else the selection ends before it has K.
-            `-math.inf` goes on whether it improves or not.
+        stop: `"unique"`, when K distinct candidates are chosen (or after 100 K choices), or `"total"`, after K choices.
+        tolerance: A step must improve the score by more than this, else the selection ends before it has K. With
+            `-math.inf` it has K members whether they improve these rows or not, which guards against overfitting them;
+            a candidate that is there already is then chosen again only if that gives the best score so far.
         subsample: Use only so many rows (an integer) or this share of them (a fraction), drawn from `seed`.
         bagging: Run on so many random halves of the candidates; those chosen most often over all runs are kept, and
             weigh as often as they were chosen. Guards against overfitting the rows when T is large.
@@ -149,10 +151,17 @@ def _greedy(
     allowed = allowed.copy()
     indices: list[int] = []
     trajectory: list[float] = []
-    while len(set(indices) if stop == "unique" else indices) < size and allowed.any():
+    while len(set(indices) if stop == "unique" else indices) < size and len(indices) < MOST * size and allowed.any():
         scores = np.where(allowed, score.if_added(), np.inf)
-        lowest = scores.min()
-        chosen = int(np.argmax(scores <= lowest + ROUNDING * max(1.0, abs(lowest))))  # the first of equals
+        chosen = _first_of_lowest(scores)
+        if (
+            stop == "unique"
+            and tolerance < 0
+            and chosen in indices
+            and not _improves(min(trajectory), scores[chosen], 0.0)
+        ):
+            scores[indices] = np.inf  # nothing improves: it goes on with a new one
+            chosen = _first_of_lowest(scores)
         if indices and not _improves(trajectory[-1], scores[chosen], tolerance):
             break
         score.add(chosen)
@@ -160,6 +169,11 @@ def _greedy(
         trajectory.append(float(scores[chosen]))
         allowed[chosen] = replacement
     return tuple(indices), tuple(trajectory)
+
+
+def _first_of_lowest(scores: np.ndarray) -> int:
+    lowest = scores.min()
+    return int(np.argmax(scores <= lowest + ROUNDING * max(1.0, abs(lowest))))
 
 
 def _improves(before: float, after: float, tolerance: float) -> bool:
@@ -203,11 +217,8 @@ def _check_choices(metric: Any, size: int, replacement: bool, stop: str, toleran
     for name, value in (("ensemble_size", size), ("bagging", bagging)):
         if value is not None and (not isinstance(value, int | np.integer) or value < 1):
             raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}")
-    if math.isnan(tolerance) or (tolerance < 0 and replacement and stop == "unique"):
-        raise ValueError(
-            '`tolerance` must be a number, and at least 0 with replacement and stop="unique": the same candidates '
-            f"could be chosen for ever. Received: tolerance={tolerance}"
-        )
+    if math.isnan(tolerance):
+        raise ValueError(f"`tolerance` must be a number. Received: tolerance={tolerance}")
 
 
 def _check_shapes(predictions: Any, labels: Any) -> tuple[Sequence[np.ndarray], np.ndarray]:

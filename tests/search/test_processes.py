@@ -9,12 +9,23 @@ import sys
 import threading
 import time
 
+import keras_tuner
 import pytest
 
 from keras_hyperens.search.pool import Pool
+from tests.search.problem import build_model
 from tests.search.problem import essence
 from tests.search.problem import make_builder
 from tests.search.problem import search
+
+
+class Broken(keras_tuner.HyperModel):
+    def build(self, hp):
+        return build_model(hp)
+
+    def fit(self, hp, model, *args, **kwargs):
+        raise RuntimeError("no fit")
+
 
 pytestmark = pytest.mark.slow
 LIMIT = 300  # seconds that a program may take
@@ -120,5 +131,5 @@ def test_what_workers_cannot_do_is_said(tmp_path):
         search(make_builder(tmp_path, seed=None), workers=2)
     with pytest.raises(ValueError, match="sends the hypermodel, data and callbacks"):
         search(make_builder(tmp_path), workers=2, callbacks=[threading.Lock()])
-    with pytest.raises(RuntimeError, match="(?s)chief ended with code 1.*Candidates are compared on validation rows"):
-        search(make_builder(tmp_path), workers=1, validation_data=None)
+    with pytest.raises(RuntimeError, match="(?s)ended with code 1.*4 candidates failed or diverged.*no fit"):
+        search(make_builder(tmp_path, Broken()), workers=1)

@@ -105,6 +105,32 @@ def test_weights_members_and_the_best_prefix():
     assert best.trajectory[-1] == min(selection.trajectory) and best.indices == selection.indices[: len(best.indices)]
 
 
+@pytest.mark.parametrize("metric", ["nll", "brier"])
+def test_without_tolerance_there_are_always_k_members(metric):
+    predictions, labels = problem(2, metric, candidates=9)
+    predictions[3] = np.where(np.eye(4)[labels] == 1, 0.997, 0.001)  # alone it is better than any company
+    assert greedy_selection(predictions, labels, 4, metric).members == (3,)
+    selection = greedy_selection(predictions, labels, 4, metric, tolerance=-math.inf)
+    assert selection.indices[0] == 3 and len(selection.members) == 4
+    for step in range(1, len(selection.indices)):
+        before, chosen = list(selection.indices[:step]), selection.indices[step]
+        options = [loss(metric, labels, predictions[[*before, t]].mean(0)) for t in range(9)]
+        if chosen in before:
+            np.testing.assert_allclose(options[chosen], min(options))
+            assert options[chosen] < min(selection.trajectory[:step])
+        else:
+            np.testing.assert_allclose(options[chosen], min(options[t] for t in range(9) if t not in before))
+
+
+def test_finer_and_finer_weights_end():
+    random = np.random.default_rng(0)
+    predictions = random.dirichlet(np.ones(3), (3, 50))
+    labels = random.integers(0, 3, 50)
+    predictions[2] = np.roll(predictions[2], 1, -1) * 1e-3 + 1 / 3  # of no use to anyone
+    predictions[2] /= predictions[2].sum(-1, keepdims=True)
+    assert len(greedy_selection(predictions, labels, 3, stop="unique").indices) <= 300
+
+
 def test_rows_with_axes_between_and_one_hot_labels():
     predictions, labels = problem(1, "nll", rows=24)
     flat = greedy_selection(predictions, labels, 3)
@@ -189,7 +215,6 @@ PREDICTIONS, LABELS = problem(0, "nll")
         (dict(ensemble_size=8), "ensemble_size=8, 7 candidates"),
         (dict(bagging=0), "bagging=0"),
         (dict(tolerance=math.nan), "tolerance=nan"),
-        (dict(tolerance=-1.0), "chosen for ever"),
         (dict(subsample=24), "subsample=24"),
         (dict(subsample=0.0), "subsample=0.0"),
         (dict(predictions=[]), "At least one candidate"),
