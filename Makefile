@@ -25,6 +25,10 @@ format: .venv/installed        ## write what `check` wants to see
 
 benchmark: .venv/installed     ## the measurements of README
 	$(BIN)/python -m benchmarks.apply_kernels
+	$(BIN)/python -m benchmarks.selection
+	$(BIN)/python -m benchmarks.search_memory
+	$(BIN)/python -m benchmarks.hyper_deep
+	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.hyper_deep --dataset mnist --train-rows 6000 --data-dir $(DATA_DIR)
 	$(BIN)/python -m benchmarks.quality --dataset digits --ensemble-size 4
 	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.quality --dataset mnist --train-rows 6000 --data-dir $(DATA_DIR)
 	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.quality --dataset cifar10_jpeg --data-dir $(DATA_DIR)

@@ -44,3 +44,14 @@ def test_image_grid_has_one_place_per_image():
     assert len(plots.image_grid(np.zeros((1, 8, 8, 3)), ["a"]).axes[0].images) == 1
     with pytest.raises(ValueError, match="2 images, 1 titles"):
         plots.image_grid(np.zeros((2, 8, 8, 1)), ["a"])
+
+
+def test_scores_by_size_has_a_line_for_each_way():
+    scores = {"single best": [0.5, 0.5, 0.5], "deep": [0.6, 0.45], "hyper-deep": [0.5, 0.4, 0.3]}
+    figure = plots.scores_by_size(scores)
+    (ax,) = figure.axes
+    assert [line.get_label() for line in ax.lines] == list(scores)
+    for line, values in zip(ax.lines, scores.values()):
+        np.testing.assert_allclose(line.get_xydata(), np.column_stack([np.arange(1, len(values) + 1), values]))
+    with pytest.raises(ValueError, match="At least one score"):
+        plots.scores_by_size({})

@@ -8,18 +8,22 @@ import numpy as np
 README = pathlib.Path(__file__).parent.parent / "README.md"
 
 
-def test_the_example_runs(tmp_path, monkeypatch):
+def test_the_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    example = re.search(r"```python\n(.*?)```", README.read_text(), re.S).group(1)
     generator = np.random.default_rng(0)
     names = {
         "x": generator.normal(size=(60, 28, 28, 1)).astype("float32"),
         "y": generator.integers(0, 10, 60),
         "x_test": generator.normal(size=(5, 28, 28, 1)).astype("float32"),
     }
-    exec(example.replace("epochs=60", "epochs=2, verbose=0"), names)  # noqa: S102
+    hyper_batch, hyper_deep = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+    exec(hyper_batch.replace("epochs=60", "epochs=2, verbose=0"), names)  # noqa: S102
     assert names["members"].shape == (4, 5, 10)
-    assert {path.name for path in tmp_path.iterdir()} == {"ensemble.keras", "saved_model"}
+    shorter = hyper_deep.replace("epochs=20", "epochs=1").replace("max_trials=20", "max_trials=2, initializations=1")
+    exec(shorter.replace("seed=0", "seed=0, num_hyperparameter_sets=2"), names)  # noqa: S102
+    assert names["deep"].predict(names["x_test"], verbose=0).shape == (5, 10)
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {"ensemble.keras", "saved_model", "deep.keras", "runs"}
 
 
 def test_every_file_it_names_exists():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import data
+from benchmarks import hyper_deep
 from benchmarks import methods
 from benchmarks import quality
 
@@ -65,11 +66,47 @@ def test_a_report_by_hand():
     assert lines[-1] == "| hyper-batch | 2.2500 ± 1.7500 | 0.5000 ± 0.0000 | 0.1000 ± 0.0000 | 1.250 | 1 of 2 | 3 |"
 
 
+def test_hyper_deep_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, capsys):
+    results = tmp_path / "hyper_deep.jsonl"
+    monkeypatch.setattr(methods, "schedule_of", lambda _: methods.Schedule(1, 1, 100))
+    arguments = ["--ensemble-size", "2", "--trials", "2", "--seeds", "1", "--directory", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["hyper_deep", *arguments, "--results", str(results)])
+    hyper_deep.main()
+    lines = results.read_text().splitlines()
+    printed = capsys.readouterr().out
+    assert len(lines) == 3 and "| hyper-deep ensemble |" in printed and "initializations 4 of 4" in printed
+    hyper_deep.main()
+    assert results.read_text().splitlines() == lines
+
+
+def test_a_report_of_hyper_deep_by_hand():
+    common = {"dataset": "d", "train_rows": 5, "ensemble_size": 3, "trials": 9, "accuracy": 0.5, "ece": 0.1}
+    runs = [
+        {**common, "method": method, "seed": seed, "nll": nll}
+        for method, nlls in zip(hyper_deep.METHODS, ((2, 2), (1, 2), (0.5, 3)))
+        for seed, nll in enumerate(nlls)
+    ]
+    lines = hyper_deep.report(runs).splitlines()
+    assert lines[0] == "d: 5 training rows, 3 members, 9 trials, 2 seeds"
+    row = "| hyper-deep ensemble | 1.7500 ± 1.2500 | 0.5000 ± 0.0000 | 0.1000 ± 0.0000 | 1.000 | 1 of 2 |"
+    assert lines[-1] == row
+
+
+def test_selection_in_its_smallest_cell():
+    lines = run("benchmarks.selection", "--quick", "--repetitions", 1).stdout.splitlines()
+    assert lines[-1].split()[:3] == ["20", "1000", "10"] and "True" in lines[-1] and "False" not in lines[-1]
+
+
+def test_search_memory_on_a_few_trials():
+    assert "last / fifth: " in run("benchmarks.search_memory", "--trials", 5).stdout
+
+
 @pytest.mark.slow
 def test_demo(tmp_path):
     result = run("benchmarks.demo", "--output", tmp_path)
-    for words in ("hyper-batch ensemble", "member 3", "serves the same predictions"):
+    for words in ("hyper-batch ensemble", "hyper-deep ensemble", "member 3", "serves the same predictions"):
         assert words in result.stdout
+    assert result.stdout.count("serves the same predictions") == 2
     assert result.stderr == ""
     assert (tmp_path / "digits.png").stat().st_size > 20_000
 
@@ -79,7 +116,7 @@ def test_demo(tmp_path):
 @pytest.mark.skipif(not TFDS.exists(), reason="the TFDS data of ../shared is not there")
 @pytest.mark.parametrize("name", ["mnist", "cifar10_jpeg"])
 def test_demo_on_tfds(name, tmp_path):
-    rows = ("--train-rows", 300, "--held-out-rows", 100)
+    rows = ("--train-rows", 300, "--held-out-rows", 100, "--trials", 2)
     result = run("benchmarks.demo", "--dataset", name, "--data-dir", TFDS, *rows, "--output", tmp_path)
     assert f"{name}: 300 training rows, 10000 test rows" in result.stdout and result.stderr == ""
 
