@@ -19,6 +19,8 @@ from keras_hyperens.search.settings import check_settings
 from keras_hyperens.search.summary import best_of_equal_values
 from keras_hyperens.search.summary import summary
 from keras_hyperens.search.tuners import check_tuner
+from keras_hyperens.search.workers import check_workers
+from keras_hyperens.search.workers import run_workers
 
 
 class HyperDeepEnsembleBuilder(Procedure):
@@ -172,10 +174,10 @@ class HyperDeepEnsembleBuilder(Procedure):
         Raises:
             ValueError: If something is missing or does not fit, or the directory belongs to another search.
         """
+        if workers is not None:
+            check_workers(self, workers)
         run = self._begin(x, y, **arguments)
         if workers is not None:
-            from keras_hyperens.search.workers import run_workers
-
             run_workers(self, workers, x, y, arguments)
             run.progress.verbose = 0  # what follows only reads
         self._run_search(run)

@@ -23,13 +23,8 @@ CHIEF = "chief"
 TAIL = 4000  # characters of a log that an error shows
 
 
-def run_workers(builder: Any, workers: int, x: Any, y: Any, arguments: dict[str, Any]) -> None:
-    """Runs `builder.search(x, y, **arguments)` in a chief and so many workers, and waits for them.
-
-    Raises:
-        ValueError: If the builder or the data cannot be sent to other processes.
-        RuntimeError: If one of them fails; all are ended, and the same call again goes on from there.
-    """
+def check_workers(builder: Any, workers: Any) -> None:
+    """Raises a `ValueError` unless so many workers can serve the builder."""
     if not isinstance(workers, int) or workers < 1:
         raise ValueError(f"`workers` must be an integer of at least 1. Received: workers={workers!r}")
     if isinstance(builder.tuner, keras_tuner.Tuner):
@@ -37,8 +32,15 @@ def run_workers(builder: Any, workers: int, x: Any, y: Any, arguments: dict[str,
             "A tuner object belongs to one process: give `tuner` by name, or an oracle. "
             f"Received: tuner={builder.tuner!r}, workers={workers}"
         )
-    if builder.seed is None:
-        raise ValueError("Several processes must agree on a seed: set `seed`. Received: seed=None")
+
+
+def run_workers(builder: Any, workers: int, x: Any, y: Any, arguments: dict[str, Any]) -> None:
+    """Runs `builder.search(x, y, **arguments)` in a chief and so many workers, and waits for them.
+
+    Raises:
+        ValueError: If the builder or the data cannot be sent to other processes.
+        RuntimeError: If one of them fails; all are ended, and the same call again goes on from there.
+    """
     with tempfile.TemporaryDirectory() as directory:
         job = pathlib.Path(directory) / "job.pickle"
         job.write_bytes(_pickled(builder, x, y, arguments))
@@ -59,7 +61,8 @@ def _pickled(builder: Any, x: Any, y: Any, arguments: dict[str, Any]) -> bytes:
 def _run(job: pathlib.Path, workers: int) -> None:
     port = _free_ports(len(STAGES))
     names = [CHIEF, *(f"worker{number}" for number in range(workers))]
-    running = {name: _start(name, port, job) for name in names}
+    started = {name: _start(name, port, job) for name in names}
+    running = dict(started)
     try:
         while running:
             for name, process in list(running.items()):
@@ -70,16 +73,16 @@ def _run(job: pathlib.Path, workers: int) -> None:
                     del running[name]
             time.sleep(0.1)
     finally:
-        for process in running.values():
+        for process in started.values():
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 def _start(name: str, port: int, job: pathlib.Path) -> subprocess.Popen:
     environment = {**os.environ, ADDRESS: "127.0.0.1", PORT: str(port), TUNER_ID: name}
     with job.with_name(f"{name}.log").open("w") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", __name__, str(job)],
+            [sys.executable, "-c", f"from {__name__} import main; main()", str(job)],
             env=environment,
             stdin=subprocess.PIPE,  # closed when we are gone: see `_end_with_parent`
             stdout=None if name == CHIEF else log,  # the chief shows the progress
@@ -123,7 +126,3 @@ def main() -> None:
     sys.path[:] = paths
     builder, x, y, arguments = cloudpickle.loads(call)
     builder.search(x, y, **arguments)
-
-
-if __name__ == "__main__":
-    main()

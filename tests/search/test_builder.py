@@ -413,6 +413,13 @@ def test_a_directory_of_another_search_is_refused_and_left_alone(builder):
     assert len(fresh.candidates) == 1
 
 
+def test_processes_of_ones_own_must_agree_on_a_seed(tmp_path, monkeypatch):
+    for name, value in (("ORACLE_IP", "127.0.0.1"), ("ORACLE_PORT", "1"), ("TUNER_ID", "worker0")):
+        monkeypatch.setenv(f"KERASTUNER_{name}", value)
+    with pytest.raises(ValueError, match="Several processes must agree on a seed"):
+        search(make_builder(tmp_path, seed=None))
+
+
 def test_too_few_candidates_for_the_ensemble(builder):
     with pytest.raises(ValueError, match="An ensemble of 9 needs as many candidates.*8 with weights of 8 finished"):
         builder.build_ensemble(9)

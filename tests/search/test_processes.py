@@ -127,8 +127,9 @@ def test_workers_end_with_the_program_that_started_them(tmp_path):
 def test_what_workers_cannot_do_is_said(tmp_path):
     with pytest.raises(ValueError, match="`workers` must be an integer of at least 1"):
         search(make_builder(tmp_path), workers=0)
-    with pytest.raises(ValueError, match="set `seed`"):
-        search(make_builder(tmp_path, seed=None), workers=2)
+    own = keras_tuner.RandomSearch(build_model, "val_loss", 2, directory=tmp_path / "own")
+    with pytest.raises(ValueError, match="A tuner object belongs to one process"):
+        search(make_builder(tmp_path, tuner=own), workers=2)
     with pytest.raises(ValueError, match="sends the hypermodel, data and callbacks"):
         search(make_builder(tmp_path), workers=2, callbacks=[threading.Lock()])
     with pytest.raises(RuntimeError, match="(?s)ended with code 1.*4 candidates failed or diverged.*no fit"):
