@@ -158,7 +158,7 @@ class TrialRecorder:
         if self.rows is None:
             return [], described
         predictions, kinds = self.rows.predict(model, self.prediction_dtype, self.batch_size)
-        outputs = tuple(getattr(model, "output_names", None) or map(str, range(len(predictions))))
+        outputs = tuple(self.rows.names or getattr(model, "output_names", None) or map(str, range(len(predictions))))
         described |= {"heads": tuple(kinds), "outputs": outputs if len(predictions) > 1 else ()}
         return predictions, described | {"score": self.score(predictions, kinds)}
 

@@ -34,6 +34,8 @@ class ValidationRows:
                     "Received: a second pass with other labels"
                 )
 
+    names: list[str] | None = None  # of the outputs, if the labels have names
+
     def _read_labels(self) -> list[np.ndarray]:
         if isinstance(self.data, tuple | list):
             batches = [self.data]
@@ -41,9 +43,11 @@ class ValidationRows:
             batches = [self.data[number] for number in range(len(self.data))]
         else:
             batches = list(self.data)
-        labels = [keras.tree.flatten(keras.utils.unpack_x_y_sample_weight(tuple(batch))[1]) for batch in batches]
+        structures = [keras.utils.unpack_x_y_sample_weight(tuple(batch))[1] for batch in batches]
+        labels = [keras.tree.flatten(structure) for structure in structures]
         if not labels or any(output is None for output in labels[0]):
             return []
+        self.names = sorted(structures[0]) if isinstance(structures[0], dict) else None
         return [np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]) for parts in zip(*labels)]
 
     def digest(self) -> str:
@@ -57,6 +61,8 @@ class ValidationRows:
         """Predictions of each output, `[N, ..., C]`, probabilities where the loss implies them, and their heads."""
         in_batches = {} if batch_size is None or not isinstance(self.data, tuple | list) else {"batch_size": batch_size}
         outputs = model.predict(self.x, verbose=0, **in_batches)
+        if self.names is not None and isinstance(outputs, list | tuple):
+            outputs = dict(zip(model.output_names, outputs))  # in the order of the labels
         kinds = heads.per_output(heads.heads_of_losses(model.loss), outputs, getattr(model, "output_names", None))
         flat = keras.tree.flatten(outputs)
         predictions = [heads.prediction(output, head) for output, head in zip(flat, kinds, strict=True)]

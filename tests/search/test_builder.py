@@ -427,6 +427,76 @@ def test_too_few_candidates_for_the_ensemble(builder):
         make_builder(builder.directory / "empty").build_ensemble()
 
 
+def two_in_two_out(as_dictionary):
+    def build(hp):
+        left, right = keras.Input((2,), name="left"), keras.Input((2,), name="right")
+        hidden = keras.layers.Dense(hp.Int("units", 3, 9), "relu")(keras.layers.Concatenate()([left, right]))
+        size = keras.layers.Dense(1, name="size")(hidden)
+        kind = keras.layers.Dense(3, name="kind")(hidden)
+        model = keras.Model([left, right], {"size": size, "kind": kind} if as_dictionary else [size, kind])
+        logits = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("adam", {"size": "mse", "kind": logits})
+        return model
+
+    return build
+
+
+@pytest.mark.parametrize("as_dictionary", [True, False])
+def test_several_inputs_and_outputs(as_dictionary, tmp_path):
+    def rows(number, seed):
+        x, kind = blobs(number, seed)
+        return [x, x[:, ::-1].copy()], {"size": x.sum(-1, keepdims=True), "kind": kind}
+
+    builder = make_builder(
+        tmp_path, two_in_two_out(as_dictionary), max_trials=3, initializations=0, ensemble_size=2, objective="val_loss"
+    )
+    x, y = rows(45, 1)
+    builder.search(*rows(60, 0), validation_data=(x, y), epochs=1, verbose=0)
+    ensemble = builder.build_ensemble()
+    predicted = ensemble.predict(x, verbose=0)
+    if not as_dictionary:
+        predicted = {"size": predicted[0], "kind": predicted[1]}
+    by_hand = nll(predicted["kind"], y["kind"]) + ((predicted["size"] - y["size"]) ** 2).mean()
+    scores = ensemble.evaluate(x, y, verbose=0)
+    np.testing.assert_allclose(scores[0] if isinstance(scores, list) else scores, by_hand, rtol=1e-5)
+    first = builder.members[0]
+    assert first.outputs == ("kind", "size") and first.heads == ("softmax", None)
+    kind, size = builder.pool.predictions(first)
+    np.testing.assert_allclose(nll(kind, y["kind"]) + ((size - y["size"]) ** 2).mean(), first.score, rtol=1e-5)
+
+
+def test_members_of_different_architectures_and_a_strategy_for_each(tmp_path):
+    import tensorflow as tf
+
+    strategy, seen = tf.distribute.OneDeviceStrategy("CPU:0"), []
+
+    def build(hp):
+        seen.append(tf.distribute.get_strategy())
+        layers = [keras.layers.Dense(4, "relu") for _ in range(hp.Int("depth", 0, 2))]
+        model = keras.Sequential([*layers, keras.layers.Dense(3)])  # sees its input late
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        return model
+
+    builder = make_builder(
+        tmp_path,
+        build,
+        tuner="grid",
+        max_trials=3,
+        initializations=0,
+        objective="val_loss",
+        distribution_strategy=strategy,
+    )
+    search(builder)
+    ensemble = builder.build_ensemble()
+    assert sorted(len(member.layers) for member in ensemble.members) == [1, 2, 3]
+    assert sum(each is strategy for each in seen) >= 6  # three trainings and three members
+    x, y = blobs(45, seed=1)
+    np.testing.assert_allclose(nll(ensemble.predict(x, verbose=0), y), ensemble.evaluate(x, y, verbose=0), rtol=1e-5)
+    ensemble.save(tmp_path / "e.keras")
+    loaded = keras.models.load_model(tmp_path / "e.keras")
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), ensemble.predict(x, verbose=0), atol=1e-6)
+
+
 def test_datasets_and_validation_split_are_the_same_rows(builder, tmp_path):
     import tensorflow as tf
 
