@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -60,7 +61,14 @@ def network_of(data: Data) -> Callable[..., keras.Model]:
     return networks.small_conv if data.image_shape[0] < 16 else networks.lenet
 
 
-def build(method: str, data: Data, ensemble_size: int, settings: dict[str, float], seed: int) -> keras.Model:
+def build(
+    method: str,
+    data: Data,
+    ensemble_size: int,
+    settings: dict[str, float],
+    seed: int,
+    learning_rate: float = Schedule.learning_rate,
+) -> keras.Model:
     """The compiled model of a method; `settings` are what it does not tune: L2 and dropout, or dropout, or nothing."""
     keras.utils.set_random_seed(seed)
     kit = {
@@ -72,7 +80,7 @@ def build(method: str, data: Data, ensemble_size: int, settings: dict[str, float
     if method != "single":
         model = khe.HyperBatchEnsemble(model, kit.space, ensemble_size, seed=seed)
     model.compile(
-        schedule_of(data).optimizer(len(data.train[1])),
+        replace(schedule_of(data), learning_rate=learning_rate).optimizer(len(data.train[1])),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     return model

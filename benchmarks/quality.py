@@ -38,7 +38,7 @@ def main() -> None:
         of_method = {"single": settings, "batch": settings, "hyper-batch": {"dropout": settings["dropout"]}}
         for seed in range(options.seeds):
             for method in options.methods:
-                _run(data, method, options.ensemble_size, of_method[method], seed, options.results)
+                _run(data, method, of_method[method], seed, options)
     print(report(_read(options.results)))
 
 
@@ -49,6 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--train-rows", type=int, default=10_000)
     parser.add_argument("--held-out-rows", type=int, default=2_000)
     parser.add_argument("--ensemble-size", type=int, default=3)
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="where its cosine starts")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--methods", nargs="+", default=methods.METHODS, choices=methods.METHODS)
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
@@ -60,17 +61,19 @@ def _select(data: Data, options: argparse.Namespace) -> dict[str, float]:
     """The settings of the grid with which a batch ensemble does best on held-out rows."""
     means = []
     for settings in GRID:
-        runs = [_run(data, "batch", options.ensemble_size, settings, seed, options.results) for seed in SELECTION_SEEDS]
+        runs = [_run(data, "batch", settings, seed, options) for seed in SELECTION_SEEDS]
         means.append(np.mean([run["held_out_nll"] for run in runs]))
     return GRID[int(np.argmin(means))]
 
 
-def _run(data: Data, method: str, size: int, settings: dict, seed: int, results: pathlib.Path) -> dict[str, Any]:
+def _run(data: Data, method: str, settings: dict, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    results = options.results
     cell = {
         "dataset": data.name,
         "train_rows": len(data.train[1]),
+        "learning_rate": options.learning_rate,
         "method": method,
-        "ensemble_size": 1 if method == "single" else size,
+        "ensemble_size": 1 if method == "single" else options.ensemble_size,
         "seed": seed,
         "settings": settings,
     }
@@ -78,7 +81,7 @@ def _run(data: Data, method: str, size: int, settings: dict, seed: int, results:
         if all(run[name] == value for name, value in cell.items()):
             return run
     start = time.monotonic()
-    model = methods.build(method, data, size, settings, seed)
+    model = methods.build(method, data, options.ensemble_size, settings, seed, options.learning_rate)
     history = methods.train(model, data, [])
     held_out = [methods.score(model, rows).nll for rows in (data.tuning, data.validation)]
     run = {
@@ -101,19 +104,19 @@ def _read(results: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def report(runs: list[dict[str, Any]]) -> str:
-    """A Markdown table per data set: means and standard errors over seeds, and how often hyper-batch wins."""
+    """A Markdown table per data set and learning rate: means and standard errors over seeds, and who wins how often."""
     runs = [run for run in runs if run["seed"] not in SELECTION_SEEDS]
+    kinds = dict.fromkeys((run["dataset"], run["learning_rate"]) for run in runs)
     return "\n\n".join(
-        _table(name, [run for run in runs if run["dataset"] == name])
-        for name in dict.fromkeys(r["dataset"] for r in runs)
+        _table(*kind, [run for run in runs if (run["dataset"], run["learning_rate"]) == kind]) for kind in kinds
     )
 
 
-def _table(name: str, runs: list[dict[str, Any]]) -> str:
+def _table(name: str, learning_rate: float, runs: list[dict[str, Any]]) -> str:
     seeds = sorted({run["seed"] for run in runs})
     lines = [
         f"{name}: {runs[0]['train_rows']} training rows, {max(run['ensemble_size'] for run in runs)} members, "
-        f"{len(seeds)} seeds",
+        f"{len(seeds)} seeds, learning rate {learning_rate:g}",
         "",
         "| | NLL | accuracy | ECE | NLL / batch ensemble's | lower NLL | epochs |",
         "|---|---|---|---|---|---|---|",

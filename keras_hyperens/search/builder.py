@@ -8,13 +8,13 @@ import keras_tuner
 import numpy as np
 
 from keras_hyperens.models import HyperDeepEnsemble
+from keras_hyperens.search.hypermodels import as_hypermodel
 from keras_hyperens.search.pool import RETRAINING
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.pool import rank
 from keras_hyperens.search.procedure import Procedure
-from keras_hyperens.search.procedure import as_hypermodel
 from keras_hyperens.search.settings import check_settings
 from keras_hyperens.search.summary import best_of_equal_values
 from keras_hyperens.search.summary import summary

@@ -17,6 +17,7 @@ from keras_hyperens.search.files import write_array
 from keras_hyperens.search.files import write_json
 from keras_hyperens.search.files import write_whole
 
+IDENTITY = "builder.json"
 SEARCH, INITIALIZATIONS, RETRAINING = "search", "initializations", "retraining"
 
 
@@ -68,6 +69,25 @@ class Pool:
     def __init__(self, directory: pathlib.Path) -> None:
         self.directory = directory
         self._read: dict[str, Candidate] = {}  # records never change
+
+    def identity(self) -> dict[str, Any] | None:
+        """What the search in this directory is, or `None` if there is none."""
+        file = self.directory / IDENTITY
+        return json.loads(file.read_text()) if file.exists() else None
+
+    def write_identity(self, identity: dict[str, Any]) -> None:
+        write_json(self.directory / IDENTITY, identity)
+
+    def check_identity(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        """Raises a `ValueError` unless the search in this directory is the one that is asked for."""
+        differ = [name for name in now if before.get(name) != now[name]]
+        if differ:
+            raise ValueError(
+                f"{self.directory} belongs to another search, which differs in {differ}: choose another `directory` or "
+                f"`project_name`, or `overwrite=True` to delete it. "
+                f"Received: { ({name: now[name] for name in differ if name != 'space'}) }, "
+                f"there: { ({name: before.get(name) for name in differ if name != 'space'}) }"
+            )
 
     def find(self, name: str) -> Candidate | None:
         if name not in self._read and self._record(name).exists():

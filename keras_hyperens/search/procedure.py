@@ -1,6 +1,5 @@
 """The stages of a builder's procedure, and what they share: the directory, the data, the tuners."""
 
-import json
 import pathlib
 import random
 import shutil
@@ -14,7 +13,9 @@ import numpy as np
 
 from keras_hyperens.models import HyperDeepEnsemble
 from keras_hyperens.models.tuning import split_rows
-from keras_hyperens.search.files import write_json
+from keras_hyperens.search.assembling import compile_like
+from keras_hyperens.search.assembling import joined_rows
+from keras_hyperens.search.hypermodels import space_of
 from keras_hyperens.search.loading import trained_model
 from keras_hyperens.search.oracle import RUN
 from keras_hyperens.search.oracle import EnumeratingOracle
@@ -105,8 +106,7 @@ class Procedure:
         if self.training_subset is not None and not all(hasattr(leaf, "shape") for leaf in keras.tree.flatten((x, y))):
             raise ValueError(f"`training_subset` needs `x` and `y` as arrays. Received: x of type {type(x).__name__}")
         rows = ValidationRows(validation_data)
-        space = self._space()
-        self._open_directory(space, rows, arguments)
+        self._open_directory(space_of(self.hypermodel, self.hyperparameters), rows, arguments)
         arguments |= {"x": x, "validation_data": validation_data, "verbose": verbose if verbose == 2 else 0}
         if y is not None:
             arguments["y"] = y
@@ -118,60 +118,32 @@ class Procedure:
         }
         return Run(rows, arguments, Progress(planned, 0 if is_worker() else verbose))
 
-    def _space(self) -> list[Any]:
-        """The hypermodel's hyperparameters, found by building it once."""
-        hyperparameters = keras_tuner.HyperParameters()
-        try:
-            model = self.hypermodel.build(hyperparameters)
-        except Exception as error:
-            raise ValueError(
-                f"The hypermodel cannot be built with its default hyperparameters {hyperparameters.values}: {error}"
-            ) from error
-        if not isinstance(model, keras.Model) or not model.compiled:
-            raise ValueError(f"The hypermodel must return a compiled Keras model. Received: {model!r}")
-        names = {each.name for each in hyperparameters.space}
-        given = {each.name for each in self.hyperparameters.space} if self.hyperparameters is not None else set()
-        if given - names and not hyperparameters.inactive_scopes:
-            raise ValueError(
-                f"The hypermodel does not use every hyperparameter given; it uses {sorted(names)}. "
-                f"Received: {sorted(given - names)}"
-            )
-        return json.loads(json.dumps(hyperparameters.get_config()["space"]))
-
     def _open_directory(self, space: list[Any], rows: ValidationRows, arguments: dict[str, Any]) -> None:
         self.pool = Pool(self.directory / self.project_name)
-        file = self.pool.directory / "builder.json"
         if self.seed is None and is_distributed():
             raise ValueError("Several processes must agree on a seed: set `seed`. Received: seed=None")
         if self.overwrite and not is_worker():
             shutil.rmtree(self.pool.directory, ignore_errors=True)
             self.overwrite = False
-        before = json.loads(file.read_text()) if file.exists() else None
+        before = self.pool.identity()
         if self.seed is None:
             self.seed = before["seed"] if before else random.randrange(2**31)
-        tuner = self.tuner if isinstance(self.tuner, str) else type(self.tuner).__name__
         now = {
             "format_version": FORMAT_VERSION,
             "seed": self.seed,
             "space": space,
-            "tuner": tuner,
+            "tuner": self.tuner if isinstance(self.tuner, str) else type(self.tuner).__name__,
             "validation labels": rows.digest(),
             "fixed_initialization": self.fixed_initialization,
             "training_subset": self.training_subset,
             "epochs": arguments.get("epochs", 1),
             "batch_size": arguments.get("batch_size"),
         }
-        differ = [name for name in now if before is not None and before.get(name) != now[name]]
-        if before is not None and differ:
-            raise ValueError(
-                f"{self.pool.directory} belongs to another search, which differs in {differ}: choose another "
-                f"`directory` or `project_name`, or `overwrite=True` to delete it. "
-                f"Received: { ({name: now[name] for name in differ if name != 'space'}) }, "
-                f"there: { ({name: before[name] for name in differ if name != 'space'}) }"
-            )
+        if before is not None:
+            self.pool.check_identity(before, now)
         if not is_worker():
             self.pool.write_labels(rows.labels)
-            write_json(file, now)
+            self.pool.write_identity(now)
 
     def _run_search(self, run: Run) -> None:
         recorder = self._recorder(SEARCH, run)
@@ -323,53 +295,3 @@ class Procedure:
                 chosen = {member.name for member in members}
                 self.pool.drop_weights(each for each in self.pool.finished() if each.name not in chosen)
         return ensemble
-
-
-def as_hypermodel(hypermodel: Any) -> keras_tuner.HyperModel:
-    """A function `build_model(hp)` as a hypermodel, a hypermodel as it is."""
-    if isinstance(hypermodel, keras_tuner.HyperModel):
-        return hypermodel
-    if not callable(hypermodel):
-        raise TypeError(
-            "`hypermodel` must be a function `build_model(hp)` or a `keras_tuner.HyperModel`. "
-            f"Received: hypermodel={hypermodel!r}"
-        )
-    return _FromFunction(hypermodel)
-
-
-class _FromFunction(keras_tuner.HyperModel):
-    def __init__(self, function: Any) -> None:
-        super().__init__()
-        self.function = function
-
-    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        return self.function(hp)
-
-
-def joined_rows(x: Any, y: Any, validation_data: Any) -> dict[str, Any]:
-    """Training and validation rows together, as arguments of `fit`."""
-    if hasattr(x, "concatenate") and hasattr(validation_data, "element_spec"):
-        return {"x": x.concatenate(validation_data)}
-    leaves = keras.tree.flatten((x, y))
-    if not isinstance(validation_data, tuple | list) or not all(hasattr(leaf, "shape") for leaf in leaves):
-        raise ValueError(
-            "Training and validation rows must both be arrays, or both `tf.data` datasets. "
-            f"Received: x of type {type(x).__name__}, validation_data of type {type(validation_data).__name__}"
-        )
-
-    def join(first: Any, second: Any) -> Any:
-        return np.concatenate([keras.ops.convert_to_numpy(first), keras.ops.convert_to_numpy(second)])
-
-    names = {"x": (x, validation_data[0]), "y": (y, validation_data[1])}
-    return {name: keras.tree.map_structure(join, *pair) for name, pair in names.items()}
-
-
-def compile_like(ensemble: HyperDeepEnsemble, model: keras.Model) -> None:
-    """Compiles an ensemble with a member's loss and metrics; metrics get probabilities, so they take no logits."""
-    config = model.get_compile_config()
-    if not config:
-        return
-    config = json.loads(json.dumps(config).replace('"from_logits": true', '"from_logits": false'))
-    loss = model.get_compile_config()["loss"]
-    chosen = {key: config[key] for key in ("loss_weights", "metrics", "weighted_metrics")} | {"loss": loss}
-    ensemble.compile(**keras.saving.deserialize_keras_object(chosen))

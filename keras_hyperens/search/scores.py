@@ -12,7 +12,7 @@ import numpy as np
 
 GROUP = 8  # probabilities multiplied before a logarithm is taken: even 8 of the smallest stay a legal float64
 SMALLEST = float(np.finfo("float32").tiny)  # stands in for a probability of 0
-BLOCK_BYTES = 2**26
+BLOCK_BYTES = 2**22  # fits a cache
 Rows = Callable[[int], np.ndarray]  # candidate t to its predictions [N, C]
 
 

@@ -55,14 +55,22 @@ def test_quality_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, c
 
 
 def test_a_report_by_hand():
-    common = {"dataset": "d", "train_rows": 5, "accuracy": 0.5, "ece": 0.1, "epochs": 3, "seconds": 7.0}
+    common = {
+        "dataset": "d",
+        "train_rows": 5,
+        "accuracy": 0.5,
+        "ece": 0.1,
+        "epochs": 3,
+        "seconds": 7.0,
+        "learning_rate": 0.01,
+    }
     runs = [
         {**common, "method": method, "ensemble_size": size, "seed": seed, "nll": nll}
         for method, size, nlls in (("single", 1, (2, 2)), ("batch", 4, (1, 2)), ("hyper-batch", 4, (0.5, 4)))
         for seed, nll in enumerate(nlls)
     ]
     lines = quality.report([*runs, {**runs[0], "seed": quality.SELECTION_SEEDS[0], "nll": 99}]).splitlines()
-    assert lines[0] == "d: 5 training rows, 4 members, 2 seeds"
+    assert lines[0] == "d: 5 training rows, 4 members, 2 seeds, learning rate 0.01"
     assert lines[-1] == "| hyper-batch | 2.2500 ± 1.7500 | 0.5000 ± 0.0000 | 0.1000 ± 0.0000 | 1.250 | 1 of 2 | 3 |"
 
 
