@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 from collections.abc import Iterable
 from dataclasses import asdict
 from dataclasses import dataclass
@@ -124,6 +125,27 @@ class Pool:
 
     def labels(self) -> list[np.ndarray]:
         return [np.load(file) for file in sorted(self.directory.glob("labels.*.npy"))]
+
+    def forget(self, name: str) -> None:
+        """Deletes a record, before something else gets its name."""
+        self._record(name).unlink(missing_ok=True)
+        self._read.pop(name, None)
+
+    def take_weights(self, name: str, file: pathlib.Path, leave: bool) -> str:
+        """Keeps a tuner's file of weights under the candidate's name, because tuners use theirs again.
+
+        Returns:
+            Where it is, relative to the directory; a file outside of it stays where it is.
+        """
+        if not file.resolve().is_relative_to(self.directory.resolve()):
+            return os.path.relpath(file, self.directory)
+        own = self.directory / "candidates" / f"{name}.weights.h5"
+        own.parent.mkdir(parents=True, exist_ok=True)
+        if leave:
+            write_whole(own, lambda temporary: shutil.copyfile(file, temporary))
+        else:
+            os.replace(file, own)
+        return os.path.relpath(own, self.directory)
 
     def has_weights(self, candidate: Candidate) -> bool:
         return bool(candidate.weights) and self.weights_file(candidate).exists()

@@ -151,9 +151,8 @@ class Procedure:
             recorder.attach(self.tuner)
         else:
             tuner = run_stage(lambda: self._search_tuner(run), recorder, self._on_end(SEARCH, run), run.arguments)
-            self._drop_worst()
             if tuner is not self.tuner:
-                return
+                return self._drop_checkpoints()
         for trial in self.tuner.oracle.trials.values():
             if trial.status == "COMPLETED" and self.pool.find(recorder.name_of(trial)) is None:
                 recorder.collect(trial)
@@ -184,7 +183,6 @@ class Procedure:
             for each in self.select_hyperparameters()
         ]
         self._run_list(INITIALIZATIONS, runs, run, run.arguments)
-        self._drop_worst()
 
     def _run_retraining(self, run: Run, members: list[Candidate]) -> None:
         arguments = dict(run.arguments)
@@ -216,15 +214,21 @@ class Procedure:
             self.prediction_dtype,
             self.training_subset,
             run.arguments.get("validation_batch_size") or run.arguments.get("batch_size"),
+            goes_on_from_weights=stage == SEARCH and self.tuner == "hyperband",
         )
 
     def _on_end(self, stage: str, run: Run) -> Any:
         def ended(name: str) -> None:
             run.progress.ended(stage, self.pool.find(name))
-            if stage != SEARCH or self.tuner != "hyperband":  # which goes on from weights of any of its trials
-                self._drop_worst()
+            self._drop_worst()
 
         return ended
+
+    def _drop_checkpoints(self) -> None:
+        """Those that Hyperband went on from: candidates have their own copies."""
+        if not is_worker():
+            for file in (self.pool.directory / SEARCH).glob("trial_*/checkpoint.weights.h5"):
+                file.unlink()
 
     def _drop_worst(self) -> None:
         number = best_of(self.keep)

@@ -71,6 +71,7 @@ class TrialRecorder:
         prediction_dtype: Of the predictions on disk.
         training_subset: Share of the training rows for each candidate, or `None`.
         batch_size: For predictions.
+        goes_on_from_weights: Whether the tuner reads the weights of finished trials.
         epochs: When retraining, of each candidate by its name: there is no validation to say which was best.
     """
 
@@ -83,6 +84,7 @@ class TrialRecorder:
     prediction_dtype: str
     training_subset: float | None
     batch_size: int | None
+    goes_on_from_weights: bool = False
     epochs: dict[str, int] = field(default_factory=dict)
 
     def attach(self, tuner: keras_tuner.Tuner) -> None:
@@ -108,6 +110,7 @@ class TrialRecorder:
 
     def _train(self, name: str, values: dict[str, Any], trial: Any, args: Any, kwargs: Any) -> Candidate:
         start = time.monotonic()
+        self.pool.forget(name)
         seed = self.seed_of(name)
         known: dict[str, Any] = {
             "name": name,
@@ -127,6 +130,7 @@ class TrialRecorder:
                 results = self.run(trial, *args, **kwargs)
             metrics, best_epoch = best_metrics(results, self.tuner.oracle.objective)
             predictions, described = self._predict(checkpoint)
+            described["weights"] = self.pool.take_weights(name, checkpoint, leave=self.goes_on_from_weights)
             described["failure"] = self._divergence(metrics, described["score"])
             candidate = Candidate(**known, **described, metrics=metrics, best_epoch=best_epoch, seconds=_since(start))
         except keras_tuner.errors.FatalError:
@@ -151,7 +155,6 @@ class TrialRecorder:
         else:  # a `HyperModel.fit` of the user's that leaves the tuner's callbacks out
             write_whole(checkpoint, model.save_weights)
         described: dict[str, Any] = {
-            "weights": os.path.relpath(checkpoint, self.pool.directory),
             "build_config": model.get_build_config(),
             "score": None,
         }
@@ -189,6 +192,7 @@ class TrialRecorder:
         self.hypermodel.model = None
         metrics = {key: trial.metrics.get_best_value(key) for key in trial.metrics.metrics}
         known: dict[str, Any] = {"name": name, "stage": SEARCH, "values": values, "seed": 0}
+        described["weights"] = os.path.relpath(checkpoint, self.pool.directory)  # where the tuner left it
         described["failure"] = self._divergence(metrics, described["score"])
         candidate = Candidate(**known, parent=name, metrics=metrics, **described, seconds=_since(start))
         self.pool.add(candidate, predictions)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import keras_hyperens as khe
+from keras_hyperens.search.loading import trained_model
 from tests.search.problem import NLL
 from tests.search.problem import blobs
 from tests.search.problem import build_model
@@ -36,6 +37,11 @@ def builder(finished, tmp_path):
 
 def untrainable(hp):
     raise AssertionError("a model was built")
+
+
+def load(builder, candidate):
+    weights = builder.pool.weights_file(candidate)
+    return trained_model(builder.hypermodel, candidate.values, weights, candidate.build_config)
 
 
 def nll(probabilities, labels):
@@ -125,6 +131,15 @@ def test_a_search_is_continued_with_more_trials(builder):
     assert after[:4] == before and len(after) == 6
 
 
+def test_weights_belong_to_their_candidates_when_the_chosen_sets_change(builder):
+    changed = search(make_builder(builder.directory, max_trials=6, num_hyperparameter_sets=3, initializations=1))
+    assert len(changed.candidates) > 8
+    x = blobs(45, seed=1)[0]
+    for candidate in changed.pool.finished():
+        deep = khe.HyperDeepEnsemble([load(changed, candidate)])
+        np.testing.assert_allclose(deep.predict(x, verbose=0), changed.pool.predictions(candidate)[0], atol=1e-5)
+
+
 def test_one_set_and_fixed_initialization_are_the_baselines(tmp_path):
     deep = search(make_builder(tmp_path / "deep", max_trials=2, num_hyperparameter_sets=1, include_search=False))
     deep.build_ensemble(2)
@@ -146,7 +161,7 @@ def test_weights_that_were_not_kept(builder):
 
 def test_keep_decides_what_stays_on_disk(builder, tmp_path):
     def kept(directory):
-        return sorted(path.parent.name for path in directory.glob("**/checkpoint.weights.h5"))
+        return sorted(path.name for path in directory.glob("**/*.weights.h5"))
 
     assert len(kept(builder.directory)) == 8
     builder.keep = "selected"

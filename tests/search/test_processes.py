@@ -100,7 +100,7 @@ def test_chief_and_workers_find_what_one_process_finds(tmp_path, undisturbed):
         for process in processes:
             process.kill()
     assert essence(pool(tmp_path).candidates()) == essence(pool(undisturbed[0]).candidates())
-    trials = list(tmp_path.glob("hyper_deep_ensemble/*/trial_*/checkpoint.weights.h5"))
+    trials = list(tmp_path.glob("hyper_deep_ensemble/*/trial_*/trial.json"))
     assert len(trials) == len(pool(tmp_path).candidates()) == 8  # a second training would be a second trial
 
 
