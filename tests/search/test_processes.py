@@ -87,6 +87,22 @@ def test_killed_in_each_stage_nothing_is_lost(seed, tmp_path, undisturbed):
     assert essence(pool(tmp_path).candidates()) == essence(pool(undisturbed[0]).candidates())
 
 
+def test_killed_while_retraining_nothing_is_lost(tmp_path):
+    process = start(tmp_path / "killed", "retrain")
+    for line in process.stdout:
+        if line.startswith("retraining 1"):
+            break
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = records(tmp_path / "killed")
+    assert "retraining" in "".join(before)
+    assert result(start(tmp_path / "killed", "retrain")) == result(start(tmp_path / "whole", "retrain"))
+    after = records(tmp_path / "killed")
+    assert {name: after[name] for name in before} == before
+    assert essence(pool(tmp_path / "killed").candidates()) == essence(pool(tmp_path / "whole").candidates())
+
+
 def test_chief_and_workers_find_what_one_process_finds(tmp_path, undisturbed):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
