@@ -29,6 +29,8 @@ HEADS_OF_LOSSES = {  # class of the loss -> (head from logits, head otherwise)
 
 def head_of_loss(loss: Any) -> Head:
     """The head that a Keras loss (an object, a name or a function) implies; `None` if it implies none."""
+    if hasattr(loss, "evaluation_loss"):  # it varies with hyperparameters
+        return head_of_loss(loss.evaluation_loss)
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", "")
     families = [family.__name__ for family in type(loss).__mro__] + ["".join(map(str.title, name.split("_"))), name]
     for family in families:

@@ -16,7 +16,7 @@ FORBIDDEN = {
     "layers": ("models", "metrics", "uncertainty", "losses", "heads", "plots", "search"),
     "uncertainty": ("hyperparameters", "layers", "models", "metrics", "losses", "heads", "plots", "search"),
     "metrics": ("hyperparameters", "layers", "models", "losses", "heads", "plots", "search"),
-    "losses.py": ("layers", "models", "metrics", "plots", "search"),
+    "losses": ("layers", "models", "metrics", "plots", "search"),
     "heads.py": ("layers", "models", "metrics", "plots", "search"),
     "models": ("metrics", "plots", "search"),
     "search": ("hyperparameters", "layers", "metrics", "losses", "plots"),

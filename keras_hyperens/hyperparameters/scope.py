@@ -1,15 +1,17 @@
-"""How a layer learns the current hyperparameter values: a scope that the model enters, and its users never see.
+"""How a layer, or a loss, learns the current hyperparameter values: scopes that the model enters.
 
 A context variable instead of an argument, because wrappers, nested and cast models lose arguments on the way
 down, and mixed precision would round a strength of 1e-8 to zero.
 """
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 _current: ContextVar[Any] = ContextVar("keras_hyperens_hyperparameters", default=None)
+_member: ContextVar[Mapping[str, Any] | None] = ContextVar("keras_hyperens_member", default=None)
 
 
 @contextmanager
@@ -40,3 +42,18 @@ def hyperparameter_scope(values: Any) -> Iterator[None]:
 def current_hyperparameters() -> Any:
     """The values of the innermost scope, `[M, 1 or B, P]`, or `None` outside any scope."""
     return _current.get()
+
+
+@contextmanager
+def member_scope(values: Mapping[str, Any]) -> Iterator[None]:
+    """Losses called inside are those of one member in training, with these values by name, `[1 or B]` each."""
+    token = _member.set(values)
+    try:
+        yield
+    finally:
+        _member.reset(token)
+
+
+def current_member() -> Mapping[str, Any] | None:
+    """The values of the member whose loss is computed, or `None`: no member's, or not in training."""
+    return _member.get()

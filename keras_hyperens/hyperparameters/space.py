@@ -157,10 +157,15 @@ class HyperparameterSpace:
                 "`from_keras_tuner` needs at least one `Float` entry. "
                 f"Received: {[entry.name for entry in hyperparameters.space]}"
             )
-        return cls(cls._from_float(entry) for entry in floats)
+        return cls(cls.from_float(entry) for entry in floats)
 
     @staticmethod
-    def _from_float(entry: Any) -> Hyperparameter:
+    def from_float(entry: Any) -> Hyperparameter:
+        """A `Float` entry of KerasTuner's.
+
+        Raises:
+            ValueError: If it is sampled in a way that has no counterpart here.
+        """
         sampling = entry.sampling or "linear"
         if sampling not in SCALES:
             raise ValueError(

@@ -1,11 +1,34 @@
-"""Layers whose members share nearly all weights: the base, then one file a layer.
+"""Layers whose members share nearly all weights: the bases, then one file a kind of layer.
 
 They take rows `[M*B, ...]`, member by member, and read hyperparameter values from the scope that the model enters.
 """
 
+from keras_hyperens.layers.attention import HyperBatchGroupQueryAttention as HyperBatchGroupQueryAttention
+from keras_hyperens.layers.attention import HyperBatchMultiHeadAttention as HyperBatchMultiHeadAttention
 from keras_hyperens.layers.base import HyperLayer as HyperLayer
+from keras_hyperens.layers.conv import HyperBatchConv1D as HyperBatchConv1D
 from keras_hyperens.layers.conv import HyperBatchConv2D as HyperBatchConv2D
+from keras_hyperens.layers.conv import HyperBatchConv3D as HyperBatchConv3D
+from keras_hyperens.layers.conv_transpose import HyperBatchConv1DTranspose as HyperBatchConv1DTranspose
+from keras_hyperens.layers.conv_transpose import HyperBatchConv2DTranspose as HyperBatchConv2DTranspose
+from keras_hyperens.layers.conv_transpose import HyperBatchConv3DTranspose as HyperBatchConv3DTranspose
 from keras_hyperens.layers.dense import HyperBatchDense as HyperBatchDense
+from keras_hyperens.layers.depthwise import HyperBatchDepthwiseConv1D as HyperBatchDepthwiseConv1D
+from keras_hyperens.layers.depthwise import HyperBatchDepthwiseConv2D as HyperBatchDepthwiseConv2D
+from keras_hyperens.layers.depthwise import HyperBatchSeparableConv1D as HyperBatchSeparableConv1D
+from keras_hyperens.layers.depthwise import HyperBatchSeparableConv2D as HyperBatchSeparableConv2D
 from keras_hyperens.layers.dropout import HyperDropout as HyperDropout
+from keras_hyperens.layers.dropout import HyperGaussianDropout as HyperGaussianDropout
+from keras_hyperens.layers.dropout import HyperSpatialDropout1D as HyperSpatialDropout1D
+from keras_hyperens.layers.dropout import HyperSpatialDropout2D as HyperSpatialDropout2D
+from keras_hyperens.layers.dropout import HyperSpatialDropout3D as HyperSpatialDropout3D
+from keras_hyperens.layers.einsum_dense import HyperBatchEinsumDense as HyperBatchEinsumDense
+from keras_hyperens.layers.embedding import HyperBatchEmbedding as HyperBatchEmbedding
 from keras_hyperens.layers.initializers import RandomSign as RandomSign
 from keras_hyperens.layers.kernel import HyperBatchLayer as HyperBatchLayer
+from keras_hyperens.layers.noise import HyperGaussianNoise as HyperGaussianNoise
+from keras_hyperens.layers.normalization import MemberBatchNormalization as MemberBatchNormalization
+from keras_hyperens.layers.normalization import MemberLayerNormalization as MemberLayerNormalization
+from keras_hyperens.layers.recurrent import HyperBatchGRU as HyperBatchGRU
+from keras_hyperens.layers.recurrent import HyperBatchLSTM as HyperBatchLSTM
+from keras_hyperens.layers.time_distributed import HyperBatchTimeDistributed as HyperBatchTimeDistributed

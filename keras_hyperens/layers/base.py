@@ -1,5 +1,7 @@
 """What every layer over a hyperparameter space has: members, a space, and the values of the current scope."""
 
+from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -8,24 +10,40 @@ from keras import ops
 
 from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters import current_hyperparameters
+from keras_hyperens.layers.plain import OF_EVERY_LAYER
+from keras_hyperens.layers.plain import check_no_penalty
+from keras_hyperens.layers.plain import numbers_of
+from keras_hyperens.layers.plain import plain_settings
+from keras_hyperens.layers.plain import shared_arguments
 
-Setting = str | float | None  # a hyperparameter's name, a fixed value, or nothing
+# What drives a layer's penalty, rate or noise: a hyperparameter's name, `(name, factor)`, a fixed value, or nothing.
+Setting = str | tuple[str, float] | float | None
+Values = dict[str, float]  # a member's hyperparameter values, by name
 
 
 class HyperLayer(keras.layers.Layer):
-    """A layer whose behaviour depends on each member's hyperparameter values. Abstract.
+    """A layer in the place of a plain Keras layer, driven by each member's hyperparameter values. Abstract.
 
     Args:
+        *arguments: As in the plain Keras layer.
         ensemble_size: M, the number of members.
         hyperparameters: The `HyperparameterSpace` of the ensemble, or `None` for members without hyperparameters.
+        **keywords: Settings that hyperparameters may drive, by name; all others as in the plain Keras layer.
 
     Raises:
         TypeError: If `hyperparameters` is not a space.
-        ValueError: If `ensemble_size` is not a positive integer.
+        ValueError: If `ensemble_size` is not a positive integer, a setting names no hyperparameter or can leave its
+            range, or the plain layer refuses an argument.
     """
 
+    plain_layer: type[keras.layers.Layer]  # the Keras layer that this one varies
+    settings: tuple[str, ...] = ()  # the arguments, and attributes, that hyperparameters may drive
+    roles: Mapping[str, str] = {}  # of settings that are penalties: role to what the plain layer calls it
+    highest = float("inf")  # a setting may have
+    has_kernels = False  # that members share in one way or another
+
     def __init__(
-        self, *, ensemble_size: int, hyperparameters: HyperparameterSpace | None = None, **kwargs: Any
+        self, *arguments: Any, ensemble_size: int, hyperparameters: HyperparameterSpace | None = None, **keywords: Any
     ) -> None:
         if not isinstance(ensemble_size, int) or ensemble_size < 1:
             raise ValueError(f"`ensemble_size` must be a positive integer. Received: ensemble_size={ensemble_size!r}")
@@ -33,9 +51,23 @@ class HyperLayer(keras.layers.Layer):
             raise TypeError(
                 f"`hyperparameters` must be a `HyperparameterSpace`. Received: hyperparameters={hyperparameters!r}"
             )
-        super().__init__(**kwargs)
+        settings = {name: keywords.pop(name, None) for name in self.settings}
+        check_no_penalty(type(self), keywords)
+        own = {name: keywords[name] for name in OF_EVERY_LAYER if name in keywords}
+        keywords.pop("trainable", None)  # some layers do not take it
+        plain = self.plain_layer(*arguments, **keywords)  # checks and completes what the two have in common
+        super().__init__(**own)
+        self._plain = SimpleNamespace(layer=plain)  # in a namespace it is no part of this layer
         self.ensemble_size = ensemble_size
         self.hyperparameters = hyperparameters if hyperparameters is not None else HyperparameterSpace()
+        self.supports_masking = plain.supports_masking
+        for name, setting in settings.items():
+            setattr(self, name, self._check_setting(name, setting, self.highest))
+
+    @property
+    def plain(self) -> Any:
+        """A plain layer with the arguments that the two have in common, never built."""
+        return self._plain.layer
 
     def current_values(self, inputs: Any = None) -> Any:
         """Hyperparameter values in natural scale, `[M, 1 or B, P]` float32.
@@ -60,37 +92,61 @@ class HyperLayer(keras.layers.Layer):
         return ops.convert_to_tensor(values, "float32")
 
     def setting_value(self, setting: Setting) -> Any:
-        """The value of a setting: `[M, 1 or B]` for a name, the number itself for a fixed value."""
-        if isinstance(setting, str):
-            return self.current_values()[..., self.hyperparameters.column(setting)]
-        return setting
+        """The value of a setting: `[M, 1 or B]` if a hyperparameter drives it, the number itself if it is fixed."""
+        name, number = named(setting)
+        return number if name is None else number * self.current_values()[..., self.hyperparameters.column(name)]
 
-    def _check_setting(self, argument: str, setting: Setting, high: float = float("inf")) -> Setting:
-        """A setting is a known name whose range is legal, or a legal value."""
+    def _check_setting(self, argument: str, setting: Any, high: float = float("inf")) -> Setting:
+        """A setting is a known name (and a factor) whose range is legal, or a legal value."""
         if setting is None:
             return None
-        if isinstance(setting, str):
-            if setting not in self.hyperparameters.names:
-                raise ValueError(
-                    f"`{argument}` must name one of {list(self.hyperparameters.names)} or be a number. "
-                    f"Received: {argument}={setting!r}"
-                )
-            lowest, highest = self.hyperparameters[setting].low, self.hyperparameters[setting].high
-        else:
-            lowest = highest = setting = float(setting)
+        setting = tuple(setting) if isinstance(setting, list) else setting
+        name, number = named(setting)
+        if name is not None and name not in self.hyperparameters.names:
+            raise ValueError(
+                f"`{argument}` must name one of {list(self.hyperparameters.names)} or be a number. "
+                f"Received: {argument}={setting!r}"
+            )
+        entry = None if name is None else self.hyperparameters[name]
+        lowest, highest = (number, number) if entry is None else sorted((number * entry.low, number * entry.high))
         if lowest < 0 or highest > high:
             raise ValueError(
                 f"`{argument}` must stay in [0, {high:g}]. Received: {argument}={setting!r} in [{lowest}, {highest}]"
             )
-        return setting
+        return setting if entry is not None else number
 
     def hyperparameters_used(self) -> set[str]:
         """Names of the hyperparameters that drive this layer."""
+        names = {named(getattr(self, argument))[0] for argument in self.settings}
+        return {name for name in names if name is not None}
+
+    @classmethod
+    def from_plain(cls, plain: keras.layers.Layer, members: dict[str, Any]) -> "HyperLayer":
+        """The layer of M members in the place of a plain Keras layer; `adopt` then takes its weights over.
+
+        Args:
+            plain: The layer.
+            members: `ensemble_size`, `hyperparameters`, settings that hyperparameters drive (the others stay as they
+                are in the plain layer), and other arguments of this class.
+
+        Raises:
+            ValueError: If the plain layer does something that this class cannot do: the message says what.
+        """
+        arguments = {**shared_arguments(plain, cls.settings), **numbers_of(plain, cls.settings, cls.roles), **members}
+        policy = arguments.pop("dtype", None)
+        return cls(**arguments, dtype=plain.dtype_policy if policy is not None else None)
+
+    def adopt(self, weights: list[Any]) -> None:
+        """Every member starts from these weights of the plain layer."""
         raise NotImplementedError
 
-    def member_layer(self, values: dict[str, float]) -> keras.layers.Layer:
+    def member_layer(self, values: Values) -> keras.layers.Layer:
         """The plain Keras layer that one member has in this place, at these hyperparameter values."""
-        raise NotImplementedError
+        settings = {name: number_at(getattr(self, name), values) for name in self.settings}
+        common = {**shared_arguments(self.plain, self.settings), "name": self.name}
+        layer = self.plain_layer.from_config({**common, **plain_settings(settings, self.roles)})
+        layer.trainable = self.trainable
+        return layer
 
     def member_weights(self, member: int, values: Any) -> list[Any]:
         """The weights of that plain layer for one member, at values `[M, 1, P]`."""
@@ -98,7 +154,9 @@ class HyperLayer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {
+            **shared_arguments(self.plain, self.settings),
             **super().get_config(),
+            **{name: getattr(self, name) for name in self.settings},
             "ensemble_size": self.ensemble_size,
             "hyperparameters": keras.saving.serialize_keras_object(self.hyperparameters),
         }
@@ -107,6 +165,21 @@ class HyperLayer(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "HyperLayer":
         space = keras.saving.deserialize_keras_object(config["hyperparameters"])
         return super().from_config({**config, "hyperparameters": space})
+
+
+def named(setting: Setting) -> tuple[str | None, Any]:
+    """`(name, factor)` of a setting that a hyperparameter drives, `(None, number)` of any other."""
+    if isinstance(setting, str):
+        return setting, 1.0
+    if isinstance(setting, tuple):
+        return setting[0], float(setting[1])
+    return None, None if setting is None else float(setting)
+
+
+def number_at(setting: Setting, values: Values) -> float | None:
+    """The value of a setting for one member."""
+    name, number = named(setting)
+    return number if name is None else number * values[name]
 
 
 def _only_infers_shapes(inputs: Any) -> bool:

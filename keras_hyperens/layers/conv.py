@@ -1,4 +1,4 @@
-"""A two-dimensional convolution of M members."""
+"""Convolutions of M members, in one, two and three dimensions."""
 
 from typing import Any
 
@@ -8,8 +8,100 @@ from keras import ops
 from keras_hyperens.layers.kernel import HyperBatchLayer
 
 
+class HyperBatchConv(HyperBatchLayer):
+    """A convolution of any number of dimensions. Abstract."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.data_format = self.plain.data_format
+        self.channel_axis = -1 if self.data_format == "channels_last" else 1
+
+    def input_channels(self, input_shape: tuple[int | None, ...]) -> int:
+        """Checks the shape of rows and gives their number of channels."""
+        rank = len(self.plain.kernel_size) + 2
+        channels = input_shape[self.channel_axis] if len(input_shape) == rank else None
+        if channels is None:
+            raise ValueError(
+                f"Layer {self.name!r} needs rows of {rank} axes with a known number of channels, {self.data_format}. "
+                f"Received: input_shape={input_shape}"
+            )
+        self.input_spec = keras.layers.InputSpec(ndim=rank, axes={self.channel_axis: channels})
+        return channels
+
+    def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+        channels = self.input_channels(input_shape)
+        if channels % self.plain.groups:
+            raise ValueError(
+                f"Layer {self.name!r} needs a number of channels that `groups` divides. "
+                f"Received: channels={channels}, groups={self.plain.groups}"
+            )
+        return (*self.plain.kernel_size, channels // self.plain.groups, self.plain.filters)
+
+    def beside_inputs(self, vectors: Any, rank: int) -> Any:
+        return super().beside_inputs(ops.tile(vectors, (1, 1, getattr(self.plain, "groups", 1))), rank)
+
+    def apply_kernel(self, rows: Any, kernel: Any) -> Any:
+        return ops.conv(
+            rows,
+            kernel,
+            strides=self.plain.strides,
+            padding=self.plain.padding,
+            data_format=self.data_format,
+            dilation_rate=self.plain.dilation_rate,
+        )
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return tuple(self.plain.compute_output_shape(input_shape))
+
+
 @keras.saving.register_keras_serializable("keras_hyperens")
-class HyperBatchConv2D(HyperBatchLayer):
+class HyperBatchConv1D(HyperBatchConv):
+    """A 1D convolution of which every member, at every hyperparameter value, has its own version.
+
+    As `HyperBatchConv2D`, over one spatial axis; causal padding pads each row by itself.
+
+    Args:
+        filters: U, the number of output channels.
+        kernel_size: Length of the kernel.
+        **keywords: Arguments of `keras.layers.Conv1D`, of `HyperBatchLayer` and of `HyperLayer`.
+
+    Input shape:
+        Rows `(M * batch_size, length, A)`, member by member.
+
+    Output shape:
+        Rows `(M * batch_size, new_length, filters)`.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.HyperBatchConv1D(6, 3, padding="causal", ensemble_size=4)
+    >>> layer(np.ones((4 * 2, 5, 3), "float32")).shape
+    TensorShape([8, 5, 6])
+
+    References:
+        - Wenzel et al., [Hyperparameter Ensembles](https://arxiv.org/abs/2006.13570)
+    """
+
+    plain_layer = keras.layers.Conv1D
+
+    def apply_kernel(self, rows: Any, kernel: Any) -> Any:
+        if self.plain.padding != "causal":
+            return super().apply_kernel(rows, kernel)
+        left = self.plain.dilation_rate[0] * (self.plain.kernel_size[0] - 1)
+        around = [(0, 0), (0, 0)]
+        around.insert(1 if self.channel_axis == -1 else 2, (left, 0))
+        return ops.conv(
+            ops.pad(rows, around),
+            kernel,
+            strides=self.plain.strides,
+            padding="valid",
+            data_format=self.data_format,
+            dilation_rate=self.plain.dilation_rate,
+        )
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperBatchConv2D(HyperBatchConv):
     """A 2D convolution of which every member, at every hyperparameter value, has its own version.
 
     `outputs = activation(conv(inputs, kernel_k(λ)) + bias_k(λ))` for the rows of member k; see `HyperBatchLayer` for
@@ -18,10 +110,8 @@ class HyperBatchConv2D(HyperBatchLayer):
     Args:
         filters: U, the number of output channels.
         kernel_size: Height and width of the kernel: an integer or a pair.
-        strides, padding, data_format, dilation_rate: As in `keras.layers.Conv2D`.
-        ensemble_size: M, the number of members.
-        hyperparameters: The `HyperparameterSpace`, or `None`.
-        **kwargs: Arguments of `HyperBatchLayer` and of `keras.layers.Layer`.
+        **keywords: Arguments of `keras.layers.Conv2D`, of `HyperBatchLayer` (strengths of penalties, sharing) and of
+            `HyperLayer` (`ensemble_size`, `hyperparameters`).
 
     Input shape:
         Rows `(M * batch_size, height, width, A)`, or `(M * batch_size, A, height, width)` with
@@ -31,8 +121,7 @@ class HyperBatchConv2D(HyperBatchLayer):
         Rows `(M * batch_size, new_height, new_width, filters)`, or channels first.
 
     Raises:
-        ValueError: If `filters`, `kernel_size`, `strides`, `padding`, `data_format` or `dilation_rate` is one that
-            `keras.layers.Conv2D` refuses, or a strength names no hyperparameter.
+        ValueError: If `keras.layers.Conv2D` refuses an argument, or a strength names no hyperparameter.
 
     Example:
     >>> import numpy as np
@@ -50,63 +139,33 @@ class HyperBatchConv2D(HyperBatchLayer):
 
     plain_layer = keras.layers.Conv2D
 
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int | tuple[int, int],
-        strides: int | tuple[int, int] = 1,
-        padding: str = "valid",
-        data_format: str | None = None,
-        dilation_rate: int | tuple[int, int] = 1,
-        *,
-        ensemble_size: int,
-        hyperparameters: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        # Keras' own layer checks and completes what the two have in common.
-        plain = keras.layers.Conv2D(
-            filters, kernel_size, strides=strides, padding=padding, data_format=data_format, dilation_rate=dilation_rate
-        )
-        super().__init__(ensemble_size=ensemble_size, hyperparameters=hyperparameters, **kwargs)
-        self.filters = filters
-        self.kernel_size = plain.kernel_size
-        self.strides = plain.strides
-        self.padding = plain.padding
-        self.data_format = plain.data_format
-        self.dilation_rate = plain.dilation_rate
-        self.unit_axis = -1 if self.data_format == "channels_last" else 1
 
-    def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
-        if len(input_shape) != 4 or input_shape[self.unit_axis] is None:
-            raise ValueError(
-                f"Layer {self.name!r} needs rows of images with a known number of channels, {self.data_format}. "
-                f"Received: input_shape={input_shape}"
-            )
-        channels = input_shape[self.unit_axis]
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={self.unit_axis: channels})
-        return (*self.kernel_size, channels, self.filters)
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperBatchConv3D(HyperBatchConv):
+    """A 3D convolution of which every member, at every hyperparameter value, has its own version.
 
-    def apply_kernel(self, rows: Any, kernel: Any) -> Any:
-        return ops.conv(
-            rows,
-            kernel,
-            strides=self.strides,
-            padding=self.padding,
-            data_format=self.data_format,
-            dilation_rate=self.dilation_rate,
-        )
+    As `HyperBatchConv2D`, over three spatial axes.
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        plain = self.plain_layer.from_config(self.plain_config())
-        return tuple(plain.compute_output_shape(input_shape))
+    Args:
+        filters: U, the number of output channels.
+        kernel_size: Depth, height and width of the kernel: an integer or a triple.
+        **keywords: Arguments of `keras.layers.Conv3D`, of `HyperBatchLayer` and of `HyperLayer`.
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "data_format": self.data_format,
-            "dilation_rate": self.dilation_rate,
-        }
+    Input shape:
+        Rows `(M * batch_size, depth, height, width, A)`, member by member.
+
+    Output shape:
+        Rows `(M * batch_size, new_depth, new_height, new_width, filters)`.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.HyperBatchConv3D(6, 2, ensemble_size=4)
+    >>> layer(np.ones((4 * 2, 3, 3, 3, 1), "float32")).shape
+    TensorShape([8, 2, 2, 2, 6])
+
+    References:
+        - Wenzel et al., [Hyperparameter Ensembles](https://arxiv.org/abs/2006.13570)
+    """
+
+    plain_layer = keras.layers.Conv3D

@@ -48,20 +48,13 @@ class HyperBatchDense(HyperBatchLayer):
 
     plain_layer = keras.layers.Dense
 
-    def __init__(self, units: int, *, ensemble_size: int, hyperparameters: Any = None, **kwargs: Any) -> None:
-        if not isinstance(units, int) or units < 1:
-            raise ValueError(f"`units` must be a positive integer. Received: units={units!r}")
-        super().__init__(ensemble_size=ensemble_size, hyperparameters=hyperparameters, **kwargs)
-        self.units = units
-        self.supports_masking = True
-
     def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise ValueError(
                 f"Layer {self.name!r} needs rows with a known last axis. Received: input_shape={input_shape}"
             )
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
-        return (input_shape[-1], self.units)
+        return (input_shape[-1], self.plain.units)
 
     def apply_kernel(self, rows: Any, kernel: Any) -> Any:
         return ops.matmul(rows, kernel)
@@ -70,10 +63,7 @@ class HyperBatchDense(HyperBatchLayer):
         members = split_members(rows, self.ensemble_size)
         shape = ops.shape(members)
         flat = ops.reshape(members, (self.ensemble_size, -1, shape[-1]))  # one batched product, whatever the rank
-        return ops.reshape(ops.matmul(flat, kernels), (*shape[:-1], self.units))
+        return ops.reshape(ops.matmul(flat, kernels), (*shape[:-1], self.plain.units))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (*input_shape[:-1], self.units)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units}
+        return (*input_shape[:-1], self.plain.units)

@@ -1,18 +1,15 @@
-"""Dropout at each member's own rate."""
+"""Dropout at each member's own rate: of elements, of whole feature maps, and multiplicative noise."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_hyperens.layers.base import HyperLayer
-from keras_hyperens.layers.base import Setting
-from keras_hyperens.layers.members import join_members
-from keras_hyperens.layers.members import split_members
+from keras_hyperens.layers.noise import HyperNoise
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
-class HyperDropout(HyperLayer):
+class HyperDropout(HyperNoise):
     """Dropout in which each member, or each row, has its own rate.
 
     In training an element is set to 0 with probability `rate`, and divided by `1 - rate` otherwise; elsewhere the
@@ -21,11 +18,137 @@ class HyperDropout(HyperLayer):
 
     Args:
         rate: A hyperparameter's name, whose range must lie in `[0, 1)`, or a number.
-        noise_shape: Shape of the mask for one row with 1 where it is shared, for example `(1, 1, channels)` for
-            whole feature maps. Default: every element on its own.
+        noise_shape: As in `keras.layers.Dropout`: the shape of the mask, with `None` for axes as long as those of the
+            input (the rows always) and 1 where the mask is shared: `(None, 1, 1, channels)` drops feature maps.
         seed: Seed of the masks.
-        ensemble_size: M, the number of members.
-        hyperparameters: The `HyperparameterSpace`.
+        **keywords: `ensemble_size` and `hyperparameters` of `HyperLayer`.
+
+    Input shape:
+        Rows `(M * batch_size, ...)`, member by member.
+
+    Output shape:
+        Same as the input.
+
+    Raises:
+        ValueError: If `rate` names no hyperparameter, or can leave `[0, 1)`, or the mask is not one for each row.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("dropout", 0.0, 0.9, scale="linear")])
+    >>> layer = khe.HyperDropout("dropout", ensemble_size=2, hyperparameters=space, seed=0)
+    >>> with khe.hyperparameter_scope(np.array([[[0.0]], [[0.9]]], "float32")):
+    ...     rows = layer(np.ones((2 * 1, 1000), "float32"), training=True)
+    >>> int((rows[0] == 0).numpy().sum()), 850 < int((rows[1] == 0).numpy().sum()) < 950
+    (0, True)
+    """
+
+    plain_layer: type[keras.layers.Layer] = keras.layers.Dropout
+    settings = ("rate",)
+    highest = 1.0
+
+    def __init__(self, rate: Any, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(rate, *arguments, **keywords)
+        shape = getattr(self.plain, "noise_shape", None)
+        if shape is not None and shape[0] is not None:
+            raise ValueError(
+                "`noise_shape` must begin with None: every row has a mask of its own. "
+                f"Received: noise_shape={tuple(shape)}"
+            )
+
+    def mask_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The shape of a mask for members' rows `[M, B, ...]` of this shape."""
+        axes = self.plain.noise_shape
+        if axes is None:
+            return tuple(shape)
+        return (*shape[:2], *(mine or length for mine, length in zip(axes[1:], shape[2:], strict=True)))
+
+    def disturb(self, members: Any, level: Any) -> Any:
+        shape = self.mask_shape(ops.shape(members))
+        uniform = keras.random.uniform(shape, seed=self.seed_generator, dtype="float32")
+        return members * ops.cast(ops.where(uniform >= level, 1 / (1 - level), 0.0), members.dtype)
+
+
+class HyperSpatialDropout(HyperDropout):
+    """Dropout of whole feature maps. Abstract."""
+
+    def mask_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        members, rows, *axes = shape
+        channel = 0 if getattr(self.plain, "data_format", None) == "channels_first" else len(axes) - 1
+        return (members, rows, *(length if place == channel else 1 for place, length in enumerate(axes)))
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperSpatialDropout1D(HyperSpatialDropout):
+    """`HyperDropout` of whole channels of `(M * batch_size, time, channels)`.
+
+    Args:
+        rate: A hyperparameter's name, whose range must lie in `[0, 1)`, or a number.
+        **keywords: Arguments of `keras.layers.SpatialDropout1D` and of `HyperLayer`.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.HyperSpatialDropout1D(0.5, ensemble_size=2, seed=0)
+    >>> rows = np.asarray(layer(np.ones((2 * 1, 5, 8), "float32"), training=True))
+    >>> bool((rows == rows[:, :1]).all())
+    True
+    """
+
+    plain_layer = keras.layers.SpatialDropout1D
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperSpatialDropout2D(HyperSpatialDropout):
+    """`HyperDropout` of whole feature maps of `(M * batch_size, height, width, channels)`, or channels first.
+
+    Args:
+        rate: A hyperparameter's name, whose range must lie in `[0, 1)`, or a number.
+        **keywords: Arguments of `keras.layers.SpatialDropout2D` and of `HyperLayer`.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.HyperSpatialDropout2D(0.5, ensemble_size=2, seed=0)
+    >>> rows = np.asarray(layer(np.ones((2 * 1, 5, 5, 8), "float32"), training=True))
+    >>> bool((rows == rows[:, :1, :1]).all())
+    True
+    """
+
+    plain_layer = keras.layers.SpatialDropout2D
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperSpatialDropout3D(HyperSpatialDropout):
+    """`HyperDropout` of whole feature maps of `(M * batch_size, depth, height, width, channels)`, or channels first.
+
+    Args:
+        rate: A hyperparameter's name, whose range must lie in `[0, 1)`, or a number.
+        **keywords: Arguments of `keras.layers.SpatialDropout3D` and of `HyperLayer`.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.HyperSpatialDropout3D(0.5, ensemble_size=2, seed=0)
+    >>> rows = np.asarray(layer(np.ones((2 * 1, 3, 3, 3, 8), "float32"), training=True))
+    >>> bool((rows == rows[:, :1, :1, :1]).all())
+    True
+    """
+
+    plain_layer = keras.layers.SpatialDropout3D
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperGaussianDropout(HyperNoise):
+    """Multiplicative Gaussian noise in which each member, or each row, has its own rate.
+
+    In training `outputs = inputs * noise` with noise of mean 1 and standard deviation `sqrt(rate / (1 - rate))`, that
+    of dropout at this rate; elsewhere the layer does nothing.
+
+    Args:
+        rate: A hyperparameter's name, whose range must lie in `[0, 1)`, or a number.
+        seed: Seed of the noise.
+        **keywords: `ensemble_size` and `hyperparameters` of `HyperLayer`.
 
     Input shape:
         Rows `(M * batch_size, ...)`, member by member.
@@ -39,61 +162,19 @@ class HyperDropout(HyperLayer):
     Example:
     >>> import numpy as np
     >>> import keras_hyperens as khe
-    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("dropout", 0.0, 0.9, scale="linear")])
-    >>> layer = khe.HyperDropout("dropout", ensemble_size=2, hyperparameters=space, seed=0)
-    >>> with khe.hyperparameter_scope(np.array([[[0.0]], [[0.9]]], "float32")):
-    ...     rows = layer(np.ones((2 * 1, 1000), "float32"), training=True)
-    >>> int((rows[0] == 0).numpy().sum()), 850 < int((rows[1] == 0).numpy().sum()) < 950
-    (0, True)
+    >>> layer = khe.layers.HyperGaussianDropout(0.5, ensemble_size=2, seed=0)
+    >>> rows = layer(np.ones((2 * 1, 1000), "float32"), training=True)
+    >>> bool(0.9 < np.std(rows) < 1.1)
+    True
     """
 
-    def __init__(
-        self,
-        rate: Setting,
-        noise_shape: tuple[int, ...] | None = None,
-        seed: int | None = None,
-        *,
-        ensemble_size: int,
-        hyperparameters: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(ensemble_size=ensemble_size, hyperparameters=hyperparameters, **kwargs)
-        highest = self.hyperparameters[rate].high if rate in self.hyperparameters.names else rate
-        if rate is None or highest == 1:
-            raise ValueError(f"`rate` must stay below 1. Received: rate={rate!r}")
-        self.rate = self._check_setting("rate", rate, high=1.0)
-        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.supports_masking = True
-        self.built = True
+    plain_layer = keras.layers.GaussianDropout
+    settings = ("rate",)
+    highest = 1.0
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        if not training or self.rate == 0:
-            return inputs
-        members = split_members(inputs, self.ensemble_size)  # [M, B, ...]
-        shape = ops.shape(members)
-        mask_shape = shape if self.noise_shape is None else (*shape[:2], *self.noise_shape)
-        rate = self.setting_value(self.rate)
-        if isinstance(self.rate, str):  # [M, 1 or B] beside the row's axes
-            rate = ops.reshape(rate, (*ops.shape(rate), *[1] * (len(shape) - 2)))
-        uniform = keras.random.uniform(mask_shape, seed=self.seed_generator, dtype="float32")
-        scale = ops.where(uniform >= rate, 1 / (1 - rate), 0.0)
-        return join_members(members * ops.cast(scale, inputs.dtype))
+    def __init__(self, rate: Any, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(rate, *arguments, **keywords)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return input_shape
-
-    def hyperparameters_used(self) -> set[str]:
-        return {self.rate} if isinstance(self.rate, str) else set()
-
-    def member_layer(self, values: dict[str, float]) -> keras.layers.Layer:
-        rate = values[self.rate] if isinstance(self.rate, str) else self.rate
-        noise_shape = None if self.noise_shape is None else (None, *self.noise_shape)
-        return keras.layers.Dropout(rate, noise_shape=noise_shape, seed=self.seed, name=self.name)
-
-    def member_weights(self, member: int, values: Any) -> list[Any]:
-        return []
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate, "noise_shape": self.noise_shape, "seed": self.seed}
+    def disturb(self, members: Any, level: Any) -> Any:
+        noise = keras.random.normal(ops.shape(members), seed=self.seed_generator, dtype="float32")
+        return members * ops.cast(1 + ops.sqrt(level / (1 - level)) * noise, members.dtype)

@@ -1,6 +1,7 @@
-"""Initialisers of fast weights, and a fresh one for every weight."""
+"""Initialisers of fast weights, a fresh one for every weight, and one for each member."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -54,3 +55,20 @@ def another(initializer: Any, number: int) -> Any:
     if isinstance(getattr(initializer, "seed", None), int):
         config["seed"] = initializer.seed + number
     return type(initializer).from_config(config)
+
+
+def of_each_member(initializer: Any, equal: bool = False) -> Callable[..., Any]:
+    """Initialises weights `[M, ...]` member by member: each with numbers of its own, or all equal."""
+
+    def initialize(shape: tuple[int, ...], dtype: Any = None) -> Any:
+        members = range(shape[0])
+        if equal:
+            return ops.stack([initializer(shape[1:], dtype=dtype)] * len(members))
+        return ops.stack([another(initializer, 100 * k)(shape[1:], dtype=dtype) for k in members])
+
+    return initialize
+
+
+def constrain_each_member(constraint: Any) -> Callable[[Any], Any]:
+    """A constraint of one member's weights for weights `[M, ...]`."""
+    return lambda weights: ops.stack([constraint(weights[k]) for k in range(weights.shape[0])])

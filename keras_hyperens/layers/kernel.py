@@ -1,20 +1,37 @@
 """The heart of a hyper-batch layer: member kernels from one shared kernel, whatever the kernel is applied to."""
 
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_hyperens.layers.axes import KernelAxes
 from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.base import Setting
 from keras_hyperens.layers.folding import stored_weights_of
 from keras_hyperens.layers.initializers import another
+from keras_hyperens.layers.initializers import constrain_each_member
 from keras_hyperens.layers.initializers import get_initializer
+from keras_hyperens.layers.initializers import of_each_member
 from keras_hyperens.layers.members import check_rows
 from keras_hyperens.layers.members import join_members
 from keras_hyperens.layers.members import split_members
-from keras_hyperens.layers.penalties import squared_norm
+from keras_hyperens.layers.penalties import Part
+from keras_hyperens.layers.penalties import absolute_norms
 from keras_hyperens.layers.penalties import squared_norms
+
+SHARINGS = ("hyper", "batch", "none", "fixed_initialization")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a layer is at the current hyperparameter values."""
+
+    kernels: Any  # [M, ...], or `None`: not folded
+    biases: Any  # [M, 1 or B, U], or `None`: no bias
+    shift: Any = None  # e, [M, 1 or B, U], or `None`: the kernel does not depend on hyperparameters
 
 
 class HyperBatchLayer(HyperLayer):
@@ -31,15 +48,17 @@ class HyperBatchLayer(HyperLayer):
     With one draw per member the layer *folds*: it builds M kernels and applies each to its member's rows, at the
     price of a plain layer. With one draw per row it applies `kernel` and `delta_kernel` once to all rows.
     In training it adds the members' mean penalty `λ * sum(kernel_k²)`, so that one member's loss is what a lone
-    Keras model with `keras.regularizers.L2(λ)` has.
+    Keras model with `keras.regularizers.L2(λ)` has; likewise for L1.
 
     Args:
-        ensemble_size: M, the number of members.
-        hyperparameters: The `HyperparameterSpace`, or `None`.
-        activation, use_bias, kernel_initializer, bias_initializer, kernel_constraint, bias_constraint: As in the
-            plain Keras layer; constraints act on the shared kernel and on the biases.
-        kernel_l2, bias_l2: Strength of the L2 penalty: a hyperparameter's name (natural scale), a number, or `None`.
+        *arguments: As in the plain Keras layer.
+        kernel_l1, kernel_l2, bias_l1, bias_l2: Strength of a penalty: a hyperparameter's name (natural scale), a name
+            and a factor, a number, or `None`.
+        sharing: What members share. `"hyper"` (default): all but rank-1 factors and biases. `"batch"`: the same, with
+            no `delta_kernel` and no embedding. `"none"`: nothing, each has its own kernel. `"fixed_initialization"`:
+            nothing, but all start equal.
         tie_fast_weights: Whether u = r and v = s.
+        fast_weights_trainable: Whether r, s, u and v are trained.
         regularize_fast_weights: Whether the kernel's penalty includes the factors r, s, u and v.
         shared_embedding: Whether all members share one embedding, `[P, U]`; else each has its own, `[M, P, U]`.
         fast_weight_initializer: Of r, s, u and v: `"random_sign"` or any initialiser. Default normal around 1 with
@@ -48,42 +67,40 @@ class HyperBatchLayer(HyperLayer):
             hyperparameters. (Random ones cost accuracy where the learning rate is high.)
         embedding_initializer: Default normal with standard deviation 0.2: large enough that the network feels its
             hyperparameters from the first step.
+        **keywords: `ensemble_size` and `hyperparameters` of `HyperLayer`, and arguments of the plain Keras layer, but
+            for its penalties; constraints act on the shared kernel and on the biases.
 
     Raises:
-        ValueError: If a strength names no hyperparameter or can become negative.
+        ValueError: If a strength names no hyperparameter or can become negative, or a choice is unknown.
     """
+
+    settings: tuple[str, ...] = ("kernel_l1", "kernel_l2", "bias_l1", "bias_l2")
+    roles = {"kernel": "kernel", "bias": "bias"}
+    has_kernels = True
+    fan_in_axes: tuple[int, ...] = (-2,)
+    unit_axes: tuple[int, ...] = (-1,)
+    channel_axis = -1  # of inputs and outputs alike
+    folds = True  # with one draw per member
 
     def __init__(
         self,
-        *,
-        ensemble_size: int,
-        hyperparameters: Any = None,
-        activation: Any = None,
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        kernel_l2: Setting = None,
-        bias_l2: Setting = None,
+        *arguments: Any,
+        sharing: str = "hyper",
         tie_fast_weights: bool = False,
+        fast_weights_trainable: bool = True,
         regularize_fast_weights: bool = False,
         shared_embedding: bool = True,
         fast_weight_initializer: Any = None,
         delta_kernel_initializer: Any = "zeros",
         embedding_initializer: Any = None,
-        **kwargs: Any,
+        **keywords: Any,
     ) -> None:
-        super().__init__(ensemble_size=ensemble_size, hyperparameters=hyperparameters, **kwargs)
-        self.kernel_l2 = self._check_setting("kernel_l2", kernel_l2)
-        self.bias_l2 = self._check_setting("bias_l2", bias_l2)
-        self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_constraint = keras.constraints.get(kernel_constraint)
-        self.bias_constraint = keras.constraints.get(bias_constraint)
+        if sharing not in SHARINGS:
+            raise ValueError(f"`sharing` must be one of {SHARINGS}. Received: sharing={sharing!r}")
+        super().__init__(*arguments, **keywords)
+        self.sharing = sharing
         self.tie_fast_weights = tie_fast_weights
+        self.fast_weights_trainable = fast_weights_trainable
         self.regularize_fast_weights = regularize_fast_weights
         self.shared_embedding = shared_embedding
         self.fast_weight_initializer = get_initializer(
@@ -93,19 +110,27 @@ class HyperBatchLayer(HyperLayer):
         self.embedding_initializer = keras.initializers.get(
             embedding_initializer or keras.initializers.RandomNormal(0.0, 0.2)
         )
+        self.activation = getattr(self.plain, "activation", keras.activations.linear)
+        self.use_bias = getattr(self.plain, "use_bias", False)
 
     # What a final layer supplies.
 
     def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
-        """`[..., A, U]`, the shape of the plain layer's kernel."""
+        """The shape of the plain layer's kernel."""
         raise NotImplementedError
 
     def apply_kernel(self, rows: Any, kernel: Any) -> Any:
         """The plain layer's linear operation, without bias."""
         raise NotImplementedError
 
+    # What it may supply as well.
+
+    def bias_shape(self) -> tuple[int, ...]:
+        """The shape of the plain layer's bias."""
+        return (self.axes.num_units,)
+
     def apply_kernels(self, rows: Any, kernels: Any) -> Any:
-        """Each member's kernel `[M, ..., A, U]` to its rows `[M*B, ...]`, giving `[M, B, ...]`.
+        """Each member's kernel `[M, ...]` to its rows `[M*B, ...]`, giving `[M, B, ...]`.
 
         A loop over members. On 2 CPU cores, forward and backward, it takes 1.05 to 1.10 times one plain convolution
         of the same rows, a grouped convolution 1.07 to 1.34 times, `vectorized_map` 1.6 to 2.6 times; compiled by
@@ -115,102 +140,158 @@ class HyperBatchLayer(HyperLayer):
         members = ops.split(rows, self.ensemble_size)
         return ops.stack([self.apply_kernel(members[k], kernels[k]) for k in range(self.ensemble_size)])
 
-    unit_axis = -1  # of inputs and outputs alike
-    plain_layer: type[keras.layers.Layer]  # the Keras layer that this one varies
+    def beside_inputs(self, vectors: Any, rank: int) -> Any:
+        """`[M, 1, A]` as a factor of inputs `[M, B, ...]`, whose rows have `rank` axes."""
+        return self._beside_channels(vectors, rank)
 
-    # What follows from it for all of them.
+    def beside_outputs(self, vectors: Any, rank: int) -> Any:
+        """`[M, 1 or B, U]` as a factor of outputs `[M, B, ...]`, for inputs of `rank` axes."""
+        return self._beside_channels(vectors, rank)
+
+    def beside_biases(self, biases: Any, rank: int) -> Any:
+        """Biases `[M, 1 or B, U]` as a term of outputs `[M, B, ...]`, for inputs of `rank` axes."""
+        return self.beside_outputs(biases, rank)
+
+    def _beside_channels(self, vectors: Any, rank: int) -> Any:
+        others = [1] * (rank - 2)
+        shape = ops.shape(vectors)
+        tail = [*others, shape[2]] if self.channel_axis == -1 else [shape[2], *others]
+        return ops.reshape(vectors, [*shape[:2], *tail])
+
+    # What follows for all of them.
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there is one kernel with rank-1 factors, not one kernel a member."""
+        return self.sharing in ("hyper", "batch")
+
+    @property
+    def is_conditioned(self) -> bool:
+        """Whether kernels depend on hyperparameters."""
+        return self.sharing == "hyper" and len(self.hyperparameters) > 0
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = self.kernel_shape(input_shape)
-        channels, units, columns, members = shape[-2], shape[-1], len(self.hyperparameters), self.ensemble_size
-        own = [] if self.shared_embedding else [members]
-        self.kernel = self._add("kernel", shape, self.kernel_initializer, self.kernel_constraint)
-        self.r = self._add("r", (members, channels), another(self.fast_weight_initializer, 2))
-        self.s = self._add("s", (members, units), another(self.fast_weight_initializer, 3))
+        self.axes = KernelAxes(shape, self.fan_in_axes, self.unit_axes)
+        name = self.roles["kernel"]
+        self._add_kernel(shape, getattr(self.plain, f"{name}_initializer"), getattr(self.plain, f"{name}_constraint"))
+        if self.is_shared:
+            self.r, self.s = self._add_factors("r", "s", 2)
         if self.use_bias:
-            self.bias = self._add("bias", (members, units), self.bias_initializer, self.bias_constraint)
-        if columns:
-            self.delta_kernel = self._add("delta_kernel", shape, another(self.delta_kernel_initializer, 1))
-            self.kernel_embedding = self._add(
-                "kernel_embedding", (*own, columns, units), another(self.embedding_initializer, 6)
-            )
-            self.u, self.v = self.r, self.s
-        if columns and not self.tie_fast_weights:
-            self.u = self._add("u", (members, channels), another(self.fast_weight_initializer, 4))
-            self.v = self._add("v", (members, units), another(self.fast_weight_initializer, 5))
-        if columns and self.use_bias:
-            self.delta_bias = self._add("delta_bias", (members, units), "zeros")
-            self.bias_embedding = self._add(
-                "bias_embedding", (*own, columns, units), another(self.embedding_initializer, 7)
-            )
+            self._add_bias()
+        if self.is_conditioned:
+            self._condition(shape)
         self.built = True
 
-    def _add(self, name: str, shape: tuple[int, ...], initializer: Any, constraint: Any = None) -> keras.Variable:
+    def _add_kernel(self, shape: tuple[int, ...], initializer: Any, constraint: Any) -> None:
+        if not self.is_shared:
+            equal = self.sharing == "fixed_initialization"
+            shape, initializer = (self.ensemble_size, *shape), of_each_member(initializer, equal)
+            constraint = constraint and constrain_each_member(constraint)
+        self.kernel = self._add("kernel", shape, initializer, constraint)
+
+    def _add_factors(self, fan_in: str, units: str, number: int) -> tuple[keras.Variable, keras.Variable]:
+        return tuple(
+            self._add(
+                name,
+                (self.ensemble_size, length),
+                another(self.fast_weight_initializer, number + place),
+                trainable=self.fast_weights_trainable,
+            )
+            for place, (name, length) in enumerate(((fan_in, self.axes.num_fan_in), (units, self.axes.num_units)))
+        )
+
+    def _add_bias(self) -> None:
+        shape = (self.ensemble_size, prod(self.bias_shape()))
+        initializer = of_each_member(self.plain.bias_initializer, self.sharing == "fixed_initialization")
+        self.bias = self._add("bias", shape, initializer, self.plain.bias_constraint)
+
+    def _condition(self, shape: tuple[int, ...]) -> None:
+        """Adds what makes the kernel and the bias depend on hyperparameters."""
+        own, columns = [] if self.shared_embedding else [self.ensemble_size], len(self.hyperparameters)
+        self.delta_kernel = self._add("delta_kernel", shape, another(self.delta_kernel_initializer, 1))
+        self.kernel_embedding = self._add(
+            "kernel_embedding", (*own, columns, self.axes.num_units), another(self.embedding_initializer, 6)
+        )
+        self.u, self.v = (self.r, self.s) if self.tie_fast_weights else self._add_factors("u", "v", 4)
+        if self.use_bias:
+            self.delta_bias = self._add("delta_bias", self.bias.shape, "zeros")
+            self.bias_embedding = self._add(
+                "bias_embedding", (*own, columns, self.bias.shape[1]), another(self.embedding_initializer, 7)
+            )
+
+    def _add(
+        self, name: str, shape: tuple[int, ...], initializer: Any, constraint: Any = None, trainable: bool = True
+    ) -> keras.Variable:
         # Not cast automatically: kernels are put together, and penalties summed, at the variables' precision.
-        return self.add_weight(name=name, shape=shape, initializer=initializer, constraint=constraint, autocast=False)
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=initializer,
+            constraint=constraint,
+            trainable=trainable,
+            autocast=False,
+        )
 
     @property
     def fast_weights(self) -> list[keras.Variable]:
-        """The rank-1 factors r, s and, with hyperparameters and untied, u, v."""
-        untied = [self.u, self.v] if len(self.hyperparameters) and not self.tie_fast_weights else []
-        return [self.r, self.s, *untied]
+        """The rank-1 factors r, s and, where there is a `delta_kernel` with factors of its own, u, v."""
+        untied = [self.u, self.v] if self.is_conditioned and not self.tie_fast_weights else []
+        return [self.r, self.s, *untied] if self.is_shared else []
 
     @property
     def embeddings(self) -> list[keras.Variable]:
-        """The embeddings of the hyperparameters, none if there are no hyperparameters."""
-        if not len(self.hyperparameters):
+        """The embeddings of the hyperparameters, none if kernels do not depend on them."""
+        if not self.is_conditioned:
             return []
         return [self.kernel_embedding] + ([self.bias_embedding] if self.use_bias else [])
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         check_rows(inputs.shape[0], self.ensemble_size)
+        draw = self.draw(inputs)
+        if training:
+            self.penalize(draw)
+        return self.apply(inputs, draw)
+
+    def draw(self, inputs: Any = None) -> Draw:
+        """The layer at the current hyperparameter values."""
         stored = stored_weights_of(self)
         if stored is not None:
-            return self._apply_folded(inputs, *stored)
-        positions = self._positions(inputs)  # [M, 1 or B, P]
-        shift = self._shift(positions)  # [M, 1 or B, U]
-        biases = self._biases(positions)  # [M, 1 or B, U]
-        if training and not self.losses:  # a layer used twice in a network has its penalty once, as in Keras
-            self._add_penalties(shift, biases)
-        if shift is None or shift.shape[1] == 1:
-            return self._apply_folded(inputs, self._kernels(shift), biases)
-        return self._finish(self._apply_by_row(inputs, shift), biases, len(inputs.shape))
+            return Draw(*stored)
+        positions = None
+        if self.is_conditioned:
+            positions = self.hyperparameters.positions(self.current_values(inputs))  # [M, 1 or B, P]
+        shift = self._shift(positions)
+        folded = not self.is_shared or (self.folds and (shift is None or shift.shape[1] == 1))
+        return Draw(self._kernels(shift) if folded else None, self._biases(positions), shift)
 
-    def fold(self, values: Any) -> tuple[Any, Any]:
-        """Every member's kernel `[M, ..., A, U]` and bias `[M, 1, U]` (or `None`) at values `[M, 1, P]`."""
-        positions = self.hyperparameters.positions(values) if len(self.hyperparameters) else None
-        return self._kernels(self._shift(positions)), self._biases(positions)
-
-    def _apply_folded(self, inputs: Any, kernels: Any, biases: Any) -> Any:
-        outputs = self.apply_kernels(inputs, ops.cast(kernels, self.compute_dtype))
-        return self._finish(outputs, biases, len(inputs.shape))
-
-    def _finish(self, outputs: Any, biases: Any, rank: int) -> Any:
-        """`[M, B, ...]` to rows, with bias and activation."""
-        if biases is not None:
-            outputs = outputs + self._beside_units(biases, rank)
+    def apply(self, rows: Any, draw: Draw) -> Any:
+        """The layer's outputs for rows `[M*B, ...]`."""
+        rank = len(rows.shape)
+        if draw.kernels is None:
+            outputs = self.apply_by_row(rows, draw.shift)
+        else:
+            outputs = self.apply_kernels(rows, ops.cast(draw.kernels, self.compute_dtype))
+        if draw.biases is not None:
+            outputs = outputs + ops.cast(self.beside_biases(draw.biases, rank), self.compute_dtype)
         return self.activation(join_members(outputs))
 
-    def _positions(self, inputs: Any) -> Any:
-        if not len(self.hyperparameters):
-            return None
-        return self.hyperparameters.positions(self.current_values(inputs))
+    def fold(self, values: Any) -> tuple[Any, Any]:
+        """Every member's kernel `[M, ...]` and bias `[M, 1, U]` (or `None`) at values `[M, 1, P]`."""
+        positions = self.hyperparameters.positions(values) if self.is_conditioned else None
+        return self._kernels(self._shift(positions)), self._biases(positions)
 
     def _shift(self, positions: Any) -> Any:
-        """e, `[M, 1 or B, U]`: what the hyperparameters add to the units' factors of `delta_kernel`."""
+        """e: what the hyperparameters add to the units' factors of `delta_kernel`."""
         return None if positions is None else ops.matmul(positions, self.kernel_embedding)
 
     def _kernels(self, shift: Any) -> Any:
-        kernels = self.kernel * self._outer(self.r, self.s)
+        if not self.is_shared:
+            return ops.convert_to_tensor(self.kernel)
+        kernels = self.kernel * self.axes.outer(self.r, self.s)
         if shift is None:
             return kernels
-        return kernels + self.delta_kernel * self._outer(self.u, self.v * ops.squeeze(shift, 1))
-
-    def _outer(self, fan_in: Any, units: Any) -> Any:
-        """`[M, A]` and `[M, U]` to `[M, 1.., A, U]`."""
-        product = ops.expand_dims(fan_in, 2) * ops.expand_dims(units, 1)
-        spatial = [1] * (len(self.kernel.shape) - 2)
-        return ops.reshape(product, [self.ensemble_size, *spatial, *product.shape[1:]])
+        return kernels + self.delta_kernel * self.axes.outer(self.u, self.v * ops.squeeze(shift, 1))
 
     def _biases(self, positions: Any) -> Any:
         if not self.use_bias:
@@ -220,77 +301,76 @@ class HyperBatchLayer(HyperLayer):
             return biases
         return biases + ops.expand_dims(self.delta_bias, 1) * ops.matmul(positions, self.bias_embedding)
 
-    def _apply_by_row(self, inputs: Any, shift: Any) -> Any:
-        rank = len(inputs.shape)
-        members = split_members(inputs, self.ensemble_size)  # [M, B, ...]
-
-        def through(kernel: Any, fan_in: Any, units: Any) -> Any:
-            scaled = members * self._beside_units(ops.expand_dims(fan_in, 1), rank)
-            rows = self.apply_kernel(join_members(scaled), ops.cast(kernel, self.compute_dtype))
-            return split_members(rows, self.ensemble_size) * self._beside_units(units, rank)
-
-        shared = through(self.kernel, self.r, ops.expand_dims(self.s, 1))
-        return shared + through(self.delta_kernel, self.u, ops.expand_dims(self.v, 1) * shift)
-
-    def _beside_units(self, vectors: Any, rank: int) -> Any:
-        """`[M, 1 or B, U]` as a factor or term of `[M, B, ...]`, whose rows have `rank` axes."""
-        others = [1] * (rank - 2)
-        shape = ops.shape(vectors)
-        tail = [*others, shape[2]] if self.unit_axis == -1 else [shape[2], *others]
-        return ops.cast(ops.reshape(vectors, [*shape[:2], *tail]), self.compute_dtype)
-
-    def _add_penalties(self, shift: Any, biases: Any) -> None:
-        if self.kernel_l2 is not None:
-            self._add_penalty(self.kernel_l2, self._kernel_norms(shift))
-        if self.bias_l2 is not None and biases is not None:
-            self._add_penalty(self.bias_l2, ops.sum(biases * biases, axis=-1))
-
-    def _add_penalty(self, strength: Setting, squared_norms: Any) -> None:
-        """The mean over members and draws of strength times squared norm, `[M, 1 or B]` both."""
-        self.add_loss(ops.mean(ops.multiply(self.setting_value(strength), squared_norms)))
-
-    def _kernel_norms(self, shift: Any) -> Any:
-        with_factors = self.regularize_fast_weights
-        factors = (self.r.value, self.s.value) if with_factors else None
+    def apply_by_row(self, rows: Any, shift: Any) -> Any:
+        """Without folding: the shared kernels applied once to all rows, giving `[M, B, ...]`."""
+        outputs = self._through(rows, self.kernel, self.r, ops.expand_dims(self.s, 1))
         if shift is None:
-            return squared_norm(self.kernel.value, factors)
-        delta_factors = (self.u.value, self.v.value) if with_factors else None
-        return squared_norms(self.kernel.value, self.delta_kernel.value, shift, factors, delta_factors)
+            return outputs
+        return outputs + self._through(rows, self.delta_kernel, self.u, ops.expand_dims(self.v, 1) * shift)
 
-    def hyperparameters_used(self) -> set[str]:
-        return {setting for setting in (self.kernel_l2, self.bias_l2) if isinstance(setting, str)}
+    def _through(self, rows: Any, kernel: Any, fan_in: Any, units: Any) -> Any:
+        rank = len(rows.shape)
+        members = split_members(rows, self.ensemble_size)  # [M, B, ...]
+        before = ops.cast(self.beside_inputs(ops.expand_dims(fan_in, 1), rank), self.compute_dtype)
+        outputs = self.apply_kernel(join_members(members * before), ops.cast(kernel, self.compute_dtype))
+        after = ops.cast(self.beside_outputs(units, rank), self.compute_dtype)
+        return split_members(outputs, self.ensemble_size) * after
 
-    def plain_config(self) -> dict[str, Any]:
-        """The arguments that this layer shares with the plain Keras layer."""
-        config = self.get_config()
-        return {name: config[name] for name in config if name not in _OWN_ARGUMENTS}
+    def penalize(self, draw: Draw) -> None:
+        """Adds the penalties of a draw; a layer used twice in a network has them once, as in Keras."""
+        if self.losses:
+            return
+        for norm, of_kernel in (("l1", absolute_norms), ("l2", squared_norms)):
+            strength = getattr(self, f"kernel_{norm}")
+            if strength is not None:
+                self._add_penalty(strength, self._kernel_norms(of_kernel, draw.shift))
+        if draw.biases is None:
+            return
+        if self.bias_l1 is not None:
+            self._add_penalty(self.bias_l1, ops.sum(ops.abs(draw.biases), axis=-1))
+        if self.bias_l2 is not None:
+            self._add_penalty(self.bias_l2, ops.sum(ops.square(draw.biases), axis=-1))
 
-    def member_layer(self, values: dict[str, float]) -> keras.layers.Layer:
-        plain = self.plain_config()
-        for role, setting in (("kernel", self.kernel_l2), ("bias", self.bias_l2)):
-            strength = values[setting] if isinstance(setting, str) else setting
-            plain[f"{role}_regularizer"] = None if strength is None else keras.regularizers.L2(strength)
-        return self.plain_layer.from_config(plain)
+    def _add_penalty(self, strength: Setting, norms: Any) -> None:
+        """The mean over members and draws of strength times norm, `[M, 1 or B]` both."""
+        self.add_loss(ops.mean(ops.multiply(self.setting_value(strength), norms)))
+
+    def _kernel_norms(self, norms: Any, shift: Any) -> Any:
+        if not self.is_shared:
+            each = [norms(self.axes, (self.kernel.value[k], None)) for k in range(self.ensemble_size)]
+            return ops.concatenate(each)
+        with_factors = self.regularize_fast_weights
+        kernel: Part = (self.kernel.value, (self.r.value, self.s.value) if with_factors else None)
+        if shift is None:
+            return norms(self.axes, kernel)
+        delta: Part = (self.delta_kernel.value, (self.u.value, self.v.value) if with_factors else None)
+        return norms(self.axes, kernel, delta, shift)
+
+    def adopt(self, weights: list[Any]) -> None:
+        kernel = ops.convert_to_tensor(weights[0])
+        self.kernel.assign(kernel if self.is_shared else ops.stack([kernel] * self.ensemble_size))
+        if self.use_bias:
+            self.bias.assign(ops.stack([ops.reshape(weights[1], (-1,))] * self.ensemble_size))
 
     def member_weights(self, member: int, values: Any) -> list[Any]:
         kernels, biases = self.fold(values)
-        weights = [kernels[member]] if biases is None else [kernels[member], biases[member, 0]]
-        return [ops.convert_to_numpy(weight) for weight in weights]
+        own = [kernels[member]] + ([] if biases is None else [ops.reshape(biases[member, 0], self.bias_shape())])
+        return [ops.convert_to_numpy(weight) for weight in own]
 
     def get_config(self) -> dict[str, Any]:
-        plain = {
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
-            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
-        }
-        own = {name: getattr(self, name) for name in _OWN_SETTINGS}
-        own |= {name: keras.initializers.serialize(getattr(self, name)) for name in _OWN_INITIALIZERS}
-        return {**super().get_config(), **plain, **own}
+        own = {name: getattr(self, name) for name in _OPTIONS}
+        own |= {name: keras.initializers.serialize(getattr(self, name)) for name in _INITIALIZERS}
+        return {**super().get_config(), **own}
 
 
-_OWN_SETTINGS = ("kernel_l2", "bias_l2", "tie_fast_weights", "regularize_fast_weights", "shared_embedding")
-_OWN_INITIALIZERS = ("fast_weight_initializer", "delta_kernel_initializer", "embedding_initializer")
-_OWN_ARGUMENTS = {"ensemble_size", "hyperparameters", *_OWN_SETTINGS, *_OWN_INITIALIZERS}
+_OPTIONS = ("sharing", "tie_fast_weights", "fast_weights_trainable", "regularize_fast_weights", "shared_embedding")
+_INITIALIZERS = ("fast_weight_initializer", "delta_kernel_initializer", "embedding_initializer")
+
+
+def options_of(keywords: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keyword arguments in two parts: those that say how members share a kernel, and all others."""
+    ours = (*_OPTIONS, *_INITIALIZERS)
+    return (
+        {name: value for name, value in keywords.items() if name in ours},
+        {name: value for name, value in keywords.items() if name not in ours},
+    )

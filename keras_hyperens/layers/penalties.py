@@ -1,45 +1,64 @@
-"""The L2 penalties of members, from three sums over the fan-in: no member's kernel is needed.
+"""The L2 and L1 penalties of members.
 
 A unit's column of a member's kernel is `k + d e`, so its squared norm is `sum(k k) + 2 e sum(k d) + e e sum(d d)`,
-and the sums do not depend on the draw e.
+and the sums do not depend on the draw e: no member's kernel is needed. The sum of absolute values has no such form.
 """
 
 from typing import Any
 
 from keras import ops
 
-Factors = tuple[Any, Any]  # [M, A] and [M, U]: what multiplies a kernel's fan-in and its units
+from keras_hyperens.layers.axes import Factors
+from keras_hyperens.layers.axes import KernelAxes
+
+Part = tuple[Any, Factors | None]  # a kernel, and what multiplies it: (r, s) or (u, v), or ones
 
 
-def squared_norms(
-    kernel: Any, delta_kernel: Any, embedding: Any, factors: Factors | None = None, delta_factors: Factors | None = None
-) -> Any:
-    """`sum((kernel * factors + delta_kernel * delta_factors * embedding)²)`, for every member and draw.
+def squared_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, shift: Any = None) -> Any:
+    """`sum((kernel * factors + delta * factors * e)²)` for every member and draw.
 
     Args:
-        kernel, delta_kernel: `[..., A, U]`.
-        embedding: e, `[M, 1 or B, U]`.
-        factors, delta_factors: `(r, s)` and `(u, v)`, or `None` for ones.
+        axes: Of the kernel.
+        kernel, delta: Shared kernels with their factors.
+        shift: e, `[M, 1 or B, U]`.
 
     Returns:
-        `[M, 1 or B]`.
+        `[M, 1 or B]`; `[1, 1]` where nothing differs between members.
     """
-    constant = _fan_in_sums(kernel, kernel, factors, factors)
-    linear = _fan_in_sums(kernel, delta_kernel, factors, delta_factors)
-    quadratic = _fan_in_sums(delta_kernel, delta_kernel, delta_factors, delta_factors)
-    return ops.sum(constant + embedding * (2 * linear + embedding * quadratic), axis=-1)
+    constant = _unit_sums(axes, kernel, kernel)
+    if delta is None:
+        return ops.sum(constant, axis=-1)
+    linear, quadratic = _unit_sums(axes, kernel, delta), _unit_sums(axes, delta, delta)
+    return ops.sum(constant + shift * (2 * linear + shift * quadratic), axis=-1)
 
 
-def squared_norm(kernel: Any, factors: Factors | None = None) -> Any:
-    """`sum((kernel * factors)²)`, `[M, 1]` with factors and `[1]` without: the case without hyperparameters."""
-    return ops.sum(_fan_in_sums(kernel, kernel, factors, factors), axis=-1)
+def absolute_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, shift: Any = None) -> Any:
+    """`sum(|kernel * factors + delta * factors * e|)` for every member and draw; see `squared_norms`.
+
+    With a draw per row it goes through the rows one after the other: exact, and slow.
+    """
+    fixed, every = _multiplied(axes, kernel), tuple(range(1, len(axes.shape) + 1))
+    if delta is None:
+        return ops.sum(ops.abs(fixed), axis=every)[:, None]
+    varied = _multiplied(axes, delta)
+
+    def of_draw(each: Any) -> Any:  # [M, U]
+        return ops.sum(ops.abs(fixed + varied * axes.beside_units(each)), axis=every)
+
+    if shift.shape[1] == 1:
+        return of_draw(shift[:, 0])[:, None]
+    return ops.transpose(ops.map(of_draw, ops.transpose(shift, (1, 0, 2))))
 
 
-def _fan_in_sums(left: Any, right: Any, left_factors: Factors | None, right_factors: Factors | None) -> Any:
-    """Sums of `left * right` over all axes but the units: `[1, U]`, or `[M, 1, U]` with factors."""
-    product = left * right
+def _unit_sums(axes: KernelAxes, left: Part, right: Part) -> Any:
+    """Sums of `left * right` over all axes but the units, `[1 or M, 1, U]`."""
+    (left_kernel, left_factors), (right_kernel, right_factors) = left, right
     if left_factors is None or right_factors is None:
-        return ops.sum(product, tuple(range(len(product.shape) - 1)))[None]
-    by_channel = ops.sum(product, tuple(range(len(product.shape) - 2)))  # [A, U]
-    (left_in, left_out), (right_in, right_out) = left_factors, right_factors
-    return (ops.matmul(left_in * right_in, by_channel) * left_out * right_out)[:, None]
+        return axes.unit_sums(left_kernel * right_kernel)[:, None]
+    factors = tuple(one * other for one, other in zip(left_factors, right_factors, strict=True))
+    return axes.unit_sums(left_kernel * right_kernel, factors)[:, None]
+
+
+def _multiplied(axes: KernelAxes, part: Part) -> Any:
+    kernel, factors = part
+    return kernel[None] if factors is None else kernel * axes.outer(*factors)

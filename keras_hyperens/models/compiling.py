@@ -1,14 +1,19 @@
 """Compiling a hyper-batch ensemble: how to train its weights, how to tune its hyperparameters."""
 
+import warnings
 from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_hyperens import heads
+from keras_hyperens.losses import WeightedLoss
+from keras_hyperens.losses.hyperparameter_loss import used_by
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.network import hyper_batch_layers
+from keras_hyperens.models.network import unused_hyperparameters
 from keras_hyperens.models.settings import TrainingSettings
 from keras_hyperens.models.settings import check_metrics
 
@@ -21,6 +26,7 @@ class TunableModel(Ensemble):
         optimizer: Any = "rmsprop",
         loss: Any = None,
         *,
+        loss_weights: Any = None,
         metrics: Any = None,
         member_metrics: Any = None,
         member_loss: str = "member",
@@ -36,7 +42,9 @@ class TunableModel(Ensemble):
         """Settles how to train and tune.
 
         Args:
-            optimizer, loss, metrics: As in `keras.Model.compile`. Metrics get what `predict` gives.
+            optimizer, loss, metrics: As in `keras.Model.compile`. Metrics get what `predict` gives. A loss may vary
+                with hyperparameters: see `keras_hyperens.losses`.
+            loss_weights: As in `keras.Model.compile`; a weight may be a hyperparameter's name.
             member_metrics: Keras metrics that get all members: labels `[M, B, ...]`, the same for every member, and
                 predictions `[M, B, ..., C]`. A list, or for several outputs a dictionary or list of lists.
             member_loss: What the weights minimise: `"member"`, the mean of the members' own losses (default), or
@@ -50,12 +58,13 @@ class TunableModel(Ensemble):
             tuning_warmup: Steps before the first tuning step.
             entropy_weight: Weight of the entropy of all members' distributions, which keeps them from collapsing.
             fast_weight_learning_rate: Multiplier of the updates of the rank-1 factors.
-            **compile_arguments: Passed on to `keras.Model.compile`: `loss_weights`, `weighted_metrics`,
-                `jit_compile`, `steps_per_execution`, `run_eagerly`, `auto_scale_loss`.
+            **compile_arguments: Passed on to `keras.Model.compile`: `weighted_metrics`, `jit_compile`,
+                `steps_per_execution`, `run_eagerly`, `auto_scale_loss`.
 
         Raises:
             TypeError: If a member metric is not a `keras.metrics.Metric`.
-            ValueError: If a choice is unknown, a number out of range, or a metric wants logits.
+            ValueError: If a choice is unknown, a number out of range, or a metric wants logits; if a loss varies with
+                hyperparameters that the ensemble does not have, or is not the loss of single members.
         """
         settings = TrainingSettings(
             member_loss,
@@ -66,6 +75,8 @@ class TunableModel(Ensemble):
             entropy_weight,
             fast_weight_learning_rate,
         )
+        loss, loss_weights = WeightedLoss.of_outputs(loss, loss_weights, self._middles())
+        self._check_hyperparameters(used_by(loss), member_loss)
         if self.output_activation == "auto":
             self.heads = heads.heads_of_losses(loss)
         check_metrics((metrics, compile_arguments.get("weighted_metrics"), member_metrics), self.heads)
@@ -73,7 +84,7 @@ class TunableModel(Ensemble):
         tuning_optimizer = (
             keras.optimizers.Adam(3e-3) if tuning_optimizer is None else keras.optimizers.get(tuning_optimizer)
         )
-        super().compile(optimizer, loss, metrics=metrics, **compile_arguments)
+        super().compile(optimizer, loss, loss_weights=loss_weights, metrics=metrics, **compile_arguments)
         self.settings = settings
         self.tuning_optimizer = self._scaled_like_main(tuning_optimizer)
         # In a namespace Keras does not track them, so compiling again leaves no metric of the last time behind.
@@ -84,10 +95,31 @@ class TunableModel(Ensemble):
         )
         objective = keras.Model()  # the compiled loss by itself: no penalties, and its trackers stay out of the logs
         objective.output_names = self.output_names
-        objective.compile(loss=loss, loss_weights=compile_arguments.get("loss_weights"))
+        objective.compile(loss=loss, loss_weights=loss_weights)
         self._objective = objective.compute_loss
         if self.built:
             self.build_optimizers()
+
+    def _middles(self) -> dict[str, float]:
+        """A value in the middle of each hyperparameter's range."""
+        middles = keras.ops.convert_to_numpy(self.hyperparameters.values(np.zeros(len(self.hyperparameters))))
+        return dict(zip(self.hyperparameters.names, map(float, middles), strict=True))
+
+    def _check_hyperparameters(self, used: set[str], member_loss: str) -> None:
+        """Every hyperparameter is used, and those of the loss exist."""
+        names = self.hyperparameters.names
+        if used - set(names):
+            raise ValueError(
+                f"The loss must use hyperparameters of the ensemble, {list(names)}. Received: {sorted(used)}"
+            )
+        if used and member_loss != "member":
+            raise ValueError(
+                "A loss that varies with hyperparameters belongs to single members: use member_loss='member'. "
+                f"Received: member_loss={member_loss!r}"
+            )
+        unused = [name for name in unused_hyperparameters(self.network, self.hyperparameters) if name not in used]
+        if unused:
+            warnings.warn(f"Neither a layer nor the loss uses the hyperparameters {unused}", stacklevel=3)
 
     def _exclude_from_weight_decay(self, optimizer: Any) -> None:
         """Decay would pull fast weights, which belong around 1, to 0, and make the network deaf to embeddings."""

@@ -25,24 +25,25 @@ def export_saved_model(ensemble: "Ensemble", filepath: str) -> None:
     module = tf.Module()
     module.variables_read, context = ensemble.servable()
 
-    def members_of(*flat: Any) -> Any:
-        inputs = keras.tree.pack_sequence_as(specs, flat)
+    def members_of(inputs: Any) -> Any:
         with context():
             return ensemble.member_predictions(inputs, training=False)
 
-    def prediction(*flat: Any) -> Any:
-        return ensemble.combine(members_of(*flat))
+    def prediction(inputs: Any) -> Any:
+        return ensemble.combine(members_of(inputs))
 
     def named_prediction(*flat: Any) -> dict[str, Any]:
-        return _by_name(ensemble, prediction(*flat), lambda output, head: {"prediction": output})
+        inputs = keras.tree.pack_sequence_as(specs, flat)
+        return _by_name(ensemble, prediction(inputs), lambda output, head: {"prediction": output})
 
     def named_uncertainty(*flat: Any) -> dict[str, Any]:
-        members = members_of(*flat)
+        members = members_of(keras.tree.pack_sequence_as(specs, flat))
         described = _by_name(ensemble, members, lambda output, head: _describe(output, head, ensemble.member_weights))
         return {**described, **_by_name(ensemble, ensemble.combine(members), lambda out, head: {"prediction": out})}
 
     signature = _signature(specs)
-    module.serve = tf.function(prediction, input_signature=signature)  # what `keras.layers.TFSMLayer` looks for
+    structure = keras.tree.pack_sequence_as(specs, signature)
+    module.serve = tf.function(prediction, input_signature=[structure])  # what `keras.layers.TFSMLayer` looks for
     signatures = {
         "serving_default": tf.function(named_prediction, input_signature=signature),
         "uncertainty": tf.function(named_uncertainty, input_signature=signature),

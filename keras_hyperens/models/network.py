@@ -10,6 +10,10 @@ from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.layers import HyperBatchLayer
 from keras_hyperens.layers import HyperLayer
+from keras_hyperens.layers.wrappers import Pair
+from keras_hyperens.layers.wrappers import copy_of
+from keras_hyperens.layers.wrappers import is_wrapper
+from keras_hyperens.layers.wrappers import rewrapped
 
 UNKNOWN_AXIS = 32  # stands in for an axis of unknown length when rows are probed
 
@@ -24,8 +28,8 @@ def hyper_batch_layers(network: keras.Model) -> list[HyperBatchLayer]:
     return [layer for layer in hyper_layers(network) if isinstance(layer, HyperBatchLayer)]
 
 
-def check_network(network: keras.Model, space: HyperparameterSpace, ensemble_size: int) -> list[str]:
-    """Checks that a network fits an ensemble; returns the names of hyperparameters that no layer uses.
+def check_network(network: keras.Model, space: HyperparameterSpace, ensemble_size: int) -> None:
+    """Checks that a network fits an ensemble.
 
     Raises:
         TypeError: If `network` is not a Keras model.
@@ -47,7 +51,11 @@ def check_network(network: keras.Model, space: HyperparameterSpace, ensemble_siz
                 f"{list(space.names)}. Received: ensemble_size={layer.ensemble_size}, "
                 f"hyperparameters={layer.hyperparameters}"
             )
-    used = set().union(*(layer.hyperparameters_used() for layer in layers))
+
+
+def unused_hyperparameters(network: keras.Model, space: HyperparameterSpace) -> list[str]:
+    """Names of hyperparameters that no layer uses."""
+    used = set().union(*(layer.hyperparameters_used() for layer in hyper_layers(network)))
     return [name for name in space.names if name not in used]
 
 
@@ -68,12 +76,46 @@ def check_rows(network: keras.Model, inputs: Any, ensemble_size: int, values: An
     number = 2 * ensemble_size
     rows = keras.tree.map_structure(lambda spec: _random_rows(spec, number), inputs)
     with hyperparameter_scope(values):
-        before = keras.tree.flatten(network(rows, training=False))
-        for changed in {0, number - 1}:
-            after = keras.tree.flatten(network(_change_row(rows, changed), training=False))
-            for left, right in zip(before, after, strict=True):
-                left, right = ops.convert_to_numpy(left), ops.convert_to_numpy(right)
-                _check_only_row_changed(network.name, left, right, number, changed)
+        try:
+            _probe_rows(network, rows, number)
+        except ValueError as error:
+            raise ValueError(f"{error}{_first_to_mix(network, rows, number)}") from None
+
+
+def may_mix_rows(network: keras.Model) -> bool:
+    """Whether a network has anything but Keras' own layers and ours: a function, an operation, a layer of a user's."""
+    parts = [part for model in network._flatten_layers() for part in getattr(model, "operations", [model])]
+    known = ("keras.", "keras_hyperens.")
+    return any(
+        not isinstance(part, keras.layers.Layer)
+        or isinstance(part, keras.layers.Lambda)
+        or not type(part).__module__.startswith(known)
+        for part in parts
+    )
+
+
+def _probe_rows(network: Any, rows: Any, number: int) -> None:
+    before = keras.tree.flatten(network(rows, training=False))
+    for changed in {0, number - 1}:
+        after = keras.tree.flatten(network(_change_row(rows, changed), training=False))
+        for left, right in zip(before, after, strict=True):
+            left, right = ops.convert_to_numpy(left), ops.convert_to_numpy(right)
+            _check_only_row_changed(network.name, left, right, number, changed)
+
+
+def _first_to_mix(network: keras.Model, rows: Any, number: int) -> str:
+    """Where in a graph it happens first, in words; empty if that is unknown."""
+    for operation in getattr(network, "operations", getattr(network, "layers", ())):
+        try:
+            inputs = network.inputs[0] if isinstance(network, keras.Sequential) else network.input
+            part = keras.Model(inputs, operation.output)
+        except (AttributeError, ValueError):  # never called, or called more than once
+            continue
+        try:
+            _probe_rows(part, rows, number)
+        except ValueError:
+            return f"; it happens first in {operation.name!r}"
+    return ""
 
 
 def _random_rows(spec: Any, number: int) -> np.ndarray:
@@ -119,11 +161,18 @@ def member_network(network: keras.Model, member: int, space: HyperparameterSpace
         ValueError: If the network, or a part of it, is a subclassed model or a layer that hides hyper-batch layers.
     """
     by_name = dict(zip(space.names, map(float, values[member, 0]), strict=True))
-    pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+    pairs: list[Pair] = []
+
+    def plain_of(layer: keras.layers.Layer) -> keras.layers.Layer:
+        is_hyper = isinstance(layer, HyperLayer)
+        return layer.member_layer(by_name) if is_hyper else copy_of(layer)
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        is_hyper = isinstance(layer, HyperLayer)
-        plain = layer.member_layer(by_name) if is_hyper else type(layer).from_config(layer.get_config())
+        if is_wrapper(layer):
+            plain, inside = rewrapped(layer, plain_of)
+            pairs.extend(inside)
+            return plain
+        plain = plain_of(layer)
         if isinstance(layer, keras.layers.Layer):  # not a bare operation such as a slice
             pairs.append((layer, plain))
         return plain

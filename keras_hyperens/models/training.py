@@ -87,9 +87,15 @@ class HyperBatchTrainer(TunableModel):
 
     def _set_tuning_rows(self, data: Any, class_weight: dict[int, float] | None) -> None:
         rows = None
-        if data is not None and len(self.hyperparameters):
+        can_tune = any(layer.is_conditioned for layer in hyper_batch_layers(self.network))
+        if data is not None and len(self.hyperparameters) and not can_tune:
+            raise ValueError(
+                "No kernel depends on hyperparameters, so nothing can be tuned on held-out rows: leave `tuning_data` "
+                'out, or use layers with sharing="hyper". Received: tuning data'
+            )
+        if data is not None and can_tune:
             rows = TuningRows(data, class_weight, self.seed)
-        elif len(self.hyperparameters) and not self._said_untuned:
+        elif can_tune and not self._said_untuned:
             self._said_untuned = True
             warnings.warn(
                 "No tuning data: hyperparameters are drawn from their present distributions, which stay as they are. "
@@ -111,6 +117,7 @@ class HyperBatchTrainer(TunableModel):
                     self.settings.member_loss,
                     lambda raw: self.compute_loss(x, y, raw, sample_weight, training=True),
                     outputs,
+                    self._by_name(values),
                 )
                 scaled_loss = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled_loss, self.trainable_variables)
@@ -129,10 +136,15 @@ class HyperBatchTrainer(TunableModel):
         batch_size = tf.shape(keras.tree.flatten(x)[0])[0]
         return self._logs(x, y, sample_weight, outputs, loss, batch_size, training=False)
 
-    def _loss_of(self, kind: str, loss: Any, outputs: Any) -> Any:
+    def _loss_of(self, kind: str, loss: Any, outputs: Any, values: Any = None) -> Any:
         if kind == "member":
-            return losses.member_loss(loss, outputs)
+            return losses.member_loss(loss, outputs, values)
         return losses.ensemble_loss(loss, outputs, self.heads_of(outputs))
+
+    def _by_name(self, values: Any) -> list[dict[str, Any]]:
+        """Values `[M, 1 or B, P]` as each member's own, `[1 or B]` by name."""
+        names = self.hyperparameters.names
+        return [{name: values[k, :, column] for column, name in enumerate(names)} for k in range(self.ensemble_size)]
 
     def _draw(self, bounds: Any, batch_size: Any, purpose: int) -> Any:
         """Hyperparameter values `[M, 1 or B, P]` of this step and replica: a function of seed and step alone."""

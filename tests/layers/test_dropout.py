@@ -49,7 +49,7 @@ def test_equal_rates_of_rows_equal_one_rate_of_the_member():
 
 
 def test_noise_shape_drops_whole_feature_maps():
-    layer = khe.HyperDropout("rate", noise_shape=(1, 1, 8), **members(), seed=1)
+    layer = khe.HyperDropout("rate", noise_shape=(None, 1, 1, 8), **members(), seed=1)
     with khe.hyperparameter_scope(values([[0.5]] * M)):
         outputs = np.asarray(layer(np.ones((M * B, 4, 4, 8), "float32"), training=True))
     assert (outputs == outputs[:, :1, :1]).all() and 0.2 < (outputs == 0).mean() < 0.8
@@ -62,7 +62,7 @@ def test_a_fixed_rate_without_hyperparameters():
 
 
 def test_a_member_has_plain_dropout_at_its_rate():
-    plain = khe.HyperDropout("rate", **members(), noise_shape=(1, 8), name="drop").member_layer(
+    plain = khe.HyperDropout("rate", **members(), noise_shape=(None, 1, 8), name="drop").member_layer(
         {"l2": 0.1, "rate": 0.3}
     )
     assert type(plain) is keras.layers.Dropout

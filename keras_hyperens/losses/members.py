@@ -1,14 +1,18 @@
 """The two losses of an ensemble, from the loss of one prediction."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import keras
 
 from keras_hyperens.heads import combined_raw
+from keras_hyperens.hyperparameters.scope import member_scope
 
 
-def member_loss(loss: Callable[[Any], Any], members: Any) -> Any:
+def member_loss(loss: Callable[[Any], Any], members: Any, values: Sequence[Mapping[str, Any]] | None = None) -> Any:
     """The mean over members of each member's own loss (the Gibbs loss).
 
     One call per member: a call on all rows at once is wrong for `reduction="sum"` and for losses that compare rows.
@@ -16,11 +20,13 @@ def member_loss(loss: Callable[[Any], Any], members: Any) -> Any:
     Args:
         loss: Raw outputs `[B, ...]` (or a structure of them) to a scalar.
         members: Raw outputs `[M, B, ...]` (or a structure of them).
+        values: In training, each member's hyperparameter values by name, `[1 or B]`, for losses that vary with them.
     """
     ensemble_size = keras.tree.flatten(members)[0].shape[0]
 
     def of_member(k: int) -> Any:
-        return loss(keras.tree.map_structure(lambda output: output[k], members))
+        with nullcontext() if values is None else member_scope(values[k]):
+            return loss(keras.tree.map_structure(lambda output: output[k], members))
 
     return sum(map(of_member, range(ensemble_size))) / ensemble_size
 

@@ -1,0 +1,101 @@
+"""A model object or a hypermodel, and what shall vary in it, to all that a hyper-batch ensemble needs."""
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_hyperens.conversion.compiled import Place
+from keras_hyperens.conversion.compiled import compile_arguments
+from keras_hyperens.conversion.compiled import loss_numbers
+from keras_hyperens.conversion.network import Chosen
+from keras_hyperens.conversion.network import Converter
+from keras_hyperens.conversion.roles import Roles
+from keras_hyperens.conversion.summary import Record
+from keras_hyperens.hyperparameters import Hyperparameter
+from keras_hyperens.hyperparameters import HyperparameterSpace
+from keras_hyperens.layers.base import Setting
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What has become of a model."""
+
+    network: keras.Model
+    space: HyperparameterSpace
+    records: list[Record]
+    fixed: dict[str, str]  # the hyperparameters that all members have in common, and why
+    compile_arguments: dict[str, Any] | None  # `None`: the model was not compiled
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What members share; see `HyperBatchEnsemble.from_model`."""
+
+    ensemble_size: int
+    include: Iterable[Chosen] | None
+    exclude: Iterable[Chosen]
+    member_normalization: bool | None
+    options: dict[str, Any]
+
+    def converter(self, space: HyperparameterSpace, settings_of: Any) -> Converter:
+        """The converter of a model whose hyperparameters are these."""
+        apart = self.options.get("sharing") in ("none", "fixed_initialization")
+        members = {"ensemble_size": self.ensemble_size, "hyperparameters": space}
+        by_member = apart if self.member_normalization is None else self.member_normalization
+        return Converter(members, self.options, settings_of, self.include, self.exclude, by_member)
+
+
+def convert_model(model: keras.Model, hyperparameters: Mapping[str, Hyperparameter], sharing: Sharing) -> Conversion:
+    """A model object, with hyperparameters in given roles."""
+    roles = Roles(hyperparameters)
+    compiled = isinstance(model, keras.Model) and model.compiled
+    numbers = loss_numbers(model) if compiled else {}
+    driven: dict[Place, Setting] = {
+        place: roles.names[place[0]] for place in numbers if place[0] == "label_smoothing" and place[0] in roles.names
+    }
+    if "label_smoothing" in roles.names and not driven:
+        raise ValueError(
+            "`label_smoothing` needs a model compiled with a cross-entropy object, for example "
+            "`loss=keras.losses.CategoricalCrossentropy()`; or compile the ensemble with `khe.losses.LabelSmoothing`. "
+            f"Received: loss={getattr(model, 'loss', None)!r}"
+        )
+    converter = sharing.converter(roles.space, roles.settings_of)
+    network = converter.convert(model)
+    arguments = compile_arguments(model, driven, numbers) if compiled else None
+    return Conversion(network, roles.space, converter.records, {}, arguments)
+
+
+def convert_hypermodel(
+    hypermodel: Any,
+    hyperparameters: Mapping[str, Hyperparameter] | None,
+    space: HyperparameterSpace | None,
+    fixed: dict[str, Any] | None,
+    sharing: Sharing,
+) -> Conversion:
+    """A hypermodel, with the hyperparameters that can vary inside one network, or with given roles."""
+    from keras_hyperens.conversion.probing import Probe
+
+    probe = Probe(hypermodel, fixed, HyperparameterSpace() if hyperparameters else space)
+    if hyperparameters:
+        conversion = convert_model(probe.model, hyperparameters, sharing)
+        return Conversion(
+            conversion.network, conversion.space, conversion.records, probe.fixed, conversion.compile_arguments
+        )
+    if sharing.options.get("sharing") == "batch":  # a batch ensemble has no hyperparameters of members
+        return convert_model(probe.model, {}, sharing)
+    if not len(probe.space):
+        reasons = "; ".join(f"{name}: {why}" for name, why in probe.fixed.items()) or "it has no hyperparameter"
+        raise ValueError(
+            "No hyperparameter of the hypermodel can vary between members inside one network. Say what shall vary by "
+            'roles, for example `hyperparameters={"l2": Hyperparameter("l2", 1e-6, 1e-2)}`. '
+            f"Received: {reasons}"
+        )
+    converter = sharing.converter(probe.space, probe.settings_of)
+    network = converter.convert(probe.model)
+    arguments = None
+    if probe.model.compiled:
+        arguments = compile_arguments(probe.model, probe.of_loss(), loss_numbers(probe.model))
+    return Conversion(network, probe.space, converter.records, probe.fixed, arguments)

@@ -1,0 +1,77 @@
+"""What a compiled Keras model hands on to the ensemble it becomes."""
+
+from typing import Any
+
+import keras
+
+from keras_hyperens.layers.base import Setting
+from keras_hyperens.losses import LabelSmoothing
+from keras_hyperens.losses import WeightedLoss
+
+Place = tuple[str, Any]  # what of a loss, and of which output: a key of the structure, `None` if there is one
+
+
+def loss_numbers(model: keras.Model) -> dict[Place, float]:
+    """The numbers of a compiled loss that may vary between members: label smoothing and weights of outputs."""
+    numbers: dict[Place, float] = {}
+    for key, loss in _items(getattr(model, "loss", None)):
+        smoothing = loss.get_config().get("label_smoothing") if isinstance(loss, keras.losses.Loss) else None
+        if smoothing is not None:
+            numbers["label_smoothing", key] = float(smoothing)
+    weights = model.get_compile_config().get("loss_weights")
+    for key, weight in _items(weights):
+        numbers["loss_weights", key] = 1.0 if weight is None else float(weight)
+    return numbers
+
+
+def compile_arguments(model: keras.Model, driven: dict[Place, Setting], numbers: dict[Place, float]) -> dict[str, Any]:
+    """The arguments of `HyperBatchEnsemble.compile` for a compiled model, with new objects.
+
+    Args:
+        model: Compiled.
+        driven: What hyperparameters drive in its loss.
+        numbers: `loss_numbers` of the model.
+    """
+    config = model.get_compile_config()
+    loss, weights = model.loss, config.get("loss_weights")
+    for place, setting in driven.items():
+        if place[0] == "label_smoothing":
+            loss = _replaced(loss, place[1], lambda each, setting=setting: LabelSmoothing(each, setting))
+    for place, setting in driven.items():
+        if place[0] == "loss_weights":
+            number = numbers[place]
+            loss = _replaced(
+                loss, place[1], lambda each, setting=setting, number=number: WeightedLoss(each, setting, number)
+            )
+            weights = _replaced(weights, place[1], lambda _: 1.0)
+    optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+    passed = {name: config[name] for name in ("steps_per_execution", "jit_compile", "run_eagerly") if name in config}
+    metrics = {name: _metrics(config.get(name)) for name in ("metrics", "weighted_metrics")}
+    return {"optimizer": optimizer, "loss": loss, "loss_weights": weights, **metrics, **passed}
+
+
+def _metrics(config: Any) -> Any:
+    """New metrics, of probabilities where the model's were of logits: an ensemble predicts probabilities."""
+
+    def of_probabilities(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {name: False if name == "from_logits" else of_probabilities(each) for name, each in part.items()}
+        return [of_probabilities(each) for each in part] if isinstance(part, list | tuple) else part
+
+    return keras.saving.deserialize_keras_object(of_probabilities(config))
+
+
+def _items(structure: Any) -> list[tuple[Any, Any]]:
+    if isinstance(structure, dict):
+        return list(structure.items())
+    if isinstance(structure, list | tuple):
+        return list(enumerate(structure))
+    return [] if structure is None else [(None, structure)]
+
+
+def _replaced(structure: Any, key: Any, change: Any) -> Any:
+    if key is None:
+        return change(structure)
+    structure = dict(structure) if isinstance(structure, dict) else list(structure)
+    structure[key] = change(structure[key])
+    return structure

@@ -1,0 +1,175 @@
+"""A network of hyper-batch layers in the place of an ordinary Keras model, with its weights."""
+
+import fnmatch
+import warnings
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from keras_hyperens import layers
+from keras_hyperens.conversion.summary import Record
+from keras_hyperens.conversion.summary import describe
+from keras_hyperens.layers.base import HyperLayer
+from keras_hyperens.layers.base import Setting
+from keras_hyperens.layers.normalization import MemberNormalization
+from keras_hyperens.layers.wrappers import copy_of
+from keras_hyperens.layers.wrappers import is_wrapper
+from keras_hyperens.layers.wrappers import rewrapped
+
+Chosen = str | type[keras.layers.Layer]
+
+
+def final_layers() -> dict[type, type[HyperLayer]]:
+    """The plain Keras layers that have a counterpart, and their counterparts."""
+    ours = [each for each in vars(layers).values() if isinstance(each, type) and issubclass(each, HyperLayer)]
+    return {each.plain_layer: each for each in ours if hasattr(each, "plain_layer")}
+
+
+class Converter:
+    """Turns models into networks of members; afterwards `records` says what became of each layer.
+
+    Args:
+        members: `ensemble_size` and `hyperparameters`.
+        options: How members share kernels: arguments of `HyperBatchLayer`.
+        settings_of: What drives a layer: a function of the plain layer and of our class for it.
+        include, exclude: Which layers to convert: names, with `*` for any letters, or classes. Default: all.
+        member_normalization: Whether batch and layer normalisation have statistics and parameters per member.
+    """
+
+    def __init__(
+        self,
+        members: dict[str, Any],
+        options: dict[str, Any],
+        settings_of: Callable[[keras.layers.Layer, type[HyperLayer]], dict[str, Setting]],
+        include: Iterable[Chosen] | None = None,
+        exclude: Iterable[Chosen] = (),
+        member_normalization: bool = False,
+    ) -> None:
+        self.members, self.options, self.settings_of = members, options, settings_of
+        self.include, self.exclude = None if include is None else list(include), list(exclude)
+        self.member_normalization = member_normalization
+        self.counterparts = final_layers()
+        self.records: list[Record] = []
+        self._made: dict[int, Any] = {}  # by the old layer: a layer used twice is one layer
+        self._pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+        self._names: list[str] = []  # of the models and wrappers around
+
+    def convert(self, model: keras.Model) -> keras.Model:
+        """A new network with the model's weights.
+
+        Raises:
+            TypeError: If `model` is not a Keras model.
+            ValueError: If it, or a model in it, is subclassed, or it has no weights yet.
+        """
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"`model` must be a `keras.Model`. Received: model={model!r}")
+        for part in model._flatten_layers():
+            if isinstance(part, keras.Model) and not is_graph(part):
+                raise ValueError(
+                    "Sequential and Functional models can be converted, also nested; write a subclassed model of "
+                    "layers such as `HyperBatchDense` itself and give it to `HyperBatchEnsemble`. "
+                    f"Received: {part.name!r} of type {type(part).__name__}"
+                )
+        if not model.built or not model.inputs:
+            raise ValueError(
+                "A model must have weights before it is converted: give it an `Input`, or call it on a batch. "
+                f"Received: {model.name!r}, never built"
+            )
+        network = self._clone(model)
+        for old, new in self._pairs:
+            if isinstance(new, HyperLayer):
+                new.adopt(old.get_weights())
+            else:
+                new.set_weights(old.get_weights())
+        self._warn_of_shared()
+        return network
+
+    def _clone(self, model: keras.Model) -> keras.Model:
+        # Without what it was compiled with, which belongs to the ensemble.
+        bare = model if is_sequential(model) else keras.Model(model.input, model.output, name=model.name)
+        return keras.models.clone_model(bare, clone_function=self._counterpart)
+
+    def _counterpart(self, layer: Any) -> Any:
+        if id(layer) not in self._made:
+            self._made[id(layer)] = self._around_others(layer) or self._single(layer)
+        return self._made[id(layer)]
+
+    def _around_others(self, layer: Any) -> Any:
+        """The counterpart of a model or a wrapper; `None` for other layers."""
+        if not isinstance(layer, keras.Model) and not is_wrapper(layer):
+            return None
+        self._names.append(layer.name)
+        try:
+            if isinstance(layer, keras.Model):
+                return self._clone(layer)
+            new, pairs = rewrapped(layer, lambda inner: self._converted(inner) or copy_of(inner))
+            self._pairs += pairs
+            return new
+        finally:
+            self._names.pop()
+
+    def _single(self, layer: Any) -> Any:
+        if not isinstance(layer, keras.layers.Layer):  # a bare operation such as a slice
+            return copy_of(layer)
+        new = self._converted(layer) or copy_of(layer)
+        self._pairs.append((layer, new))
+        return new
+
+    def _converted(self, layer: keras.layers.Layer) -> HyperLayer | None:
+        """The counterpart of a layer, with members; `None`, and a record of why, if it stays shared."""
+        kind = self.counterparts.get(type(layer))
+        reason = self._why_not(layer, kind)
+        if kind is None or reason is not None:
+            self._record(layer, reason=reason or "")
+            return None
+        driven = self.settings_of(layer, kind)
+        try:
+            new = kind.from_plain(layer, {**self.members, **(self.options if kind.has_kernels else {}), **driven})
+        except ValueError as error:
+            self._record(layer, reason=str(error))
+            return None
+        self._record(layer, kind.__name__, describe(driven))
+        return new
+
+    def _why_not(self, layer: keras.layers.Layer, kind: type | None) -> str | None:
+        """Why a layer stays shared; an empty reason if nobody would expect anything else."""
+        if self.include is not None and not _is_chosen(layer, self.include):
+            return "not included"
+        if _is_chosen(layer, self.exclude):
+            return "excluded"
+        if kind is None:
+            if isinstance(layer, keras.layers.Lambda):
+                return "a function that sees the rows of all members"
+            return "no counterpart for its weights" if layer.trainable_weights else ""
+        if issubclass(kind, MemberNormalization) and not self.member_normalization:
+            return "normalisation"
+        return "frozen" if layer.weights and not layer.trainable else None
+
+    def _record(self, layer: keras.layers.Layer, became: str = "", driven_by: str = "", reason: str = "") -> None:
+        path = "/".join([*self._names, layer.name])
+        self.records.append(Record(path, type(layer).__name__, became, driven_by, reason))
+
+    def _warn_of_shared(self) -> None:
+        usual = ("", "normalisation", "frozen", "excluded", "not included")
+        unexpected = {record.layer: record.reason for record in self.records if record.reason not in usual}
+        if unexpected:
+            listed = "; ".join(f"{layer} ({reason})" for layer, reason in unexpected.items())
+            warnings.warn(f"All members share these layers: {listed}", stacklevel=4)
+
+
+def is_sequential(model: keras.Model) -> bool:
+    """Whether a model is a plain `keras.Sequential`."""
+    return type(model) is keras.Sequential
+
+
+def is_graph(model: keras.Model) -> bool:
+    """Whether a model is no more than its graph of layers: Sequential or Functional, not a subclass."""
+    return is_sequential(model) or type(model) is keras.Model or type(model).__name__ == "Functional"
+
+
+def _is_chosen(layer: keras.layers.Layer, chosen: Iterable[Chosen]) -> bool:
+    return any(
+        fnmatch.fnmatchcase(layer.name, each) if isinstance(each, str) else isinstance(layer, each) for each in chosen
+    )

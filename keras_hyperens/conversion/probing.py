@@ -1,0 +1,211 @@
+"""Which setting of which layer, or of the loss, each hyperparameter of a hypermodel drives: found by building it."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import keras_tuner
+
+from keras_hyperens.conversion.compiled import Place
+from keras_hyperens.conversion.compiled import loss_numbers
+from keras_hyperens.conversion.network import final_layers
+from keras_hyperens.hyperparameters import Hyperparameter
+from keras_hyperens.hyperparameters import HyperparameterSpace
+from keras_hyperens.layers.base import HyperLayer
+from keras_hyperens.layers.base import Setting
+from keras_hyperens.layers.plain import numbers_of
+from keras_hyperens.layers.plain import shared_arguments
+
+FRACTIONS = (0.1, 0.5, 0.9)  # of its range: where a hyperparameter is probed
+Site = tuple[int | str, Any]  # (number of a layer, setting), or a place in the loss
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A model as far as hyperparameters can change it: numbers that may vary between members, and all the rest."""
+
+    numbers: dict[Site, float]
+    rest: dict[str, str]  # what it is: its configuration as text
+
+
+class Probe:
+    """A hypermodel, looked at through models built at several values of each hyperparameter.
+
+    Each `Float` is set to several values of its range while the others keep theirs. It can vary between members if
+    nothing changes but settings that a layer of members has, and these are the value itself or a constant multiple of
+    it.
+
+    Args:
+        hypermodel: A function `build_model(hp)`, or an object with such a method `build`.
+        fixed: Values of hyperparameters that shall not vary; those not given keep their defaults.
+        space: Names and ranges of the hyperparameters that shall vary. Default: all `Float` that can.
+
+    Attributes:
+        model: The model at the fixed values and the defaults of the others.
+        space: The `HyperparameterSpace` of those that vary between members.
+        driven: Each site that they drive, and by what.
+        fixed: The hyperparameters that all members have in common, with the reason.
+
+    Raises:
+        ValueError: If the hypermodel does not build a Keras model, or has no hyperparameter of a name given.
+    """
+
+    def __init__(
+        self, hypermodel: Any, fixed: dict[str, Any] | None = None, space: HyperparameterSpace | None = None
+    ) -> None:
+        self._build_model = hypermodel.build if isinstance(hypermodel, keras_tuner.HyperModel) else hypermodel
+        if not callable(self._build_model):
+            raise TypeError(
+                "A hypermodel must be a function `build_model(hp)` or a `keras_tuner.HyperModel`. "
+                f"Received: {hypermodel!r}"
+            )
+        self._given = dict(fixed or {})
+        self.model, found = self._build({})
+        self._facts = facts_of(self.model)
+        self._check_names(found, [*self._given, *(space.names if space else ())])
+        self.driven: dict[Site, Setting] = {}
+        self.fixed: dict[str, str] = {}
+        varied = []
+        for entry in found.space:
+            name, value = entry.name, found.values.get(entry.name, entry.default)
+            found_range = self._range(entry, space)
+            reason = found_range if isinstance(found_range, str) else self._probe(found_range)
+            if reason:
+                self.fixed[name] = f"{value!r}; {reason}"
+            elif isinstance(found_range, Hyperparameter):
+                varied.append(found_range)
+        self.space = HyperparameterSpace(varied)
+
+    def settings_of(self, layer: keras.layers.Layer, kind: type[HyperLayer]) -> dict[str, Setting]:
+        """What drives the settings of a layer of `model`."""
+        number = next(place for place, each in enumerate(layers_of(self.model)) if each is layer)
+        return {setting: self.driven[number, setting] for setting in kind.settings if (number, setting) in self.driven}
+
+    def of_loss(self) -> dict[Place, Setting]:
+        """What drives the loss of `model`."""
+        return {(kind, key): setting for (kind, key), setting in self.driven.items() if isinstance(kind, str)}
+
+    def _build(self, values: dict[str, Any]) -> tuple[keras.Model, keras_tuner.HyperParameters]:
+        hyperparameters = keras_tuner.HyperParameters()
+        hyperparameters.values = {**self._given, **values}
+        model = self._build_model(hyperparameters)
+        if not isinstance(model, keras.Model):
+            raise ValueError(f"A hypermodel must return a Keras model. Received: {model!r}")
+        return model, hyperparameters
+
+    @staticmethod
+    def _check_names(found: keras_tuner.HyperParameters, names: Iterable[str]) -> None:
+        known = [entry.name for entry in found.space]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ValueError(f"The hypermodel has the hyperparameters {known}. Received: {unknown}")
+
+    def _range(self, entry: Any, space: HyperparameterSpace | None) -> Hyperparameter | str:
+        """The range over which a hyperparameter may vary, or why it may not."""
+        if entry.name in self._given:
+            return "given"
+        if space is not None:
+            return space[entry.name] if entry.name in space.names else "not in `space`"
+        if type(entry).__name__ != "Float":
+            return f"not a `Float` but {type(entry).__name__}"
+        try:
+            return HyperparameterSpace.from_float(entry)
+        except ValueError as error:
+            return str(error)
+
+    def _probe(self, hyperparameter: Hyperparameter) -> str:
+        """Notes what a hyperparameter drives; says why not, if it cannot vary between members."""
+        numbers: dict[Site, list[tuple[float, float]]] = {}
+        for probed in _values(hyperparameter):
+            facts = facts_of(self._build({hyperparameter.name: probed})[0])
+            changed = [name for name in facts.rest if facts.rest[name] != self._facts.rest.get(name)]
+            if changed or facts.rest.keys() != self._facts.rest.keys():
+                return f"changes {changed[0] if changed else 'the number of layers'}"
+            for site in facts.numbers:
+                numbers.setdefault(site, []).append((probed, facts.numbers[site]))
+        driven = {site: pairs for site, pairs in numbers.items() if len({number for _, number in pairs}) > 1}
+        if not driven:
+            return "changes nothing"
+        factors = {site: _factor(pairs) for site, pairs in driven.items()}
+        if None in factors.values():
+            return "drives a setting by another rule than a constant factor"
+        if any(site in self.driven for site in driven):
+            return "drives what another hyperparameter drives too"
+        for site, factor in factors.items():
+            self.driven[site] = hyperparameter.name if factor == 1 else (hyperparameter.name, float(factor or 0))
+        return ""
+
+
+def _values(hyperparameter: Hyperparameter) -> tuple[float, ...]:
+    """Values inside the range: at its ends a model may be another, for example without dropout at a rate of 0."""
+    low, high = hyperparameter.low, hyperparameter.high
+    if hyperparameter.scale == "log":
+        return tuple(low * (high / low) ** fraction for fraction in FRACTIONS)
+    return tuple(low + (high - low) * fraction for fraction in FRACTIONS)
+
+
+def _factor(pairs: list[tuple[float, float]]) -> float | None:
+    """The constant by which values are multiplied to give the numbers, if there is one."""
+    factor = next((number / value for value, number in reversed(pairs) if value), 0.0)
+    factor = 1.0 if math.isclose(factor, 1, rel_tol=1e-6) else factor
+    return factor if all(math.isclose(factor * value, number, rel_tol=1e-6) for value, number in pairs) else None
+
+
+def facts_of(model: keras.Model) -> Facts:
+    """The facts of a model; layers count by their places, not by their names."""
+    numbers: dict[Site, float] = {}
+    rest: dict[str, str] = {}
+    counterparts = final_layers()
+    for place, layer in enumerate(layers_of(model)):
+        config, kind = layer.get_config(), counterparts.get(type(layer))
+        if kind is not None:
+            try:
+                settings = numbers_of(layer, kind.settings, kind.roles)
+            except ValueError:  # a penalty of another kind: it belongs to the rest
+                settings = {}
+            if settings:
+                numbers.update({(place, name): number or 0.0 for name, number in settings.items()})
+                config = shared_arguments(layer, kind.settings)
+        owner = f"layer {place} ({type(layer).__name__})"
+        rest |= {f"`{name}` of {owner}": _text(part) for name, part in config.items() if name != "name"}
+        rest[f"the weights of {owner}"] = _text([weight.shape for weight in layer.weights])
+    if model.compiled:
+        for site, number in loss_numbers(model).items():
+            numbers[site] = number
+        rest |= _compiled_rest(model)
+    return Facts(numbers, rest)
+
+
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers of a model at any depth, without the models themselves and without layers inside layers."""
+    found = []
+    for layer in getattr(model, "layers", ()):
+        inside = layers_of(layer) if isinstance(layer, keras.Model) else _inside(layer)
+        found += inside
+    return found
+
+
+def _inside(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return [layer.layer]
+    return [layer.forward_layer, layer.backward_layer] if isinstance(layer, keras.layers.Bidirectional) else [layer]
+
+
+def _compiled_rest(model: keras.Model) -> dict[str, str]:
+    config = model.get_compile_config()
+    loss = keras.tree.map_structure(
+        lambda each: {**each.get_config(), "label_smoothing": None} if isinstance(each, keras.losses.Loss) else each,
+        model.loss,
+    )
+    optimizer = {name: part for name, part in model.optimizer.get_config().items() if name != "name"}  # numbered
+    rest = {f"`{name}` of the optimizer": _text(part) for name, part in optimizer.items()}
+    others = {name: part for name, part in config.items() if name not in ("loss", "loss_weights", "optimizer")}
+    return {**rest, **{f"the compiled {name}": _text(part) for name, part in {"loss": loss, **others}.items()}}
+
+
+def _text(part: Any) -> str:
+    """A configuration as text; objects by their names, not by their addresses."""
+    return json.dumps(part, sort_keys=True, default=lambda each: getattr(each, "__name__", type(each).__name__))

@@ -1,0 +1,59 @@
+"""Roles: what a user lets vary in a model object, by the name of what it does."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_hyperens.hyperparameters import Hyperparameter
+from keras_hyperens.hyperparameters import HyperparameterSpace
+from keras_hyperens.layers.base import HyperLayer
+from keras_hyperens.layers.base import Setting
+from keras_hyperens.layers.plain import NORMS
+
+PENALTIES = tuple(f"{part}{norm}" for norm in NORMS for part in ("", "kernel_", "bias_"))
+ROLES = (*PENALTIES, "dropout", "noise", "label_smoothing")
+
+
+class Roles:
+    """Which hyperparameter plays which role.
+
+    Args:
+        hyperparameters: Role to `Hyperparameter`. The penalties `"l2"` and `"l1"` are of kernels and biases both,
+            `"kernel_l2"`, `"bias_l2"`, `"kernel_l1"` and `"bias_l1"` of one of them; `"dropout"` is the rate of every
+            dropout there is, `"noise"` the standard deviation of Gaussian noise, `"label_smoothing"` the loss's.
+
+    Raises:
+        TypeError: If a value is not a `Hyperparameter`.
+        ValueError: If a role is unknown, or two hyperparameters of one name differ.
+    """
+
+    def __init__(self, hyperparameters: Mapping[str, Hyperparameter] | None) -> None:
+        hyperparameters = dict(hyperparameters or {})
+        for role, hyperparameter in hyperparameters.items():
+            if role not in ROLES:
+                raise ValueError(f"A role must be one of {ROLES}. Received: {role!r}")
+            if not isinstance(hyperparameter, Hyperparameter):
+                raise TypeError(f"A role needs a `Hyperparameter`. Received: {role}={hyperparameter!r}")
+        self.names = {role: hyperparameter.name for role, hyperparameter in hyperparameters.items()}
+        self.space = HyperparameterSpace(dict.fromkeys(hyperparameters.values()))
+
+    def settings_of(self, layer: keras.layers.Layer, kind: type[HyperLayer]) -> dict[str, Setting]:
+        """What drives the settings of a layer."""
+        driven: dict[str, Setting] = {}
+        for setting in kind.settings:
+            for role in _roles_of(setting, layer):
+                if role in self.names:
+                    driven[setting] = self.names[role]
+                    break
+        return driven
+
+
+def _roles_of(setting: str, layer: Any) -> tuple[str, ...]:
+    """The roles that a setting can have, the most particular first."""
+    part, _, norm = setting.rpartition("_")
+    if norm in NORMS:
+        return ("bias_" if part == "bias" else "kernel_") + norm, norm
+    if setting == "stddev":
+        return ("noise",)
+    return ("dropout",) if setting == "rate" or layer.get_config()[setting] else ()  # no dropout where there is none

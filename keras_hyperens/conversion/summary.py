@@ -1,0 +1,42 @@
+"""What became of every layer, as a table."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from keras_hyperens.layers.base import Setting
+from keras_hyperens.layers.base import named
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one layer."""
+
+    layer: str  # its name, after those of the models around it
+    kind: str  # the class it was of
+    became: str = ""  # the class it is of now; empty if it is shared by all members
+    driven_by: str = ""
+    reason: str = ""  # why it is shared, where somebody may wonder
+
+
+def describe(settings: dict[str, Setting]) -> str:
+    """What drives a layer, for example `kernel_l2 = l2, rate = 0.5 dropout`."""
+    parts = []
+    for argument, setting in settings.items():
+        name, number = named(setting)
+        if name is not None:
+            parts.append(f"{argument} = {name}" if number == 1 else f"{argument} = {number:g} {name}")
+    return ", ".join(parts)
+
+
+def table(records: Iterable[Record], fixed: dict[str, str]) -> str:
+    """One line a layer, then the hyperparameters that all members have in common."""
+    rows = [("layer", "was", "is now", "driven by")]
+    for record in records:
+        now = record.became or ("shared: " + record.reason if record.reason else "shared")
+        rows.append((record.layer, record.kind, now, record.driven_by))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = ["  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[3]]).rstrip() for row in rows]
+    if fixed:
+        lines += ["", "Hyperparameters that all members have in common:"]
+        lines += [f"  {name}: {why}" for name, why in fixed.items()]
+    return "\n".join(lines)

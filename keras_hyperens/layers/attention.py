@@ -1,0 +1,208 @@
+"""Attention of M members, with as many heads for keys and values as for queries, or fewer."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hyperens.layers.composite import HyperBatchComposite
+from keras_hyperens.layers.dropout import HyperDropout
+from keras_hyperens.layers.einsum_dense import HyperBatchEinsumDense
+
+ROLES = {"kernel": "kernel", "bias": "bias"}
+
+
+class HyperBatchAttention(HyperBatchComposite):
+    """Dot-product attention with several heads, every projection a `HyperBatchEinsumDense`. Abstract."""
+
+    settings = ("kernel_l1", "kernel_l2", "bias_l1", "bias_l2", "dropout")
+    roles = ROLES
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        config = self.plain.get_config()
+        for name, known in (("use_gate", ()), ("sliding_window", ()), ("attention_axes", (1,))):
+            if config.get(name) and tuple(np.atleast_1d(config[name])) != known:
+                raise ValueError(f"`{type(self).__name__}` does not know `{name}`. Received: {name}={config[name]!r}")
+        self.supports_masking = True
+        rate = 0.0 if self.dropout is None else self.dropout
+        members = {"ensemble_size": self.ensemble_size, "hyperparameters": self.hyperparameters}
+        self.score_dropout = HyperDropout(rate, seed=config["seed"], dtype=self.dtype_policy, **members)
+
+    def heads(self) -> tuple[int, int, int, int]:
+        """Numbers of query heads and of key and value heads, lengths of a key and of a value."""
+        raise NotImplementedError
+
+    def output_units(self, query_shape: tuple[int | None, ...]) -> int:
+        """Length of an output."""
+        return int(query_shape[-1] or 0)
+
+    def make_parts(self) -> None:
+        """Parts are made by `build`: the last one's units are those of the query."""
+
+    def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
+        if len(query_shape) != 3 or len(value_shape) != 3:
+            raise ValueError(
+                "Attention of members is over one axis: rows must be [M*B, length, A]. "
+                f"Received: query_shape={query_shape}, value_shape={value_shape}"
+            )
+        queries, others, key_dim, value_dim = self.heads()
+        shapes = (query_shape, value_shape if key_shape is None else key_shape, value_shape)
+        sizes = ((queries, key_dim), (others, key_dim), (others, value_dim))
+        names = ("query", "key", "value")
+        for name, shape, size in zip(names, shapes, sizes, strict=True):
+            part = self._projection(name, "abc,cde->abde", (None, *size), "de")
+            part.build(shape)
+            setattr(self, name, part)
+        units = (None, self.output_units(query_shape))
+        self.attention_output = self._projection("attention_output", "abde,dec->abc", units, "c")
+        self.attention_output.build((*query_shape[:2], queries, value_dim))
+        self.built = True
+
+    def _projection(self, name: str, equation: str, shape: tuple[int | None, ...], bias_axes: str) -> Any:
+        config = self.plain.get_config()
+        common = ("kernel_initializer", "bias_initializer", "kernel_constraint", "bias_constraint")
+        arguments = {argument: config[argument] for argument in common}
+        return self.part(
+            HyperBatchEinsumDense,
+            ROLES,
+            equation=equation,
+            output_shape=shape,
+            bias_axes=bias_axes if config["use_bias"] else None,
+            name=name,
+            **arguments,
+        )
+
+    def call(
+        self,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        queries = self.query(query, training=training)  # [M*B, T, heads, key_dim]
+        keys = self._for_queries(self.key(value if key is None else key, training=training))  # [M*B, S, heads, key_dim]
+        values = self._for_queries(self.value(value, training=training))
+        scores = ops.einsum("bthd,bshd->bhts", queries / queries.shape[-1] ** 0.5, keys)
+        masks = self._masks(queries, keys, query_mask, value_mask, key_mask, attention_mask, use_causal_mask)
+        for mask in masks:
+            scores = ops.where(mask, scores, ops.cast(-3e4, scores.dtype))  # in the range of half precision
+        scores = ops.softmax(scores, axis=-1)
+        dropped = self.score_dropout(scores, training=training)
+        outputs = self.attention_output(ops.einsum("bhts,bshd->bthd", dropped, values), training=training)
+        return (outputs, scores) if return_attention_scores else outputs
+
+    def _for_queries(self, heads: Any) -> Any:
+        """Heads of keys or values `[M*B, S, heads, D]`, repeated for groups of query heads."""
+        queries, others, _, _ = self.heads()
+        return heads if queries == others else ops.repeat(heads, queries // others, axis=2)
+
+    @staticmethod
+    def _masks(
+        queries: Any, keys: Any, query_mask: Any, value_mask: Any, key_mask: Any, attention_mask: Any, is_causal: bool
+    ) -> list[Any]:
+        """What of the scores `[M*B, heads, T, S]` counts, one mask after the other."""
+        masks = [] if query_mask is None else [ops.cast(query_mask, "bool")[:, None, :, None]]
+        masks += [ops.cast(mask, "bool")[:, None, None, :] for mask in (value_mask, key_mask) if mask is not None]
+        if attention_mask is not None:
+            attention_mask = ops.cast(attention_mask, "bool")
+            masks.append(attention_mask if len(attention_mask.shape) == 4 else attention_mask[:, None])
+        if is_causal:
+            masks.append(ops.arange(ops.shape(queries)[1])[:, None] >= ops.arange(ops.shape(keys)[1]))
+        return masks
+
+    def compute_output_shape(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> Any:
+        return self.plain.compute_output_shape(query_shape, value_shape, key_shape)
+
+    def compute_output_spec(self, *arguments: Any, **keywords: Any) -> Any:
+        return self.plain.compute_output_spec(*arguments, **keywords)
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperBatchMultiHeadAttention(HyperBatchAttention):
+    """Multi-head attention of which every member, at every hyperparameter value, has its own version.
+
+    Its four projections are `HyperBatchEinsumDense` layers; attention itself stays within a row, and so within a
+    member.
+
+    Args:
+        num_heads, key_dim: As in `keras.layers.MultiHeadAttention`.
+        kernel_l1, kernel_l2, bias_l1, bias_l2: Strengths of penalties, the same for all projections.
+        dropout: Rate of the scores' dropout: a hyperparameter's name, or a number.
+        **keywords: Arguments of `keras.layers.MultiHeadAttention`, of `HyperBatchLayer` and of `HyperLayer`.
+
+    Input shape:
+        Query rows `(M * batch_size, T, A)`, value and key rows `(M * batch_size, S, A)`, member by member.
+
+    Output shape:
+        Rows `(M * batch_size, T, A)`.
+
+    Raises:
+        ValueError: If `use_gate`, `sliding_window` or `attention_axes` is asked for.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.HyperBatchMultiHeadAttention(2, 3, ensemble_size=4)
+    >>> rows = np.ones((4 * 2, 5, 6), "float32")
+    >>> layer(rows, rows).shape
+    TensorShape([8, 5, 6])
+    """
+
+    plain_layer = keras.layers.MultiHeadAttention
+
+    def heads(self) -> tuple[int, int, int, int]:
+        config = self.plain.get_config()
+        return config["num_heads"], config["num_heads"], config["key_dim"], config["value_dim"]
+
+    def output_units(self, query_shape: tuple[int | None, ...]) -> int:
+        units = self.plain.get_config()["output_shape"]
+        if units is None:
+            return super().output_units(query_shape)
+        if isinstance(units, list | tuple) and len(units) > 1:
+            raise ValueError(f"`output_shape` must be one number of units. Received: output_shape={units!r}")
+        return units if isinstance(units, int) else units[0]
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperBatchGroupQueryAttention(HyperBatchAttention):
+    """Grouped-query attention of which every member, at every hyperparameter value, has its own version.
+
+    As `HyperBatchMultiHeadAttention`, with fewer heads for keys and values than for queries.
+
+    Args:
+        head_dim, num_query_heads, num_key_value_heads: As in `keras.layers.GroupQueryAttention`.
+        kernel_l1, kernel_l2, bias_l1, bias_l2: Strengths of penalties, the same for all projections.
+        dropout: Rate of the scores' dropout: a hyperparameter's name, or a number.
+        **keywords: Arguments of `keras.layers.GroupQueryAttention`, of `HyperBatchLayer` and of `HyperLayer`.
+
+    Input shape:
+        As in `HyperBatchMultiHeadAttention`.
+
+    Output shape:
+        Rows `(M * batch_size, T, A)`.
+
+    Raises:
+        ValueError: If `use_gate` or `sliding_window` is asked for.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.HyperBatchGroupQueryAttention(3, 4, 2, ensemble_size=4)
+    >>> rows = np.ones((4 * 2, 5, 6), "float32")
+    >>> layer(rows, rows).shape
+    TensorShape([8, 5, 6])
+    """
+
+    plain_layer = keras.layers.GroupQueryAttention
+
+    def heads(self) -> tuple[int, int, int, int]:
+        config = self.plain.get_config()
+        return config["num_query_heads"], config["num_key_value_heads"], config["head_dim"], config["head_dim"]

@@ -1,0 +1,60 @@
+"""Which axes of a kernel are its fan-in and which are its units: where the rank-1 factors lie."""
+
+from dataclasses import dataclass
+from math import prod
+from string import ascii_lowercase
+from typing import Any
+
+from keras import ops
+
+Factors = tuple[Any, Any]  # [M, A] and [M, U]: what multiplies a kernel's fan-in and its units
+
+
+@dataclass(frozen=True)
+class KernelAxes:
+    """The shape of a kernel, and its axes of fan-in (A elements) and of units (U elements).
+
+    An axis may be both: a channel of a depthwise kernel is. Vectors over several axes are in the kernel's order.
+    """
+
+    shape: tuple[int, ...]
+    fan_in: tuple[int, ...] = (-2,)
+    units: tuple[int, ...] = (-1,)
+
+    def __post_init__(self) -> None:
+        for name in ("fan_in", "units"):
+            object.__setattr__(self, name, tuple(sorted(axis % len(self.shape) for axis in getattr(self, name))))
+
+    @property
+    def num_fan_in(self) -> int:
+        return prod(self.shape[axis] for axis in self.fan_in)
+
+    @property
+    def num_units(self) -> int:
+        return prod(self.shape[axis] for axis in self.units)
+
+    def outer(self, fan_in: Any, units: Any) -> Any:
+        """`[M, A]` and `[M, U]` to their product beside kernels, `[M, ...]`."""
+        return self._beside(fan_in, self.fan_in) * self.beside_units(units)
+
+    def beside_units(self, vectors: Any) -> Any:
+        """`[M, U]` to a factor of kernels `[M, ...]`."""
+        return self._beside(vectors, self.units)
+
+    def _beside(self, vectors: Any, axes: tuple[int, ...]) -> Any:
+        shape = [length if axis in axes else 1 for axis, length in enumerate(self.shape)]
+        return ops.reshape(vectors, (vectors.shape[0], *shape))
+
+    def unit_sums(self, product: Any, factors: Factors | None = None) -> Any:
+        """Sums of an array of the kernel's shape over all but its units, `[1, U]`; with factors `[M, U]`."""
+        if factors is None:
+            others = tuple(axis for axis in range(len(self.shape)) if axis not in self.units)
+            return ops.reshape(ops.sum(product, axis=others), (1, -1))
+        letters = ascii_lowercase[: len(self.shape)]
+        fan_in, units = ("z" + "".join(letters[axis] for axis in axes) for axes in (self.fan_in, self.units))
+        fan_in_factors, unit_factors = (
+            ops.reshape(factor, (factor.shape[0], *(self.shape[axis] for axis in axes)))
+            for factor, axes in zip(factors, (self.fan_in, self.units), strict=True)
+        )
+        sums = ops.einsum(f"{letters},{fan_in},{units}->{units}", product, fan_in_factors, unit_factors)
+        return ops.reshape(sums, (sums.shape[0], -1))

@@ -1,0 +1,73 @@
+"""A Keras layer with several kernels, as a layer of ours for each of them."""
+
+from typing import Any
+
+import keras
+
+from keras_hyperens.layers.base import HyperLayer
+from keras_hyperens.layers.kernel import HyperBatchLayer
+from keras_hyperens.layers.kernel import options_of
+
+
+class HyperBatchComposite(HyperLayer):
+    """Several hyper-batch layers that together vary one Keras layer. Abstract.
+
+    A subclass makes its parts in `make_parts`; the weights of all parts, in that order, are the plain layer's.
+
+    Args:
+        *arguments: As in the plain Keras layer.
+        **keywords: The settings, options of `HyperBatchLayer` (for every part), and arguments of `HyperLayer` and of
+            the plain Keras layer.
+    """
+
+    has_kernels = True
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        self._options, keywords = options_of(keywords)
+        super().__init__(*arguments, **keywords)
+        self.parts: list[HyperBatchLayer] = []
+        self.make_parts()
+
+    def make_parts(self) -> None:
+        """Makes the parts, by `part`."""
+        raise NotImplementedError
+
+    def part(self, layer_type: type[HyperBatchLayer], roles: dict[str, str], **arguments: Any) -> Any:
+        """A new part.
+
+        Args:
+            layer_type: Its class.
+            roles: Which strengths of this layer it has: the part's role to this layer's, or to several layers of it.
+            **arguments: Of its plain layer.
+        """
+        strengths = {
+            f"{role}_{norm}": getattr(self, f"{mine}_{norm}") for role, mine in roles.items() for norm in ("l1", "l2")
+        }
+        part = layer_type(
+            **arguments,
+            **strengths,
+            **self._options,
+            ensemble_size=self.ensemble_size,
+            hyperparameters=self.hyperparameters,
+            dtype=self.dtype_policy,
+        )
+        part.supports_masking = True  # this layer looks after masks
+        self.parts.append(part)
+        return part
+
+    def adopt(self, weights: list[Any]) -> None:
+        rest = list(weights)
+        for part in self.parts:
+            number = 2 if part.use_bias else 1
+            part.adopt(rest[:number])
+            rest = rest[number:]
+
+    def member_weights(self, member: int, values: Any) -> list[Any]:
+        return [weight for part in self.parts for weight in part.member_weights(member, values)]
+
+    def get_config(self) -> dict[str, Any]:
+        options = {
+            name: keras.initializers.serialize(option) if isinstance(option, keras.initializers.Initializer) else option
+            for name, option in self._options.items()
+        }
+        return {**super().get_config(), **options}

@@ -1,0 +1,111 @@
+"""Einstein sums of M members with a kernel each: what attention is made of."""
+
+from string import ascii_uppercase
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.layers.kernel import HyperBatchLayer
+from keras_hyperens.layers.members import split_members
+
+MEMBER = "Z"  # the letter of the member axis; Keras' equations are in small letters
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperBatchEinsumDense(HyperBatchLayer):
+    """An `EinsumDense` of which every member, at every hyperparameter value, has its own version.
+
+    For the equation `"abc,cde->abde"` the fan-in A are the kernel's axes that the input has (c), and the units U those
+    that the output has (d and e): r and u lie along the former, s, v and e along the latter. An axis that all three
+    have is both.
+
+    Args:
+        equation, output_shape: As in `keras.layers.EinsumDense`. The first axis of inputs and outputs is that of rows,
+            and the kernel does not have it.
+        **keywords: Arguments of `keras.layers.EinsumDense`, of `HyperBatchLayer` and of `HyperLayer`.
+
+    Input shape:
+        Rows `(M * batch_size, ...)`, member by member.
+
+    Output shape:
+        Rows `(M * batch_size, ...)`, by the equation.
+
+    Raises:
+        ValueError: If the equation moves rows or has them in the kernel.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.HyperBatchEinsumDense("abc,cde->abde", output_shape=(None, 2, 5), ensemble_size=4)
+    >>> layer(np.ones((4 * 2, 7, 3), "float32")).shape
+    TensorShape([8, 7, 2, 5])
+    """
+
+    plain_layer = keras.layers.EinsumDense
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.use_bias = self.plain.bias_axes is not None
+        inputs, kernel, outputs = self._letters("...")
+        has_rows_first = inputs[0] == outputs[0] and inputs[0] not in kernel
+        if not has_rows_first and not inputs.startswith("..."):
+            raise ValueError(
+                "An equation must have rows as the first axis of inputs and outputs, and not in the kernel. "
+                f"Received: equation={self.plain.equation!r}"
+            )
+
+    def _letters(self, others: str) -> tuple[str, str, str]:
+        """The axes of inputs, kernel and outputs, with these letters for an ellipsis."""
+        inputs, kernel, outputs = self.plain.equation.replace(" ", "").replace("->", ",").split(",")
+        return inputs.replace("...", others), kernel, outputs.replace("...", others)
+
+    def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+        config = {**self.plain.get_config(), "kernel_initializer": "zeros", "bias_initializer": "zeros"}
+        plain = keras.layers.EinsumDense.from_config(config)
+        plain.build(input_shape)
+        # Letters for an ellipsis: TensorFlow's einsum is wrong with one in half precision on a CPU.
+        others = ascii_uppercase[: len(input_shape) - len(self._letters("")[0])]
+        self._inputs, self._kernel, self._outputs = self._letters(others)
+        self.input_spec = keras.layers.InputSpec(ndim=len(input_shape))
+        places = list(enumerate(self._kernel))
+        self.fan_in_axes = tuple(place for place, letter in places if letter in self._inputs)
+        self.unit_axes = tuple(place for place, letter in places if letter in self._outputs)
+        self._lengths = dict(zip(self._kernel, plain.kernel.shape, strict=True))
+        self._bias_shape = tuple(plain.bias.shape) if self.use_bias else ()
+        return tuple(plain.kernel.shape)
+
+    def bias_shape(self) -> tuple[int, ...]:
+        return self._bias_shape
+
+    def apply_kernel(self, rows: Any, kernel: Any) -> Any:
+        return ops.einsum(f"{self._inputs},{self._kernel}->{self._outputs}", rows, kernel)
+
+    def apply_kernels(self, rows: Any, kernels: Any) -> Any:
+        equation = f"{MEMBER}{self._inputs},{MEMBER}{self._kernel}->{MEMBER}{self._outputs}"
+        return ops.einsum(equation, split_members(rows, self.ensemble_size), kernels)
+
+    def beside_inputs(self, vectors: Any, rank: int) -> Any:
+        return self._spread(vectors, self._inputs)
+
+    def beside_outputs(self, vectors: Any, rank: int) -> Any:
+        return self._spread(vectors, self._outputs)
+
+    def beside_biases(self, biases: Any, rank: int) -> Any:
+        others = [1] * (len(self._outputs) - 1 - len(self._bias_shape))
+        return ops.reshape(biases, [*ops.shape(biases)[:2], *others, *self._bias_shape])
+
+    def _spread(self, vectors: Any, letters: str) -> Any:
+        """`[M, 1 or B, ...]`, in the kernel's order of axes, beside an array with these axes."""
+        mine, target = [letter for letter in self._kernel if letter in letters], letters[1:]
+        vectors = ops.reshape(vectors, [*ops.shape(vectors)[:2], *(self._lengths[letter] for letter in mine)])
+        order = sorted(range(len(mine)), key=lambda place: target.index(mine[place]))
+        vectors = ops.transpose(vectors, [0, 1, *(place + 2 for place in order)])
+        shape = [self._lengths[letter] if letter in mine else 1 for letter in target]
+        return ops.reshape(vectors, [*ops.shape(vectors)[:2], *shape])
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        inputs, _, outputs = self._letters(ascii_uppercase[: len(input_shape) - len(self._letters("")[0])])
+        known = dict(zip(inputs, input_shape, strict=True))
+        shape = self.plain.compute_output_shape(input_shape)
+        return tuple(known.get(letter, length) for letter, length in zip(outputs, shape, strict=True))

@@ -1,0 +1,71 @@
+"""Embeddings of M members."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.layers.kernel import HyperBatchLayer
+from keras_hyperens.layers.members import split_members
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperBatchEmbedding(HyperBatchLayer):
+    """An embedding of which every member, at every hyperparameter value, has its own version.
+
+    Its kernel is the table `[A, U]`: r and u scale the vectors of single indices, s, v and e the units of all. The
+    table is never folded in training: only the rows that a batch asks for are put together.
+
+    Args:
+        input_dim: A, the number of indices.
+        output_dim: U, the length of a vector.
+        kernel_l1, kernel_l2: Strengths of penalties on the whole table.
+        **keywords: Arguments of `keras.layers.Embedding`, of `HyperBatchLayer` and of `HyperLayer`.
+
+    Input shape:
+        Indices `(M * batch_size, ...)`, member by member.
+
+    Output shape:
+        Rows `(M * batch_size, ..., output_dim)`.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.HyperBatchEmbedding(100, 6, ensemble_size=4)
+    >>> layer(np.ones((4 * 2, 5), "int32")).shape
+    TensorShape([8, 5, 6])
+    """
+
+    plain_layer = keras.layers.Embedding
+    settings = ("kernel_l1", "kernel_l2")
+    roles = {"kernel": "embeddings"}
+    folds = False
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.autocast = False  # indices of a half precision would be rounded
+
+    def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+        return (self.plain.input_dim, self.plain.output_dim)
+
+    def apply_kernels(self, rows: Any, kernels: Any) -> Any:
+        return self._take(split_members(rows, self.ensemble_size), kernels)
+
+    def _through(self, rows: Any, kernel: Any, fan_in: Any, units: Any) -> Any:
+        indices = split_members(rows, self.ensemble_size)
+        vectors = ops.take(ops.cast(kernel, self.compute_dtype), ops.cast(indices, "int32"), axis=0)
+        factors = self._take(indices, ops.cast(ops.expand_dims(fan_in, -1), self.compute_dtype))
+        return vectors * factors * ops.cast(self.beside_outputs(units, len(rows.shape) + 1), self.compute_dtype)
+
+    def _take(self, indices: Any, tables: Any) -> Any:
+        """Each member's own table `[M, A, ...]` at its indices `[M, B, ...]`: one gather from all."""
+        first = ops.arange(self.ensemble_size, dtype="int32") * self.plain.input_dim
+        first = ops.reshape(first, [self.ensemble_size] + [1] * (len(indices.shape) - 1))
+        flat = ops.reshape(tables, (-1, tables.shape[-1]))
+        return ops.take(flat, ops.cast(indices, "int32") + first, axis=0)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return ops.not_equal(inputs, 0) if self.plain.mask_zero else None
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape, self.plain.output_dim)

@@ -1,0 +1,95 @@
+"""Layers that disturb their inputs in training, at each member's own level."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.layers.base import HyperLayer
+from keras_hyperens.layers.base import named
+from keras_hyperens.layers.members import join_members
+from keras_hyperens.layers.members import split_members
+
+
+class HyperNoise(HyperLayer):
+    """A layer without weights that does something in training only, as strongly as its one setting says. Abstract.
+
+    The level of a member reaches its predictions through the hyper-batch layers around, which all see the position of
+    every hyperparameter.
+    """
+
+    def __init__(self, level: Any, *arguments: Any, **keywords: Any) -> None:
+        (setting,) = self.settings
+        super().__init__(0.0, *arguments, **{setting: level}, **keywords)
+        name, number = named(getattr(self, setting))
+        highest = number if name is None else number * self.hyperparameters[name].high
+        if highest is None or highest == self.highest:
+            raise ValueError(
+                f"`{setting}` must be given and stay below {self.highest:g}. Received: {setting}={level!r}"
+            )
+        self.seed_generator = keras.random.SeedGenerator(self.plain.seed)
+        self.supports_masking = True
+        self.built = True
+
+    def disturb(self, members: Any, level: Any) -> Any:
+        """Members' rows `[M, B, ...]` at a level that lies beside them."""
+        raise NotImplementedError
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        setting = getattr(self, self.settings[0])
+        if not training or setting == 0:
+            return inputs
+        members = split_members(inputs, self.ensemble_size)  # [M, B, ...]
+        level = self.setting_value(setting)
+        if named(setting)[0] is not None:  # [M, 1 or B]
+            level = ops.reshape(level, (*ops.shape(level), *[1] * (len(members.shape) - 2)))
+        return join_members(self.disturb(members, level))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def adopt(self, weights: list[Any]) -> None:
+        """There are none."""
+
+    def member_weights(self, member: int, values: Any) -> list[Any]:
+        return []
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperGaussianNoise(HyperNoise):
+    """Gaussian noise in which each member, or each row, has its own standard deviation.
+
+    In training `outputs = inputs + stddev * noise` with standard normal noise; elsewhere the layer does nothing.
+
+    Args:
+        stddev: A hyperparameter's name, or a number.
+        seed: Seed of the noise.
+        **keywords: `ensemble_size` and `hyperparameters` of `HyperLayer`.
+
+    Input shape:
+        Rows `(M * batch_size, ...)`, member by member.
+
+    Output shape:
+        Same as the input.
+
+    Raises:
+        ValueError: If `stddev` names no hyperparameter, or can become negative.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.HyperGaussianNoise(0.1, ensemble_size=2, seed=0)
+    >>> rows = layer(np.zeros((2 * 1, 1000), "float32"), training=True)
+    >>> bool(0.09 < np.std(rows) < 0.11)
+    True
+    """
+
+    plain_layer = keras.layers.GaussianNoise
+    settings = ("stddev",)
+
+    def __init__(self, stddev: Any, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(stddev, *arguments, **keywords)
+
+    def disturb(self, members: Any, level: Any) -> Any:
+        noise = keras.random.normal(ops.shape(members), seed=self.seed_generator, dtype="float32")
+        return members + ops.cast(level * noise, members.dtype)

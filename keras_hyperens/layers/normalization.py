@@ -1,0 +1,107 @@
+"""Normalisation with statistics and parameters of each member: an option, where a shared layer is the default."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.layers.base import HyperLayer
+from keras_hyperens.layers.members import join_members
+from keras_hyperens.layers.members import split_members
+
+
+class MemberNormalization(HyperLayer):
+    """As many plain normalisation layers as members, each for its member's rows. Abstract.
+
+    Args:
+        *arguments, **keywords: As in the plain Keras layer; `ensemble_size` of `HyperLayer`. No hyperparameter drives
+            anything here.
+    """
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        config = {**self.plain.get_config(), "dtype": self.dtype_policy}
+        self.parts = [
+            self.plain_layer(**{**config, "name": f"member_{number}"}) for number in range(self.ensemble_size)
+        ]
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        for part in self.parts:
+            part.build(input_shape)
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        members = split_members(inputs, self.ensemble_size)
+        extra = [self._arguments(training, mask, k) for k in range(self.ensemble_size)]
+        return join_members(ops.stack([part(members[k], **extra[k]) for k, part in enumerate(self.parts)]))
+
+    def _arguments(self, training: bool | None, mask: Any, member: int) -> dict[str, Any]:
+        return {}
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def adopt(self, weights: list[Any]) -> None:
+        for part in self.parts:
+            part.set_weights(weights)
+
+    def member_layer(self, values: dict[str, float]) -> keras.layers.Layer:
+        return self.plain_layer.from_config({**self.plain.get_config(), "name": self.name})
+
+    def member_weights(self, member: int, values: Any) -> list[Any]:
+        return self.parts[member].get_weights()
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class MemberBatchNormalization(MemberNormalization):
+    """Batch normalisation with statistics, scale and shift of each member.
+
+    Args:
+        *arguments, **keywords: As in `keras.layers.BatchNormalization`; `ensemble_size`: M.
+
+    Input shape:
+        Rows `(M * batch_size, ...)`, member by member.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.MemberBatchNormalization(ensemble_size=2)
+    >>> rows = np.asarray(layer(np.array([[1.0], [3.0], [10.0], [30.0]], "float32"), training=True))
+    >>> rows.round(2).ravel().tolist()
+    [-1.0, 1.0, -1.0, 1.0]
+    """
+
+    plain_layer = keras.layers.BatchNormalization
+
+    def _arguments(self, training: bool | None, mask: Any, member: int) -> dict[str, Any]:
+        if mask is None:
+            return {"training": training}
+        return {"training": training, "mask": split_members(mask, self.ensemble_size)[member]}
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class MemberLayerNormalization(MemberNormalization):
+    """Layer normalisation with scale and shift of each member.
+
+    Args:
+        *arguments, **keywords: As in `keras.layers.LayerNormalization`; `ensemble_size`: M.
+
+    Input shape:
+        Rows `(M * batch_size, ...)`, member by member.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.MemberLayerNormalization(ensemble_size=2)
+    >>> layer(np.ones((2 * 3, 5), "float32")).shape
+    TensorShape([6, 5])
+    """
+
+    plain_layer = keras.layers.LayerNormalization

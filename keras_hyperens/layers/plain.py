@@ -1,0 +1,83 @@
+"""Between a plain Keras layer and the hyperparameters of ours: its arguments, and its penalties as strengths."""
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+REGULARIZER = "_regularizer"
+NORMS = ("l1", "l2")
+OF_EVERY_LAYER = ("name", "dtype", "trainable", "activity_regularizer")
+
+
+def is_penalty(argument: str) -> bool:
+    """Whether an argument is a regulariser of weights, for which ours have strengths instead."""
+    return argument.endswith(REGULARIZER) and argument != "activity_regularizer"
+
+
+def check_no_penalty(layer_type: type, arguments: Mapping[str, Any]) -> None:
+    """Raises a `ValueError` if a penalty is given as a Keras regulariser, which no hyperparameter could drive."""
+    for name, value in arguments.items():
+        if is_penalty(name) and value is not None:
+            role = name.removesuffix(REGULARIZER)
+            raise ValueError(
+                f"`{layer_type.__name__}` takes the strength of a penalty, a number or a hyperparameter's name: use "
+                f"`{role}_l2=` or `{role}_l1=`. Received: {name}={value!r}"
+            )
+
+
+def shared_arguments(plain: keras.layers.Layer, settings: Iterable[str]) -> dict[str, Any]:
+    """The arguments of a plain layer that do not depend on hyperparameters."""
+    config = {name: value for name, value in plain.get_config().items() if not is_penalty(name)}
+    left_out = {*settings, *(["quantization_config"] if config.get("quantization_config") is None else [])}
+    return {name: value for name, value in config.items() if name not in left_out}
+
+
+def numbers_of(plain: keras.layers.Layer, settings: Iterable[str], roles: Mapping[str, str]) -> dict[str, Any]:
+    """What a plain layer has for each setting.
+
+    Args:
+        plain: The layer.
+        settings: Names such as `"kernel_l2"`, made of a role and a norm, or arguments of the layer such as `"rate"`.
+        roles: Role to what the plain layer calls it.
+
+    Raises:
+        ValueError: If a regulariser is neither L1 nor L2 nor both.
+    """
+    config = plain.get_config()
+    penalties = {role: _strengths(plain, name + REGULARIZER) for role, name in roles.items()}
+    numbers = {}
+    for setting in settings:
+        role, _, norm = setting.rpartition("_")
+        numbers[setting] = penalties[role][norm] if norm in NORMS else config[setting]
+    return numbers
+
+
+def _strengths(plain: keras.layers.Layer, argument: str) -> dict[str, float | None]:
+    regularizer = getattr(plain, argument, None) or plain.get_config().get(argument)
+    if isinstance(regularizer, dict):
+        regularizer = keras.regularizers.get(regularizer)
+    if not isinstance(regularizer, keras.regularizers.L1 | keras.regularizers.L2 | keras.regularizers.L1L2 | None):
+        raise ValueError(f"its `{argument}` is a {type(regularizer).__name__}, neither L1 nor L2")
+    strengths = {norm: getattr(regularizer, norm, None) for norm in NORMS}
+    return {norm: None if not strength else float(strength) for norm, strength in strengths.items()}
+
+
+def plain_settings(numbers: Mapping[str, float | None], roles: Mapping[str, str]) -> dict[str, Any]:
+    """The arguments of a plain layer that has these numbers as settings: the inverse of `numbers_of`."""
+    arguments: dict[str, Any] = {
+        name: number or 0.0 for name, number in numbers.items() if name.rpartition("_")[2] not in NORMS
+    }
+    for role, name in roles.items():
+        l1, l2 = (numbers.get(f"{role}_{norm}") or 0.0 for norm in NORMS)
+        arguments[name + REGULARIZER] = _regularizer(l1, l2)
+    return arguments
+
+
+def _regularizer(l1: float, l2: float) -> keras.regularizers.Regularizer | None:
+    if l1 and l2:
+        return keras.regularizers.L1L2(l1, l2)
+    if l1:
+        return keras.regularizers.L1(l1)
+    return keras.regularizers.L2(l2) if l2 else None

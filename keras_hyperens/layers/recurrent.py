@@ -1,0 +1,263 @@
+"""Recurrent layers of M members: LSTM and GRU."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hyperens.layers.base import Setting
+from keras_hyperens.layers.composite import HyperBatchComposite
+from keras_hyperens.layers.dense import HyperBatchDense
+from keras_hyperens.layers.dropout import HyperDropout
+from keras_hyperens.layers.kernel import Draw
+
+
+class HyperBatchCell(keras.layers.Layer):
+    """One step in time of all members' rows, from what the inputs give and the last state. Abstract.
+
+    The layer around it sets `draw`, the recurrent kernels at the current hyperparameter values, and `state_mask`, the
+    dropout of the state: both hold for a whole sequence and are made once, outside the loop over time.
+    """
+
+    draw: Draw
+    state_mask: Any
+
+    def __init__(self, plain: Any, recurrent: HyperBatchDense, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.recurrent = recurrent
+        self.units, self.output_size = plain.units, plain.units
+        self.activation, self.recurrent_activation = plain.activation, plain.recurrent_activation
+        self.reset_after = getattr(plain, "reset_after", None)
+        self.built = True
+
+    def from_state(self, state: Any) -> Any:
+        """The recurrent map of a state, with this sequence's dropout."""
+        return self.recurrent.apply(state if self.state_mask is None else state * self.state_mask, self.draw)
+
+
+class HyperBatchLSTMCell(HyperBatchCell):
+    """One step of an LSTM."""
+
+    @property
+    def state_size(self) -> list[int]:
+        return [self.units, self.units]
+
+    def call(self, inputs: Any, states: Any) -> tuple[Any, list[Any]]:
+        hidden, carry = states
+        gates = ops.split(inputs + self.from_state(hidden), 4, axis=-1)
+        enter, forget, leave = (self.recurrent_activation(gates[number]) for number in (0, 1, 3))
+        carry = forget * carry + enter * self.activation(gates[2])
+        hidden = leave * self.activation(carry)
+        return hidden, [hidden, carry]
+
+
+class HyperBatchGRUCell(HyperBatchCell):
+    """One step of a GRU."""
+
+    @property
+    def state_size(self) -> int:
+        return self.units
+
+    def call(self, inputs: Any, states: Any) -> tuple[Any, list[Any]]:
+        hidden = states[0] if isinstance(states, list | tuple) else states
+        update, reset, new = ops.split(inputs, 3, axis=-1)
+        from_update, from_reset, from_new = ops.split(self.from_state(hidden), 3, axis=-1)
+        keep = self.recurrent_activation(update + from_update)
+        reset = self.recurrent_activation(reset + from_reset)
+        if self.reset_after:
+            from_new = reset * from_new
+        else:
+            from_new = ops.split(self.from_state(reset * hidden), 3, axis=-1)[2]
+        hidden = keep * hidden + (1 - keep) * self.activation(new + from_new)
+        return hidden, [hidden]
+
+
+class HyperBatchRNN(HyperBatchComposite):
+    """A recurrent layer: a map of the inputs of all times at once, and a cell that goes through time. Abstract."""
+
+    settings = (
+        *("kernel_l1", "kernel_l2", "recurrent_l1", "recurrent_l2", "bias_l1", "bias_l2"),
+        *("dropout", "recurrent_dropout"),
+    )
+    roles = {"kernel": "kernel", "recurrent": "recurrent", "bias": "bias"}
+    gates: int
+    cell_type: type[HyperBatchCell]
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        plain = self.plain
+        if plain.stateful:
+            raise ValueError("A recurrent layer of members keeps no state between batches. Received: stateful=True")
+        cell = self.cell_type(plain, self.recurrent, dtype=self.dtype_policy)
+        names = ("return_sequences", "return_state", "go_backwards", "unroll", "zero_output_for_mask")
+        flags = {name: getattr(plain, name) for name in names}
+        self.return_sequences, self.return_state = plain.return_sequences, plain.return_state
+        self.go_backwards, self.stateful = plain.go_backwards, False
+        self.rnn = keras.layers.RNN(cell, **flags, dtype=self.dtype_policy)
+        self.input_dropout, self.state_dropout = self._dropout(self.dropout), self._dropout(self.recurrent_dropout)
+
+    def make_parts(self) -> None:
+        plain, units = self.plain, self.gates * self.plain.units
+        self.inputs_map = self.part(
+            HyperBatchDense,
+            {"kernel": "kernel", "bias": "bias"},
+            units=units,
+            use_bias=plain.use_bias,
+            kernel_initializer=plain.kernel_initializer,
+            kernel_constraint=plain.kernel_constraint,
+            bias_initializer=self.initial_bias(),
+            bias_constraint=plain.bias_constraint,
+        )
+        self.recurrent = self.part(
+            HyperBatchDense,
+            {"kernel": "recurrent", "bias": "bias"},
+            units=units,
+            use_bias=plain.use_bias and self.state_has_bias(),
+            kernel_initializer=plain.recurrent_initializer,
+            kernel_constraint=plain.recurrent_constraint,
+            bias_initializer=plain.bias_initializer,
+            bias_constraint=plain.bias_constraint,
+        )
+
+    def initial_bias(self) -> Any:
+        """The initialiser of the bias."""
+        return self.plain.bias_initializer
+
+    def state_has_bias(self) -> bool:
+        """Whether the recurrent map has a bias of its own."""
+        return False
+
+    def _dropout(self, rate: Setting) -> HyperDropout | None:
+        """One mask for all times."""
+        if not rate:
+            return None
+        members = {"ensemble_size": self.ensemble_size, "hyperparameters": self.hyperparameters}
+        seed = self.plain.get_config()["seed"]
+        return HyperDropout(rate, noise_shape=(None, 1, None), seed=seed, dtype=self.dtype_policy, **members)
+
+    def build(self, input_shape: Any) -> None:
+        units = self.plain.units
+        self.inputs_map.build(input_shape)
+        self.recurrent.build((None, units))
+        self.rnn.build((*input_shape[:2], self.gates * units))
+        self.built = True
+
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
+        if self.input_dropout is not None:
+            sequences = self.input_dropout(sequences, training=training)
+        cell, draw = self.rnn.cell, self.recurrent.draw(sequences)
+        if training:
+            self.recurrent.penalize(draw)
+        mapped = self.inputs_map(sequences, training=training)
+        cell.draw, cell.state_mask = draw, self._state_mask(mapped, training)
+        try:
+            return self.rnn(mapped, initial_state=initial_state, mask=mask, training=training)
+        finally:
+            del cell.draw, cell.state_mask
+
+    def _state_mask(self, mapped: Any, training: bool | None) -> Any:
+        if self.state_dropout is None or not training:
+            return None
+        return self.state_dropout(ops.ones_like(mapped[:, :1, : self.plain.units]), training=True)[:, 0]
+
+    def adopt(self, weights: list[Any]) -> None:
+        kernel, recurrent, *biases = weights
+        biases = list(np.reshape(biases[0], (-1, self.gates * self.plain.units))) if biases else []
+        self.inputs_map.adopt([kernel, *biases[:1]])
+        self.recurrent.adopt([recurrent, *biases[1:]])
+
+    def member_weights(self, member: int, values: Any) -> list[Any]:
+        kernel, *bias = self.inputs_map.member_weights(member, values)
+        recurrent, *recurrent_bias = self.recurrent.member_weights(member, values)
+        return [kernel, recurrent, *([np.stack([*bias, *recurrent_bias])] if recurrent_bias else bias)]
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return self.rnn.compute_mask(inputs, mask)
+
+    def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
+        return self.plain.compute_output_shape(sequences_shape, initial_state_shape)
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperBatchLSTM(HyperBatchRNN):
+    """An LSTM of which every member, at every hyperparameter value, has its own version.
+
+    Its two kernels, of the inputs `[A, 4 * units]` and of the state `[units, 4 * units]`, are those of two
+    `HyperBatchDense` layers: r and u scale inputs and states, s, v and e the units of all four gates. The first is
+    applied to all times at once.
+
+    Args:
+        units: Length of the state.
+        kernel_l1, kernel_l2, recurrent_l1, recurrent_l2, bias_l1, bias_l2: Strengths of penalties.
+        dropout, recurrent_dropout: Rates: a hyperparameter's name, or a number. One mask for all times.
+        **keywords: Arguments of `keras.layers.LSTM`, of `HyperBatchLayer` and of `HyperLayer`.
+
+    Input shape:
+        Rows `(M * batch_size, time, A)`, member by member.
+
+    Output shape:
+        Rows `(M * batch_size, units)`, or `(M * batch_size, time, units)` with `return_sequences`; states as in Keras.
+
+    Raises:
+        ValueError: If `stateful` is asked for.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.HyperBatchLSTM(6, ensemble_size=4)
+    >>> layer(np.ones((4 * 2, 5, 3), "float32")).shape
+    TensorShape([8, 6])
+    """
+
+    plain_layer = keras.layers.LSTM
+    gates = 4
+    cell_type = HyperBatchLSTMCell
+
+    def initial_bias(self) -> Any:
+        initializer, units = self.plain.bias_initializer, self.plain.units
+        if not self.plain.unit_forget_bias:
+            return initializer
+
+        def initialize(shape: tuple[int, ...], dtype: Any = None) -> Any:
+            enter, rest = initializer((units,), dtype=dtype), initializer((2 * units,), dtype=dtype)
+            return ops.concatenate([enter, ops.ones((units,), dtype=dtype), rest])
+
+        return initialize
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperBatchGRU(HyperBatchRNN):
+    """A GRU of which every member, at every hyperparameter value, has its own version.
+
+    As `HyperBatchLSTM`, with three gates, and with `reset_after` a bias of the recurrent map too.
+
+    Args:
+        units: Length of the state.
+        kernel_l1, kernel_l2, recurrent_l1, recurrent_l2, bias_l1, bias_l2: Strengths of penalties.
+        dropout, recurrent_dropout: Rates: a hyperparameter's name, or a number. One mask for all times.
+        **keywords: Arguments of `keras.layers.GRU`, of `HyperBatchLayer` and of `HyperLayer`.
+
+    Input shape:
+        Rows `(M * batch_size, time, A)`, member by member.
+
+    Output shape:
+        As in `HyperBatchLSTM`.
+
+    Raises:
+        ValueError: If `stateful` is asked for.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.HyperBatchGRU(6, return_sequences=True, ensemble_size=4)
+    >>> layer(np.ones((4 * 2, 5, 3), "float32")).shape
+    TensorShape([8, 5, 6])
+    """
+
+    plain_layer = keras.layers.GRU
+    gates = 3
+    cell_type = HyperBatchGRUCell
+
+    def state_has_bias(self) -> bool:
+        return self.plain.reset_after

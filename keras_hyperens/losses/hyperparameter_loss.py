@@ -1,0 +1,109 @@
+"""Losses that vary with the hyperparameters of the member whose loss it is."""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.hyperparameters.scope import current_member
+
+Setting = str | tuple[str, float]  # a hyperparameter's name, or that and a factor
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class HyperparameterLoss(keras.losses.Loss):
+    """A loss that varies with the hyperparameters of the member whose loss it is.
+
+    In training it is `function(y_true, y_pred, hyperparameters)`. Where hyperparameters are tuned, and where the model
+    is evaluated, it is `evaluation_loss`: strengths that were tuned on a loss with themselves inside would just make
+    that loss small.
+
+    Args:
+        function: Takes labels `[B, ...]`, one member's raw outputs `[B, ...]` and its values by name (a dictionary of
+            tensors of shape `[1]`, or `[B]` with one draw per row); gives losses `[B, ...]`.
+        evaluation_loss: A Keras loss: an object, a name or a function.
+        hyperparameters: Names of the hyperparameters that the function uses, so that a wrong one is found at once.
+        name: Of the loss.
+
+    Raises:
+        TypeError: If `function` is not callable.
+
+    Example:
+    >>> import keras
+    >>> def robust(y_true, y_pred, hyperparameters):
+    ...     return keras.ops.minimum(keras.ops.abs(y_true - y_pred)[:, 0], hyperparameters["threshold"])
+    >>> loss = HyperparameterLoss(robust, "mean_absolute_error", hyperparameters=["threshold"])
+    >>> float(loss([[1.0]], [[3.0]]))  # outside the training of a member
+    2.0
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Any, Any, Mapping[str, Any]], Any],
+        evaluation_loss: Any,
+        hyperparameters: Iterable[str] = (),
+        name: str | None = None,
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"`function` must be callable. Received: function={function!r}")
+        super().__init__(name=name)
+        self.function = function
+        self.evaluation_loss = as_loss(evaluation_loss)
+        self.hyperparameters = tuple(hyperparameters)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        values = current_member()
+        if values is None:
+            return self.evaluation_loss.call(y_true, y_pred)
+        return self.function(y_true, y_pred, values)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "function": keras.saving.serialize_keras_object(self.function),
+            "evaluation_loss": keras.saving.serialize_keras_object(self.evaluation_loss),
+            "hyperparameters": list(self.hyperparameters),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "HyperparameterLoss":
+        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+
+
+def as_loss(loss: Any) -> keras.losses.Loss:
+    """A loss object, also of a function: its values are then averaged as Keras does it."""
+    loss = keras.losses.get(loss)
+    if isinstance(loss, keras.losses.Loss):
+        return loss
+    return _FunctionLoss(loss)
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class _FunctionLoss(keras.losses.Loss):
+    def __init__(self, function: Callable[[Any, Any], Any], name: str | None = None) -> None:
+        super().__init__(name=name or getattr(function, "__name__", None))
+        self.function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.function(y_true, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"function": keras.saving.serialize_keras_object(self.function), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "_FunctionLoss":
+        return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+
+
+def value_beside(setting: Setting, values: Mapping[str, Any], rank: int) -> Any:
+    """The value of a setting, `[1 or B]`, as a factor of an array `[B, ...]` of this rank."""
+    name, factor = setting if isinstance(setting, tuple) else (setting, 1.0)
+    return factor * ops.reshape(values[name], (-1, *[1] * (rank - 1)))
+
+
+def used_by(losses: Any) -> set[str]:
+    """Names of the hyperparameters that a structure of losses uses."""
+    return {name for loss in keras.tree.flatten(losses) for name in getattr(loss, "hyperparameters", ())}

@@ -1,0 +1,77 @@
+"""Cross-entropy with each member's own label smoothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.losses.hyperparameter_loss import HyperparameterLoss
+from keras_hyperens.losses.hyperparameter_loss import Setting
+from keras_hyperens.losses.hyperparameter_loss import as_loss
+from keras_hyperens.losses.hyperparameter_loss import value_beside
+
+CATEGORICAL = (keras.losses.CategoricalCrossentropy, keras.losses.SparseCategoricalCrossentropy)
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class LabelSmoothing(HyperparameterLoss):
+    """A cross-entropy whose labels are smoothed as much as a hyperparameter says.
+
+    In training, of C classes, `y -> (1 - a) y + a / C` with the member's a (C = 2 for a binary cross-entropy); where
+    hyperparameters are tuned, and where the model is evaluated, labels stay as they are.
+
+    Args:
+        loss: `CategoricalCrossentropy`, `SparseCategoricalCrossentropy` or `BinaryCrossentropy`: an object or a name.
+        label_smoothing: A hyperparameter's name, or that and a factor.
+        name: Of the loss.
+
+    Raises:
+        ValueError: If the loss is another.
+
+    Example:
+    >>> import keras
+    >>> loss = LabelSmoothing(keras.losses.SparseCategoricalCrossentropy(from_logits=True), "smoothing")
+    >>> round(float(loss([0], [[0.0, 0.0]])), 4)
+    0.6931
+
+    References:
+        - Szegedy et al., [Rethinking the Inception Architecture](https://arxiv.org/abs/1512.00567), section 7
+    """
+
+    def __init__(self, loss: Any, label_smoothing: Setting, name: str | None = None) -> None:
+        loss = as_loss(loss)
+        if not isinstance(loss, (*CATEGORICAL, keras.losses.BinaryCrossentropy)):
+            raise ValueError(f"Label smoothing needs a cross-entropy. Received: loss={loss!r}")
+        config = loss.get_config()
+        if config.get("label_smoothing"):
+            loss = type(loss).from_config({**config, "label_smoothing": 0.0})
+        self.label_smoothing = tuple(label_smoothing) if isinstance(label_smoothing, list) else label_smoothing
+        used = self.label_smoothing if isinstance(self.label_smoothing, str) else self.label_smoothing[0]
+        super().__init__(self._smoothed, loss, [used], name or loss.name)
+
+    def _smoothed(self, y_true: Any, y_pred: Any, hyperparameters: Mapping[str, Any]) -> Any:
+        config, y_pred = self.evaluation_loss.get_config(), ops.convert_to_tensor(y_pred)
+        smoothing = value_beside(self.label_smoothing, hyperparameters, len(y_pred.shape))
+        axis = config.get("axis", -1)
+        if not isinstance(self.evaluation_loss, CATEGORICAL):
+            y_true = (1 - smoothing) * ops.cast(y_true, y_pred.dtype) + smoothing / 2
+            return keras.losses.binary_crossentropy(y_true, y_pred, config["from_logits"], axis=axis)
+        if isinstance(self.evaluation_loss, keras.losses.SparseCategoricalCrossentropy):
+            return self._sparse(y_true, y_pred, smoothing, config)
+        y_true = (1 - smoothing) * ops.cast(y_true, y_pred.dtype) + smoothing / y_pred.shape[axis]
+        return keras.losses.categorical_crossentropy(y_true, y_pred, config["from_logits"], axis=axis)
+
+    def _sparse(self, y_true: Any, y_pred: Any, smoothing: Any, config: dict[str, Any]) -> Any:
+        classes, ignored = y_pred.shape[-1], config.get("ignore_class")
+        y_true = ops.reshape(ops.cast(y_true, "int32"), ops.shape(y_pred)[:-1])
+        one_hot = (1 - smoothing) * ops.one_hot(y_true, classes, dtype=y_pred.dtype) + smoothing / classes
+        losses = keras.losses.categorical_crossentropy(one_hot, y_pred, config["from_logits"])
+        return losses if ignored is None else ops.where(y_true == ignored, 0.0, losses)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "loss": keras.saving.serialize_keras_object(self.evaluation_loss),
+            "label_smoothing": self.label_smoothing,
+            "name": self.name,
+        }

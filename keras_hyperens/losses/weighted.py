@@ -1,0 +1,85 @@
+"""The weight of a term of a loss, of each member's own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_hyperens.hyperparameters.scope import current_member
+from keras_hyperens.losses.hyperparameter_loss import HyperparameterLoss
+from keras_hyperens.losses.hyperparameter_loss import Setting
+from keras_hyperens.losses.hyperparameter_loss import as_loss
+from keras_hyperens.losses.hyperparameter_loss import value_beside
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class WeightedLoss(HyperparameterLoss):
+    """A loss times a hyperparameter: how much one of several outputs counts for a member.
+
+    `HyperBatchEnsemble.compile(loss_weights={"boxes": "box_weight"})` makes one of these.
+
+    Args:
+        loss: A Keras loss: an object, a name, a function, or one that varies with hyperparameters itself.
+        weight: A hyperparameter's name, or that and a factor.
+        evaluation_weight: The weight where hyperparameters are tuned and where the model is evaluated: one for all
+            members, because a weight that was tuned on a loss with itself inside would just fall.
+        name: Of the loss.
+
+    Example:
+    >>> loss = WeightedLoss("mean_squared_error", "weight", evaluation_weight=0.5)
+    >>> float(loss([[1.0]], [[3.0]]))
+    2.0
+    """
+
+    def __init__(self, loss: Any, weight: Setting, evaluation_weight: float = 1.0, name: str | None = None) -> None:
+        loss = as_loss(loss)
+        self.weight = tuple(weight) if isinstance(weight, list) else weight
+        used = self.weight if isinstance(self.weight, str) else self.weight[0]
+        super().__init__(self._weighted, loss, {*getattr(loss, "hyperparameters", ()), used}, name or loss.name)
+        self.evaluation_weight = float(evaluation_weight)
+
+    @classmethod
+    def of_outputs(cls, losses: Any, weights: Any, middles: Mapping[str, float]) -> tuple[Any, Any]:
+        """Losses and weights of several outputs with every hyperparameter among the weights made part of its loss.
+
+        Args:
+            losses, weights: As in `keras.Model.compile`; weights may be names, or names and factors, too.
+            middles: The weights where hyperparameters are tuned: a value in the middle of each range.
+
+        Raises:
+            ValueError: If losses and weights are not in the same structure, or a name is unknown.
+        """
+        keys = weights.keys() if isinstance(weights, dict) else range(len(weights or ()))
+        driven = [key for key in keys if isinstance(weights[key], str | tuple)]
+        if not driven:
+            return losses, weights
+        if type(losses) is not type(weights):
+            raise ValueError(
+                "Losses and `loss_weights` that hyperparameters drive must both be lists, or both dictionaries. "
+                f"Received: loss={losses!r}, loss_weights={weights!r}"
+            )
+        losses, weights = losses.copy(), weights.copy()
+        for key in driven:
+            name, factor = (weights[key], 1.0) if isinstance(weights[key], str) else weights[key]
+            if name not in middles:
+                raise ValueError(f"A weight must be a number or one of {list(middles)}. Received: {name!r}")
+            losses[key] = cls(losses[key], (name, factor), factor * middles[name])
+            weights[key] = 1.0
+        return losses, weights
+
+    def _weighted(self, y_true: Any, y_pred: Any, hyperparameters: Mapping[str, Any]) -> Any:
+        losses = self.evaluation_loss.call(y_true, y_pred)  # still that of the member
+        return value_beside(self.weight, hyperparameters, len(losses.shape)) * losses
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        if current_member() is None:
+            return self.evaluation_weight * self.evaluation_loss.call(y_true, y_pred)
+        return super().call(y_true, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "loss": keras.saving.serialize_keras_object(self.evaluation_loss),
+            "weight": self.weight,
+            "evaluation_weight": self.evaluation_weight,
+            "name": self.name,
+        }
