@@ -18,6 +18,7 @@ FORBIDDEN = {
     "metrics": ("hyperparameters", "layers", "models", "losses", "heads", "plots", "search"),
     "losses": ("layers", "models", "metrics", "plots", "search"),
     "heads.py": ("layers", "models", "metrics", "plots", "search"),
+    "conversion": ("models", "metrics", "uncertainty", "heads", "plots", "search"),
     "models": ("metrics", "plots", "search"),
     "search": ("hyperparameters", "layers", "metrics", "losses", "plots"),
     "callbacks.py": ("layers", "models", "metrics", "plots", "search"),
@@ -53,7 +54,9 @@ def test_directions(file):
         assert not [name for name in found if name.split(".")[0] in ("tensorflow", "tensorflow_probability")]
     if file in NUMPY_ONLY:
         assert not [n for n in found if n.split(".")[0] == "keras" or n.startswith("keras_hyperens.models")]
-    if not file.endswith(("space.py", "plots.py")) and (not file.startswith("search/") or file in NUMPY_ONLY):
+    if not file.endswith(("space.py", "plots.py", "probing.py")) and (
+        not file.startswith("search/") or file in NUMPY_ONLY
+    ):
         assert not [name for name in found if name.split(".")[0] in ("keras_tuner", "matplotlib")]
 
 

@@ -74,11 +74,11 @@ class HyperparameterLoss(keras.losses.Loss):
 
 
 def as_loss(loss: Any) -> keras.losses.Loss:
-    """A loss object, also of a function: its values are then averaged as Keras does it."""
+    """A loss object of a name, a function or an object; the values of a function are averaged as Keras does it."""
+    if isinstance(loss, str):  # "mean_squared_error" is a function to Keras, "MeanSquaredError" an object
+        loss = getattr(keras.losses, "".join(map(str.title, loss.split("_"))), loss)
     loss = keras.losses.get(loss)
-    if isinstance(loss, keras.losses.Loss):
-        return loss
-    return _FunctionLoss(loss)
+    return loss if isinstance(loss, keras.losses.Loss) else _FunctionLoss(loss)
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")

@@ -230,8 +230,9 @@ def test_networks_without_or_with_foreign_layers_are_refused():
 
 def test_an_unused_hyperparameter_is_a_warning():
     network = keras.Sequential([keras.Input((4,)), khe.HyperBatchDense(3, kernel_l2="l2", **members())])
+    ensemble = khe.HyperBatchEnsemble(network, **members())
     with pytest.warns(UserWarning, match=r"uses the hyperparameters \['rate'\]"):
-        khe.HyperBatchEnsemble(network, **members())
+        ensemble.compile("adam", LOGITS)
 
 
 def test_unknown_members_are_refused():

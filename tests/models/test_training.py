@@ -294,7 +294,7 @@ def test_ways_to_train(arguments):
     assert history["loss"][-1] < history["loss"][0] and np.nanmax(history["tuning_loss"]) < 5
 
 
-@pytest.mark.filterwarnings("ignore:No layer of the network uses")
+@pytest.mark.filterwarnings("ignore:Neither a layer nor the loss uses")
 def test_jit_and_plain_steps_agree():
     """With given draws: XLA has a random generator of its own."""
     x, y = blobs(64)
