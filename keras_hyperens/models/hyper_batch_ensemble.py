@@ -26,8 +26,6 @@ from keras_hyperens.models.network import check_rows
 from keras_hyperens.models.network import member_network
 from keras_hyperens.models.training import HyperBatchTrainer
 
-FORMAT_VERSION = 1
-
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchEnsemble(HyperBatchTrainer):
@@ -221,18 +219,12 @@ class HyperBatchEnsemble(HyperBatchTrainer):
             "heads": self.heads,
             "initial_width": self.initial_width,
             "seed": self.seed,
-            "format_version": FORMAT_VERSION,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "HyperBatchEnsemble":
-        config = dict(config)
-        version, heads = config.pop("format_version", None), config.pop("heads", None)
-        if version != FORMAT_VERSION:
-            raise ValueError(
-                f"This version of keras_hyperens reads files of format {FORMAT_VERSION}; save the ensemble again with "
-                f"this version, or install the one that wrote the file. Received: format_version={version}"
-            )
+        config = cls.readable(config)
+        heads = config.pop("heads", None)
         for name in ("network", "hyperparameters"):
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
         ensemble = cls(**config)
