@@ -11,7 +11,6 @@ All choices are made on held-out rows; the scores are of the test rows. Each run
 """
 
 import argparse
-import json
 import pathlib
 from dataclasses import asdict
 from dataclasses import replace
@@ -24,10 +23,10 @@ import numpy as np
 import keras_hyperens as khe
 from benchmarks import methods
 from benchmarks import networks
+from benchmarks import runs
 from benchmarks.data import Data
 from benchmarks.data import load
 
-RESULTS = pathlib.Path(__file__).parent / "results" / "hyper_deep.jsonl"
 METHODS = ("single best", "deep ensemble", "hyper-deep ensemble")
 OBJECTIVE = keras_tuner.Objective("val_nll", "min")  # without the penalties that `val_loss` has
 
@@ -93,22 +92,14 @@ def main() -> None:
         data = load(options.dataset, options.data_dir, options.train_rows, options.held_out_rows)
         for seed in range(options.first_seed, options.seeds):
             _run(data, seed, options)
-    print(report(_read(options.results)))
+    print(report(runs.read(options.results)))
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="digits")
-    parser.add_argument("--data-dir")
-    parser.add_argument("--train-rows", type=int, default=10_000)
-    parser.add_argument("--held-out-rows", type=int, default=2_000)
-    parser.add_argument("--ensemble-size", type=int, default=3)
+    parser = runs.parser(__doc__, "hyper_deep.jsonl")
     parser.add_argument("--trials", type=int, default=12)
-    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--directory", default="benchmark_runs", help="where the searches are kept")
-    parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
-    parser.add_argument("--report", action="store_true", help="only print the tables")
     return parser.parse_args()
 
 
@@ -120,48 +111,38 @@ def _run(data: Data, seed: int, options: argparse.Namespace) -> None:
         "trials": options.trials,
         "seed": seed,
     }
-    if any(all(run[name] == value for name, value in cell.items()) for run in _read(options.results)):
+    if runs.find(options.results, cell):
         return
     directory = pathlib.Path(options.directory) / f"{data.name}-{seed}"
     schedule = methods.schedule_of(data)
     builder = searched(data, schedule, options.ensemble_size, options.trials, directory, seed=seed)
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    lines = []
+    finished = []
     for name, ensemble in ensembles(builder).items():
         scores = methods.scores(ensemble.predict(data.test[0], batch_size=500, verbose=0), data.test[1])
-        lines.append(json.dumps({**cell, "method": name, **asdict(scores), "members": ensemble.ensemble_size}) + "\n")
+        finished.append({**cell, "method": name, **asdict(scores), "members": ensemble.ensemble_size})
     builder.results_summary(5)
-    with options.results.open("a") as file:
-        file.writelines(lines)
-    print("".join(lines), flush=True)
+    runs.append(options.results, finished)
     keras.backend.clear_session()
 
 
-def _read(results: pathlib.Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-
-
-def report(runs: list[dict[str, Any]]) -> str:
+def report(done: list[dict[str, Any]]) -> str:
     """A Markdown table per data set: means and standard errors over seeds, and how often hyper-deep wins."""
-    names = dict.fromkeys(run["dataset"] for run in runs)
-    return "\n\n".join(_table(name, [run for run in runs if run["dataset"] == name]) for name in names)
+    names = dict.fromkeys(run["dataset"] for run in done)
+    return "\n\n".join(_table(name, [run for run in done if run["dataset"] == name]) for name in names)
 
 
-def _table(name: str, runs: list[dict[str, Any]]) -> str:
-    by_method = {method: {run["seed"]: run for run in runs if run["method"] == method} for method in METHODS}
+def _table(name: str, done: list[dict[str, Any]]) -> str:
+    by_method = {method: {run["seed"]: run for run in done if run["method"] == method} for method in METHODS}
     baseline = by_method["deep ensemble"]
     lines = [
-        f"{name}: {runs[0]['train_rows']} training rows, {runs[0]['ensemble_size']} members, "
-        f"{runs[0]['trials']} trials, {len(baseline)} seeds",
+        f"{name}: {done[0]['train_rows']} training rows, {done[0]['ensemble_size']} members, "
+        f"{done[0]['trials']} trials, {len(baseline)} seeds",
         "",
         "| | NLL | accuracy | ECE | NLL / deep ensemble's | lower NLL |",
         "|---|---|---|---|---|---|",
     ]
     for method, of_seed in by_method.items():
-        ratios = [run["nll"] / baseline[seed]["nll"] for seed, run in of_seed.items()]
-        cells = [methods.mean_and_error(of_seed.values(), measure) for measure in ("nll", "accuracy", "ece")]
-        wins = f"{sum(ratio < 1 for ratio in ratios)} of {len(ratios)}"
-        lines.append("| " + " | ".join([method, *cells, f"{np.mean(ratios):.3f}", wins]) + " |")
+        lines.append("| " + " | ".join([method, *runs.cells(of_seed, baseline)]) + " |")
     return "\n".join(lines)
 
 

@@ -6,7 +6,6 @@ the validation rows.
 """
 
 from collections.abc import Callable
-from collections.abc import Iterable
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import replace
@@ -117,13 +116,6 @@ def scores(predicted: np.ndarray, labels: np.ndarray) -> Scores:
 
 def score(model: keras.Model, rows: Rows) -> Scores:
     return scores(probabilities(model, rows[0]), rows[1])
-
-
-def mean_and_error(runs: Iterable[dict[str, Any]], measure: str) -> str:
-    """Mean and standard error of a measure over runs."""
-    values = np.array([run[measure] for run in runs])
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return f"{values.mean():.4f} ± {error:.4f}"
 
 
 def table(results: dict[str, Scores]) -> str:

@@ -12,8 +12,6 @@ of `benchmarks/results/quality.jsonl`; runs that are there already are not repea
 """
 
 import argparse
-import json
-import pathlib
 import time
 from dataclasses import asdict
 from typing import Any
@@ -22,10 +20,10 @@ import keras
 import numpy as np
 
 from benchmarks import methods
+from benchmarks import runs
 from benchmarks.data import Data
 from benchmarks.data import load
 
-RESULTS = pathlib.Path(__file__).parent / "results" / "quality.jsonl"
 GRID = [{"l2": l2, "dropout": dropout} for l2 in (1e-4, 3e-4, 1e-3, 3e-3) for dropout in (0.1, 0.25)]
 SELECTION_SEEDS = (1000,)
 
@@ -39,21 +37,13 @@ def main() -> None:
         for seed in range(options.seeds):
             for method in options.methods:
                 _run(data, method, of_method[method], seed, options)
-    print(report(_read(options.results)))
+    print(report(runs.read(options.results)))
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="digits")
-    parser.add_argument("--data-dir")
-    parser.add_argument("--train-rows", type=int, default=10_000)
-    parser.add_argument("--held-out-rows", type=int, default=2_000)
-    parser.add_argument("--ensemble-size", type=int, default=3)
+    parser = runs.parser(__doc__, "quality.jsonl")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="where its cosine starts")
-    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--methods", nargs="+", default=methods.METHODS, choices=methods.METHODS)
-    parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
-    parser.add_argument("--report", action="store_true", help="only print the tables")
     return parser.parse_args()
 
 
@@ -61,13 +51,12 @@ def _select(data: Data, options: argparse.Namespace) -> dict[str, float]:
     """The settings of the grid with which a batch ensemble does best on held-out rows."""
     means = []
     for settings in GRID:
-        runs = [_run(data, "batch", settings, seed, options) for seed in SELECTION_SEEDS]
-        means.append(np.mean([run["held_out_nll"] for run in runs]))
+        nlls = [_run(data, "batch", settings, seed, options)["held_out_nll"] for seed in SELECTION_SEEDS]
+        means.append(np.mean(nlls))
     return GRID[int(np.argmin(means))]
 
 
 def _run(data: Data, method: str, settings: dict, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    results = options.results
     cell = {
         "dataset": data.name,
         "train_rows": len(data.train[1]),
@@ -77,9 +66,9 @@ def _run(data: Data, method: str, settings: dict, seed: int, options: argparse.N
         "seed": seed,
         "settings": settings,
     }
-    for run in _read(results):
-        if all(run[name] == value for name, value in cell.items()):
-            return run
+    found = runs.find(options.results, cell)
+    if found:
+        return found
     start = time.monotonic()
     model = methods.build(method, data, options.ensemble_size, settings, seed, options.learning_rate)
     history = methods.train(model, data, [])
@@ -92,44 +81,34 @@ def _run(data: Data, method: str, settings: dict, seed: int, options: argparse.N
         "seconds": round(time.monotonic() - start, 1),
     }
     keras.backend.clear_session()
-    results.parent.mkdir(parents=True, exist_ok=True)
-    with results.open("a") as file:
-        file.write(json.dumps(run) + "\n")
-    print(json.dumps(run), flush=True)
+    runs.append(options.results, [run])
     return run
 
 
-def _read(results: pathlib.Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-
-
-def report(runs: list[dict[str, Any]]) -> str:
+def report(done: list[dict[str, Any]]) -> str:
     """A Markdown table per data set and learning rate: means and standard errors over seeds, and who wins how often."""
-    runs = [run for run in runs if run["seed"] not in SELECTION_SEEDS]
-    kinds = dict.fromkeys((run["dataset"], run["learning_rate"]) for run in runs)
+    done = [run for run in done if run["seed"] not in SELECTION_SEEDS]
+    kinds = dict.fromkeys((run["dataset"], run["learning_rate"]) for run in done)
     return "\n\n".join(
-        _table(*kind, [run for run in runs if (run["dataset"], run["learning_rate"]) == kind]) for kind in kinds
+        _table(*kind, [run for run in done if (run["dataset"], run["learning_rate"]) == kind]) for kind in kinds
     )
 
 
-def _table(name: str, learning_rate: float, runs: list[dict[str, Any]]) -> str:
-    seeds = sorted({run["seed"] for run in runs})
+def _table(name: str, learning_rate: float, done: list[dict[str, Any]]) -> str:
+    seeds = sorted({run["seed"] for run in done})
     lines = [
-        f"{name}: {runs[0]['train_rows']} training rows, {max(run['ensemble_size'] for run in runs)} members, "
+        f"{name}: {done[0]['train_rows']} training rows, {max(run['ensemble_size'] for run in done)} members, "
         f"{len(seeds)} seeds, learning rate {learning_rate:g}",
         "",
         "| | NLL | accuracy | ECE | NLL / batch ensemble's | lower NLL | epochs |",
         "|---|---|---|---|---|---|---|",
     ]
-    ran = [method for method in methods.METHODS if any(run["method"] == method for run in runs)]
-    by_method = {method: {run["seed"]: run for run in runs if run["method"] == method} for method in ran}
+    ran = [method for method in methods.METHODS if any(run["method"] == method for run in done)]
+    by_method = {method: {run["seed"]: run for run in done if run["method"] == method} for method in ran}
     baseline = by_method.get("batch", {})
     for method, of_seed in by_method.items():
-        ratios = [run["nll"] / baseline[seed]["nll"] for seed, run in of_seed.items() if seed in baseline]
-        wins = f"{sum(ratio < 1 for ratio in ratios)} of {len(ratios)}"
-        cells = [methods.mean_and_error(of_seed.values(), measure) for measure in ("nll", "accuracy", "ece")]
         epochs = f"{np.mean([run['epochs'] for run in of_seed.values()]):.0f}"
-        lines.append("| " + " | ".join([method, *cells, f"{np.mean(ratios or [np.nan]):.3f}", wins, epochs]) + " |")
+        lines.append("| " + " | ".join([method, *runs.cells(of_seed, baseline), epochs]) + " |")
     return "\n".join(lines)
 
 

@@ -5,7 +5,6 @@ python -m benchmarks.search_memory
 
 import argparse
 import gc
-import pathlib
 import tempfile
 
 import keras
@@ -14,14 +13,9 @@ import keras_hyperens as khe
 from benchmarks import hyper_deep
 from benchmarks import methods
 from benchmarks.data import load
+from benchmarks.memory import resident_bytes
 
 AIM = 1.15
-
-
-def resident_bytes() -> int:
-    """The resident set of this process (Linux)."""
-    line = next(line for line in pathlib.Path("/proc/self/status").read_text().splitlines() if "VmRSS" in line)
-    return int(line.split()[1]) * 1024
 
 
 def main() -> None:

@@ -7,13 +7,16 @@ The metric is the NLL. Against AutoGluon (`pip install autogluon.core`; left out
 make the same number of choices, with replacement, and the best prefix is taken. Against the reference (the rule of
 uncertainty-baselines, in TensorFlow: every candidate's ensemble averaged anew at every step) the selection ends when K
 are distinct or nothing improves. Times are medians over interleaved repetitions; `same` says whether the choices are.
+Memory is the peak of the resident set beyond the pool and what was imported, each in a process of its own (Linux).
 """
 
 import argparse
 import math
+import pathlib
+import tempfile
 import time
-import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,7 @@ import benchmarks  # noqa: F401  TensorFlow starts without a word
 # isort: split
 import tensorflow as tf
 
+from benchmarks.memory import extra_bytes
 from keras_hyperens.search.selection import greedy_selection
 
 CELLS = [(T, N, C) for T in (20, 100, 500) for N in (1_000, 10_000) for C in (10, 100)]
@@ -93,13 +97,17 @@ def timed(functions: list[Callable], predictions: np.ndarray, labels: np.ndarray
     return [(float(np.median(each)), choice) for each, choice in zip(seconds, chosen)]
 
 
-def peak_bytes(function: Callable, predictions: np.ndarray, labels: np.ndarray) -> int:
-    """Memory that NumPy and Python take at most while it runs, without the pool itself."""
-    tracemalloc.start()
-    function(predictions, labels)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
+def extra_mebibytes(functions: list[Callable], predictions: np.ndarray, labels: np.ndarray) -> list[float]:
+    """For each function what it takes beyond the pool, which each reads from a file in a process of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        files = [pathlib.Path(directory) / f"{name}.npy" for name in ("predictions", "labels")]
+        for file, array in zip(files, (predictions, labels)):
+            np.save(file, array)
+        return [extra_bytes(each, partial(_loaded, files), partial(pool, 5, 100, 10)) / 2**20 for each in functions]
+
+
+def _loaded(files: list[pathlib.Path]) -> list[np.ndarray]:
+    return [np.load(file) for file in files]
 
 
 def main() -> None:
@@ -109,26 +117,31 @@ def main() -> None:
     options = parser.parse_args()
     has_autogluon = _has_autogluon()
     print(f"{'T':>4}{'N':>7}{'C':>5} | {'ours':>8}{'AutoGluon':>11}{'ratio':>7} {'same':<6}", end="")
-    print(f"| {'ours':>8}{'reference':>11}{'ratio':>7} {'same':<6}| {'pool':>8} {'ours takes':>10}")
+    print(f"| {'ours':>8}{'reference':>11}{'ratio':>7} {'same':<6}", end="")
+    print("| MiB:" + "".join(f"{name:>11}" for name in ("pool", "ours", "reference", "AutoGluon")))
     for cell in CELLS[:1] if options.quick else CELLS:
         print(_line(cell, has_autogluon, options.repetitions), flush=True)
 
 
 def _line(cell: tuple[int, int, int], has_autogluon: bool, repetitions: int) -> str:
-    predictions, labels = pool(*cell)
-    text = "{:>4}{:>7}{:>5} | ".format(*cell)
+    rows = pool(*cell)
+    peers = [of_reference, of_autogluon] if has_autogluon else [of_reference]
+    memory = extra_mebibytes([like_autogluon, *peers], *rows)
+    times, verdict = f"{'not installed':>33}| ", ""
     if has_autogluon:
-        (ours, choice), (theirs, their_choice) = timed([like_autogluon, of_autogluon], predictions, labels, repetitions)
-        text += f"{ours:>7.4f}s{theirs:>10.3f}s{theirs / ours:>7.0f} {choice == their_choice!s:<6}| "
+        times, ratio = _compared([like_autogluon, of_autogluon], *rows, repetitions)
         aim = AIM_OF_LARGEST if cell == (100, 10_000, 100) else AIM
-        verdict = f"aim {aim}: {'met' if theirs / ours >= aim else 'MISSED'}"
-    else:
-        text += f"{'not installed':>33}| "
-        verdict = ""
-    (ours, choice), (theirs, their_choice) = timed([like_reference, of_reference], predictions, labels, repetitions)
-    text += f"{ours:>7.4f}s{theirs:>10.3f}s{theirs / ours:>7.0f} {choice == their_choice!s:<6}| "
-    peak = peak_bytes(like_autogluon, predictions, labels)
-    return text + f"{predictions.nbytes / 2**20:>5.0f}MiB {peak / 2**20:>7.1f}MiB  {verdict}"
+        met = [{True: "met", False: "MISSED"}[each] for each in (ratio >= aim, memory[0] < memory[-1])]
+        verdict = f"   aim {aim}: {met[0]}, less memory: {met[1]}"
+    times += _compared([like_reference, of_reference], *rows, repetitions)[0]
+    sizes = "".join(f"{each:>11.1f}" for each in (rows[0].nbytes / 2**20, *memory))
+    return "{:>4}{:>7}{:>5} | ".format(*cell) + times + "    " + sizes + verdict
+
+
+def _compared(functions: list[Callable], predictions: np.ndarray, labels: np.ndarray, repetitions: int) -> tuple:
+    """The times of ours and theirs as text, and how often theirs has ours in it."""
+    (ours, choice), (theirs, their_choice) = timed(functions, predictions, labels, repetitions)
+    return f"{ours:>7.4f}s{theirs:>10.3f}s{theirs / ours:>7.0f} {choice == their_choice!s:<6}| ", theirs / ours
 
 
 def _has_autogluon() -> bool:

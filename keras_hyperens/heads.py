@@ -76,6 +76,11 @@ def per_output(setting: Any, outputs: Any, output_names: list[str] | None) -> li
     )
 
 
+def like_outputs(setting: Any, outputs: Any, output_names: list[str] | None) -> Any:
+    """The setting of each output, in the structure of `outputs`."""
+    return keras.tree.pack_sequence_as(outputs, per_output(setting, outputs, output_names))
+
+
 def prediction(raw: Any, head: Head) -> Any:
     """What users see: probabilities of logits, anything else as it is; at least float32."""
     raw = _at_least_float32(raw)

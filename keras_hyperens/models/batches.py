@@ -1,11 +1,33 @@
-"""What a batch looks like, for every kind of data that `fit` takes, before the first step."""
+"""Batches of every kind of data that `fit` takes: one after the other, and what one looks like."""
 
 import itertools
+from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+
+def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
+    """`(x, y, sample_weight)` of each batch of an argument called `name`; arrays are one batch.
+
+    Raises:
+        TypeError: If there are no batches in it.
+        ValueError: If it has no end.
+    """
+    if isinstance(data, tuple | list):
+        data = [tuple(data)]
+    elif isinstance(data, keras.utils.PyDataset):
+        data = map(data.__getitem__, range(len(data)))
+    elif not isinstance(data, Iterable) or hasattr(data, "__getitem__"):
+        raise TypeError(
+            f"`{name}` must be `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset`, a `keras.utils.PyDataset` or "
+            f"a generator of batches. Received: {name} of type {type(data).__name__}"
+        )
+    elif isinstance(data, tf.data.Dataset) and data.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(f"`{name}` must end: leave `repeat()` out. Received: a dataset without end")
+    yield from map(keras.utils.unpack_x_y_sample_weight, data)
 
 
 def batch_specs(x: Any, y: Any) -> tuple[Any, Any, Any]:

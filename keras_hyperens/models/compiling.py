@@ -158,9 +158,6 @@ class TunableModel(Ensemble):
         own = keras.saving.serialize_keras_object(self._untracked.arguments)
         return {**super().get_compile_config(), **asdict(self.settings), **own}
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        self.compile(**keras.saving.deserialize_keras_object(config))
-
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         if not self.compiled:

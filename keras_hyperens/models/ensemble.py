@@ -14,9 +14,11 @@ from keras import ops
 from keras_hyperens import heads
 from keras_hyperens.models.export import export_saved_model
 
+FORMAT_VERSION = 1  # of the files of ensembles
+
 
 class Ensemble(keras.Model):
-    """Prediction, prediction of members, and export. Abstract: a subclass knows its members and what they put out."""
+    """Prediction, members' predictions, export, files. Abstract: a subclass knows its members and what they put out."""
 
     heads: Any = None  # what the outputs mean: see `keras_hyperens.heads`
     combination = "mean"
@@ -55,8 +57,7 @@ class Ensemble(keras.Model):
 
     def heads_of(self, outputs: Any) -> Any:
         """What each output means, in the structure of `outputs`."""
-        flat = heads.per_output(self.heads, outputs, self.output_names)
-        return keras.tree.pack_sequence_as(outputs, flat)
+        return heads.like_outputs(self.heads, outputs, self.output_names)
 
     def predict_step(self, data: Any) -> Any:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -99,3 +100,20 @@ class Ensemble(keras.Model):
         if format == "tf_saved_model":
             return export_saved_model(self, filepath)
         super().export(filepath, format=format, **export_arguments)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "format_version": FORMAT_VERSION}
+
+    @staticmethod
+    def readable(config: dict[str, Any]) -> dict[str, Any]:
+        """A copy of what `get_config` wrote, without the version; raises a `ValueError` if that is another one."""
+        version = config.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ValueError(
+                f"This version of keras_hyperens reads files of format {FORMAT_VERSION}; save the ensemble again with "
+                f"this version, or install the one that wrote the file. Received: format_version={version}"
+            )
+        return {name: value for name, value in config.items() if name != "format_version"}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))

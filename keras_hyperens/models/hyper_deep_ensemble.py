@@ -11,8 +11,6 @@ from keras_hyperens import heads
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.settings import check_metrics
 
-FORMAT_VERSION = 1
-
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperDeepEnsemble(Ensemble):
@@ -105,15 +103,15 @@ class HyperDeepEnsemble(Ensemble):
 
     def _member_prediction(self, k: int, inputs: Any, training: bool | None) -> Any:
         raw = self.members[k](inputs, training=training)
-        flat = heads.per_output(self.member_heads[k], raw, getattr(self.members[k], "output_names", None))
-        return keras.tree.map_structure(heads.prediction, raw, keras.tree.pack_sequence_as(raw, flat))
+        names = getattr(self.members[k], "output_names", None)
+        return keras.tree.map_structure(heads.prediction, raw, heads.like_outputs(self.member_heads[k], raw, names))
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """The compiled loss of the combined prediction; a loss that takes logits gets its logarithm."""
-        wanted = heads.per_output(heads.heads_of_losses(self.loss), y_pred, self.output_names)
-        raw = keras.tree.map_structure(heads.raw_of, y_pred, keras.tree.pack_sequence_as(y_pred, wanted))
+        wanted = heads.like_outputs(heads.heads_of_losses(self.loss), y_pred, self.output_names)
+        raw = keras.tree.map_structure(heads.raw_of, y_pred, wanted)
         return super().compute_loss(x, y, raw, sample_weight, training)
 
     @property
@@ -148,27 +146,18 @@ class HyperDeepEnsemble(Ensemble):
             "combination": self.combination,
             "output_activation": self.output_activation,
             "member_heads": list(self.member_heads),
-            "format_version": FORMAT_VERSION,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "HyperDeepEnsemble":
-        config = dict(config)
-        version, member_heads = config.pop("format_version", None), config.pop("member_heads")
-        if version != FORMAT_VERSION:
-            raise ValueError(
-                f"This version of keras_hyperens reads files of format {FORMAT_VERSION}; save the ensemble again with "
-                f"this version, or install the one that wrote the file. Received: format_version={version}"
-            )
+        config = cls.readable(config)
+        member_heads = config.pop("member_heads")
         config["members"] = [
             keras.saving.deserialize_keras_object(member, custom_objects=custom_objects) for member in config["members"]
         ]
         ensemble = cls(**config)
         ensemble.member_heads, ensemble.heads = member_heads, member_heads[0]
         return ensemble
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        self.compile(**keras.saving.deserialize_keras_object(config))
 
 
 def _checked_weights(members: list[Any], weights: Any) -> np.ndarray:

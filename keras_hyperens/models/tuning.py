@@ -1,12 +1,13 @@
 """The rows on which hyperparameters are tuned: read once, kept on the device, gathered by the step that tunes."""
 
-from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from keras_hyperens.models.batches import batches
 
 BYTES_LIMIT = 2 * 2**30  # of all tuning rows together: they stay in memory for the whole of `fit`
 
@@ -29,7 +30,9 @@ class TuningRows:
     """
 
     def __init__(self, data: Any, class_weight: dict[int, float] | None, seed: int) -> None:
-        x, y, sample_weight = _concatenate(_batches(data))
+        x, y, sample_weight = _concatenate(
+            keras.tree.map_structure(_to_numpy, batch) for batch in batches(data, "tuning_data")
+        )
         self.size = _check_arrays(x, y, sample_weight)
         if class_weight is not None:
             sample_weight = _weigh_classes(y, sample_weight, class_weight)
@@ -86,31 +89,6 @@ def split_rows(x: Any, y: Any, sample_weight: Any, fraction: float, name: str = 
     return part(slice(0, first)), part(slice(first, None))
 
 
-def _batches(data: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """`(x, y, sample_weight)` of NumPy arrays, batch by batch."""
-    if isinstance(data, tuple | list):
-        source: Iterable[Any] = [tuple(data)]
-    elif isinstance(data, tf.data.Dataset):
-        source = _ending(data)
-    elif isinstance(data, keras.utils.PyDataset):
-        source = (data[index] for index in range(len(data)))
-    elif isinstance(data, Iterator):
-        source = data
-    else:
-        raise TypeError(
-            "Tuning data must be `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset`, a `keras.utils.PyDataset` or "
-            f"a generator of batches. Received: tuning_data of type {type(data).__name__}"
-        )
-    for batch in source:
-        yield keras.tree.map_structure(_to_numpy, keras.utils.unpack_x_y_sample_weight(batch))
-
-
-def _ending(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError("Tuning data must end: leave `repeat()` out. Received: a dataset without end")
-    return dataset
-
-
 def _to_numpy(leaf: Any) -> np.ndarray | None:
     if leaf is None:
         return None
@@ -118,9 +96,9 @@ def _to_numpy(leaf: Any) -> np.ndarray | None:
     return array.astype(keras.config.floatx()) if array.dtype.kind == "f" else array
 
 
-def _concatenate(batches: Iterator[tuple[Any, Any, Any]]) -> tuple[Any, Any, Any]:
+def _concatenate(parts: Iterator[tuple[Any, Any, Any]]) -> tuple[Any, Any, Any]:
     collected, total = [], 0
-    for batch in batches:
+    for batch in parts:
         total += sum(leaf.nbytes for leaf in keras.tree.flatten(batch) if leaf is not None)
         if total > BYTES_LIMIT:
             raise ValueError(

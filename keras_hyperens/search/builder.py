@@ -303,9 +303,10 @@ class HyperDeepEnsembleBuilder(Procedure):
             hyperparameters from as many initialisations, under `"single best"` the best candidate's.
         """
         finished, runs = self._eligible(), self._runs_of_best_set()
+        predictions = [self.pool.predictions(run) for run in runs]
         sizes = range(1, (max_size or self.ensemble_size) + 1)
         deep = {
-            size: self._score([np.mean(parts, axis=0) for parts in zip(*map(self.pool.predictions, runs[:size]))], runs)
+            size: self._score_of([np.mean(parts, axis=0) for parts in zip(*predictions[:size])], list(runs[0].heads))
             for size in sizes
             if size <= len(runs)
         }

@@ -58,6 +58,11 @@ class Candidate:
     outputs: tuple[str, ...] = ()
     failure: str | None = None
 
+    @property
+    def reason(self) -> str:
+        """The last line of its failure, empty if it did not fail."""
+        return (self.failure or "").strip().rpartition("\n")[2]
+
 
 def rank(candidate: Candidate) -> tuple[float, str]:
     """A key to sort by: the best score first, and of equal ones the first name."""
@@ -170,9 +175,7 @@ class Pool:
                 writer = csv.writer(file)
                 writer.writerow([*columns, *hyperparameters])
                 for each in candidates:
-                    row = asdict(each) | {"weight": weights.get(each.name, 0.0)}
-                    row["failure"] = (each.failure or "").strip().splitlines()[-1:]
-                    row["failure"] = row["failure"][0] if row["failure"] else ""
+                    row = asdict(each) | {"weight": weights.get(each.name, 0.0), "failure": each.reason}
                     writer.writerow([row[c] for c in columns] + [each.values.get(h, "") for h in hyperparameters])
 
         path = self.directory / "candidates.csv"

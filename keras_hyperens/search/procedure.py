@@ -17,6 +17,9 @@ from keras_hyperens.search.assembling import compile_like
 from keras_hyperens.search.assembling import joined_rows
 from keras_hyperens.search.hypermodels import space_of
 from keras_hyperens.search.loading import trained_model
+from keras_hyperens.search.names import name_of_retraining
+from keras_hyperens.search.names import name_of_run
+from keras_hyperens.search.names import number_of_run
 from keras_hyperens.search.oracle import RUN
 from keras_hyperens.search.oracle import EnumeratingOracle
 from keras_hyperens.search.pool import INITIALIZATIONS
@@ -28,7 +31,6 @@ from keras_hyperens.search.pool import rank
 from keras_hyperens.search.problem import as_problem
 from keras_hyperens.search.progress import Progress
 from keras_hyperens.search.recording import TrialRecorder
-from keras_hyperens.search.recording import name_of_run
 from keras_hyperens.search.selection import Selection
 from keras_hyperens.search.selection import greedy_selection
 from keras_hyperens.search.settings import best_of
@@ -187,11 +189,11 @@ class Procedure:
     def _run_retraining(self, run: Run, members: list[Candidate]) -> None:
         arguments = dict(run.arguments)
         joined = joined_rows(arguments.pop("x"), arguments.pop("y", None), arguments.pop("validation_data"))
-        runs = [{**each.values, RUN: f"{RETRAINING}-{each.name}"} for each in members]
+        runs = [{**each.values, RUN: name_of_retraining(each.name)} for each in members]
         run.progress.planned[RETRAINING] = len(runs)
         recorder = self._recorder(RETRAINING, run)
         recorder.rows = None
-        recorder.epochs = {f"{RETRAINING}-{each.name}": each.best_epoch + 1 for each in members}
+        recorder.epochs = {name_of_retraining(each.name): each.best_epoch + 1 for each in members}
         self._run_list(RETRAINING, runs, run, {**arguments, **joined}, recorder)
 
     def _run_list(
@@ -242,9 +244,6 @@ class Procedure:
         problem = as_problem([predictions], self.pool.labels(), kinds, self.metric)
         return greedy_selection(**problem, ensemble_size=1).trajectory[0]
 
-    def _score(self, predictions: list[np.ndarray], like: list[Candidate]) -> float:
-        return self._score_of(predictions, list(like[0].heads))
-
     def _select(self, candidates: list[Candidate], size: int, metric: Any, **selection: Any) -> Selection:
         predictions = [self.pool.predictions(each) for each in candidates]
         problem = as_problem(predictions, self.pool.labels(), candidates[0].heads, metric)
@@ -258,14 +257,14 @@ class Procedure:
         """Trainings of the best hyperparameters from different initialisations, in their order."""
         best = self.select_hyperparameters()[0]
         runs = [each for each in self.pool.finished(INITIALIZATIONS) if each.parent == best.name]
-        return sorted(runs, key=lambda each: int(each.name.rpartition("-")[2])) or [best]
+        return sorted(runs, key=lambda each: number_of_run(each.name)) or [best]
 
     def _why_none(self) -> str:
         failures = [each for each in self.pool.candidates() if each.failure is not None]
         if not failures:
             return "no candidate has failed: call `search` first, or search more trials"
-        last = (failures[-1].failure or "").strip().splitlines()[-1]
-        return f"{len(failures)} candidates failed or diverged, the last one ({failures[-1].name}) with: {last}"
+        last = failures[-1]
+        return f"{len(failures)} candidates failed or diverged, the last one ({last.name}) with: {last.reason}"
 
     def _say_if_a_better_one_was_not_kept(self, chosen: Selection, possible: Selection) -> None:
         if possible.trajectory[-1] < chosen.trajectory[-1]:

@@ -52,11 +52,6 @@ class Progress:
         elapsed = time.monotonic() - self.start
         return f"{_clock(elapsed)} gone, about {_clock(number * elapsed / len(self.seconds))} left"
 
-    def say(self, text: str) -> None:
-        self.close()
-        if self.verbose:
-            print(text, flush=True)
-
     def _write(self, text: str) -> None:
         if not self.verbose:
             return

@@ -18,8 +18,9 @@ import numpy as np
 from keras_hyperens.search.files import write_whole
 from keras_hyperens.search.loading import trained_model
 from keras_hyperens.search.memory import forgotten_gradients
+from keras_hyperens.search.names import name_of_trial
+from keras_hyperens.search.names import parent_of
 from keras_hyperens.search.oracle import RUN
-from keras_hyperens.search.pool import RETRAINING
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import Pool
@@ -220,25 +221,6 @@ class Share:
 def own_values(values: dict[str, Any]) -> dict[str, Any]:
     """Values of the hypermodel's hyperparameters, without those by which tuners talk to themselves."""
     return {name: value for name, value in values.items() if not name.startswith("tuner/") and name != RUN}
-
-
-def name_of_trial(trial_id: str) -> str:
-    """The name of a candidate of the search."""
-    number = f"{int(trial_id):04d}" if trial_id.isdigit() else trial_id  # KerasTuner's width depends on `max_trials`
-    return f"{SEARCH}-{number}"
-
-
-def name_of_run(parent: str, initialization: int) -> str:
-    """The name of one more training of the hyperparameters of `parent`, a candidate of the search."""
-    return f"initializations-{parent.removeprefix(f'{SEARCH}-')}-{initialization}"
-
-
-def parent_of(name: str) -> str:
-    """The name of the candidate whose hyperparameters the candidate `name` has."""
-    if name.startswith(f"{RETRAINING}-"):
-        return name.removeprefix(f"{RETRAINING}-")
-    stage, _, rest = name.partition("-")
-    return name if stage == SEARCH else f"{SEARCH}-{rest.rpartition('-')[0]}"
 
 
 def best_metrics(results: Any, objective: Any) -> tuple[dict[str, float], int]:

@@ -6,6 +6,7 @@ what would the ensemble's score be if candidate t joined it now, for all t at on
 
 from collections.abc import Callable
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,6 @@ class SquaredError(Score):
     """Needs inner products of the candidates' residuals with those of the chosen: one pass for each new member."""
 
     def prepare(self) -> None:
-        self.targets = self.labels
         self.norms = np.empty(self.candidates)
         for t in range(self.candidates):
             self.finite[t] = np.isfinite(self.rows(t)).all()
@@ -99,7 +99,7 @@ class SquaredError(Score):
         self.products: dict[int, np.ndarray] = {}  # chosen candidate -> [T]
 
     def residuals(self, t: int) -> np.ndarray:
-        return (self.rows(t).astype("float64") - self.targets).ravel()
+        return (self.rows(t).astype("float64") - self.labels).ravel()
 
     def product(self, t: int, residuals: np.ndarray) -> float:
         return float(np.vdot(self.residuals(t), residuals)) if self.finite[t] else 0.0
@@ -115,7 +115,7 @@ class SquaredError(Score):
 
     @property
     def size(self) -> float:
-        return self.targets.size
+        return self.labels.size
 
     def add(self, candidate: int) -> None:
         super().add(candidate)
@@ -139,47 +139,11 @@ class BrierScore(SquaredError):
 
     @property
     def size(self) -> float:
-        return len(self.targets)
+        return len(self.labels)
 
 
-class ErrorRate(Score):
-    """One minus the accuracy; needs the running sums of all classes."""
-
-    def prepare(self) -> None:
-        first = self.rows(0)
-        self.shape = first.shape
-        self.classes = class_indices(self.labels, first.shape[-1])
-        for t in range(self.candidates):
-            self.finite[t] = np.isfinite(self.rows(t)).all()
-        self.step = max(1, BLOCK_BYTES // (8 * first.shape[-1]))
-
-    def reset(self) -> None:
-        super().reset()
-        self.sums = np.zeros(self.shape)
-
-    def if_added(self) -> np.ndarray:
-        return np.array(
-            [1 - self._accuracy(self.rows(t)) if self.finite[t] else np.inf for t in range(self.candidates)]
-        )
-
-    def _accuracy(self, rows: np.ndarray) -> float:
-        right = 0
-        for start in range(0, len(rows), self.step):
-            block = slice(start, start + self.step)
-            sums = self.sums[block] + rows[block]
-            predicted = sums[:, 0] > 0.5 * (self.count + 1) if sums.shape[1] == 1 else sums.argmax(-1)
-            right += int((predicted == self.classes[block]).sum())
-        return right / len(rows)
-
-    def add(self, candidate: int) -> None:
-        super().add(candidate)
-        self.sums += self.rows(candidate)
-
-
-class CallableScore(Score):
-    """Any function of labels and combined predictions; computed from the running mean."""
-
-    metric: Callable[[np.ndarray, np.ndarray], float]
+class ScoreOfSums(Score):
+    """Needs all predictions at every step, and the running sums of those chosen, `[N, C]`. Abstract."""
 
     def prepare(self) -> None:
         self.shape = self.rows(0).shape
@@ -190,15 +154,45 @@ class CallableScore(Score):
         super().reset()
         self.sums = np.zeros(self.shape)
 
-    def if_added(self) -> np.ndarray:
-        def score(t: int) -> float:
-            return float(self.metric(self.labels, (self.sums + self.rows(t)) / (self.count + 1)))
+    def with_rows(self, rows: np.ndarray) -> float:
+        """The score with a candidate added that predicts these rows."""
+        raise NotImplementedError
 
-        return np.array([score(t) if self.finite[t] else np.inf for t in range(self.candidates)])
+    def if_added(self) -> np.ndarray:
+        return np.array([self.with_rows(self.rows(t)) if self.finite[t] else np.inf for t in range(self.candidates)])
 
     def add(self, candidate: int) -> None:
         super().add(candidate)
         self.sums += self.rows(candidate)
+
+
+class ErrorRate(ScoreOfSums):
+    """One minus the accuracy."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.classes = class_indices(self.labels, self.shape[-1])
+        self.step = max(1, BLOCK_BYTES // (8 * self.shape[-1]))
+
+    def with_rows(self, rows: np.ndarray) -> float:
+        right = 0
+        for start in range(0, len(rows), self.step):
+            block = slice(start, start + self.step)
+            sums = self.sums[block] + rows[block]
+            predicted = sums[:, 0] > 0.5 * (self.count + 1) if sums.shape[1] == 1 else sums.argmax(-1)
+            right += int((predicted == self.classes[block]).sum())
+        return 1 - right / len(rows)
+
+
+class CallableScore(ScoreOfSums):
+    """Any function of labels and combined predictions, the first argument."""
+
+    def __init__(self, metric: Callable[[np.ndarray, np.ndarray], float], *of_every_score: Any) -> None:
+        self.metric = metric
+        super().__init__(*of_every_score)
+
+    def with_rows(self, rows: np.ndarray) -> float:
+        return float(self.metric(self.labels, (self.sums + rows) / (self.count + 1)))
 
 
 class SumOfScores:
@@ -244,9 +238,7 @@ def score_of(metric: Any, predictions: Sequence[np.ndarray], labels: np.ndarray,
         labels = labels.reshape(number, 1) if metric == "mse" else labels.reshape(number)
     else:
         labels = labels.reshape(number, classes)
-    if metric in SCORES:
-        return SCORES[metric](of_candidate, len(predictions), labels)
-    score = type("Score", (CallableScore,), {"metric": staticmethod(metric)})
+    score = SCORES[metric] if metric in SCORES else partial(CallableScore, metric)
     return score(of_candidate, len(predictions), labels)
 
 

@@ -1,6 +1,5 @@
 """What a KerasTuner oracle must do besides deciding: never give up, write whole files, end when all have ended."""
 
-import json
 import pathlib
 import time
 from collections.abc import Callable
@@ -8,7 +7,7 @@ from typing import Any
 
 import keras_tuner
 
-from keras_hyperens.search.files import write_whole
+from keras_hyperens.search.files import write_json
 
 IDLE, RUNNING, STOPPED = "IDLE", "RUNNING", "STOPPED"  # a trial's status
 POLL_SECONDS = 0.2
@@ -52,13 +51,9 @@ def be_patient(client: Any) -> None:
 
 def _write_whole_files(oracle: keras_tuner.Oracle) -> None:
     """KerasTuner writes its files in place: one that is killed while writing cannot be read again."""
-
-    def save_state(path: str, state: dict[str, Any]) -> None:
-        write_whole(pathlib.Path(path), lambda temporary: temporary.write_text(json.dumps(state)))
-
-    oracle.save = lambda: save_state(oracle._get_oracle_fname(), oracle.get_state())
-    oracle._save_trial = lambda trial: save_state(
-        str(pathlib.Path(oracle._get_trial_dir(trial.trial_id)) / "trial.json"), trial.get_state()
+    oracle.save = lambda: write_json(pathlib.Path(oracle._get_oracle_fname()), oracle.get_state())
+    oracle._save_trial = lambda trial: write_json(
+        pathlib.Path(oracle._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state()
     )
 
 

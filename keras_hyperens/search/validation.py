@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_hyperens import heads
+from keras_hyperens.models.batches import batches
 
 
 class ValidationRows:
@@ -28,22 +29,16 @@ class ValidationRows:
             raise ValueError("`validation_data` must have rows and labels. Received: none")
         if not isinstance(data, tuple | list):
             again = self._read_labels()
-            if any(a.shape != b.shape or (a != b).any() for a, b in zip(self.labels, again)):
+            if len(again) != len(self.labels) or not all(map(np.array_equal, self.labels, again)):
                 raise ValueError(
-                    "`validation_data` must give the same rows in the same order every time: do not shuffle it. "
-                    "Received: a second pass with other labels"
+                    "`validation_data` must give the same rows in the same order every time: do not shuffle it, and "
+                    "make a dataset of a generator. Received: a second pass with other labels"
                 )
 
     names: list[str] | None = None  # of the outputs, if the labels have names
 
     def _read_labels(self) -> list[np.ndarray]:
-        if isinstance(self.data, tuple | list):
-            batches = [self.data]
-        elif hasattr(self.data, "__getitem__"):
-            batches = [self.data[number] for number in range(len(self.data))]
-        else:
-            batches = list(self.data)
-        structures = [keras.utils.unpack_x_y_sample_weight(tuple(batch))[1] for batch in batches]
+        structures = [labels for _, labels, _ in batches(self.data, "validation_data")]
         labels = [keras.tree.flatten(structure) for structure in structures]
         if not labels or any(output is None for output in labels[0]):
             return []

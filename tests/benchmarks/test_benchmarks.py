@@ -3,12 +3,14 @@
 import pathlib
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 
 from benchmarks import data
 from benchmarks import hyper_deep
+from benchmarks import memory
 from benchmarks import methods
 from benchmarks import quality
 
@@ -103,6 +105,11 @@ def test_a_report_of_hyper_deep_by_hand():
 def test_selection_in_its_smallest_cell():
     lines = run("benchmarks.selection", "--quick", "--repetitions", 1).stdout.splitlines()
     assert lines[-1].split()[:3] == ["20", "1000", "10"] and "True" in lines[-1] and "False" not in lines[-1]
+
+
+def test_extra_memory_by_hand():
+    taken = memory.extra_bytes(np.ones, partial(tuple, [2**23]), partial(tuple, [1]))
+    assert abs(taken / 2**20 - 64) < 1
 
 
 def test_search_memory_on_a_few_trials():

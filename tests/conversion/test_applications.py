@@ -50,7 +50,7 @@ def test_a_small_one():
     model = application("MobileNetV2", alpha=0.35)
     ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M)
     check_equal(model, ensemble)
-    kinds = {record.kind: record.became for record in ensemble._conversion.records}
+    kinds = {record.kind: record.became for record in ensemble._records}
     assert kinds["DepthwiseConv2D"] == "HyperBatchDepthwiseConv2D" and kinds["BatchNormalization"] == ""
 
 

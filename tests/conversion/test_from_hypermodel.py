@@ -63,8 +63,8 @@ def test_values_that_the_user_fixes_and_ranges_that_the_user_gives():
     first, dropout, noise, last = ensemble.network.layers
     assert (first.plain.units, dropout.rate, noise.stddev, last.kernel_l1) == (12, 0.25, 0.0, pytest.approx(1e-6))
     assert float(ensemble.optimizer.learning_rate) == pytest.approx(0.05)
-    assert ensemble._conversion.fixed["dropout"].startswith("0.25; given")
-    assert "not in `space`" in ensemble._conversion.fixed["noise"]
+    assert ensemble._fixed["dropout"].startswith("0.25; given")
+    assert "not in `space`" in ensemble._fixed["noise"]
 
 
 def test_a_batch_ensemble_has_nothing_to_tune():
@@ -107,7 +107,7 @@ def unused(hp):
 def test_what_else_a_hyperparameter_can_do(build_model, names, fixed):
     ensemble = from_hypermodel(build_model, M)
     assert ensemble.hyperparameters.names == names
-    assert {name for name, why in ensemble._conversion.fixed.items() if fixed[name] in why} == set(fixed)
+    assert {name for name, why in ensemble._fixed.items() if fixed[name] in why} == set(fixed)
     if build_model is product:
         assert ensemble.network.layers[-1].kernel_l2 == ("a", pytest.approx(0.5))
 
@@ -160,7 +160,7 @@ def test_keras_tuners_own_hypermodels():
     xception = keras_tuner.applications.HyperXception(input_shape=(71, 71, 3), classes=5)
     ensemble = from_hypermodel(xception, 2)
     assert ensemble.hyperparameters.names == ("dropout_rate",)
-    assert "learning_rate" in ensemble._conversion.fixed and "activation" in ensemble._conversion.fixed
+    assert "learning_rate" in ensemble._fixed and "activation" in ensemble._fixed
     resnet = keras_tuner.applications.HyperResNet(input_shape=(64, 64, 3), classes=5)
     with pytest.raises(ValueError, match="hyperparameters="):
         from_hypermodel(resnet, 2)

@@ -1,13 +1,10 @@
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_hyperens as khe
-from tests.models.test_saving import LOAD
+from tests.serving import predicted_elsewhere
 
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
@@ -168,11 +165,7 @@ def test_file_and_export(combination, tmp_path):
 
 def test_export_loads_in_a_process_without_this_package(tmp_path):
     ensemble = khe.HyperDeepEnsemble(mixed_members())
-    ensemble.export(tmp_path / "served")
-    np.save(tmp_path / "x.npy", X)
-    paths = [str(tmp_path / name) for name in ("served", "x.npy", "p.npy")]
-    subprocess.run([sys.executable, "-c", LOAD, *paths], check=True, capture_output=True, cwd=tmp_path)
-    np.testing.assert_allclose(np.load(tmp_path / "p.npy"), ensemble.predict(X, verbose=0), atol=1e-5)
+    np.testing.assert_allclose(predicted_elsewhere(ensemble, X, tmp_path), ensemble.predict(X, verbose=0), atol=1e-5)
 
 
 def test_members_that_see_their_input_late_and_mixed_precision(mixed_float16):

@@ -1,8 +1,6 @@
 """Files: exact continuation, formats, and what other processes can load."""
 
 import json
-import subprocess
-import sys
 import zipfile
 
 import keras
@@ -18,6 +16,7 @@ from tests.models.networks import compiled
 from tests.models.networks import conv_network
 from tests.models.networks import dense_network
 from tests.models.networks import images
+from tests.serving import predicted_elsewhere
 
 CONTINUED = {
     "dense": (dense_network, blobs, {"tuning_optimizer": keras.optimizers.SGD(0.01, momentum=0.9)}),
@@ -210,24 +209,9 @@ def test_export_under_mixed_precision(tmp_path, mixed_float16):
     np.testing.assert_allclose(served.serve(x), ensemble.predict(x, verbose=0), atol=2e-3)
 
 
-LOAD = """
-import sys
-sys.modules["keras_hyperens"] = None  # an import of the package fails
-import numpy as np
-import tensorflow as tf
-served = tf.saved_model.load(sys.argv[1])
-x = np.load(sys.argv[2])
-np.save(sys.argv[3], served.signatures["serving_default"](inputs=tf.constant(x))["prediction"].numpy())
-"""
-
-
 def test_export_loads_in_a_process_without_this_package(tmp_path):
     ensemble, x = trained()
-    ensemble.export(tmp_path / "served")
-    np.save(tmp_path / "x.npy", x)
-    paths = [str(tmp_path / name) for name in ("served", "x.npy", "p.npy")]
-    subprocess.run([sys.executable, "-c", LOAD, *paths], check=True, capture_output=True, cwd=tmp_path)
-    np.testing.assert_allclose(np.load(tmp_path / "p.npy"), ensemble.predict(x, verbose=0), atol=1e-5)
+    np.testing.assert_allclose(predicted_elsewhere(ensemble, x, tmp_path), ensemble.predict(x, verbose=0), atol=1e-5)
 
 
 def test_settings_survive_the_file(tmp_path):
