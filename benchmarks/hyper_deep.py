@@ -13,7 +13,6 @@ All choices are made on held-out rows; the scores are of the test rows. Each run
 import argparse
 import pathlib
 from dataclasses import asdict
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -31,24 +30,6 @@ METHODS = ("single best", "deep ensemble", "hyper-deep ensemble")
 OBJECTIVE = keras_tuner.Objective("val_nll", "min")  # without the penalties that `val_loss` has
 
 
-def hypermodel_of(data: Data, schedule: methods.Schedule) -> Any:
-    """An ordinary KerasTuner hypermodel: the single network, its L2, dropout and learning rate to be found."""
-
-    def build_model(hp: keras_tuner.HyperParameters) -> keras.Model:
-        l2 = hp.Float("l2", 1e-5, 1e-2, sampling="log")
-        dropout = hp.Float("dropout", 0.0, 0.5)
-        learning_rate = hp.Float("learning_rate", 5e-4, 5e-3, sampling="log")
-        model = methods.network_of(data)(networks.single(l2, dropout), data.image_shape, data.num_classes)
-        model.compile(
-            replace(schedule, learning_rate=learning_rate).optimizer(len(data.train[1])),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="nll")],
-        )
-        return model
-
-    return build_model
-
-
 def searched(
     data: Data,
     schedule: methods.Schedule,
@@ -61,9 +42,9 @@ def searched(
     **settings: Any,
 ) -> khe.HyperDeepEnsembleBuilder:
     """A builder after its search, with all held-out rows as validation rows: here nothing else needs them."""
-    hypermodel = hypermodel_of(data, schedule)
+    build_model = networks.hypermodel_of(data, schedule)
     builder = khe.HyperDeepEnsembleBuilder(
-        hypermodel, size, objective=OBJECTIVE, max_trials=trials, directory=directory, **settings
+        build_model, size, objective=OBJECTIVE, max_trials=trials, directory=directory, **settings
     )
     builder.search(
         *data.train,

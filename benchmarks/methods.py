@@ -5,13 +5,13 @@ ensemble looks at the tuning rows while it trains. The others have L2 and dropou
 the validation rows.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
 
 import keras
+import keras_tuner
 import numpy as np
 
 import keras_hyperens as khe
@@ -56,10 +56,6 @@ def schedule_of(data: Data) -> Schedule:
     return SCHEDULES.get(data.name, SCHEDULES["default"])
 
 
-def network_of(data: Data) -> Callable[..., keras.Model]:
-    return networks.small_conv if data.image_shape[0] < 16 else networks.lenet
-
-
 def build(
     method: str,
     data: Data,
@@ -68,21 +64,17 @@ def build(
     seed: int,
     learning_rate: float = Schedule.learning_rate,
 ) -> keras.Model:
-    """The compiled model of a method; `settings` are what it does not tune: L2 and dropout, or dropout, or nothing."""
+    """The compiled model of a method, all from one hypermodel; `settings` are hyperparameters that it does not tune."""
     keras.utils.set_random_seed(seed)
-    kit = {
-        "single": lambda: networks.single(**settings),
-        "batch": lambda: networks.batch(ensemble_size, **settings),
-        "hyper-batch": lambda: networks.hyper_batch(ensemble_size, **settings),
-    }[method]()
-    model = network_of(data)(kit, data.image_shape, data.num_classes)
-    if method != "single":
-        model = khe.HyperBatchEnsemble(model, kit.space, ensemble_size, seed=seed)
-    model.compile(
-        replace(schedule_of(data), learning_rate=learning_rate).optimizer(len(data.train[1])),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    build_model = networks.hypermodel_of(data, replace(schedule_of(data), learning_rate=learning_rate))
+    if method == "single":
+        hyperparameters = keras_tuner.HyperParameters()
+        hyperparameters.values = dict(settings)
+        return build_model(hyperparameters)
+    sharing = {"batch": "batch", "hyper-batch": "hyper"}[method]
+    return khe.HyperBatchEnsemble.from_hypermodel(
+        build_model, ensemble_size, fixed=settings, sharing=sharing, seed=seed
     )
-    return model
 
 
 def train(model: keras.Model, data: Data, callbacks: list[Any], verbose: int = 0) -> dict[str, list[float]]:

@@ -10,7 +10,7 @@ import tempfile
 import keras
 
 import keras_hyperens as khe
-from benchmarks import hyper_deep
+from benchmarks import networks
 from benchmarks import methods
 from benchmarks.data import load
 from benchmarks.memory import resident_bytes
@@ -32,7 +32,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as directory:
         builder = khe.HyperDeepEnsembleBuilder(
-            hyper_deep.hypermodel_of(data, methods.schedule_of(data)),
+            networks.hypermodel_of(data, methods.schedule_of(data)),
             1,
             objective=hyper_deep.OBJECTIVE,
             max_trials=trials + 1,

@@ -32,7 +32,7 @@ class LabelSmoothing(HyperparameterLoss):
     Example:
     >>> import keras
     >>> loss = LabelSmoothing(keras.losses.SparseCategoricalCrossentropy(from_logits=True), "smoothing")
-    >>> round(float(loss([0], [[0.0, 0.0]])), 4)
+    >>> round(float(loss(keras.ops.array([0]), keras.ops.array([[0.0, 0.0]]))), 4)
     0.6931
 
     References:
