@@ -10,8 +10,9 @@ import tempfile
 import keras
 
 import keras_hyperens as khe
-from benchmarks import networks
+from benchmarks import hyper_deep
 from benchmarks import methods
+from benchmarks import networks
 from benchmarks.data import load
 from benchmarks.memory import resident_bytes
 

@@ -16,14 +16,18 @@ def test_the_examples_run(tmp_path, monkeypatch):
         "y": generator.integers(0, 10, 60),
         "x_test": generator.normal(size=(5, 28, 28, 1)).astype("float32"),
     }
-    hyper_batch, hyper_deep = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
-    exec(hyper_batch.replace("epochs=60", "epochs=2, verbose=0"), names)  # noqa: S102
+    both, use, convert = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+    shorter = both.replace("epochs=60", "epochs=2, verbose=0").replace("epochs=20", "epochs=1")
+    shorter = shorter.replace("max_trials=20", "max_trials=2, initializations=1, num_hyperparameter_sets=2")
+    for code in (shorter, use, convert):
+        exec(code, names)  # noqa: S102
+    assert names["ensemble"].hyperparameters.names == ("l2", "dropout")
     assert names["members"].shape == (4, 5, 10)
-    shorter = hyper_deep.replace("epochs=20", "epochs=1").replace("max_trials=20", "max_trials=2, initializations=1")
-    exec(shorter.replace("seed=0", "seed=0, num_hyperparameter_sets=2"), names)  # noqa: S102
-    assert names["deep"].predict(names["x_test"], verbose=0).shape == (5, 10)
-    made = {path.name for path in tmp_path.iterdir()}
-    assert made == {"ensemble.keras", "saved_model", "deep.keras", "runs"}
+    for ensemble in ("ensemble", "deep"):
+        assert names[ensemble].predict(names["x_test"], verbose=0).shape == (5, 10)
+    for ensemble in ("tuned", "batch", "apart"):
+        assert names[ensemble].ensemble_size == 4
+    assert {path.name for path in tmp_path.iterdir()} == {"ensemble.keras", "saved_model", "runs"}
 
 
 def test_every_file_it_names_exists():

@@ -10,7 +10,7 @@ from keras import ops
 
 def tile_members(batch: Any, ensemble_size: int) -> Any:
     """Every member gets the whole batch: `[B, ...]` to rows `[M*B, ...]`."""
-    return ops.tile(batch, [ensemble_size] + [1] * (len(batch.shape) - 1))
+    return ops.concatenate([batch] * ensemble_size)  # `ops.tile` loses static shapes before Keras 3.13
 
 
 def split_members(rows: Any, ensemble_size: int, batch_size: Any = -1) -> Any:

@@ -183,6 +183,7 @@ def test_export_of_a_subclassed_network_replaces_an_older_one(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["served"]
 
 
+@pytest.mark.skipif(tuple(map(int, keras.__version__.split(".")[:2])) < (3, 13), reason="Keras 3.13 brought LiteRT")
 @pytest.mark.filterwarnings("ignore")  # of TensorFlow's interpreter
 def test_keras_own_export_to_litert(tmp_path):
     ensemble, x = trained()
