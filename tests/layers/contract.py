@@ -31,30 +31,39 @@ def randomise(layer, seed=0):
     layer.set_weights([generator.normal(0.5, 0.5, weight.shape).astype("float32") for weight in layer.get_weights()])
 
 
-def layer_contract(make, row_shape, tmp_path):
+def layer_contract(make, row_shape, tmp_path, inputs=1, indices=0):
     """Build, symbolic and eager call, fit, configuration and file round trip, mixed precision, export.
 
-    `make()` gives a new layer; `row_shape` is the shape of one row.
+    `make()` gives a new layer; `row_shape` is the shape of one row; `inputs` says how often the layer takes the rows,
+    `indices` that they are integers below this number.
     """
-    rows = np.random.default_rng(0).normal(size=(M * B, *row_shape)).astype("float32")
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(M * B, *row_shape)).astype("float32")
+    if indices:
+        rows = generator.integers(0, indices, rows.shape).astype("int32")
     values = draw(1)
     layer = make()
+
+    def call(layer, x, **keywords):
+        return layer(*[x] * inputs, **keywords)
+
     with khe.hyperparameter_scope(values):
-        outputs = layer(rows)
-    assert layer.built and tuple(outputs.shape) == tuple(layer.compute_output_shape(rows.shape))
+        outputs = call(layer, rows)
+    assert layer.built and tuple(outputs.shape) == tuple(layer.compute_output_shape(*[rows.shape] * inputs))
     assert outputs.shape[0] == M * B
 
-    symbolic = make()(keras.KerasTensor((None, *row_shape)))
+    symbolic = call(make(), keras.KerasTensor((None, *row_shape), dtype=rows.dtype.name))
     assert symbolic.shape == (None, *outputs.shape[1:])
 
     twin = type(layer).from_config(layer.get_config())
     assert twin.get_config() == layer.get_config()
     with khe.hyperparameter_scope(values):
-        twin(rows)
+        call(twin, rows)
         twin.set_weights(layer.get_weights())
-        np.testing.assert_allclose(twin(rows), outputs, rtol=1e-6)
+        np.testing.assert_allclose(call(twin, rows), outputs, rtol=1e-6)
 
-    model = keras.Sequential([keras.Input(row_shape), make(), keras.layers.Flatten(), keras.layers.Dense(1)])
+    start = keras.Input(row_shape, dtype=rows.dtype.name)
+    model = keras.Model(start, keras.layers.Dense(1)(keras.layers.Flatten()(call(make(), start))))
     model.compile("sgd", "mse")
     for drawn in (values, draw(B)):
         with khe.hyperparameter_scope(drawn):
@@ -71,16 +80,17 @@ def layer_contract(make, row_shape, tmp_path):
 
     for drawn in (values, draw(B)):
         with khe.hyperparameter_scope(drawn):
-            compiled = tf.function(lambda x: layer(x, training=True), jit_compile=True)  # noqa: B023
-            assert np.isfinite(compiled(rows)).all()
-            np.testing.assert_allclose(layer(rows), tf.function(layer, jit_compile=True)(rows), rtol=1e-3, atol=1e-4)
+            training = tf.function(lambda x: call(layer, x, training=True), jit_compile=True)
+            assert np.isfinite(training(rows)).all()
+            compiled = tf.function(lambda x: call(layer, x), jit_compile=True)
+            np.testing.assert_allclose(call(layer, rows), compiled(rows), rtol=1e-3, atol=1e-4)
 
     half = type(layer).from_config({**layer.get_config(), "dtype": "mixed_float16"})
     for drawn in (values, draw(B)):
         with khe.hyperparameter_scope(drawn):
-            half_outputs = half(rows, training=False)
+            call(half, rows, training=False)
             half.set_weights(layer.get_weights())
-            half_outputs = half(rows, training=False)
-            full_outputs = layer(rows, training=False)
+            half_outputs = call(half, rows, training=False)
+            full_outputs = call(layer, rows, training=False)
         assert half_outputs.dtype == "float16"
         np.testing.assert_allclose(half_outputs, full_outputs, rtol=2e-2, atol=5e-2)

@@ -124,15 +124,15 @@ def test_gradients_of_one_trivial_member_are_the_plain_layers(case):
 
 
 # The contract is long: of each kind of layer the largest here, the rest with the slow tests.
-OF_ROWS = [name for name in FAMILY if FAMILY[name].inputs == 1 and not FAMILY[name].indices]
 FAST = ("einsum", "conv 2d, transposed", "depthwise 2d", "lstm")
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in OF_ROWS]
+    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in FAMILY]
 )
 def test_contract(name, tmp_path):
-    layer_contract(FAMILY[name].make, FAMILY[name].row, tmp_path)
+    case = FAMILY[name]
+    layer_contract(case.make, case.row, tmp_path, case.inputs, case.indices)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "attention"])
