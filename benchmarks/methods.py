@@ -77,9 +77,11 @@ def build(
     )
 
 
-def train(model: keras.Model, data: Data, callbacks: list[Any], verbose: int = 0) -> dict[str, list[float]]:
+def train(
+    model: keras.Model, data: Data, callbacks: list[Any], verbose: int = 0, schedule: Schedule | None = None
+) -> dict[str, list[float]]:
     """Trains until the validation loss has not fallen for a while, and takes the best epoch's weights."""
-    schedule = schedule_of(data)
+    schedule = schedule or schedule_of(data)
     stop = keras.callbacks.EarlyStopping("val_loss", patience=schedule.patience, restore_best_weights=True)
     tunes = isinstance(model, khe.HyperBatchEnsemble) and len(model.hyperparameters)
     return model.fit(

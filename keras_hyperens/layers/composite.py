@@ -6,7 +6,7 @@ import keras
 
 from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.kernel import HyperBatchLayer
-from keras_hyperens.layers.kernel import options_of
+from keras_hyperens.layers.weights import options_of
 
 
 class HyperBatchComposite(HyperLayer):

@@ -1,0 +1,168 @@
+"""The weights of a layer with a kernel: which there are, by what members share, and how they start."""
+
+from math import prod
+from typing import Any
+
+import keras
+
+from keras_hyperens.layers.axes import KernelAxes
+from keras_hyperens.layers.base import HyperLayer
+from keras_hyperens.layers.initializers import another
+from keras_hyperens.layers.initializers import constrain_each_member
+from keras_hyperens.layers.initializers import get_initializer
+from keras_hyperens.layers.initializers import of_each_member
+
+SHARINGS = ("hyper", "batch", "none", "fixed_initialization")
+
+
+class KernelWeights(HyperLayer):
+    """A layer that has the weights of a kernel and, perhaps, a bias of M members; see `HyperBatchLayer`. Abstract."""
+
+    settings: tuple[str, ...] = ("kernel_l1", "kernel_l2", "bias_l1", "bias_l2")
+    roles = {"kernel": "kernel", "bias": "bias"}
+    has_kernels = True
+    fan_in_axes: tuple[int, ...] = (-2,)
+    unit_axes: tuple[int, ...] = (-1,)
+
+    def __init__(
+        self,
+        *arguments: Any,
+        sharing: str = "hyper",
+        tie_fast_weights: bool = False,
+        fast_weights_trainable: bool = True,
+        regularize_fast_weights: bool = False,
+        shared_embedding: bool = True,
+        fast_weight_initializer: Any = None,
+        delta_kernel_initializer: Any = "zeros",
+        embedding_initializer: Any = None,
+        **keywords: Any,
+    ) -> None:
+        if sharing not in SHARINGS:
+            raise ValueError(f"`sharing` must be one of {SHARINGS}. Received: sharing={sharing!r}")
+        super().__init__(*arguments, **keywords)
+        self.sharing = sharing
+        self.tie_fast_weights = tie_fast_weights
+        self.fast_weights_trainable = fast_weights_trainable
+        self.regularize_fast_weights = regularize_fast_weights
+        self.shared_embedding = shared_embedding
+        self.fast_weight_initializer = get_initializer(
+            fast_weight_initializer or keras.initializers.RandomNormal(1.0, 0.5)
+        )
+        self.delta_kernel_initializer = keras.initializers.get(delta_kernel_initializer)
+        self.embedding_initializer = keras.initializers.get(
+            embedding_initializer or keras.initializers.RandomNormal(0.0, 0.2)
+        )
+        self.activation = getattr(self.plain, "activation", keras.activations.linear)
+        self.use_bias = getattr(self.plain, "use_bias", False)
+
+    def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+        """The shape of the plain layer's kernel."""
+        raise NotImplementedError
+
+    def bias_shape(self) -> tuple[int, ...]:
+        """The shape of the plain layer's bias."""
+        return (self.axes.num_units,)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there is one kernel with rank-1 factors, not one kernel a member."""
+        return self.sharing in ("hyper", "batch")
+
+    @property
+    def is_conditioned(self) -> bool:
+        """Whether kernels depend on hyperparameters."""
+        return self.sharing == "hyper" and len(self.hyperparameters) > 0
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        shape = self.kernel_shape(input_shape)
+        self.axes = KernelAxes(shape, self.fan_in_axes, self.unit_axes)
+        name = self.roles["kernel"]
+        self._add_kernel(shape, getattr(self.plain, f"{name}_initializer"), getattr(self.plain, f"{name}_constraint"))
+        if self.is_shared:
+            self.r, self.s = self._add_factors("r", "s", 2)
+        if self.use_bias:
+            self._add_bias()
+        if self.is_conditioned:
+            self._condition(shape)
+        self.built = True
+
+    def _add_kernel(self, shape: tuple[int, ...], initializer: Any, constraint: Any) -> None:
+        if not self.is_shared:
+            equal = self.sharing == "fixed_initialization"
+            shape, initializer = (self.ensemble_size, *shape), of_each_member(initializer, equal)
+            constraint = constraint and constrain_each_member(constraint)
+        self.kernel = self._add("kernel", shape, initializer, constraint)
+
+    def _add_factors(self, fan_in: str, units: str, number: int) -> tuple[keras.Variable, keras.Variable]:
+        return tuple(
+            self._add(
+                name,
+                (self.ensemble_size, length),
+                another(self.fast_weight_initializer, number + place),
+                trainable=self.fast_weights_trainable,
+            )
+            for place, (name, length) in enumerate(((fan_in, self.axes.num_fan_in), (units, self.axes.num_units)))
+        )
+
+    def _add_bias(self) -> None:
+        shape = (self.ensemble_size, prod(self.bias_shape()))
+        initializer = of_each_member(self.plain.bias_initializer, self.sharing == "fixed_initialization")
+        self.bias = self._add("bias", shape, initializer, self.plain.bias_constraint)
+
+    def _condition(self, shape: tuple[int, ...]) -> None:
+        """Adds what makes the kernel and the bias depend on hyperparameters."""
+        own, columns = [] if self.shared_embedding else [self.ensemble_size], len(self.hyperparameters)
+        self.delta_kernel = self._add("delta_kernel", shape, another(self.delta_kernel_initializer, 1))
+        self.kernel_embedding = self._add(
+            "kernel_embedding", (*own, columns, self.axes.num_units), another(self.embedding_initializer, 6)
+        )
+        self.u, self.v = (self.r, self.s) if self.tie_fast_weights else self._add_factors("u", "v", 4)
+        if self.use_bias:
+            self.delta_bias = self._add("delta_bias", self.bias.shape, "zeros")
+            self.bias_embedding = self._add(
+                "bias_embedding", (*own, columns, self.bias.shape[1]), another(self.embedding_initializer, 7)
+            )
+
+    def _add(
+        self, name: str, shape: tuple[int, ...], initializer: Any, constraint: Any = None, trainable: bool = True
+    ) -> keras.Variable:
+        # Not cast automatically: kernels are put together, and penalties summed, at the variables' precision.
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=initializer,
+            constraint=constraint,
+            trainable=trainable,
+            autocast=False,
+        )
+
+    @property
+    def fast_weights(self) -> list[keras.Variable]:
+        """The rank-1 factors r, s and, where there is a `delta_kernel` with factors of its own, u, v."""
+        untied = [self.u, self.v] if self.is_conditioned and not self.tie_fast_weights else []
+        return [self.r, self.s, *untied] if self.is_shared else []
+
+    @property
+    def embeddings(self) -> list[keras.Variable]:
+        """The embeddings of the hyperparameters, none if kernels do not depend on them."""
+        if not self.is_conditioned:
+            return []
+        return [self.kernel_embedding] + ([self.bias_embedding] if self.use_bias else [])
+
+    def get_config(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in _OPTIONS}
+        own |= {name: keras.initializers.serialize(getattr(self, name)) for name in _INITIALIZERS}
+        return {**super().get_config(), **own}
+
+
+_OPTIONS = ("sharing", "tie_fast_weights", "fast_weights_trainable", "regularize_fast_weights", "shared_embedding")
+_INITIALIZERS = ("fast_weight_initializer", "delta_kernel_initializer", "embedding_initializer")
+
+
+def options_of(keywords: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keyword arguments in two parts: those that say how members share a kernel, and all others."""
+    ours = (*_OPTIONS, *_INITIALIZERS)
+    return (
+        {name: value for name, value in keywords.items() if name in ours},
+        {name: value for name, value in keywords.items() if name not in ours},
+    )
