@@ -48,6 +48,11 @@ class HyperBatchDense(HyperBatchLayer):
 
     plain_layer = keras.layers.Dense
 
+    def __init__(self, units: int, *arguments: Any, **keywords: Any) -> None:
+        if not isinstance(units, int) or units < 1:
+            raise ValueError(f"`units` must be a positive integer. Received: units={units!r}")
+        super().__init__(units, *arguments, **keywords)
+
     def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise ValueError(

@@ -106,6 +106,8 @@ class HyperBatchEinsumDense(HyperBatchLayer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         inputs, _, outputs = self._letters(ascii_uppercase[: len(input_shape) - len(self._letters("")[0])])
+        given = self.plain.get_config()["output_shape"]
+        given = list(given) if isinstance(given, list | tuple) else [given]
+        lengths = [*[None] * (len(outputs) - len(given)), *given]
         known = dict(zip(inputs, input_shape, strict=True))
-        shape = self.plain.compute_output_shape(input_shape)
-        return tuple(known.get(letter, length) for letter, length in zip(outputs, shape, strict=True))
+        return tuple(known.get(letter, length) for letter, length in zip(outputs, lengths, strict=True))

@@ -143,7 +143,8 @@ def test_weights_of_outputs():
     ensemble.fit(x, y, tuning_data=(x, y), verbose=0)
     predicted = ensemble.predict(x, verbose=0)
     expected = np.mean((predicted["a"] - 1) ** 2) + 2 * np.mean(predicted["b"] ** 2)  # evaluated at the default
-    assert ensemble.evaluate(x, y, verbose=0, return_dict=True)["loss"] == pytest.approx(expected, rel=1e-4)
+    loss = float(ensemble.evaluate(x, y, verbose=0, return_dict=True)["loss"])
+    assert loss == pytest.approx(expected, rel=1e-4)
 
 
 def test_bad_input_is_named():

@@ -199,7 +199,7 @@ def test_what_a_compiled_model_was_compiled_with_is_taken_over():
     x, y = batch_for(model, 12), np.arange(12) % 3
     logs = ensemble.evaluate(x, y, return_dict=True, verbose=0)
     nll = -np.log(ensemble.predict(x, verbose=0)[np.arange(12), y]).mean()
-    assert logs["sparse_categorical_crossentropy"] == pytest.approx(nll, rel=1e-4)
+    assert float(logs["sparse_categorical_crossentropy"]) == pytest.approx(nll, rel=1e-4)
 
 
 def test_random_factors_trade_exactness_for_diversity():

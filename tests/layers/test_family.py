@@ -208,7 +208,7 @@ def test_a_factor_multiplies_a_hyperparameter():
         (lambda: khe.HyperBatchDense(3, ensemble_size=2, kernel_regularizer="l2"), "`kernel_l2=`.*kernel_regularizer="),
         (lambda: khe.HyperBatchDense(3, ensemble_size=2, sharing="all"), "sharing='all'"),
         (lambda: khe.layers.HyperBatchLSTM(3, ensemble_size=2, stateful=True), "stateful=True"),
-        (lambda: khe.layers.HyperBatchMultiHeadAttention(2, 3, ensemble_size=2, use_gate=True), "use_gate=True"),
+        (lambda: khe.layers.HyperBatchMultiHeadAttention(2, 3, ensemble_size=2, use_gate=True), "use_gate"),
         (
             lambda: khe.layers.HyperBatchEinsumDense("abc,ad->bd", output_shape=(3,), ensemble_size=2),
             "equation='abc,ad->bd'",
