@@ -2,7 +2,9 @@
 
 import json
 import math
+import random
 from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +70,16 @@ class Probe:
         self._check_names(found, [*self._given, *(space.names if space else ())])
         self.driven: dict[Site, Setting] = {}
         self.fixed: dict[str, str] = {}
-        varied = []
+        self.space = HyperparameterSpace(self._varied(found, space))
+
+    def _varied(
+        self, found: keras_tuner.HyperParameters, space: HyperparameterSpace | None
+    ) -> Iterator[Hyperparameter]:
+        """Those that vary between members. Python's generator, which seeds initialisers, is left as it was found.
+
+        So with one seed all ensembles of a hypermodel start from the same weights, however much was probed.
+        """
+        state = random.getstate()
         for entry in found.space:
             name, value = entry.name, found.values.get(entry.name, entry.default)
             found_range = self._range(entry, space)
@@ -76,8 +87,8 @@ class Probe:
             if reason:
                 self.fixed[name] = f"{value!r}; {reason}"
             elif isinstance(found_range, Hyperparameter):
-                varied.append(found_range)
-        self.space = HyperparameterSpace(varied)
+                yield found_range
+        random.setstate(state)
 
     def settings_of(self, layer: keras.layers.Layer, kind: type[HyperLayer]) -> dict[str, Setting]:
         """What drives the settings of a layer of `model`."""

@@ -48,6 +48,22 @@ def test_it_trains_tunes_and_comes_back_from_a_file(tmp_path):
     np.testing.assert_allclose(*logs, rtol=1e-5)
 
 
+def test_with_one_seed_a_batch_ensemble_starts_from_the_same_weights():
+    weights = []
+    for sharing in ("hyper", "batch"):
+        keras.utils.set_random_seed(3)
+        layers_of = from_hypermodel(small_hypermodel, M, sharing=sharing).network.layers
+        weights.append(
+            [
+                np.asarray(weight)
+                for layer in (layers_of[0], layers_of[-1])
+                for weight in (layer.kernel, layer.r, layer.s)
+            ]
+        )
+    for left, right in zip(*weights, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
 def test_the_same_function_gives_both_ensembles(tmp_path):
     ensemble = from_hypermodel(small_hypermodel, 2, seed=0)
     builder = khe.HyperDeepEnsembleBuilder(small_hypermodel, 2, max_trials=2, directory=tmp_path, seed=0)
