@@ -24,6 +24,8 @@ HEADS_OF_LOSSES = {  # class of the loss -> (head from logits, head otherwise)
     "CategoricalFocalCrossentropy": ("softmax", "categorical"),
     "BinaryCrossentropy": ("sigmoid", "bernoulli"),
     "BinaryFocalCrossentropy": ("sigmoid", "bernoulli"),
+    "CTC": ("softmax", "softmax"),  # takes nothing but logits
+    "ctc": ("softmax", "softmax"),
 }
 
 

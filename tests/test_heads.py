@@ -19,6 +19,8 @@ LOGITS = np.random.default_rng(0).normal(0, 3, (4, 6, 5)).astype("float32")
         ("binary_crossentropy", "bernoulli"),
         ("SparseCategoricalCrossentropy", "categorical"),
         (keras.losses.categorical_crossentropy, "categorical"),
+        (keras.losses.CTC(), "softmax"),
+        (keras.losses.ctc, "softmax"),
         ("mse", None),
         (keras.losses.MeanSquaredError(), None),
         (lambda y_true, y_pred: 0.0, None),
