@@ -39,6 +39,7 @@ class Convertible:
         exclude: Iterable[str | type[keras.layers.Layer]] = (),
         member_normalization: bool | None = None,
         fast_weight_initializer: Any = "ones",
+        output_activation: Any = "auto",
         initial_width: float | None = None,
         seed: int | None = None,
         **layer_options: Any,
@@ -64,8 +65,10 @@ class Convertible:
             member_normalization: Whether batch and layer normalisation have statistics and parameters of each member.
                 Default: where members share nothing else.
             fast_weight_initializer: Of the rank-1 factors; for example `keras.initializers.RandomNormal(1, 0.1)`
-                makes members differ from the start, at the price of the model's predictions.
-            initial_width, seed: As in `HyperBatchEnsemble`.
+                makes members differ from the start, at the price of the model's predictions. Default ones: with a
+                model worth keeping they were better (`python -m benchmarks.fine_tuning`).
+            output_activation, initial_width, seed: As in `HyperBatchEnsemble`; a loss of one's own that takes logits
+                needs `output_activation="softmax"` or `"sigmoid"`.
             **layer_options: More options of `HyperBatchLayer`, for all layers: `tie_fast_weights`,
                 `fast_weights_trainable`, `shared_embedding`, and so on. With `ensemble_size=1`,
                 `tie_fast_weights=True` and `fast_weights_trainable=False` the result is a self-tuning network.
@@ -89,7 +92,8 @@ class Convertible:
         """
         options = {"sharing": sharing, "fast_weight_initializer": fast_weight_initializer, **layer_options}
         how = Sharing(ensemble_size, include, exclude, member_normalization, options)
-        return cls._converted(convert_model(model, hyperparameters or {}, how), how, initial_width, seed)
+        conversion = convert_model(model, hyperparameters or {}, how)
+        return cls._converted(conversion, how, initial_width, output_activation=output_activation, seed=seed)
 
     @classmethod
     def from_hypermodel(
@@ -104,6 +108,7 @@ class Convertible:
         include: Iterable[str | type[keras.layers.Layer]] | None = None,
         exclude: Iterable[str | type[keras.layers.Layer]] = (),
         member_normalization: bool | None = None,
+        output_activation: Any = "auto",
         initial_width: float | None = None,
         seed: int | None = None,
         **layer_options: Any,
@@ -123,7 +128,7 @@ class Convertible:
             fixed: Values of hyperparameters that shall not vary. Default: the hypermodel's defaults.
             sharing, include, exclude, member_normalization, **layer_options: As in `from_model`; the rank-1 factors
                 are random unless `fast_weight_initializer` says something else.
-            initial_width, seed: As in `HyperBatchEnsemble`.
+            output_activation, initial_width, seed: As in `from_model`.
 
         Raises:
             ValueError: If nothing can vary inside one network, or a name is unknown.
@@ -142,15 +147,17 @@ class Convertible:
         """
         how = Sharing(ensemble_size, include, exclude, member_normalization, {"sharing": sharing, **layer_options})
         conversion = convert_hypermodel(hypermodel, hyperparameters, space, fixed, how)
-        return cls._converted(conversion, how, initial_width, seed)
+        return cls._converted(conversion, how, initial_width, output_activation=output_activation, seed=seed)
 
     @classmethod
     def _converted(
-        cls: Any, conversion: Conversion, how: Sharing, initial_width: float | None, seed: int | None
+        cls: Any, conversion: Conversion, how: Sharing, initial_width: float | None, **arguments: Any
     ) -> Any:
         if initial_width is None:
             initial_width = 1 / 3 if how.options["sharing"] == "hyper" else FIXED_WIDTH
-        ensemble = cls(conversion.network, conversion.space, how.ensemble_size, initial_width=initial_width, seed=seed)
+        ensemble = cls(
+            conversion.network, conversion.space, how.ensemble_size, initial_width=initial_width, **arguments
+        )
         ensemble._records, ensemble._fixed = tuple(conversion.records), conversion.fixed
         if may_mix_rows(conversion.network):
             ensemble.check_rows(input_specs(ensemble))
