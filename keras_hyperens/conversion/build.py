@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -58,8 +59,8 @@ def convert_model(model: keras.Model, hyperparameters: Mapping[str, Hyperparamet
     }
     if "label_smoothing" in roles.names and not driven:
         raise ValueError(
-            "`label_smoothing` needs a model compiled with a cross-entropy object, for example "
-            "`loss=keras.losses.CategoricalCrossentropy()`; or compile the ensemble with `khe.losses.LabelSmoothing`. "
+            "`label_smoothing` needs a model compiled with a cross-entropy; or leave it out, and compile the ensemble "
+            "with `khe.losses.LabelSmoothing`. "
             f"Received: loss={getattr(model, 'loss', None)!r}"
         )
     converter = sharing.converter(roles.space, roles.settings_of)
@@ -78,14 +79,11 @@ def convert_hypermodel(
     """A hypermodel, with the hyperparameters that can vary inside one network, or with given roles."""
     from keras_hyperens.conversion.probing import Probe
 
-    probe = Probe(hypermodel, fixed, HyperparameterSpace() if hyperparameters else space)
-    if hyperparameters:
-        conversion = convert_model(probe.model, hyperparameters, sharing)
-        return Conversion(
-            conversion.network, conversion.space, conversion.records, probe.fixed, conversion.compile_arguments
-        )
-    if sharing.options.get("sharing") == "batch":  # a batch ensemble has no hyperparameters of members
-        return convert_model(probe.model, {}, sharing)
+    # Members of a batch ensemble differ in weights alone.
+    needs_probing = not hyperparameters and sharing.options.get("sharing") != "batch"
+    probe = Probe(hypermodel, fixed, space if needs_probing else HyperparameterSpace())
+    if not needs_probing:
+        return replace(convert_model(probe.model, hyperparameters or {}, sharing), fixed=probe.fixed)
     if not len(probe.space):
         reasons = "; ".join(f"{name}: {why}" for name, why in probe.fixed.items()) or "it has no hyperparameter"
         raise ValueError(

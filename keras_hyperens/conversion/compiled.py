@@ -7,6 +7,8 @@ import keras
 from keras_hyperens.layers.base import Setting
 from keras_hyperens.losses import LabelSmoothing
 from keras_hyperens.losses import WeightedLoss
+from keras_hyperens.losses.hyperparameter_loss import as_loss
+from keras_hyperens.losses.label_smoothing import CROSS_ENTROPIES
 
 Place = tuple[str, Any]  # what of a loss, and of which output: a key of the structure, `None` if there is one
 
@@ -15,9 +17,8 @@ def loss_numbers(model: keras.Model) -> dict[Place, float]:
     """The numbers of a compiled loss that may vary between members: label smoothing and weights of outputs."""
     numbers: dict[Place, float] = {}
     for key, loss in _items(getattr(model, "loss", None)):
-        smoothing = loss.get_config().get("label_smoothing") if isinstance(loss, keras.losses.Loss) else None
-        if smoothing is not None:
-            numbers["label_smoothing", key] = float(smoothing)
+        if loss is not None and isinstance(as_loss(loss), CROSS_ENTROPIES):
+            numbers["label_smoothing", key] = float(as_loss(loss).get_config().get("label_smoothing", 0.0))
     weights = model.get_compile_config().get("loss_weights")
     for key, weight in _items(weights):
         numbers["loss_weights", key] = 1.0 if weight is None else float(weight)

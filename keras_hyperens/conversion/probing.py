@@ -119,7 +119,7 @@ class Probe:
         if entry.name in self._given:
             return "given"
         if space is not None:
-            return space[entry.name] if entry.name in space.names else "not in `space`"
+            return space[entry.name] if entry.name in space.names else "not varied"
         if type(entry).__name__ != "Float":
             return f"not a `Float` but {type(entry).__name__}"
         try:

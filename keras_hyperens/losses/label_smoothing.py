@@ -12,6 +12,7 @@ from keras_hyperens.losses.hyperparameter_loss import as_loss
 from keras_hyperens.losses.hyperparameter_loss import value_beside
 
 CATEGORICAL = (keras.losses.CategoricalCrossentropy, keras.losses.SparseCategoricalCrossentropy)
+CROSS_ENTROPIES = (*CATEGORICAL, keras.losses.BinaryCrossentropy)
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -41,7 +42,7 @@ class LabelSmoothing(HyperparameterLoss):
 
     def __init__(self, loss: Any, label_smoothing: Setting, name: str | None = None) -> None:
         loss = as_loss(loss)
-        if not isinstance(loss, (*CATEGORICAL, keras.losses.BinaryCrossentropy)):
+        if not isinstance(loss, CROSS_ENTROPIES):
             raise ValueError(f"Label smoothing needs a cross-entropy. Received: loss={loss!r}")
         config = loss.get_config()
         if config.get("label_smoothing"):

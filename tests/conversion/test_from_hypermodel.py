@@ -80,7 +80,7 @@ def test_values_that_the_user_fixes_and_ranges_that_the_user_gives():
     assert (first.plain.units, dropout.rate, noise.stddev, last.kernel_l1) == (12, 0.25, 0.0, pytest.approx(1e-6))
     assert float(ensemble.optimizer.learning_rate) == pytest.approx(0.05)
     assert ensemble._fixed["dropout"].startswith("0.25; given")
-    assert "not in `space`" in ensemble._fixed["noise"]
+    assert "not varied" in ensemble._fixed["noise"]
 
 
 def test_a_batch_ensemble_has_nothing_to_tune():

@@ -202,6 +202,19 @@ def test_what_a_compiled_model_was_compiled_with_is_taken_over():
     assert float(logs["sparse_categorical_crossentropy"]) == pytest.approx(nll, rel=1e-4)
 
 
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", LOGITS])
+def test_label_smoothing_is_a_role_of_the_compiled_loss(loss):
+    model = models.sequential()
+    model.compile("sgd", loss)
+    ensemble = khe.HyperBatchEnsemble.from_model(
+        model, {"label_smoothing": khe.Hyperparameter("a", 0.0, 0.2, "linear")}, M
+    )
+    assert isinstance(ensemble.loss, khe.losses.LabelSmoothing) and ensemble.loss.label_smoothing == "a"
+    x, y = batch_for(model, 12), np.arange(12) % 3
+    if loss is LOGITS:
+        ensemble.fit(x, y, tuning_data=(x, y), verbose=0)
+
+
 def test_random_factors_trade_exactness_for_diversity():
     model = scrambled(models.sequential())
     ensemble = khe.HyperBatchEnsemble.from_model(
