@@ -27,6 +27,7 @@ benchmark: .venv/installed     ## the measurements of README
 	$(BIN)/python -m benchmarks.apply_kernels
 	$(BIN)/python -m benchmarks.selection
 	$(BIN)/python -m benchmarks.search_memory
+	$(BIN)/python -m benchmarks.fine_tuning
 	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.hyper_deep --dataset mnist --train-rows 6000 --data-dir $(DATA_DIR)
 	$(BIN)/python -m benchmarks.quality --dataset digits --ensemble-size 4 --seeds 10
 	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.quality --dataset mnist --train-rows 6000 --data-dir $(DATA_DIR)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import data
+from benchmarks import fine_tuning
 from benchmarks import hyper_deep
 from benchmarks import memory
 from benchmarks import methods
@@ -54,6 +55,19 @@ def test_quality_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, c
     assert len(lines) == 4 and "| hyper-batch |" in capsys.readouterr().out
     quality.main()
     assert results.read_text().splitlines() == lines
+
+
+def test_fine_tuning_on_little(tmp_path, monkeypatch, capsys):
+    results = tmp_path / "fine_tuning.jsonl"
+    for name in ("PRETRAINING", "FINE_TUNING"):
+        monkeypatch.setattr(fine_tuning, name, methods.Schedule(1, 1, 100))
+    few = {name: fine_tuning.METHODS[name] for name in ("single network", "factors 1", "factors 1 ± 0.1")}
+    monkeypatch.setattr(fine_tuning, "METHODS", few)
+    monkeypatch.setattr(sys, "argv", ["fine_tuning", "--seeds", "1", "--results", str(results)])
+    old, new = fine_tuning.halves(data.load("digits"), 10_000)
+    assert set(old.train[1]) == set(new.train[1]) == set(range(5)) and len(new.train[1]) == 150
+    fine_tuning.main()
+    assert len(results.read_text().splitlines()) == 3 and "| factors 1 ± 0.1 |" in capsys.readouterr().out
 
 
 def test_a_report_by_hand():
