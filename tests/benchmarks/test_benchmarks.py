@@ -5,6 +5,7 @@ import subprocess
 import sys
 from functools import partial
 
+import keras
 import numpy as np
 import pytest
 
@@ -34,6 +35,16 @@ def test_digits_are_split_without_overlap():
     images = np.concatenate([images.reshape(len(images), -1) for images, _ in parts])
     assert len(np.unique(images, axis=0)) == 1797
     assert digits.image_shape == (8, 8, 1) and digits.num_classes == 10 and images.max() == 1
+
+
+def test_one_hypermodel_gives_every_method():
+    digits = data.load("digits")
+    build = partial(methods.build, data=digits, ensemble_size=2, seed=0)
+    assert type(build("single", settings={"l2": 1e-4}).layers[0]) is keras.layers.Conv2D
+    ensemble = build("hyper-batch", settings={})
+    assert ensemble.hyperparameters.names == ("l2", "dropout") and "learning_rate" in ensemble._fixed
+    assert ensemble.network.layers[0].kernel_l2 == "l2" and ensemble.network.layers[5].rate == "dropout"
+    assert len(build("batch", settings={"l2": 1e-4, "dropout": 0.1}).hyperparameters) == 0
 
 
 def test_scores_by_hand():
