@@ -156,7 +156,7 @@ class Converter:
         unexpected = {record.layer: record.reason for record in self.records if record.reason not in usual}
         if unexpected:
             listed = "; ".join(f"{layer} ({reason})" for layer, reason in unexpected.items())
-            warnings.warn(f"All members share these layers: {listed}", stacklevel=4)
+            warnings.warn(f"All members share these layers: {listed}", stacklevel=5)
 
 
 def is_sequential(model: keras.Model) -> bool:

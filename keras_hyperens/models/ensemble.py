@@ -17,6 +17,13 @@ from keras_hyperens.models.export import export_saved_model
 FORMAT_VERSION = 1  # of the files of ensembles
 
 
+def inputs_of(model: keras.Model) -> Any:
+    """The symbolic inputs of a model in the structure of a batch; `None` if it has none."""
+    if not getattr(model, "inputs", None):
+        return None
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
 class Ensemble(keras.Model):
     """Prediction, members' predictions, export, files. Abstract: a subclass knows its members and what they put out."""
 
@@ -33,8 +40,8 @@ class Ensemble(keras.Model):
         """Predictions of every member, `[M, B, ..., C]`, in the structure of the outputs."""
         raise NotImplementedError
 
-    def declared_inputs(self) -> list[Any] | None:
-        """The symbolic inputs, if they are known without a batch."""
+    def declared_inputs(self) -> Any:
+        """The symbolic inputs in the structure of a batch, or `None` if they are not known without one."""
         raise NotImplementedError
 
     def servable(self) -> tuple[list[tf.Variable], Callable[[], AbstractContextManager]]:

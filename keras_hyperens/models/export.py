@@ -56,9 +56,9 @@ def input_specs(ensemble: "Ensemble") -> Any:
     if ensemble._seen.batch is not None:
         return ensemble._seen.batch
     inputs = ensemble.declared_inputs()
-    if not inputs:
+    if inputs is None:
         raise ValueError("The shape of a batch is unknown: call the ensemble on one first. Received: never called")
-    return inputs[0] if len(inputs) == 1 else {tensor.name: tensor for tensor in inputs}
+    return inputs
 
 
 def _signature(specs: Any) -> list[tf.TensorSpec]:

@@ -19,6 +19,7 @@ from keras_hyperens.layers.members import split_members
 from keras_hyperens.layers.members import tile_members
 from keras_hyperens.models.converting import Convertible
 from keras_hyperens.models.ensemble import Ensemble
+from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.export import input_specs
 from keras_hyperens.models.folded import folded
 from keras_hyperens.models.network import check_network
@@ -178,8 +179,8 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         check_rows(self.network, batch, self.ensemble_size, ops.convert_to_numpy(self.mean_values()))
         self._seen.rows_checked = True
 
-    def declared_inputs(self) -> list[Any] | None:
-        return getattr(self.network, "inputs", None)
+    def declared_inputs(self) -> Any:
+        return inputs_of(self.network)
 
     def servable(self) -> tuple[list[tf.Variable], Callable[[], AbstractContextManager]]:
         return folded(self.network, ops.convert_to_numpy(self.mean_values()))

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_hyperens import heads
 from keras_hyperens.models.ensemble import Ensemble
+from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.settings import check_metrics
 
 
@@ -135,8 +136,8 @@ class HyperDeepEnsemble(Ensemble):
             "`ensemble.members[k].fit(...)`. Received: a call of `fit` on the ensemble"
         )
 
-    def declared_inputs(self) -> list[Any] | None:
-        return getattr(self.members[0], "inputs", None)
+    def declared_inputs(self) -> Any:
+        return inputs_of(self.members[0])
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -67,7 +67,10 @@ def test_equal_draws_for_all_rows_equal_one_draw_for_the_member(case):
 
 
 @every_case
-@pytest.mark.parametrize("sharing", ["hyper", "batch", "none", "fixed_initialization"])
+@pytest.mark.parametrize(
+    "sharing",
+    ["hyper", "none", *(pytest.param(name, marks=pytest.mark.slow) for name in ("batch", "fixed_initialization"))],
+)
 def test_a_converted_layer_gives_what_the_plain_one_gives(case, sharing):
     rows = case.rows(B)
     plain = plain_like(case, rows)

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 from keras import ops
 
@@ -27,6 +28,7 @@ def situations(rows=256, seed=0):
     return states, 2 * axis + (way[np.arange(rows), axis] < 0)
 
 
+@pytest.mark.slow
 def test_from_demonstrations(tmp_path):
     model = policy()
     model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
