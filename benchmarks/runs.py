@@ -45,12 +45,12 @@ def append(results: pathlib.Path, added: list[Run]) -> None:
 
 def cells(of_seed: dict[int, Run], baseline: dict[int, Run]) -> list[str]:
     """A row of a table, but for the method's name: scores, the NLL over the baseline's, how often it is lower."""
-    scores = [_mean_and_error([run[name] for run in of_seed.values()]) for name in ("nll", "accuracy", "ece")]
+    scores = [mean_and_error([run[name] for run in of_seed.values()]) for name in ("nll", "accuracy", "ece")]
     ratios = [run["nll"] / baseline[seed]["nll"] for seed, run in of_seed.items() if seed in baseline]
     return [*scores, f"{np.mean(ratios or [np.nan]):.3f}", f"{sum(ratio < 1 for ratio in ratios)} of {len(ratios)}"]
 
 
-def _mean_and_error(values: list[float]) -> str:
+def mean_and_error(values: list[float]) -> str:
     """Mean and standard error."""
     error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
     return f"{np.mean(values):.4f} ± {error:.4f}"
