@@ -38,7 +38,10 @@ def scrambled(model, seed=1):
     return model
 
 
-@pytest.mark.parametrize("sharing", ["hyper", "batch", "none", "fixed_initialization"])
+@pytest.mark.parametrize(
+    "sharing",
+    ["hyper", "none", *(pytest.param(name, marks=pytest.mark.slow) for name in ("batch", "fixed_initialization"))],
+)
 @pytest.mark.parametrize("make", [models.sequential, models.branches, models.sequences])
 def test_a_converted_model_predicts_what_the_model_predicts(make, sharing):
     model = scrambled(make())
@@ -64,7 +67,9 @@ def test_the_model_is_not_changed_and_not_shared():
         np.testing.assert_array_equal(left, right)
 
 
-@pytest.mark.parametrize("make", [models.sequential, models.branches, models.sequences])
+@pytest.mark.parametrize(
+    "make", [models.sequential, models.branches, pytest.param(models.sequences, marks=pytest.mark.slow)]
+)
 def test_training_tuning_saving_and_export(make, tmp_path):
     model = make()
     roles = {**L2, "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear")} if make is not models.branches else L2

@@ -17,7 +17,22 @@ from tests.layers.family import plain_layer
 from tests.layers.family import plain_like
 from tests.layers.family import weights_at
 
-every_case = pytest.mark.parametrize("case", FAMILY.values(), ids=FAMILY)
+# One of each kind with the fast tests; its relatives, which share nearly all of the code, with the slow ones.
+RELATIVES = (
+    *(
+        "einsum of two axes",
+        "einsum, crossed",
+        "conv 2d, groups",
+        "conv 3d",
+        "conv 1d, transposed",
+        "conv 3d, transposed",
+    ),
+    *("depthwise 1d", "separable 1d", "lstm of sequences, backwards", "gru, reset before", "grouped-query attention"),
+)
+every_case = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.slow if name in RELATIVES else [], id=name) for name, case in FAMILY.items()],
+)
 
 
 def built(case, rows, **arguments):
@@ -127,7 +142,7 @@ def test_gradients_of_one_trivial_member_are_the_plain_layers(case):
 
 
 # The contract is long: of each kind of layer the largest here, the rest with the slow tests.
-FAST = ("einsum", "conv 2d, transposed", "depthwise 2d", "lstm")
+FAST = ("einsum", "conv 2d, transposed")
 
 
 @pytest.mark.parametrize(
