@@ -137,6 +137,7 @@ def test_extra_memory_by_hand():
     assert abs(taken / 2**20 - 64) < 1
 
 
+@pytest.mark.slow
 def test_search_memory_on_a_few_trials():
     assert "last / fifth: " in run("benchmarks.search_memory", "--trials", 5).stdout
 

@@ -106,6 +106,7 @@ def test_the_same_call_again_trains_nothing_and_the_same_seed_finds_the_same(bui
     assert essence(search(make_builder(tmp_path / "again")).candidates) == essence(builder.candidates)
 
 
+@pytest.mark.slow
 def test_another_seed_finds_others_and_no_seed_is_remembered(builder, tmp_path):
     other = make_builder(tmp_path / "other", seed=1, max_trials=2, initializations=0, ensemble_size=1)
     assert search(other).candidates[0].values != builder.candidates[0].values
@@ -289,7 +290,10 @@ def test_predictions_in_half_precision(tmp_path):
     assert builder.build_ensemble().ensemble_size == 1
 
 
-@pytest.mark.parametrize("tuner", ["grid", "bayesian", "hyperband", "oracle", "tuner"])
+@pytest.mark.parametrize(
+    "tuner",
+    ["hyperband", "tuner", *(pytest.param(name, marks=pytest.mark.slow) for name in ("grid", "bayesian", "oracle"))],
+)
 def test_any_tuner_searches_and_resumes(tuner, tmp_path, monkeypatch):
     def make(changed=tuner):
         if tuner == "oracle":
@@ -456,7 +460,7 @@ def two_in_two_out(as_dictionary):
     return build
 
 
-@pytest.mark.parametrize("as_dictionary", [True, False])
+@pytest.mark.parametrize("as_dictionary", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_several_inputs_and_outputs(as_dictionary, tmp_path):
     def rows(number, seed):
         x, kind = blobs(number, seed)
@@ -480,6 +484,7 @@ def test_several_inputs_and_outputs(as_dictionary, tmp_path):
     np.testing.assert_allclose(nll(kind, y["kind"]) + ((size - y["size"]) ** 2).mean(), first.score, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_members_of_different_architectures_and_a_strategy_for_each(tmp_path):
     import tensorflow as tf
 
