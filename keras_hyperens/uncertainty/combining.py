@@ -4,6 +4,9 @@ from typing import Any
 
 from keras import ops
 
+from keras_hyperens.uncertainty.checks import checked_members
+from keras_hyperens.uncertainty.checks import normalized_weights
+
 
 def combine(members: Any, weights: Any = None) -> Any:
     """Weighted mean over members.
@@ -16,18 +19,43 @@ def combine(members: Any, weights: Any = None) -> Any:
         `[B, ..., C]`.
 
     Raises:
-        ValueError: If there is not one weight per member.
+        ValueError: If there is not one weight per member, or the members are empty or not finite.
 
     Example:
     >>> import numpy as np
     >>> combine(np.array([[[0.8, 0.2]], [[0.4, 0.6]]], "float32")).numpy().round(2)
     array([[0.6, 0.4]], dtype=float32)
     """
-    members = ops.convert_to_tensor(members)
+    members = checked_members(members, "[M, B, ...]")
     if weights is None:
         return ops.mean(members, axis=0)
-    weights = _per_member(weights, members)
-    return ops.sum(members * weights, axis=0) / ops.sum(weights)
+    return ops.sum(members * normalized_weights(weights, members), axis=0)
+
+
+def log_mean_exp(members: Any, weights: Any = None) -> Any:
+    """Logarithm of the weighted mean, from logarithms: `ln sum_k w_k exp(l_k)`, without underflow.
+
+    With log probabilities this is the log probability of the ensemble, also where every member's own is too small for
+    a float.
+
+    Args:
+        members: Logarithms, `[M, B, ..., C]`.
+        weights: `[M]`, non-negative, of any positive sum. Default: all equal.
+
+    Returns:
+        `[B, ..., C]`.
+
+    Example:
+    >>> import numpy as np
+    >>> log_mean_exp(np.log(np.array([[[0.8, 0.2]], [[0.4, 0.6]]], "float32"))).numpy().round(4)  # ln of 0.6, 0.4
+    array([[-0.5108, -0.9163]], dtype=float32)
+    >>> log_mean_exp(np.array([[[-1000.0]], [[-1000.0]]])).numpy()
+    array([[-1000.]])
+    """
+    members = checked_members(members, "[M, B, ...]")
+    if weights is None:
+        return ops.logsumexp(members, axis=0) - ops.log(ops.cast(members.shape[0], members.dtype))
+    return ops.logsumexp(members + ops.log(normalized_weights(weights, members)), axis=0)
 
 
 def median(members: Any, weights: Any = None) -> Any:
@@ -47,14 +75,14 @@ def median(members: Any, weights: Any = None) -> Any:
     >>> median(np.array([[[0.8, 0.2]], [[0.7, 0.3]], [[0.1, 0.9]]], "float32")).numpy()
     array([[0.7, 0.3]], dtype=float32)
     """
-    members = ops.convert_to_tensor(members)
-    weights = _per_member([1.0] * members.shape[0] if weights is None else weights, members)
+    members = checked_members(members, "[M, B, ...]")
+    weights = normalized_weights(weights, members)
     order = ops.argsort(members, axis=0)
     ascending = ops.take_along_axis(members, order, axis=0)
     below = ops.cumsum(ops.take_along_axis(weights + ops.zeros_like(members), order, axis=0), axis=0)
-    half, rounding = ops.sum(weights) / 2, 1e-5 * ops.sum(weights)
-    first = ops.expand_dims(ops.argmax(ops.cast(below >= half - rounding, "int32"), axis=0), 0)
-    last = ops.expand_dims(ops.argmax(ops.cast(below > half + rounding, "int32"), axis=0), 0)
+    rounding = 1e-5
+    first = ops.expand_dims(ops.argmax(ops.cast(below >= 0.5 - rounding, "int32"), axis=0), 0)
+    last = ops.expand_dims(ops.argmax(ops.cast(below > 0.5 + rounding, "int32"), axis=0), 0)
     middle = [ops.take_along_axis(ascending, index, axis=0) for index in (first, last)]
     return ops.squeeze(middle[0] + middle[1], 0) / 2
 
@@ -77,25 +105,16 @@ def trimmed_mean(members: Any, weights: Any = None, n_outliers: int = 1) -> Any:
 
     Example:
     >>> import numpy as np
-    >>> trimmed_mean(np.array([[[0.8, 0.2]], [[0.7, 0.3]], [[0.1, 0.9]]], "float32")).numpy()
+    >>> trimmed_mean(np.array([[[0.8, 0.2]], [[0.7, 0.3]], [[0.1, 0.9]]], "float32")).numpy().round(2)
     array([[0.75, 0.25]], dtype=float32)
     """
-    members = ops.convert_to_tensor(members)
+    members = checked_members(members)
     number = members.shape[0]
     if not 0 <= n_outliers < number:
         raise ValueError(f"`n_outliers` must be in [0, {number}), the number of members. Received: {n_outliers}")
-    weights = _per_member([1.0] * number if weights is None else weights, members)
-    distances = ops.sum(ops.square(members - median(members, ops.reshape(weights, (-1,)))), axis=-1, keepdims=True)
+    weights = normalized_weights(weights, members)
+    middle = median(members, ops.reshape(weights, (-1,)))
+    distances = ops.sum(ops.square(members - middle), axis=-1, keepdims=True)
     ranks = ops.argsort(ops.argsort(distances, axis=0), axis=0)  # [M, B, ..., 1], the farthest last
     kept = weights * ops.cast(ranks < number - n_outliers, members.dtype)
     return ops.sum(members * kept, axis=0) / ops.sum(kept, axis=0)
-
-
-def _per_member(weights: Any, members: Any) -> Any:
-    """Weights as a factor of `members`."""
-    weights = ops.convert_to_tensor(weights, members.dtype)
-    if tuple(weights.shape) != (members.shape[0],):
-        raise ValueError(
-            f"`weights` must be one per member, shape ({members.shape[0]},). Received: shape={tuple(weights.shape)}"
-        )
-    return ops.reshape(weights, (-1, *[1] * (len(members.shape) - 1)))

@@ -1,19 +1,21 @@
-"""Entropies of the combined prediction and of the members, in nats."""
+"""Entropies of the combined prediction and of the members, and what is between them, in nats."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_hyperens.uncertainty.checks import checked_probabilities
 from keras_hyperens.uncertainty.combining import combine
 
 
-def predictive_entropy(members: Any, weights: Any = None) -> Any:
-    """Total uncertainty: the entropy of the combined prediction, `H[mean_k p_k]`.
+def predictive_entropy(members: Any, weights: Any = None, prediction: Any = None) -> Any:
+    """Total uncertainty: the entropy of the combined prediction, `H[p]`, `p = mean_k p_k`.
 
     Args:
         members: Probabilities over the last axis, `[M, B, ..., C]`.
         weights: `[M]`. Default: all equal.
+        prediction: The combined prediction `[B, ..., C]`, if it is not the members' mean.
 
     Returns:
         `[B, ...]`, between 0 and ln C.
@@ -24,15 +26,36 @@ def predictive_entropy(members: Any, weights: Any = None) -> Any:
     >>> predictive_entropy(members).numpy().round(4)  # ln 2
     array([0.6931], dtype=float32)
     """
-    return _entropy(combine(members, weights))
+    return _entropy(final(checked_probabilities(members), weights, prediction))
 
 
-def mutual_information(members: Any, weights: Any = None) -> Any:
-    """Epistemic uncertainty: what the members disagree about, `H[mean_k p_k] - mean_k H[p_k]`.
+def expected_entropy(members: Any, weights: Any = None) -> Any:
+    """Aleatoric uncertainty: the mean of the members' own entropies, `mean_k H[p_k]`.
 
     Args:
         members: Probabilities over the last axis, `[M, B, ..., C]`.
         weights: `[M]`. Default: all equal.
+
+    Returns:
+        `[B, ...]`, between 0 and ln C.
+
+    Example:
+    >>> import numpy as np
+    >>> members = np.array([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.5, 0.5]]], "float32")
+    >>> expected_entropy(members).numpy().round(4)  # each member is sure of the first row
+    array([0.    , 0.6931], dtype=float32)
+    """
+    return combine(_entropy(checked_probabilities(members)), weights)
+
+
+def mutual_information(members: Any, weights: Any = None, prediction: Any = None) -> Any:
+    """Epistemic uncertainty: what the members disagree about, `H[p] - mean_k H[p_k]`.
+
+    Args:
+        members: Probabilities over the last axis, `[M, B, ..., C]`.
+        weights: `[M]`. Default: all equal.
+        prediction: The combined prediction `[B, ..., C]`, if it is not the members' mean; the difference may then be
+            negative.
 
     Returns:
         `[B, ...]`, between 0 (members agree) and ln min(M, C).
@@ -46,10 +69,19 @@ def mutual_information(members: Any, weights: Any = None) -> Any:
     References:
         - Depeweg et al., [Decomposition of Uncertainty](https://arxiv.org/abs/1710.07283)
     """
-    total = predictive_entropy(members, weights)
-    return ops.maximum(total - combine(_entropy(ops.convert_to_tensor(members)), weights), 0.0)  # rounding
+    difference = predictive_entropy(members, weights, prediction) - expected_entropy(members, weights)
+    return ops.maximum(difference, 0.0) if prediction is None else difference  # below 0 by rounding alone
+
+
+def final(members: Any, weights: Any, prediction: Any) -> Any:
+    """The combined prediction: what is given, or the mean."""
+    return combine(members, weights) if prediction is None else ops.cast(prediction, members.dtype)
+
+
+def logarithm(probabilities: Any) -> Any:
+    """Natural logarithm; 0 counts as a number far below any probability that matters, and a legal float32."""
+    return ops.log(ops.maximum(probabilities, keras.config.epsilon() ** 4))
 
 
 def _entropy(probabilities: Any) -> Any:
-    floor = keras.config.epsilon() ** 4  # far below any probability that matters, and a legal float32
-    return -ops.sum(probabilities * ops.log(ops.maximum(probabilities, floor)), axis=-1)
+    return -ops.sum(probabilities * logarithm(probabilities), axis=-1)

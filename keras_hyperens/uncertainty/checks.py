@@ -1,0 +1,77 @@
+"""What every measure asks of its arguments. Shapes are always checked, values only of NumPy arrays, lists and tuples."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def checked_members(members: Any, axes: str = "[M, B, ..., C]") -> Any:
+    """The members' predictions as a tensor of at least float32.
+
+    Raises:
+        ValueError: If the member or row axis is missing, an axis is empty, or a value is not finite.
+    """
+    shape = tuple(np.shape(members) if isinstance(members, list | tuple) else members.shape)
+    if len(shape) < axes.count(",") + (0 if "..." in axes else 1):
+        raise ValueError(f"Predictions of members must have the axes {axes}. Received: shape={shape}")
+    if 0 in shape:
+        raise ValueError(f"There must be at least one member, one row and one value. Received: shape={shape}")
+    if isinstance(members, np.ndarray | list | tuple) and not np.isfinite(members).all():
+        raise ValueError(
+            f"Predictions of members must be finite. Received: {np.sum(~np.isfinite(members))} values that are not"
+        )
+    members = ops.convert_to_tensor(members)
+    dtype = keras.backend.standardize_dtype(members.dtype)
+    return members if dtype in ("float32", "float64") else ops.cast(members, "float32")
+
+
+def checked_probabilities(members: Any) -> Any:
+    """The members' probabilities over the classes of the last axis.
+
+    Raises:
+        ValueError: Also if there are not two classes, or probabilities are negative or do not sum to 1.
+    """
+    tensor = checked_members(members)
+    if tensor.shape[-1] < 2:
+        raise ValueError(
+            "Probabilities need at least two classes; for one probability p of class 1 give [1 - p, p]. "
+            f"Received: shape={tuple(tensor.shape)}"
+        )
+    if isinstance(members, np.ndarray | list | tuple):
+        check_sums(members)
+    return tensor
+
+
+def check_sums(probabilities: Any) -> None:
+    """Raises a `ValueError` unless every row is a distribution over the last axis."""
+    probabilities = np.asarray(probabilities)
+    sums = probabilities.sum(-1, dtype="float64")
+    rounding = 1e-2 if probabilities.dtype == np.float16 else 1e-3
+    if probabilities.min() < 0 or np.abs(sums - 1).max() > rounding:
+        raise ValueError(
+            "Probabilities must be at least 0 and sum to 1 over the last axis; apply a softmax to logits first. "
+            f"Received: values from {probabilities.min():.4g}, sums from {sums.min():.4g} to {sums.max():.4g}"
+        )
+
+
+def normalized_weights(weights: Any, members: Any) -> Any:
+    """Weights that sum to 1, as a factor of `members`, `[M, 1, ..., 1]`.
+
+    Raises:
+        ValueError: If there is not one weight per member, or they are negative, not finite or all 0.
+    """
+    number = members.shape[0]
+    if weights is None:
+        weights = np.ones(number)
+    shape = tuple(np.shape(weights) if isinstance(weights, list | tuple) else weights.shape)
+    if shape != (number,):
+        raise ValueError(f"`weights` must be one per member, shape ({number},). Received: shape={shape}")
+    if isinstance(weights, np.ndarray | list | tuple):
+        values = np.asarray(weights, "float64")
+        if not np.isfinite(values).all() or values.min() < 0 or values.sum() <= 0:
+            raise ValueError(f"`weights` must be at least 0, and not all 0. Received: weights={list(values)}")
+        weights = values / values.sum()
+    weights = ops.cast(weights, members.dtype)
+    return ops.reshape(weights / ops.sum(weights), (-1, *[1] * (len(members.shape) - 1)))

@@ -1,0 +1,128 @@
+"""How far apart members' values and votes are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
+
+from keras_hyperens.uncertainty.checks import checked_members
+from keras_hyperens.uncertainty.checks import checked_probabilities
+from keras_hyperens.uncertainty.checks import normalized_weights
+from keras_hyperens.uncertainty.combining import combine
+
+
+def variance(members: Any, weights: Any = None) -> Any:
+    """Variance of the members' values around their mean, `mean_k (x_k - mean)²`, each value by itself.
+
+    Args:
+        members: Probabilities or values, `[M, B, ..., C]`.
+        weights: `[M]`. Default: all equal.
+
+    Returns:
+        `[B, ..., C]`.
+
+    Example:
+    >>> import numpy as np
+    >>> variance(np.array([[[1.0]], [[3.0]]])).numpy()
+    array([[1.]])
+    """
+    members = checked_members(members, "[M, B, ...]")
+    return combine(ops.square(members - combine(members, weights)), weights)
+
+
+def standard_deviation(members: Any, weights: Any = None) -> Any:
+    """Square root of `variance`, in the unit of the values.
+
+    Args:
+        members: Probabilities or values, `[M, B, ..., C]`.
+        weights: `[M]`. Default: all equal.
+
+    Returns:
+        `[B, ..., C]`.
+
+    Example:
+    >>> import numpy as np
+    >>> standard_deviation(np.array([[[1.0]], [[5.0]]])).numpy()
+    array([[2.]])
+    """
+    return ops.sqrt(variance(members, weights))
+
+
+def score_range(members: Any, weights: Any = None, classes: Sequence[int] | None = None) -> Any:
+    """Largest minus smallest score that any member gives any class of a chosen subset.
+
+    With one class it is the range of the members' scores of that class.
+
+    Args:
+        members: Scores over the last axis, `[M, B, ..., C]`.
+        weights: `[M]`; only members of positive weight count. Default: all.
+        classes: Numbers of the chosen classes. Default: all.
+
+    Returns:
+        `[B, ...]`.
+
+    Raises:
+        ValueError: If a class is not in [0, C), or none is chosen.
+
+    Example:
+    >>> import numpy as np
+    >>> members = np.array([[[0.7, 0.2, 0.1]], [[0.5, 0.1, 0.4]]])
+    >>> score_range(members, classes=[1]).numpy().round(2), score_range(members, classes=[1, 2]).numpy().round(2)
+    (array([0.1]), array([0.3]))
+    """
+    members = checked_members(members)
+    if classes is not None:
+        number = members.shape[-1]
+        if not len(classes) or not all(0 <= chosen < number for chosen in classes):
+            raise ValueError(f"`classes` must be one or more numbers in [0, {number}). Received: classes={classes!r}")
+        members = ops.take(members, list(classes), axis=-1)
+    counted = (
+        ops.ones_like(members) if weights is None else normalized_weights(weights, members) + ops.zeros_like(members)
+    )
+    highest = ops.max(ops.where(counted > 0, members, -float("inf")), axis=(0, -1))
+    return highest - ops.min(ops.where(counted > 0, members, float("inf")), axis=(0, -1))
+
+
+def variation_ratio(members: Any, weights: Any = None) -> Any:
+    """Share of the members that do not vote for the class most voted for, `1 - max_c share_c`.
+
+    Args:
+        members: Probabilities over the last axis, `[M, B, ..., C]`.
+        weights: `[M]`. Default: all equal.
+
+    Returns:
+        `[B, ...]`, between 0 (one vote for all) and 1 - 1 / min(M, C).
+
+    Example:
+    >>> import numpy as np
+    >>> variation_ratio(np.array([[[0.9, 0.1]], [[0.6, 0.4]], [[0.2, 0.8]]])).numpy().round(4)
+    array([0.3333])
+    """
+    return 1 - ops.max(_vote_shares(members, weights), axis=-1)
+
+
+def disagreement(members: Any, weights: Any = None) -> Any:
+    """Probability that two members, each drawn by weight, vote for different classes, `1 - sum_c share_c²`.
+
+    Both draws may be the same member. Over pairs of distinct members of equal weight it is M / (M - 1) times this.
+
+    Args:
+        members: Probabilities over the last axis, `[M, B, ..., C]`.
+        weights: `[M]`. Default: all equal.
+
+    Returns:
+        `[B, ...]`, between 0 and 1 - 1 / min(M, C).
+
+    Example:
+    >>> import numpy as np
+    >>> disagreement(np.array([[[0.9, 0.1]], [[0.2, 0.8]]])).numpy()
+    array([0.5])
+    """
+    return 1 - ops.sum(ops.square(_vote_shares(members, weights)), axis=-1)
+
+
+def _vote_shares(members: Any, weights: Any) -> Any:
+    """Share of the members that give each class the largest score, `[B, ..., C]`."""
+    members = checked_probabilities(members)
+    votes = ops.one_hot(ops.argmax(members, axis=-1), members.shape[-1], dtype=members.dtype)
+    return ops.clip(combine(votes, weights), 0.0, 1.0)

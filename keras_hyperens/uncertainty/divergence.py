@@ -1,0 +1,59 @@
+"""How far members are from the combined prediction: Kullback-Leibler divergences, in nats."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_hyperens.uncertainty.checks import checked_probabilities
+from keras_hyperens.uncertainty.combining import combine
+from keras_hyperens.uncertainty.entropy import final
+from keras_hyperens.uncertainty.entropy import logarithm
+
+
+def mean_kl_divergence(members: Any, weights: Any = None, prediction: Any = None) -> Any:
+    """Mean divergence of the members from the final output, `mean_k KL(p_k || p)`.
+
+    Where the final output is the members' mean, this is the mutual information.
+
+    Args:
+        members: Probabilities over the last axis, `[M, B, ..., C]`.
+        weights: `[M]`. Default: all equal.
+        prediction: The combined prediction `[B, ..., C]`, if it is not the members' mean.
+
+    Returns:
+        `[B, ...]`, at least 0; at most ln M if the final output is the mean.
+
+    Example:
+    >>> import numpy as np
+    >>> mean_kl_divergence(np.array([[[1.0, 0.0]], [[0.0, 1.0]]], "float32")).numpy().round(4)
+    array([0.6931], dtype=float32)
+    """
+    return combine(_divergences(members, weights, prediction), weights)
+
+
+def sum_kl_divergence(members: Any, weights: Any = None, prediction: Any = None) -> Any:
+    """Sum of the divergences of the members from the final output, `sum_k KL(p_k || p)`.
+
+    With weights it is M times the weighted mean, so weights of any sum mean the same.
+
+    Args:
+        members: Probabilities over the last axis, `[M, B, ..., C]`.
+        weights: `[M]`. Default: all equal.
+        prediction: The combined prediction `[B, ..., C]`, if it is not the members' mean.
+
+    Returns:
+        `[B, ...]`, at least 0.
+
+    Example:
+    >>> import numpy as np
+    >>> sum_kl_divergence(np.array([[[1.0, 0.0]], [[0.0, 1.0]]], "float32")).numpy().round(4)
+    array([1.3863], dtype=float32)
+    """
+    return members.shape[0] * mean_kl_divergence(members, weights, prediction)
+
+
+def _divergences(members: Any, weights: Any, prediction: Any) -> Any:
+    """Of every member, `[M, B, ...]`."""
+    members = checked_probabilities(members)
+    ratio = logarithm(members) - ops.expand_dims(logarithm(final(members, weights, prediction)), 0)
+    return ops.maximum(ops.sum(members * ratio, axis=-1), 0.0)  # below 0 by rounding alone
