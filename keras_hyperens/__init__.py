@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 from typing import Any
 
+from keras_hyperens import calibration as calibration
 from keras_hyperens import layers as layers
 from keras_hyperens import losses as losses
 from keras_hyperens import metrics as metrics
@@ -47,6 +48,7 @@ __all__ = [
     "HyperparameterHistory",
     "HyperparameterSpace",
     "__version__",
+    "calibration",
     "greedy_selection",
     "hyperparameter_scope",
     "layers",

@@ -1,9 +1,10 @@
 """What a network's raw outputs mean, and how members' outputs become one prediction.
 
 A *head* says how a raw output becomes a prediction: `"softmax"` and `"sigmoid"` are logits of a categorical and of
-Bernoulli variables, `"categorical"` and `"bernoulli"` are their probabilities already, `None` is any other value.
-Members are combined as probabilities, never as logits; a loss that takes logits gets the logits of the combined
-probabilities, computed in log space.
+Bernoulli variables, `"categorical"` and `"bernoulli"` are their probabilities already, `"gaussian"` is D means and D
+logarithms of standard deviations, which become D means and D variances; `None` is any other value. Members are combined
+as probabilities, never as logits; a loss that takes logits gets the logits of the combined probabilities, computed in
+log space; Gaussians become the mean and variance of their mixture.
 """
 
 from typing import Any
@@ -12,11 +13,16 @@ import keras
 from keras import ops
 
 from keras_hyperens.uncertainty import combine
+from keras_hyperens.uncertainty import gaussian_mixture
+from keras_hyperens.uncertainty import log_mean_exp
 from keras_hyperens.uncertainty import median
 from keras_hyperens.uncertainty import trimmed_mean
 
 Head = str | None
+Combination = str | tuple[str, int]
 SMALLEST = 1e-38
+ACTIVATIONS = ("softmax", "sigmoid", "gaussian", None)
+CATEGORICAL, BERNOULLI = ("softmax", "categorical"), ("sigmoid", "bernoulli")
 COMBINATIONS = {"mean": combine, "trimmed_mean": trimmed_mean, "median": median}
 HEADS_OF_LOSSES = {  # class of the loss -> (head from logits, head otherwise)
     "SparseCategoricalCrossentropy": ("softmax", "categorical"),
@@ -24,6 +30,7 @@ HEADS_OF_LOSSES = {  # class of the loss -> (head from logits, head otherwise)
     "CategoricalFocalCrossentropy": ("softmax", "categorical"),
     "BinaryCrossentropy": ("sigmoid", "bernoulli"),
     "BinaryFocalCrossentropy": ("sigmoid", "bernoulli"),
+    "GaussianNegativeLogLikelihood": ("gaussian", "gaussian"),
     "CTC": ("softmax", "softmax"),  # takes nothing but logits
     "ctc": ("softmax", "softmax"),
 }
@@ -52,11 +59,24 @@ def heads_of_losses(loss: Any) -> Any:
 def check_output_activation(activation: Any) -> None:
     """Raises a `ValueError` unless every activation is one that can be combined."""
     for each in keras.tree.flatten(activation):
-        if each not in ("auto", "softmax", "sigmoid", None) or (each == "auto" and activation != "auto"):
+        if each not in ("auto", *ACTIVATIONS) or (each == "auto" and activation != "auto"):
             raise ValueError(
-                '`output_activation` must be "auto", or for each output "softmax", "sigmoid" or None. '
+                f'`output_activation` must be "auto", or for each output one of {ACTIVATIONS}. '
                 f"Received: output_activation={activation!r}"
             )
+
+
+def checked_combination(combination: Any) -> Combination:
+    """A name, or `("trimmed_mean", n_outliers)`; raises a `ValueError` for anything else."""
+    if isinstance(combination, str) and combination in COMBINATIONS:
+        return combination
+    if isinstance(combination, tuple | list) and len(combination) == 2 and combination[0] == "trimmed_mean":
+        if isinstance(combination[1], int) and combination[1] >= 0:
+            return combination[0], combination[1]
+    raise ValueError(
+        f'`combination` must be one of {tuple(COMBINATIONS)} or ("trimmed_mean", n_outliers). '
+        f"Received: combination={combination!r}"
+    )
 
 
 def per_output(setting: Any, outputs: Any, output_names: list[str] | None) -> list[Any]:
@@ -84,41 +104,67 @@ def like_outputs(setting: Any, outputs: Any, output_names: list[str] | None) -> 
 
 
 def prediction(raw: Any, head: Head) -> Any:
-    """What users see: probabilities of logits, anything else as it is; at least float32."""
+    """What users see: probabilities of logits, variances of Gaussians, anything else as it is; at least float32."""
     raw = _at_least_float32(raw)
     if head == "softmax":
         return ops.softmax(raw, axis=-1)
+    if head == "gaussian":
+        means, log_scales = ops.split(raw, 2, axis=-1)
+        return ops.concatenate([means, ops.exp(2 * log_scales)], axis=-1)
     return ops.sigmoid(raw) if head == "sigmoid" else raw
 
 
-def combined(members: Any, head: Head, weights: Any = None, combination: str = "mean") -> Any:
+def combined(members: Any, head: Head, weights: Any = None, combination: Combination = "mean") -> Any:
     """One prediction from the members' predictions, `[M, B, ...]` to `[B, ...]`; probabilities sum to 1."""
-    prediction = COMBINATIONS[combination](members, weights)
-    if combination == "median" and head in ("softmax", "categorical"):
+    name, *n_outliers = (combination,) if isinstance(combination, str) else combination
+    if head == "gaussian":
+        if name != "mean":
+            raise ValueError(f'Gaussians are combined as a mixture, by "mean". Received: combination={combination!r}')
+        return gaussian_mixture(members, weights)
+    prediction = COMBINATIONS[name](members, weights, *n_outliers)
+    if name == "median" and head in CATEGORICAL:
         return prediction / ops.sum(prediction, axis=-1, keepdims=True)
+    return prediction
+
+
+def tempered(prediction: Any, head: Head, temperature: Any) -> Any:
+    """A prediction less sure by a temperature above 1: `p ** (1 / T)` normalised, or T times a Gaussian's variance."""
+    if head in CATEGORICAL:
+        return ops.softmax(_log(prediction) / temperature, axis=-1)
+    if head in BERNOULLI:
+        return ops.sigmoid((_log(prediction) - _log(1 - prediction)) / temperature)
+    if head == "gaussian":
+        means, variances = ops.split(prediction, 2, axis=-1)
+        return ops.concatenate([means, variances * temperature], axis=-1)
     return prediction
 
 
 def raw_of(prediction: Any, head: Head) -> Any:
     """What a loss takes, from a prediction: logits if it takes logits (a probability of 0 counts as 1e-38)."""
-    if head not in ("softmax", "sigmoid"):
-        return prediction
-    logarithm = ops.log(ops.maximum(prediction, SMALLEST))
-    return logarithm if head == "softmax" else logarithm - ops.log(ops.maximum(1 - prediction, SMALLEST))
+    if head == "softmax":
+        return _log(prediction)
+    if head == "sigmoid":
+        return _log(prediction) - _log(1 - prediction)
+    if head == "gaussian":
+        means, variances = ops.split(prediction, 2, axis=-1)
+        return ops.concatenate([means, _log(variances) / 2], axis=-1)
+    return prediction
 
 
 def combined_raw(members: Any, head: Head) -> Any:
     """The raw output whose prediction is the mean of the members' predictions, `[M, B, ...]` to `[B, ...]`."""
     members = _at_least_float32(members)
     if head == "softmax":
-        return _log_mean_exp(ops.log_softmax(members, axis=-1))
+        return log_mean_exp(ops.log_softmax(members, axis=-1))
     if head == "sigmoid":
-        return _log_mean_exp(ops.log_sigmoid(members)) - _log_mean_exp(ops.log_sigmoid(-members))
+        return log_mean_exp(ops.log_sigmoid(members)) - log_mean_exp(ops.log_sigmoid(-members))
+    if head == "gaussian":
+        return raw_of(gaussian_mixture(prediction(members, head)), head)
     return combine(members)
 
 
-def _log_mean_exp(logarithms: Any) -> Any:
-    return ops.logsumexp(logarithms, axis=0) - ops.log(ops.cast(logarithms.shape[0], logarithms.dtype))
+def _log(values: Any) -> Any:
+    return ops.log(ops.maximum(values, SMALLEST))
 
 
 def _at_least_float32(output: Any) -> Any:

@@ -15,6 +15,7 @@ FORBIDDEN = {
     "hyperparameters": ("layers", "models", "metrics", "uncertainty", "losses", "heads", "plots", "search"),
     "layers": ("models", "metrics", "uncertainty", "losses", "heads", "plots", "search"),
     "uncertainty": ("hyperparameters", "layers", "models", "metrics", "losses", "heads", "plots", "search"),
+    "calibration": ("hyperparameters", "layers", "models", "metrics", "losses", "heads", "plots", "search"),
     "metrics": ("hyperparameters", "layers", "models", "losses", "heads", "plots", "search"),
     "losses": ("layers", "models", "metrics", "plots", "search"),
     "heads.py": ("layers", "models", "metrics", "plots", "search"),
@@ -25,7 +26,7 @@ FORBIDDEN = {
     "plots.py": ("layers", "models", "metrics", "search"),
 }
 NEEDS_TENSORFLOW = ("hyperparameters/distribution.py", "models/", "callbacks.py", "search/memory.py")
-NUMPY_ONLY = ("search/scores.py", "search/selection.py")
+NUMPY_ONLY = ("search/scores.py", "search/selection.py", "calibration/temperature.py", "calibration/conformal.py")
 
 
 def imports_of(path):

@@ -20,7 +20,6 @@ from benchmarks.tasks.task import tuned
 CANVAS = 24  # pixels to a side; a digit has 8
 INK = 0.25  # of full ink: from there on a pixel is the digit's
 NOISE = 0.1
-NOISE = 0.1
 BACKGROUND = 10
 SCENES = (800, 200, 200, 400)  # to train, tune, validate and test
 
@@ -119,6 +118,6 @@ TASK = Task(
     load,
     hypermodel,
     measures,
-    Schedule(epochs=16, patience=5, batch_size=10, learning_rate=7e-3),
+    Schedule(epochs=40, patience=5, batch_size=10, learning_rate=7e-3),
     ({"l2": 1e-6, "dropout": 0.0}, {"l2": 1e-6, "dropout": 0.1}),
 )

@@ -1,5 +1,6 @@
 """The losses of an ensemble, and losses that vary with its members' hyperparameters."""
 
+from keras_hyperens.losses.gaussian import GaussianNegativeLogLikelihood as GaussianNegativeLogLikelihood
 from keras_hyperens.losses.hyperparameter_loss import HyperparameterLoss as HyperparameterLoss
 from keras_hyperens.losses.label_smoothing import LabelSmoothing as LabelSmoothing
 from keras_hyperens.losses.members import ensemble_loss as ensemble_loss

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -49,6 +50,20 @@ def batch_specs(x: Any, y: Any) -> tuple[Any, Any, Any]:
     if all(leaf is None or (hasattr(leaf, "shape") and hasattr(leaf, "dtype")) for leaf in keras.tree.flatten((x, y))):
         return *_specs((x, y)), x
     return None, None, x
+
+
+def rows_and_labels(x: Any, y: Any) -> tuple[Any, Any]:
+    """All inputs and all labels as arrays, from arrays or from batches of both.
+
+    Raises:
+        ValueError: If there are no labels.
+    """
+    if y is None:
+        parts = [(inputs, labels) for inputs, labels, _ in batches(x, "x") if labels is not None]
+        x, y = keras.tree.map_structure(lambda *leaves: np.concatenate(leaves), *parts) if parts else (None, None)
+    if y is None:
+        raise ValueError("Labels are needed: give `y`, or batches of `(x, y)`. Received: y=None")
+    return x, y
 
 
 def _restarted(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

@@ -93,10 +93,10 @@ class TunableModel(Ensemble):
             tuning_loss=keras.metrics.Mean(name="tuning_loss"),
             arguments={"member_metrics": member_metrics, "tuning_optimizer": tuning_optimizer},
         )
-        objective = keras.Model()  # the compiled loss by itself: no penalties, and its trackers stay out of the logs
-        objective.output_names = self.output_names
-        objective.compile(loss=loss, loss_weights=loss_weights)
-        self._objective = objective.compute_loss
+        plain = keras.Model()  # the compiled loss by itself: no penalties, and its trackers stay out of the logs
+        plain.output_names = self.output_names
+        plain.compile(loss=loss, loss_weights=loss_weights)
+        self.objective = plain.compute_loss
         if self.built:
             self.build_optimizers()
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,13 @@ import tensorflow as tf
 from keras import ops
 
 from keras_hyperens import heads
+from keras_hyperens.heads import Combination
+from keras_hyperens.models.batches import rows_and_labels
+from keras_hyperens.models.calibrating import Temperatures
+from keras_hyperens.models.calibrating import check_per
+from keras_hyperens.models.calibrating import fitted
+from keras_hyperens.models.describing import Measures
+from keras_hyperens.models.describing import describe
 from keras_hyperens.models.export import export_saved_model
 
 FORMAT_VERSION = 1  # of the files of ensembles
@@ -28,17 +36,29 @@ class Ensemble(keras.Model):
     """Prediction, members' predictions, export, files. Abstract: a subclass knows its members and what they put out."""
 
     heads: Any = None  # what the outputs mean: see `keras_hyperens.heads`
-    combination = "mean"
+    combination: Combination = "mean"
+    temperatures: Temperatures | None = None  # what `calibrate` found
     member_weights: Any = None  # `[M]`, or `None`: all equal
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         # In a namespace Keras and TensorFlow do not wrap it: the structure of the last batch, and a check done once.
         self._seen = SimpleNamespace(batch=None, rows_checked=False)
+        # What `predict` gives of a batch, if not the prediction, and traced functions for each such thing.
+        self._predicting = SimpleNamespace(describe=None, functions={})
+
+    def member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
+        """Raw outputs of every member, `[M, B, ..., C]`, in the structure of the outputs."""
+        raise NotImplementedError
+
+    def predictions_of(self, raw: Any) -> Any:
+        """The members' predictions from their raw outputs."""
+        predictions = keras.tree.map_structure(heads.prediction, raw, self.heads_of(raw))
+        return self._tempered(predictions)
 
     def member_predictions(self, inputs: Any, training: bool | None = None) -> Any:
         """Predictions of every member, `[M, B, ..., C]`, in the structure of the outputs."""
-        raise NotImplementedError
+        return self.predictions_of(self.member_outputs(inputs, training))
 
     def declared_inputs(self) -> Any:
         """The symbolic inputs in the structure of a batch, or `None` if they are not known without one."""
@@ -60,7 +80,17 @@ class Ensemble(keras.Model):
         def one(output: Any, head: Any) -> Any:
             return heads.combined(output, head, self.member_weights, self.combination)
 
-        return keras.tree.map_structure(one, members, self.heads_of(members))
+        means = self.heads_of(members)
+        combined = keras.tree.map_structure(one, members, means)
+        return combined if self.temperatures is None else self.temperatures.of_prediction(combined, means)
+
+    def _tempered(self, members: Any) -> Any:
+        return members if self.temperatures is None else self.temperatures.of_members(members, self.heads_of(members))
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether a prediction is the mean of the members' predictions, and no more."""
+        return self.combination == "mean" and (self.temperatures is None or self.temperatures.per == "member")
 
     def heads_of(self, outputs: Any) -> Any:
         """What each output means, in the structure of `outputs`."""
@@ -68,59 +98,150 @@ class Ensemble(keras.Model):
 
     def predict_step(self, data: Any) -> Any:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if not self._predicts_members:
-            return self(x, training=False)
-        members = self.member_predictions(x, training=False)
-        return keras.tree.map_structure(lambda output: ops.swapaxes(output, 0, 1), members)  # batches are joined
+        describe = self._predicting.describe
+        return self(x, training=False) if describe is None else describe(x)
 
-    _predicts_members = False
-    _member_predict_function: Any = None
     predict_function: Any
 
     def predict_members(self, x: Any, **predict_arguments: Any) -> Any:
         """Like `predict`, for every member by itself: `[M, B, ..., C]`."""
-        of_ensemble, self.predict_function = self.predict_function, self._member_predict_function
-        self._predicts_members = True
-        try:
-            outputs = self.predict(x, **predict_arguments)
-            self._member_predict_function = self.predict_function
-        finally:
-            self._predicts_members = False
-            self.predict_function = of_ensemble
+
+        def members_of(inputs: Any) -> Any:
+            members = self.member_predictions(inputs, training=False)
+            return keras.tree.map_structure(lambda output: ops.swapaxes(output, 0, 1), members)  # batches are joined
+
+        outputs = self._predict("members", members_of, x, predict_arguments)
         return keras.tree.map_structure(lambda output: np.swapaxes(output, 0, 1), outputs)
 
-    def export(self, filepath: str, format: str = "tf_saved_model", **export_arguments: Any) -> None:
+    def predict_uncertainty(
+        self, x: Any, measures: Measures | None = None, **predict_arguments: Any
+    ) -> dict[str, np.ndarray]:
+        """Like `predict`, with measures of how sure each prediction is.
+
+        Args:
+            x: As in `predict`.
+            measures: Names of measures in `keras_hyperens.uncertainty`, or functions of members' predictions
+                `[M, B, ..., C]` and their weights `[M]` or `None`. Default: for probabilities `"predictive_entropy"`,
+                `"expected_entropy"` and `"mutual_information"`, for Gaussians `"total_variance"`,
+                `"aleatoric_variance"` and `"epistemic_variance"`, for other values `"variance"`.
+            **predict_arguments: As in `predict`: `batch_size`, `verbose`.
+
+        Returns:
+            By name, `"prediction"` and the measures, rows first; with several outputs the output's name comes first, as
+            in `"boxes_variance"`.
+
+        Raises:
+            ValueError: If a measure is unknown for an output of this kind.
+        """
+
+        def described(inputs: Any) -> dict[str, Any]:
+            return describe(self, self.member_outputs(inputs, training=False), measures)
+
+        kind = ("uncertainty", None if measures is None else tuple(measures))
+        return self._predict(kind, described, x, predict_arguments)
+
+    def _predict(self, kind: Any, describe: Any, x: Any, predict_arguments: dict[str, Any]) -> Any:
+        """`predict`, but of each batch what `describe` says; traced once for each kind of description."""
+        own, self.predict_function = self.predict_function, self._predicting.functions.get(kind)
+        self._predicting.describe = describe
+        try:
+            outputs = self.predict(x, **predict_arguments)
+            self._predicting.functions[kind] = self.predict_function
+        finally:
+            self._predicting.describe = None
+            self.predict_function = own
+        return outputs
+
+    def calibrate(self, x: Any, y: Any = None, per: str = "ensemble", **predict_arguments: Any) -> Temperatures:
+        """Fits temperatures on rows that were not trained on; from now on they are part of every prediction.
+
+        A temperature T above 1 makes predictions less sure: probabilities become `p ** (1 / T)`, normalised; the
+        variance of a Gaussian is multiplied by T. Each has the lowest negative log-likelihood on these rows. They are
+        saved with the ensemble and exported; `fit`, which makes other members, forgets them.
+
+        Args:
+            x, y: Rows and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or `keras.utils.PyDataset` of both.
+            per: `"ensemble"` (default): one temperature, for the combined prediction; `"member"`: one for each member,
+                before they are combined.
+            **predict_arguments: As in `predict`: `batch_size`, `verbose`.
+
+        Returns:
+            What was found: `.values` has one entry per output.
+
+        Raises:
+            ValueError: If an output is neither probabilities nor a Gaussian, or labels do not fit.
+
+        References:
+            - Guo et al., [On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599)
+            - Rahaman and Thiery, [Uncertainty Quantification and Deep
+              Ensembles](https://arxiv.org/abs/2007.08792), on the order of pooling and calibrating
+        """
+        check_per(per)
+        x, y = rows_and_labels(x, y)
+        self.set_temperatures(None)
+        members = self.predict_members(x, **predict_arguments)
+        combined = keras.tree.map_structure(ops.convert_to_numpy, self.combine(members))
+        temperatures = fitted(members, combined, y, self.heads_of(members), per)
+        self.set_temperatures(temperatures)
+        return temperatures
+
+    def set_temperatures(self, temperatures: Temperatures | None) -> None:
+        """Takes temperatures, or none; what was traced with others is forgotten."""
+        if temperatures != self.temperatures:
+            self.temperatures = temperatures
+            self.predict_function = self.test_function = None
+            self._predicting.functions.clear()
+
+    def export(
+        self,
+        filepath: str,
+        format: str = "tf_saved_model",
+        *,
+        measures: Measures | None = None,
+        **export_arguments: Any,
+    ) -> None:
         """Writes the ensemble for serving.
 
         A SavedModel takes any batch size and loads without this package; a hyper-batch ensemble's has folded kernels,
         at the means of its hyperparameters. Its signatures, whose outputs all have the batch first:
 
         - `serving_default`: a batch to the combined prediction;
-        - `uncertainty`: a batch to `prediction`, `members` `[B, M, ..., C]` and, by kind of output,
-          `predictive_entropy` and `mutual_information`, or `variance`.
+        - `uncertainty`: a batch to `prediction`, `members` `[B, M, ..., C]` and the measures of `predict_uncertainty`.
 
         Args:
             filepath: The directory to write.
             format: `"tf_saved_model"`, or any other that `keras.Model.export` knows: these get the call alone.
+            measures: Of the signature `uncertainty`, as in `predict_uncertainty`.
             **export_arguments: For the other formats, passed on to `keras.Model.export`.
         """
         if format == "tf_saved_model":
-            return export_saved_model(self, filepath)
+            return export_saved_model(self, filepath, measures)
         super().export(filepath, format=format, **export_arguments)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "format_version": FORMAT_VERSION}
+        temperatures = None if self.temperatures is None else asdict(self.temperatures)
+        return {
+            **super().get_config(),
+            "combination": self.combination,
+            "temperatures": temperatures,
+            "format_version": FORMAT_VERSION,
+        }
 
     @staticmethod
-    def readable(config: dict[str, Any]) -> dict[str, Any]:
-        """A copy of what `get_config` wrote, without the version; raises a `ValueError` if that is another one."""
-        version = config.get("format_version")
+    def readable(config: dict[str, Any]) -> tuple[dict[str, Any], Temperatures | None]:
+        """Arguments of the ensemble, and its temperatures, from what `get_config` wrote.
+
+        Raises:
+            ValueError: If another version wrote it.
+        """
+        config = dict(config)
+        version, temperatures = config.pop("format_version", None), config.pop("temperatures", None)
         if version != FORMAT_VERSION:
             raise ValueError(
                 f"This version of keras_hyperens reads files of format {FORMAT_VERSION}; save the ensemble again with "
                 f"this version, or install the one that wrote the file. Received: format_version={version}"
             )
-        return {name: value for name, value in config.items() if name != "format_version"}
+        return config, None if temperatures is None else Temperatures.from_config(temperatures)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))

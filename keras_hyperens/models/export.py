@@ -1,21 +1,20 @@
 """A SavedModel of an ensemble: plain TensorFlow, no trace of this package."""
 
 import uuid
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import ops
 
-from keras_hyperens import uncertainty
+from keras_hyperens.models.describing import Measures
+from keras_hyperens.models.describing import describe
 
 if TYPE_CHECKING:
     from keras_hyperens.models.ensemble import Ensemble
 
 
-def export_saved_model(ensemble: "Ensemble", filepath: str) -> None:
+def export_saved_model(ensemble: "Ensemble", filepath: str, measures: Measures | None = None) -> None:
     """Writes the signatures `serving_default` and `uncertainty`; see `Ensemble.export`.
 
     Raises:
@@ -25,21 +24,18 @@ def export_saved_model(ensemble: "Ensemble", filepath: str) -> None:
     module = tf.Module()
     module.variables_read, context = ensemble.servable()
 
-    def members_of(inputs: Any) -> Any:
+    def raw_of(inputs: Any) -> Any:
         with context():
-            return ensemble.member_predictions(inputs, training=False)
+            return ensemble.member_outputs(inputs, training=False)
 
     def prediction(inputs: Any) -> Any:
-        return ensemble.combine(members_of(inputs))
+        return ensemble.combine(ensemble.predictions_of(raw_of(inputs)))
 
     def named_prediction(*flat: Any) -> dict[str, Any]:
-        inputs = keras.tree.pack_sequence_as(specs, flat)
-        return _by_name(ensemble, prediction(inputs), lambda output, head: {"prediction": output})
+        return describe(ensemble, raw_of(keras.tree.pack_sequence_as(specs, flat)), measures=())
 
     def named_uncertainty(*flat: Any) -> dict[str, Any]:
-        members = members_of(keras.tree.pack_sequence_as(specs, flat))
-        described = _by_name(ensemble, members, lambda output, head: _describe(output, head, ensemble.member_weights))
-        return {**described, **_by_name(ensemble, ensemble.combine(members), lambda out, head: {"prediction": out})}
+        return describe(ensemble, raw_of(keras.tree.pack_sequence_as(specs, flat)), measures, with_members=True)
 
     signature = _signature(specs)
     structure = keras.tree.pack_sequence_as(specs, signature)
@@ -68,32 +64,6 @@ def _signature(specs: Any) -> list[tf.TensorSpec]:
         tf.TensorSpec([None, *spec.shape[1:]], spec.dtype, name="_".join(map(str, path)) or "inputs")
         for path, spec in named
     ]
-
-
-def _by_name(ensemble: "Ensemble", outputs: Any, describe: Callable[[Any, Any], dict]) -> dict[str, Any]:
-    """Tensors by name; with several outputs the name of the output comes first."""
-    heads = keras.tree.flatten(ensemble.heads_of(outputs))
-    named = {}
-    for number, ((path, output), head) in enumerate(zip(keras.tree.flatten_with_path(outputs), heads, strict=True)):
-        names = ensemble.output_names or {}
-        output_name = path[0] if path and isinstance(path[0], str) else (names[number] if path and names else number)
-        for name, tensor in describe(output, head).items():
-            named[f"{output_name}_{name}" if path else name] = tensor
-    return named
-
-
-def _describe(members: Any, head: Any, weights: Any) -> dict[str, Any]:
-    described = {"members": ops.swapaxes(members, 0, 1)}
-    if head is None:
-        deviations = ops.square(members - ops.expand_dims(uncertainty.combine(members, weights), 0))
-        return {**described, "variance": uncertainty.combine(deviations, weights)}
-    if head in ("sigmoid", "bernoulli"):
-        members = ops.stack([1 - members, members], axis=-1)
-    return {
-        **described,
-        "predictive_entropy": uncertainty.predictive_entropy(members, weights),
-        "mutual_information": uncertainty.mutual_information(members, weights),
-    }
 
 
 def _write(module: tf.Module, filepath: str, signatures: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from keras_hyperens.hyperparameters.distribution import HyperparameterDistributi
 from keras_hyperens.layers.members import split_members
 from keras_hyperens.layers.members import tile_members
 from keras_hyperens.models.converting import Convertible
+from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.export import input_specs
@@ -25,6 +26,8 @@ from keras_hyperens.models.folded import folded
 from keras_hyperens.models.network import check_network
 from keras_hyperens.models.network import check_rows
 from keras_hyperens.models.network import member_network
+from keras_hyperens.models.response import ResponseCurve
+from keras_hyperens.models.response import response_curves
 from keras_hyperens.models.training import HyperBatchTrainer
 
 
@@ -41,8 +44,12 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             plain batches to raw outputs. Ordinary layers are shared by all members. It must treat rows one by one.
         hyperparameters: The `HyperparameterSpace` of its layers, or `None`: a batch ensemble, nothing to tune.
         ensemble_size: M, the number of members, as in the layers.
-        output_activation: What turns raw outputs into predictions: `"softmax"`, `"sigmoid"` or `None`, for several
-            outputs a list or dictionary of these. Default `"auto"`: `compile` settles it by the loss's `from_logits`.
+        combination: How members become one prediction: `"mean"` (default), `"trimmed_mean"` (without the member
+            farthest from the median, row by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalised for class
+            probabilities). Training and tuning always look at the mean.
+        output_activation: What turns raw outputs into predictions: `"softmax"`, `"sigmoid"`, `"gaussian"` (means and
+            logarithms of standard deviations, to means and variances) or `None`, for several outputs a list or
+            dictionary of these. Default `"auto"`: `compile` settles it by the loss and its `from_logits`.
         initial_width: Width of each member's initial interval, a fraction of the range of every hyperparameter.
         seed: Seed of the initial intervals, of the draws and of the order of tuning rows. Default: drawn from Python's
             generator, which `keras.utils.set_random_seed` sets.
@@ -86,6 +93,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         hyperparameters: HyperparameterSpace | None = None,
         ensemble_size: int = 4,
         *,
+        combination: heads.Combination = "mean",
         output_activation: Any = "auto",
         initial_width: float = 1 / 3,
         seed: int | None = None,
@@ -97,12 +105,14 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         if seed is not None and (not isinstance(seed, int) or seed < 0):
             raise ValueError(f"`seed` must be a non-negative integer or None. Received: seed={seed!r}")
         check_network(network, space, ensemble_size)
+        combination = heads.checked_combination(combination)
         heads.check_output_activation(output_activation)
         kwargs.setdefault("dtype", network.dtype_policy)
         super().__init__(**kwargs)
         self.network = network
         self.hyperparameters = space
         self.ensemble_size = ensemble_size
+        self.combination = combination
         self.seed = random.randrange(2**31) if seed is None else seed
         self.initial_width = initial_width
         self.distribution = HyperparameterDistribution(space, ensemble_size, initial_width, self.seed)
@@ -119,11 +129,6 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         if not self.network.built:
             self.network.build(input_shape)
         self.built = True
-
-    def member_predictions(self, inputs: Any, training: bool | None = None) -> Any:
-        """Predictions of every member, `[M, B, ..., C]`, in the structure of the network's outputs."""
-        raw = self.member_outputs(inputs, training)
-        return keras.tree.map_structure(heads.prediction, raw, self.heads_of(raw))
 
     def member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
         """Raw outputs of every member, `[M, B, ..., C]`: at the scope's values, or at the means outside any scope."""
@@ -150,6 +155,32 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             [ops.convert_to_numpy(self.hyperparameters.values(b)) for b in self.distribution.bounds()], -1
         )
         return {name: bounds[:, column] for column, name in enumerate(self.hyperparameters.names)}
+
+    def response_curves(self, x: Any, y: Any, points: int = 15, batch_size: int = 500) -> dict[str, ResponseCurve]:
+        """The loss on these rows over the range of each hyperparameter, without training anything.
+
+        All members take the value of the one hyperparameter, and stay at their means in the others. The network was
+        trained to give the best weights for every value, so these curves say what another strength of L2 or rate of
+        dropout would have been worth. `keras_hyperens.plots.response_curve` draws one.
+
+        Args:
+            x, y: Rows and labels that were not trained on, arrays or structures of arrays.
+            points: Values of each hyperparameter, equally far apart on its own scale.
+            batch_size: Rows at a time.
+
+        Returns:
+            By the hyperparameter's name, `values` `[points]` (natural scale), `losses` `[points]` of the combined
+            prediction, and `members` `[M, points]` of each member: the compiled loss, without penalties.
+
+        Raises:
+            ValueError: If there is no hyperparameter, the ensemble is not compiled, or there are fewer than two points.
+        """
+        if not len(self.hyperparameters) or not self.compiled or points < 2:
+            raise ValueError(
+                "Response curves need hyperparameters, a compiled loss and at least two points. Received: "
+                f"{len(self.hyperparameters)} hyperparameters, compiled={self.compiled}, points={points}"
+            )
+        return response_curves(self, x, y, points, batch_size)
 
     def member(self, member: int) -> keras.Model:
         """A plain Keras model of one member at its mean, with raw outputs; it has no hyper-batch layer.
@@ -185,9 +216,16 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     def servable(self) -> tuple[list[tf.Variable], Callable[[], AbstractContextManager]]:
         return folded(self.network, ops.convert_to_numpy(self.mean_values()))
 
-    def export(self, filepath: str, format: str = "tf_saved_model", **export_arguments: Any) -> None:
+    def export(
+        self,
+        filepath: str,
+        format: str = "tf_saved_model",
+        *,
+        measures: Measures | None = None,
+        **export_arguments: Any,
+    ) -> None:
         if format == "tf_saved_model":
-            return super().export(filepath)
+            return super().export(filepath, measures=measures)
         batch = keras.tree.map_structure(
             lambda spec: tf.zeros([1, *(axis or 1 for axis in spec.shape[1:])], spec.dtype), input_specs(self)
         )
@@ -227,11 +265,12 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "HyperBatchEnsemble":
-        config = cls.readable(config)
+        config, temperatures = cls.readable(config)
         heads, conversion = config.pop("heads", None), config.pop("conversion", None)
         for name in ("network", "hyperparameters"):
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
         ensemble = cls(**config)
         ensemble.heads = heads
         ensemble.set_conversion(conversion)
+        ensemble.set_temperatures(temperatures)
         return ensemble

@@ -25,10 +25,10 @@ class HyperDeepEnsemble(Ensemble):
         member_weights: Non-negative, one per member, of any positive sum. Default: all equal. A member of weight 0 is
             left out, so it is neither stored nor run.
         combination: `"mean"` (weighted, default), `"trimmed_mean"` (without the member farthest from the median, row
-            by row) or `"median"` (renormalised for class probabilities).
-        output_activation: What turns the members' raw outputs into predictions: `"softmax"`, `"sigmoid"` or `None`, for
-            several outputs a list or dictionary of these. Default `"auto"`: by the `from_logits` of the loss that each
-            member was compiled with.
+            by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalised for class probabilities).
+        output_activation: What turns the members' raw outputs into predictions: `"softmax"`, `"sigmoid"`, `"gaussian"`
+            or `None`, for several outputs a list or dictionary of these. Default `"auto"`: by the loss, and its
+            `from_logits`, that each member was compiled with.
 
     Input shape:
         What the members take: `(B, ...)`.
@@ -63,16 +63,13 @@ class HyperDeepEnsemble(Ensemble):
         members: Sequence[keras.Model],
         member_weights: Sequence[float] | None = None,
         *,
-        combination: str = "mean",
+        combination: heads.Combination = "mean",
         output_activation: Any = "auto",
         **kwargs: Any,
     ) -> None:
         members = list(members)
         weights = _checked_weights(members, member_weights)
-        if combination not in heads.COMBINATIONS:
-            raise ValueError(
-                f"`combination` must be one of {tuple(heads.COMBINATIONS)}. Received: combination={combination!r}"
-            )
+        combination = heads.checked_combination(combination)
         heads.check_output_activation(output_activation)
         super().__init__(**kwargs)
         kept = [k for k, weight in enumerate(weights) if weight > 0]
@@ -97,15 +94,22 @@ class HyperDeepEnsemble(Ensemble):
                 member.build(input_shape)
         self.built = True
 
-    def member_predictions(self, inputs: Any, training: bool | None = None) -> Any:
-        """Predictions of every member, `[K, B, ..., C]`, in the structure of the members' outputs."""
-        each = [self._member_prediction(k, inputs, training) for k in range(self.ensemble_size)]
+    def member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
+        """Raw outputs of every member, `[K, B, ..., C]`, in the structure of the members' outputs."""
+        each = [member(inputs, training=training) for member in self.members]
         return keras.tree.map_structure(lambda *outputs: ops.stack(outputs), *each)
 
-    def _member_prediction(self, k: int, inputs: Any, training: bool | None) -> Any:
-        raw = self.members[k](inputs, training=training)
+    def predictions_of(self, raw: Any) -> Any:
+        """The members' predictions from their raw outputs, each by what its own outputs mean."""
+        each = [self._prediction_of_member(k, raw) for k in range(self.ensemble_size)]
+        return self._tempered(keras.tree.map_structure(lambda *outputs: ops.stack(outputs), *each))
+
+    def _prediction_of_member(self, k: int, raw: Any) -> Any:
+        of_member = keras.tree.map_structure(lambda output: output[k], raw)
         names = getattr(self.members[k], "output_names", None)
-        return keras.tree.map_structure(heads.prediction, raw, heads.like_outputs(self.member_heads[k], raw, names))
+        return keras.tree.map_structure(
+            heads.prediction, of_member, heads.like_outputs(self.member_heads[k], of_member, names)
+        )
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -144,20 +148,20 @@ class HyperDeepEnsemble(Ensemble):
             **super().get_config(),
             "members": [keras.saving.serialize_keras_object(member) for member in self.members],
             "member_weights": list(self.member_weights),
-            "combination": self.combination,
             "output_activation": self.output_activation,
             "member_heads": list(self.member_heads),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "HyperDeepEnsemble":
-        config = cls.readable(config)
+        config, temperatures = cls.readable(config)
         member_heads = config.pop("member_heads")
         config["members"] = [
             keras.saving.deserialize_keras_object(member, custom_objects=custom_objects) for member in config["members"]
         ]
         ensemble = cls(**config)
         ensemble.member_heads, ensemble.heads = member_heads, member_heads[0]
+        ensemble.set_temperatures(temperatures)
         return ensemble
 
 

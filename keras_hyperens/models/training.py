@@ -61,6 +61,7 @@ class HyperBatchTrainer(TunableModel):
             if tuning_data is not None:
                 raise ValueError("Give `tuning_data` or `tuning_split`, not both. Received: both")
             (x, y, sample_weight), tuning_data = split_rows(x, y, sample_weight, tuning_split)
+        self.set_temperatures(None)  # they were those of other weights
         input_specs, label_specs, x = batch_specs(x, y)
         if input_specs is not None:
             self.prepare(input_specs)
@@ -130,11 +131,16 @@ class HyperBatchTrainer(TunableModel):
     def test_step(self, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self.member_outputs(x, training=False)
-        loss = self._loss_of(
-            "ensemble", lambda raw: self.compute_loss(x, y, raw, sample_weight, training=False), outputs
-        )
+        loss = self.compute_loss(x, y, self._combined_raw(outputs), sample_weight, training=False)
         batch_size = tf.shape(keras.tree.flatten(x)[0])[0]
         return self._logs(x, y, sample_weight, outputs, loss, batch_size, training=False)
+
+    def _combined_raw(self, outputs: Any) -> Any:
+        """Raw outputs, as the loss takes them, of what `predict` gives."""
+        means = self.heads_of(outputs)
+        if self.is_mean and self.temperatures is None:
+            return keras.tree.map_structure(heads.combined_raw, outputs, means)
+        return keras.tree.map_structure(heads.raw_of, self.combine(self.predictions_of(outputs)), means)
 
     def _loss_of(self, kind: str, loss: Any, outputs: Any, values: Any = None) -> Any:
         if kind == "member":
@@ -203,7 +209,7 @@ class HyperBatchTrainer(TunableModel):
             with hyperparameter_scope(values):
                 outputs = self.member_outputs(x, training=False)
             loss = self._loss_of(
-                self.settings.tuning_loss, lambda raw: self._objective(x, y, raw, sample_weight), outputs
+                self.settings.tuning_loss, lambda raw: self.objective(x, y, raw, sample_weight), outputs
             )
             replicas = tf.distribute.get_strategy().num_replicas_in_sync  # gradients are summed over them
             objective = loss - self.settings.entropy_weight * self.distribution.entropy(bounds) / replicas
@@ -213,7 +219,7 @@ class HyperBatchTrainer(TunableModel):
     def _logs(
         self, x: Any, y: Any, sample_weight: Any, outputs: Any, loss: Any, batch_size: Any, training: bool
     ) -> dict[str, Any]:
-        members = keras.tree.map_structure(heads.prediction, outputs, self.heads_of(outputs))
+        members = self.predictions_of(outputs)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         tracker = next(metric for metric in self.metrics if metric.name == "loss")
         tracker.update_state(loss * replicas, sample_weight=batch_size)

@@ -213,7 +213,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         return (chosen + others)[:size]  # the selection ends early where nothing improves
 
     def build_ensemble(
-        self, ensemble_size: int | None = None, metric: Any = None, *, combination: str = "mean", **selection: Any
+        self, ensemble_size: int | None = None, metric: Any = None, *, combination: Any = "mean", **selection: Any
     ) -> HyperDeepEnsemble:
         """Chooses the members among all candidates and puts them together. Trains nothing, so it can be called often.
 

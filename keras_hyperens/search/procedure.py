@@ -76,7 +76,7 @@ class Procedure:
     pool: Pool
     members: list[Candidate]
     member_weights: tuple[float, ...]
-    combination: str
+    combination: Any
     _is_searched: bool
 
     def select_hyperparameters(self) -> list[Candidate]:
@@ -278,7 +278,7 @@ class Procedure:
         """The weight of each member of the last ensemble, by the candidate's name."""
         return {member.name: weight for member, weight in zip(self.members, self.member_weights)}
 
-    def _assemble(self, members: list[Candidate], weights: Any, combination: str) -> HyperDeepEnsemble:
+    def _assemble(self, members: list[Candidate], weights: Any, combination: Any) -> HyperDeepEnsemble:
         models = [
             trained_model(
                 self.hypermodel,

@@ -1,4 +1,4 @@
-"""What every measure asks of its arguments. Shapes are always checked, values only of NumPy arrays, lists and tuples."""
+"""What every measure asks of its arguments: shapes are always checked, values only of NumPy arrays and lists."""
 
 from typing import Any
 

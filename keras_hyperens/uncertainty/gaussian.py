@@ -103,7 +103,7 @@ def prediction_interval(members: Any, weights: Any = None, coverage: float = 0.9
         coverage: In (0, 1).
 
     Returns:
-        Lower and upper ends, `[2, B, ..., D]`.
+        Lower and upper ends, `[B, ..., D, 2]`.
 
     Raises:
         ValueError: If the coverage is not in (0, 1).
@@ -119,7 +119,7 @@ def prediction_interval(members: Any, weights: Any = None, coverage: float = 0.9
     scales = ops.sqrt(variances)
     weights = normalized_weights(weights, means)
     ends = [_quantile(means, scales, weights, (1 + side * coverage) / 2) for side in (-1, 1)]
-    return ops.stack(ends)
+    return ops.stack(ends, axis=-1)
 
 
 def _quantile(means: Any, scales: Any, weights: Any, level: float) -> Any:

@@ -138,7 +138,7 @@ def test_several_inputs_and_outputs(tmp_path):
     np.testing.assert_allclose(outputs["size_variance"], np.average(deviations**2, 0, [1, 3]), atol=1e-5)
 
 
-@pytest.mark.parametrize("combination", ["mean", "trimmed_mean", "median"])
+@pytest.mark.parametrize("combination", ["mean", ("trimmed_mean", 2), "median"])
 def test_file_and_export(combination, tmp_path):
     ensemble = khe.HyperDeepEnsemble(mixed_members(), [1, 2, 3], combination=combination)
     ensemble.compile(loss=LOGITS, metrics=["accuracy"])
@@ -159,7 +159,8 @@ def test_file_and_export(combination, tmp_path):
     outputs = served["uncertainty"](inputs=tf.constant(X))
     members = ensemble.predict_members(X, verbose=0)
     np.testing.assert_allclose(np.swapaxes(outputs["members"], 0, 1), members, atol=1e-5)
-    information = khe.uncertainty.mutual_information(members, [1, 2, 3])
+    final = None if combination == "mean" else predicted
+    information = khe.uncertainty.mutual_information(members, [1, 2, 3], final)
     np.testing.assert_allclose(outputs["mutual_information"], information, atol=1e-4)
 
 

@@ -155,7 +155,7 @@ def test_export_stores_folded_kernels_and_no_embedding(tmp_path):
         (
             lambda: dense_network(3),
             {"loss": keras.losses.BinaryCrossentropy(from_logits=True)},
-            {"prediction", "members", "predictive_entropy", "mutual_information"},
+            {"prediction", "members", "predictive_entropy", "expected_entropy", "mutual_information"},
         ),
     ],
 )

@@ -1,0 +1,6 @@
+"""Making probabilities honest after training: temperatures, conformal sets and intervals. NumPy alone."""
+
+from keras_hyperens.calibration.conformal import ConformalIntervals as ConformalIntervals
+from keras_hyperens.calibration.conformal import ConformalSets as ConformalSets
+from keras_hyperens.calibration.temperature import fit_temperature as fit_temperature
+from keras_hyperens.calibration.temperature import fit_variance_scale as fit_variance_scale

@@ -1,0 +1,124 @@
+"""Split-conformal prediction: sets and intervals that hold the truth as often as they say.
+
+The guarantee, for both: if the N calibration rows and the new rows are exchangeable (drawn alike and independently,
+say) and the calibration rows had no part in training or tuning, the truth is inside with a probability of at least
+`coverage`, and at most `coverage + 1 / (N + 1)` if no scores tie: over all new rows, not for each kind of row.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from keras_hyperens.calibration.temperature import checked
+
+
+class ConformalSets:
+    """Sets of classes that hold the true class with a stated probability: the classes of `1 - p <= threshold`.
+
+    Args:
+        coverage: In (0, 1): the guaranteed share of new rows whose set holds the true class; see this module.
+
+    Raises:
+        ValueError: If the coverage is not in (0, 1).
+
+    Example:
+    >>> import numpy as np
+    >>> generator = np.random.default_rng(0)
+    >>> probabilities = generator.dirichlet(np.ones(3), 2000)
+    >>> labels = np.array([generator.choice(3, p=p) for p in probabilities])
+    >>> sets = ConformalSets(coverage=0.9).fit(probabilities[:1000], labels[:1000]).predict(probabilities[1000:])
+    >>> sets.shape, bool(sets[np.arange(1000), labels[1000:]].mean() > 0.87)
+    ((1000, 3), True)
+
+    References:
+        - Sadinle et al., [Least Ambiguous Set-Valued Classifiers with Bounded Error
+          Levels](https://arxiv.org/abs/1609.00451)
+    """
+
+    def __init__(self, coverage: float = 0.9) -> None:
+        self.coverage = _checked_coverage(coverage)
+        self.threshold = math.nan
+
+    def fit(self, probabilities: Any, labels: Any) -> "ConformalSets":
+        """Sets the threshold on calibration rows: `[N, ..., C]` and classes. Returns this object."""
+        probabilities, labels = checked(probabilities, labels)
+        scores = 1 - probabilities[np.arange(len(labels)), labels]
+        self.threshold = _threshold(scores, self.coverage)
+        return self
+
+    def predict(self, probabilities: Any) -> np.ndarray:
+        """Which classes are in the set of each row: `[B, ..., C]` of booleans.
+
+        A set may be empty: no class is probable enough. With too few calibration rows for the coverage it is full.
+        """
+        _check_fitted(self.threshold)
+        return 1 - np.asarray(probabilities, "float64") <= self.threshold
+
+
+class ConformalIntervals:
+    """Intervals that hold the target with a stated probability: `mean ± threshold * standard deviation`.
+
+    Args:
+        coverage: In (0, 1): the guaranteed share of new rows whose interval holds the target; see this module.
+
+    Raises:
+        ValueError: If the coverage is not in (0, 1).
+
+    Example:
+    >>> import numpy as np
+    >>> y = np.random.default_rng(0).normal(size=(2000, 1))
+    >>> prediction = np.tile([0.0, 0.01], (2000, 1))  # a mean and a variance that is much too small
+    >>> intervals = ConformalIntervals(coverage=0.9).fit(prediction[:1000], y[:1000]).predict(prediction[1000:])
+    >>> intervals.shape, bool(((intervals[..., 0] <= y[1000:]) & (y[1000:] <= intervals[..., 1])).mean() > 0.87)
+    ((1000, 1, 2), True)
+
+    References:
+        - Lei et al., [Distribution-Free Predictive Inference for Regression](https://arxiv.org/abs/1604.04173)
+    """
+
+    def __init__(self, coverage: float = 0.9) -> None:
+        self.coverage = _checked_coverage(coverage)
+        self.threshold = math.nan
+
+    def fit(self, predictions: Any, targets: Any) -> "ConformalIntervals":
+        """Sets the threshold on calibration rows: means and variances `[N, 2]`, targets `[N, 1]` or `[N]`."""
+        means, scales = _means_and_scales(predictions)
+        targets = np.asarray(targets, "float64").reshape(means.shape)
+        self.threshold = _threshold((np.abs(targets - means) / scales).reshape(-1), self.coverage)
+        return self
+
+    def predict(self, predictions: Any) -> np.ndarray:
+        """Lower and upper ends `[B, 1, 2]` for means and variances `[B, 2]`."""
+        _check_fitted(self.threshold)
+        means, scales = _means_and_scales(predictions)
+        return np.stack([means - self.threshold * scales, means + self.threshold * scales], axis=-1)
+
+
+def _threshold(scores: np.ndarray, coverage: float) -> float:
+    """The `ceil((N + 1) * coverage)`-th smallest score; infinite if there are not so many."""
+    if not np.isfinite(scores).all():
+        raise ValueError("Calibration rows must be finite. Received: scores that are not")
+    rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
+    return math.inf if rank > len(scores) else float(np.sort(scores)[rank - 1])
+
+
+def _means_and_scales(predictions: Any) -> tuple[np.ndarray, np.ndarray]:
+    predictions = np.asarray(predictions, "float64")
+    if predictions.ndim != 2 or predictions.shape[-1] != 2 or not len(predictions) or (predictions[:, 1] <= 0).any():
+        raise ValueError(
+            "Predictions must be [N, 2]: means and positive variances; for several targets make an object for each. "
+            f"Received: shape={predictions.shape}"
+        )
+    return predictions[:, :1], np.sqrt(predictions[:, 1:])
+
+
+def _checked_coverage(coverage: float) -> float:
+    if not 0 < coverage < 1:
+        raise ValueError(f"`coverage` must be in (0, 1). Received: coverage={coverage}")
+    return coverage
+
+
+def _check_fitted(threshold: float) -> None:
+    if math.isnan(threshold):
+        raise ValueError("Call `fit` on calibration rows first. Received: an object that was not fitted")

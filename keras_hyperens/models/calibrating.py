@@ -1,0 +1,91 @@
+"""Temperatures of an ensemble's predictions: how they are fitted, applied, and kept in files."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hyperens import heads
+from keras_hyperens.calibration import fit_temperature
+from keras_hyperens.calibration import fit_variance_scale
+
+PER = ("ensemble", "member")
+
+
+@dataclass(frozen=True)
+class Temperatures:
+    """Temperatures of each output, in the order of `keras.tree.flatten`: one number, or one per member."""
+
+    per: str
+    values: tuple[Any, ...]
+
+    def of_members(self, members: Any, heads_of_outputs: Any) -> Any:
+        """The members' predictions `[M, B, ...]`, tempered if there is a temperature per member."""
+        return self._applied(members, heads_of_outputs) if self.per == "member" else members
+
+    def of_prediction(self, prediction: Any, heads_of_outputs: Any) -> Any:
+        """The combined prediction `[B, ...]`, tempered if there is one temperature for it."""
+        return self._applied(prediction, heads_of_outputs) if self.per == "ensemble" else prediction
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Temperatures":
+        """What `dataclasses.asdict` wrote, also after it was JSON."""
+        return cls(config["per"], tuple(tuple(v) if isinstance(v, list) else v for v in config["values"]))
+
+    def _applied(self, outputs: Any, heads_of_outputs: Any) -> Any:
+        flat = keras.tree.flatten(outputs)
+        tempered = [
+            heads.tempered(output, head, _beside(temperature, output))
+            for output, head, temperature in zip(flat, keras.tree.flatten(heads_of_outputs), self.values, strict=True)
+        ]
+        return keras.tree.pack_sequence_as(outputs, tempered)
+
+
+def check_per(per: str) -> None:
+    """Raises a `ValueError` if temperatures cannot be per such a thing."""
+    if per not in PER:
+        raise ValueError(f"`per` must be one of {PER}. Received: per={per!r}")
+
+
+def fitted(members: Any, prediction: Any, labels: Any, heads_of_outputs: Any, per: str) -> Temperatures:
+    """Temperatures for which the predictions of these rows are most likely.
+
+    Args:
+        members, prediction: What the ensemble predicts without temperatures, `[M, B, ...]` and `[B, ...]`, NumPy.
+        labels: As the loss takes them, in the structure of the outputs.
+        heads_of_outputs: What each output means, in that structure too.
+        per: `"ensemble"` or `"member"`.
+    """
+    flat = map(keras.tree.flatten, (members, prediction, labels, heads_of_outputs))
+    values: list[Any] = []
+    for of_members, combined, target, head in zip(*flat, strict=True):
+        if per == "ensemble":
+            values.append(_temperature(combined, target, head))
+        else:
+            values.append(tuple(_temperature(member, target, head) for member in of_members))
+    return Temperatures(per, tuple(values))
+
+
+def _temperature(prediction: Any, labels: Any, head: heads.Head) -> float:
+    labels = np.asarray(labels)
+    if head in heads.CATEGORICAL:
+        return fit_temperature(prediction, labels)
+    if head in heads.BERNOULLI:
+        probabilities = np.stack([1 - prediction, prediction], axis=-1)
+        return fit_temperature(probabilities, labels.reshape(prediction.shape).astype(int))
+    if head == "gaussian":
+        means, variances = np.split(np.asarray(prediction), 2, axis=-1)
+        return fit_variance_scale(means, variances, labels.reshape(means.shape))
+    raise ValueError(
+        "Only probabilities and Gaussians can be calibrated: compile with a loss that says what the outputs are, or "
+        f"give `output_activation`. Received: an output of kind {head!r}"
+    )
+
+
+def _beside(temperature: Any, output: Any) -> Any:
+    """One temperature as it is, those of members as `[M, 1, ...]`."""
+    if not isinstance(temperature, tuple | list):
+        return temperature
+    return ops.reshape(ops.cast(list(temperature), output.dtype), (-1, *[1] * (len(output.shape) - 1)))

@@ -1,0 +1,99 @@
+"""What is said of each row besides its prediction: measures of uncertainty, by name, for every output."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens import heads
+from keras_hyperens.uncertainty import by_kind
+from keras_hyperens.uncertainty import energy
+
+if TYPE_CHECKING:
+    from keras_hyperens.models.ensemble import Ensemble
+
+Measures = Sequence[str | Callable[..., Any]]
+DEFAULTS = {
+    by_kind.OF_PROBABILITIES: ("predictive_entropy", "expected_entropy", "mutual_information"),
+    by_kind.OF_GAUSSIANS: ("total_variance", "aleatoric_variance", "epistemic_variance"),
+    by_kind.OF_VALUES: ("variance",),
+}
+
+
+def describe(ensemble: "Ensemble", raw: Any, measures: Measures | None, with_members: bool = False) -> dict[str, Any]:
+    """`prediction` and measures of each row, `[B, ...]`, by name; with several outputs the output's name comes first.
+
+    Args:
+        ensemble: The ensemble.
+        raw: The members' raw outputs, `[M, B, ...]`, in the structure of the outputs.
+        measures: Names, or functions of members' predictions and weights. Default: those usual for the kind of output.
+        with_members: Whether `members` `[B, M, ...]` is there too.
+    """
+    members = ensemble.predictions_of(raw)
+    prediction = ensemble.combine(members)
+    is_mean = ensemble.is_mean
+    described: dict[str, Any] = {}
+    for prefix, head, logits, each, final in _outputs(ensemble, raw, members, prediction):
+        described[f"{prefix}prediction"] = final
+        if with_members:
+            described[f"{prefix}members"] = ops.swapaxes(each, 0, 1)
+        measured = _of_output(head, logits, each, final, ensemble.member_weights, is_mean, measures)
+        described |= {prefix + name: value for name, value in measured.items()}
+    return described
+
+
+def _outputs(ensemble: "Ensemble", *structures: Any) -> Iterator[tuple[Any, ...]]:
+    """For each output: the start of its names, its head, and its part of every structure."""
+    names = ensemble.output_names or {}
+    parts = zip(*map(keras.tree.flatten, structures), strict=True)
+    paths = [path for path, _ in keras.tree.flatten_with_path(structures[0])]
+    of_outputs = keras.tree.flatten(ensemble.heads_of(structures[0]))
+    for number, (path, head, part) in enumerate(zip(paths, of_outputs, parts, strict=True)):
+        name = path[0] if path and isinstance(path[0], str) else (names[number] if path and names else number)
+        yield f"{name}_" if path else "", head, *part
+
+
+def _of_output(
+    head: heads.Head, raw: Any, members: Any, prediction: Any, weights: Any, is_mean: bool, measures: Measures | None
+) -> dict[str, Any]:
+    known = _known(head)
+    if head in heads.BERNOULLI:
+        members, prediction = (ops.stack([1 - each, each], axis=-1) for each in (members, prediction))
+    described = {}
+    for measure in DEFAULTS[known] if measures is None else measures:
+        function = measure if callable(measure) else _named(measure, known)
+        name = getattr(function, "__name__", "measure")
+        if function is energy:
+            described[name] = function(_logits(raw, head), weights)
+        elif function in by_kind.OF_FINAL_OUTPUT and not is_mean:
+            described[name] = function(members, weights, prediction)
+        else:
+            described[name] = function(members, weights)
+    return described
+
+
+def _known(head: heads.Head) -> tuple[Callable[..., Any], ...]:
+    if head in (*heads.CATEGORICAL, *heads.BERNOULLI):
+        return by_kind.OF_PROBABILITIES
+    return by_kind.OF_GAUSSIANS if head == "gaussian" else by_kind.OF_VALUES
+
+
+def _named(name: Any, known: tuple[Callable[..., Any], ...]) -> Callable[..., Any]:
+    by_name = {function.__name__: function for function in known}
+    if name not in by_name:
+        raise ValueError(
+            f"A measure must be a function, or for outputs of this kind one of {list(by_name)}. Received: {name!r}"
+        )
+    return by_name[name]
+
+
+def _logits(raw: Any, head: heads.Head) -> Any:
+    if head == "softmax":
+        return raw
+    if head == "sigmoid":
+        return ops.stack([ops.zeros_like(raw), raw], axis=-1)
+    raise ValueError("The energy needs logits: train with from_logits=True. Received: a network of probabilities")

@@ -1,0 +1,68 @@
+"""What the loss of a trained hyper-batch ensemble would be at other hyperparameters: no training, other kernels."""
+
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_hyperens import losses
+from keras_hyperens.hyperparameters import hyperparameter_scope
+
+if TYPE_CHECKING:
+    from keras_hyperens.models.hyper_batch_ensemble import HyperBatchEnsemble
+
+
+class ResponseCurve(NamedTuple):
+    """The loss over the range of one hyperparameter."""
+
+    values: np.ndarray  # [G], natural scale
+    losses: np.ndarray  # [G], of the combined prediction
+    members: np.ndarray  # [M, G], of each member
+
+
+def response_curves(
+    ensemble: "HyperBatchEnsemble", x: Any, y: Any, points: int, batch_size: int
+) -> dict[str, ResponseCurve]:
+    """See `HyperBatchEnsemble.response_curves`."""
+    space = ensemble.hyperparameters
+    grid = ops.convert_to_numpy(space.values(np.repeat(np.linspace(-1, 1, points)[:, None], len(space), 1)))  # [G, P]
+    means = ops.convert_to_numpy(ensemble.mean_values())  # [M, 1, P]
+    progress = keras.utils.Progbar(points * len(space), unit_name="point")
+    rows = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size)
+    losses_of = tf.function(lambda values, x, y: _losses(ensemble, values, x, y), reduce_retracing=True)
+    curves = {}
+    for column, name in enumerate(space.names):
+        measured = []
+        for value in grid[:, column]:
+            there = means.copy()
+            there[..., column] = value
+            measured.append(_mean_over(rows, losses_of, tf.constant(there)))
+            progress.add(1)
+        by_point = np.stack(measured)  # [G, 1 + M]
+        curves[name] = ResponseCurve(grid[:, column], by_point[:, 0], by_point[:, 1:].T)
+    return curves
+
+
+def _losses(ensemble: "HyperBatchEnsemble", values: Any, x: Any, y: Any) -> Any:
+    """Of the combined prediction, then of each member, `[1 + M]`, without penalties."""
+    with hyperparameter_scope(values):
+        outputs = ensemble.member_outputs(x, training=False)
+
+    def objective(raw: Any) -> Any:
+        return ensemble.objective(x, y, raw)
+
+    each = [
+        objective(keras.tree.map_structure(lambda output, k=k: output[k], outputs))
+        for k in range(ensemble.ensemble_size)
+    ]
+    return tf.stack([losses.ensemble_loss(objective, outputs, ensemble.heads_of(outputs)), *each])
+
+
+def _mean_over(rows: tf.data.Dataset, losses_of: Any, values: tf.Tensor) -> np.ndarray:
+    batches = [(len(keras.tree.flatten(x)[0]), losses_of(values, x, y).numpy()) for x, y in rows]
+    sizes, means = zip(*batches, strict=True)
+    return np.average(means, axis=0, weights=sizes)

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import scipy.optimize
+import scipy.special
+import scipy.stats
+
+from keras_hyperens.calibration import fit_temperature
+from keras_hyperens.calibration import fit_variance_scale
+
+GENERATOR = np.random.default_rng(0)
+TRUTH = GENERATOR.normal(0, 2, (3000, 4))
+LABELS = np.array([GENERATOR.choice(4, p=p) for p in scipy.special.softmax(TRUTH, -1)])
+
+
+@pytest.mark.parametrize("sharpened", [0.4, 1.0, 3.0])
+def test_finds_by_how_much_logits_were_scaled(sharpened):
+    temperature = fit_temperature(scipy.special.softmax(TRUTH * sharpened, -1), LABELS)
+    np.testing.assert_allclose(temperature, sharpened, rtol=0.06)
+
+
+def test_is_the_minimum_that_scipy_finds_with_weights():
+    probabilities, weights = scipy.special.softmax(2 * TRUTH, -1), GENERATOR.integers(0, 3, len(LABELS))
+
+    def nll(log_temperature):
+        tempered = scipy.special.log_softmax(2 * TRUTH / np.exp(log_temperature), -1)
+        return -np.average(tempered[np.arange(len(LABELS)), LABELS], weights=weights)
+
+    best = np.exp(scipy.optimize.minimize_scalar(nll, bounds=(-3, 3), method="bounded", options={"xatol": 1e-9}).x)
+    np.testing.assert_allclose(fit_temperature(probabilities, LABELS, weights), best, rtol=1e-5)
+    repeated = fit_temperature(np.repeat(probabilities, weights, 0), np.repeat(LABELS, weights))
+    np.testing.assert_allclose(repeated, best, rtol=1e-5)
+
+
+def test_labels_of_every_kind_and_rows_of_every_rank():
+    probabilities = scipy.special.softmax(TRUTH, -1)
+    expected = fit_temperature(probabilities, LABELS)
+    for labels in (LABELS[:, None], np.eye(4)[LABELS]):
+        assert fit_temperature(probabilities, labels) == expected
+    assert fit_temperature(probabilities.reshape(30, 100, 4), LABELS.reshape(30, 100)) == expected
+
+
+def test_stays_finite_where_no_temperature_is_best():
+    assert fit_temperature(np.tile([[0.9, 0.1]], (5, 1)), np.zeros(5, int)) < 1e-2  # always right: as sure as can be
+    assert fit_temperature(np.tile([[0.9, 0.1]], (5, 1)), np.ones(5, int)) > 1e2  # always wrong: as unsure as can be
+    assert np.isfinite(fit_temperature(np.eye(3)[[0, 1, 2]], [1, 1, 2]))
+
+
+def test_variance_scale_maximises_the_likelihood():
+    means, variances = GENERATOR.normal(size=(50, 2)), GENERATOR.gamma(2, size=(50, 2))
+    targets = GENERATOR.normal(means, 1.7 * np.sqrt(variances))
+    scale = fit_variance_scale(means, variances, targets)
+    nll = [
+        -scipy.stats.norm.logpdf(targets, means, np.sqrt(variances * s)).mean()
+        for s in scale * np.array([0.99, 1, 1.01])
+    ]
+    assert nll[1] < min(nll[0], nll[2])
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "message"),
+    [
+        (np.ones((3, 1)), [0, 0, 0], r"two classes are needed. Received: shape=\(3, 1\)"),
+        (np.ones((0, 2)), [], r"Received: shape=\(0, 2\)"),
+        (np.ones((3, 2)), [0, 0, 0], "sums from 2 to 2"),
+        (np.full((3, 2), np.nan), [0, 0, 0], "must be finite"),
+        (np.full((3, 2), 0.5), [0, 0], r"shapes \(2,\) and \(3, 2\)"),
+        (np.full((3, 2), 0.5), [0, 0, 2], r"in \[0, 2\). Received: labels from 0 to 2"),
+        (np.full((3, 2), 0.5), [0, 0, -1], r"Received: labels from -1 to 0"),
+    ],
+)
+def test_bad_rows_are_named(probabilities, labels, message):
+    with pytest.raises(ValueError, match=message):
+        fit_temperature(probabilities, labels)
+
+
+def test_bad_gaussians_are_named():
+    with pytest.raises(ValueError, match=r"shapes \(2, 1\), \(2, 1\), \(3, 1\)"):
+        fit_variance_scale(np.ones((2, 1)), np.ones((2, 1)), np.ones((3, 1)))
