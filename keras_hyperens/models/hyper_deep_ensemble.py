@@ -1,5 +1,6 @@
 """The hyper-deep ensemble: separately trained networks as one Keras model."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ class HyperDeepEnsemble(Ensemble):
         output_activation: What turns the members' raw outputs into predictions: `"softmax"`, `"sigmoid"`, `"gaussian"`
             or `None`, for several outputs a list or dictionary of these. Default `"auto"`: by the loss, and its
             `from_logits`, that each member was compiled with.
+        member_hyperparameters: The hyperparameters that each member was trained with, by name: for reports alone.
 
     Input shape:
         What the members take: `(B, ...)`.
@@ -65,6 +67,7 @@ class HyperDeepEnsemble(Ensemble):
         *,
         combination: heads.Combination = "mean",
         output_activation: Any = "auto",
+        member_hyperparameters: Sequence[Mapping[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         members = list(members)
@@ -78,6 +81,12 @@ class HyperDeepEnsemble(Ensemble):
         for k, member in enumerate(self.members):
             member.name = f"member_{k}"  # searches give all their models the same name
         self.ensemble_size = len(kept)
+        if member_hyperparameters is not None and len(member_hyperparameters) != len(members):
+            raise ValueError(
+                f"`member_hyperparameters` must be one dictionary for each of {len(members)} members. "
+                f"Received: {len(member_hyperparameters)}"
+            )
+        self.member_hyperparameters = [dict(member_hyperparameters[k]) for k in kept] if member_hyperparameters else None
         self.combination = combination
         self.output_activation = output_activation
         self.member_heads = [
@@ -140,6 +149,11 @@ class HyperDeepEnsemble(Ensemble):
             "`ensemble.members[k].fit(...)`. Received: a call of `fit` on the ensemble"
         )
 
+    def hyperparameter_values(self) -> dict[str, list[Any]]:
+        """Each hyperparameter's values, one per member, as far as they are known; `None` where a member has none."""
+        values = self.member_hyperparameters or []
+        return {name: [each.get(name) for each in values] for name in dict.fromkeys(n for each in values for n in each)}
+
     def declared_inputs(self) -> Any:
         return inputs_of(self.members[0])
 
@@ -149,6 +163,7 @@ class HyperDeepEnsemble(Ensemble):
             "members": [keras.saving.serialize_keras_object(member) for member in self.members],
             "member_weights": list(self.member_weights),
             "output_activation": self.output_activation,
+            "member_hyperparameters": self.member_hyperparameters,
             "member_heads": list(self.member_heads),
         }
 

@@ -289,7 +289,9 @@ class Procedure:
             )
             for member in members
         ]
-        ensemble = HyperDeepEnsemble(models, weights, combination=combination)
+        ensemble = HyperDeepEnsemble(
+            models, weights, combination=combination, member_hyperparameters=[member.values for member in members]
+        )
         compile_like(ensemble, models[0])
         self.members, self.member_weights, self.combination = list(members), tuple(weights), combination
         if not is_worker():

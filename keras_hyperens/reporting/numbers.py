@@ -1,0 +1,62 @@
+"""The numbers of a report: scores of the ensemble and of its members."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_hyperens import metrics
+
+SCORES = {
+    "accuracy": "accuracy",
+    "nll": "NLL",
+    "brier": "Brier",
+    "ece": "ECE",
+    "aurc": "AURC",
+}
+
+
+def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Of predictions `[N, C]`; all but the accuracy are better when lower."""
+    found = {"accuracy": float((probabilities.argmax(-1) == labels).mean())}
+    for metric in (
+        metrics.NegativeLogLikelihood(),
+        metrics.BrierScore(),
+        metrics.ExpectedCalibrationError(),
+        metrics.AreaUnderRiskCoverage(),
+    ):
+        metric.update_state(labels, probabilities)
+        found[metric.name] = float(metric.result())
+    return found
+
+
+def accuracy_of_the_surest(labels: np.ndarray, probabilities: np.ndarray, coverage: float) -> float:
+    """Accuracy on the share `coverage` of rows with the largest confidence."""
+    metric = metrics.SelectiveAccuracy(coverage)
+    metric.update_state(labels, probabilities)
+    return float(metric.result())
+
+
+def auroc(usual: np.ndarray, unusual: np.ndarray) -> float:
+    """How well a measure tells unusual rows from usual ones: 0.5 is chance, 1 perfect."""
+    metric = metrics.OutOfDistributionAUROC(measure=None)
+    flags = np.repeat([0, -1], [len(usual), len(unusual)])
+    metric.update_state(flags, np.concatenate([usual, unusual]))
+    return float(metric.result())
+
+
+def checked_rows(members: Any, labels: Any) -> np.ndarray:
+    """Labels as classes `[N]`.
+
+    Raises:
+        ValueError: If they are not one class of C for each row.
+    """
+    labels = np.asarray(labels)
+    shape = members.shape[1:]
+    if labels.shape == shape and shape[-1] > 1:
+        labels = labels.argmax(-1)
+    labels = labels.reshape(len(labels), -1)[:, 0] if labels.ndim == 2 and labels.shape[-1] == 1 else labels
+    if labels.shape != shape[:1] or not len(labels):
+        raise ValueError(f"A report needs one class for each row. Received: labels {labels.shape}, predictions {shape}")
+    if labels.min() < 0 or labels.max() >= shape[-1]:
+        raise ValueError(f"Labels must be in [0, {shape[-1]}). Received: from {labels.min()} to {labels.max()}")
+    return labels.astype(int)

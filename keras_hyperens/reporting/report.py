@@ -1,0 +1,234 @@
+"""What is in a report, section by section."""
+
+import pathlib
+import uuid
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hyperens import heads
+from keras_hyperens import plots
+from keras_hyperens.models import HyperBatchEnsemble
+from keras_hyperens.models import HyperDeepEnsemble
+from keras_hyperens.reporting import numbers
+from keras_hyperens.reporting.page import heading
+from keras_hyperens.reporting.page import page
+from keras_hyperens.reporting.page import pair
+from keras_hyperens.reporting.page import paragraph
+from keras_hyperens.reporting.page import picture
+from keras_hyperens.reporting.page import table
+from keras_hyperens.version import __version__
+
+COVERAGE = 0.8
+MEASURES = ("predictive_entropy", "mutual_information")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What all sections are about: rows, labels, and what the ensemble says of them."""
+
+    ensemble: Any
+    x: Any
+    y: Any  # as the loss takes them
+    labels: np.ndarray  # [N]
+    members: np.ndarray  # [M, N, C]
+    prediction: np.ndarray  # [N, C]
+    entropy: np.ndarray  # [N]
+    best: int  # the member with the lowest NLL
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Of the members, with sum 1."""
+        weights = self.ensemble.member_weights
+        return np.ones(len(self.members)) / len(self.members) if weights is None else np.divide(weights, sum(weights))
+
+
+def report(
+    ensemble: HyperBatchEnsemble | HyperDeepEnsemble,
+    x: Any,
+    y: Any,
+    ood: Any = None,
+    path: str | pathlib.Path = "report.html",
+    title: str = "What the ensemble knows",
+    batch_size: int = 500,
+) -> pathlib.Path:
+    """Writes one self-contained page: how accurate, how calibrated, how sure; which members; against the best member.
+
+    Args:
+        ensemble: A trained classifier: a `HyperBatchEnsemble` or a `HyperDeepEnsemble`.
+        x, y: Test rows and their classes, arrays.
+        ood: Rows that are out of distribution, an array, or several by name.
+        path: The file to write.
+        title: Of the page.
+        batch_size: Rows at a time.
+
+    Returns:
+        The path.
+
+    Raises:
+        TypeError: If the ensemble is none.
+        ValueError: If it is no classifier with one output, or labels do not fit.
+    """
+    if not isinstance(ensemble, HyperBatchEnsemble | HyperDeepEnsemble):
+        raise TypeError(f"A report needs an ensemble of this package. Received: {type(ensemble).__name__}")
+    if keras.tree.is_nested(ensemble.heads) or ensemble.heads not in (*heads.CATEGORICAL, *heads.BERNOULLI):
+        raise ValueError(
+            "A report needs a classifier with one output, compiled with its loss. "
+            f"Received: outputs of kind {ensemble.heads!r}"
+        )
+    facts = _facts(ensemble, x, y, batch_size)
+    sections = [_summary, _calibration, _certainty, _members, _hyperparameters]
+    parts = [part for section in sections for part in section(facts)]
+    if ood is not None:
+        parts += _out_of_distribution(facts, ood if isinstance(ood, Mapping) else {"out of distribution": ood}, batch_size)
+    parts.append(paragraph(f"Written by keras_hyperens {__version__}.", "small"))
+    return _written(page(title, parts), pathlib.Path(path))
+
+
+def _facts(ensemble: Any, x: Any, y: Any, batch_size: int) -> Facts:
+    members = _classes(ensemble.predict_members(x, batch_size=batch_size, verbose=0), ensemble)
+    labels = numbers.checked_rows(members, y)
+    said = ensemble.predict_uncertainty(x, MEASURES, batch_size=batch_size, verbose=0)
+    best = int(np.argmin([numbers.scores(labels, each)["nll"] for each in members]))
+    entropy = said["predictive_entropy"].reshape(len(labels))
+    return Facts(ensemble, x, y, labels, members, _classes(said["prediction"], ensemble), entropy, best)
+
+
+def _classes(probabilities: np.ndarray, ensemble: Any) -> np.ndarray:
+    """Probabilities of classes; one probability is that of the second of two."""
+    if ensemble.heads in heads.CATEGORICAL:
+        return probabilities
+    if probabilities.shape[-1] != 1:
+        raise ValueError(
+            f"A report needs classes that exclude each other. Received: {probabilities.shape[-1]} separate yes-or-no "
+            "outputs"
+        )
+    return np.concatenate([1 - probabilities, probabilities], axis=-1)
+
+
+def _summary(facts: Facts) -> Iterator[str]:
+    ensemble, single = (numbers.scores(facts.labels, p) for p in (facts.prediction, facts.members[facts.best]))
+    count = len(facts.labels)
+    wrong = [round((1 - each["accuracy"]) * count) for each in (ensemble, single)]
+    yield paragraph(
+        f"Of {count:,} test rows this ensemble of {len(facts.members)} members gets {ensemble['accuracy']:.1%} right "
+        f"({wrong[0]} wrong); its best single member gets {single['accuracy']:.1%} ({wrong[1]} wrong).",
+        "lead",
+    )
+    average = [numbers.scores(facts.labels, each) for each in facts.members]
+    mean = {name: np.mean([each[name] for each in average]) for name in numbers.SCORES}
+    rows = [
+        [name, *(f"{each[score]:.4f}" for score in numbers.SCORES)]
+        for name, each in (("ensemble", ensemble), ("best single member", single), ("members on average", mean))
+    ]
+    yield table(["", *numbers.SCORES.values()], rows)
+    yield paragraph(
+        "NLL, the negative log-likelihood, judges accuracy and honesty together; Brier is the squared error of the "
+        "probabilities; ECE is how far confidence is from accuracy; AURC is the error rate when the least sure rows are "
+        "left out, averaged over how many are. All are better when lower. The best single member is the one with the "
+        "lowest NLL on these very rows, so the comparison flatters it.",
+        "small",
+    )
+
+
+def _calibration(facts: Facts) -> Iterator[str]:
+    confidence = facts.prediction.max(-1).mean()
+    accuracy = (facts.prediction.argmax(-1) == facts.labels).mean()
+    yield heading("Is it as right as it says?")
+    direction = "less sure than it is right" if confidence < accuracy else "surer than it is right"
+    yield paragraph(f"On average it says {confidence:.1%} and is right {accuracy:.1%} of the time: {direction}.")
+    yield pair(
+        *(
+            picture(plots.reliability_diagram(facts.labels, probabilities), caption)
+            for probabilities, caption in (
+                (facts.prediction, "The ensemble: on the diagonal, confidence is accuracy."),
+                (facts.members[facts.best], f"Member {facts.best}, the best by itself."),
+            )
+        )
+    )
+
+
+def _certainty(facts: Facts) -> Iterator[str]:
+    yield heading("Does it know when it is wrong?")
+    surest = numbers.accuracy_of_the_surest(facts.labels, facts.prediction, COVERAGE)
+    yield paragraph(f"On the {COVERAGE:.0%} of rows that it is surest of, it is right {surest:.2%} of the time.")
+    curves = {"ensemble": facts.prediction, "best single member": facts.members[facts.best]}
+    yield picture(
+        plots.risk_coverage_curve(facts.labels, curves),
+        "Error rate among the surest rows, against how many rows are answered at all.",
+    )
+    if np.ndim(facts.x) == 4 and np.shape(facts.x)[-1] in (1, 3) and len(facts.labels) >= 12:
+        yield picture(_images(facts), "The images that it is surest and least sure of: true class, class said, entropy.")
+
+
+def _images(facts: Facts) -> Any:
+    images = np.asarray(facts.x, "float32")
+    images = (images - images.min()) / max(float(np.ptp(images)), 1e-12)
+    said = facts.prediction.argmax(-1)
+    titles = [f"{true}, said {one}\n{h:.2g} nats" for true, one, h in zip(facts.labels, said, facts.entropy)]
+    return plots.certain_images(images, facts.entropy, titles)
+
+
+def _members(facts: Facts) -> Iterator[str]:
+    yield heading("Its members")
+    values = facts.ensemble.hyperparameter_values()
+    by_nll = sorted(range(len(facts.members)), key=lambda k: numbers.scores(facts.labels, facts.members[k])["nll"])
+    rows = []
+    for k in by_nll:
+        score = numbers.scores(facts.labels, facts.members[k])
+        of_member = [f"{score[name]:.4f}" for name in ("accuracy", "nll", "ece")]
+        rows.append([f"member {k}", f"{facts.weights[k]:.3f}", *of_member, *(each[k] for each in values.values())])
+    yield table(["", "weight", "accuracy", "NLL", "ECE", *values], rows)
+    yield picture(
+        plots.diversity_matrix(facts.members),
+        "How often two members say different classes. Members that never differ add nothing to each other.",
+    )
+
+
+def _hyperparameters(facts: Facts) -> Iterator[str]:
+    ensemble = facts.ensemble
+    if not isinstance(ensemble, HyperBatchEnsemble) or not len(ensemble.hyperparameters) or not ensemble.compiled:
+        return
+    yield heading("What its hyperparameters are worth")
+    curves = ensemble.response_curves(facts.x, facts.y, points=11)
+    tuned = ensemble.hyperparameter_values()
+    pictures = []
+    for name, curve in curves.items():
+        scale = ensemble.hyperparameters[name].scale
+        figure = plots.response_curve(curve.values, curve.losses, name, scale, curve.members, tuned[name])
+        pictures.append(picture(figure, f"The loss on these rows for any {name}, from the one trained network."))
+    yield pair(*pictures)
+
+
+def _out_of_distribution(facts: Facts, ood: Mapping[str, Any], batch_size: int) -> list[str]:
+    strange = {
+        name: facts.ensemble.predict_uncertainty(rows, MEASURES, batch_size=batch_size, verbose=0)
+        for name, rows in ood.items()
+    }
+    usual = facts.ensemble.predict_uncertainty(facts.x, MEASURES, batch_size=batch_size, verbose=0)
+    rows = [
+        [name, len(said[MEASURES[0]]), *(numbers.auroc(usual[each].ravel(), said[each].ravel()) for each in MEASURES)]
+        for name, said in strange.items()
+    ]
+    entropies = {name: said["predictive_entropy"].ravel() for name, said in strange.items()}
+    return [
+        heading("Does it notice what it was not trained for?"),
+        table(["", "rows", "AUROC of the entropy", "AUROC of the mutual information"], rows),
+        paragraph("AUROC: how often such a row is less sure than a test row; 0.5 is chance, 1 is always.", "small"),
+        picture(
+            plots.uncertainty_histograms(usual["predictive_entropy"].ravel(), entropies),
+            "Predictive entropy of test rows and of the others, in nats.",
+        ),
+    ]
+
+
+def _written(text: str, path: pathlib.Path) -> pathlib.Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+    return path
