@@ -9,5 +9,6 @@ from keras_hyperens.plots.hyperparameters import hyperparameter_path as hyperpar
 from keras_hyperens.plots.images import certain_images as certain_images
 from keras_hyperens.plots.images import image_grid as image_grid
 from keras_hyperens.plots.rejection import risk_coverage_curve as risk_coverage_curve
+from keras_hyperens.plots.response import response_curve as response_curve
 from keras_hyperens.plots.scores import corruption_curves as corruption_curves
 from keras_hyperens.plots.scores import scores_by_size as scores_by_size
