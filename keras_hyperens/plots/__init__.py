@@ -5,6 +5,7 @@ Every function draws on `ax`, or on a new figure, and returns the figure; each p
 
 from keras_hyperens.plots.calibration import reliability_diagram as reliability_diagram
 from keras_hyperens.plots.detection import uncertainty_histograms as uncertainty_histograms
+from keras_hyperens.plots.diversity import diversity_matrix as diversity_matrix
 from keras_hyperens.plots.hyperparameters import hyperparameter_path as hyperparameter_path
 from keras_hyperens.plots.images import certain_images as certain_images
 from keras_hyperens.plots.images import image_grid as image_grid
