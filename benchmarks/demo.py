@@ -162,7 +162,7 @@ def _draw(
     bottom.suptitle(
         f"{data.name}: the test images that the ensemble is least sure of (entropy and disagreement in nats)"
     )
-    khe.plots.draw_images(bottom.subplots(1, 8).flat, images[unsure], titles)
+    khe.plots.image_grid(images[unsure], titles, columns=8, ax=bottom.subplots())
     path = output / f"{data.name}.png"
     figure.savefig(path, dpi=110)
     return str(path)

@@ -1,0 +1,15 @@
+"""Pictures of an ensemble (matplotlib, the extra `plots`).
+
+Every function draws on `ax`, or on a new figure, and returns the figure; each picture can be read in grey.
+"""
+
+from keras_hyperens.plots.calibration import reliability_diagram as reliability_diagram
+from keras_hyperens.plots.detection import uncertainty_histograms as uncertainty_histograms
+from keras_hyperens.plots.diversity import diversity_matrix as diversity_matrix
+from keras_hyperens.plots.hyperparameters import hyperparameter_path as hyperparameter_path
+from keras_hyperens.plots.images import certain_images as certain_images
+from keras_hyperens.plots.images import image_grid as image_grid
+from keras_hyperens.plots.rejection import risk_coverage_curve as risk_coverage_curve
+from keras_hyperens.plots.response import response_curve as response_curve
+from keras_hyperens.plots.scores import corruption_curves as corruption_curves
+from keras_hyperens.plots.scores import scores_by_size as scores_by_size

@@ -1,0 +1,20 @@
+import matplotlib
+import pytest
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """No layer is built here, and to clear Keras' session takes longer than to draw."""
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    matplotlib.pyplot.close("all")
+
+
+@pytest.fixture
+def ax():
+    return matplotlib.pyplot.subplots(layout="constrained")[1]
