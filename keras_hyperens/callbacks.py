@@ -19,7 +19,7 @@ class HyperparameterHistory(keras.callbacks.Callback):
 
     Example:
     >>> history = HyperparameterHistory()
-    >>> # ensemble.fit(..., callbacks=[history]); khe.plots.hyperparameter_paths(history.bounds)
+    >>> # ensemble.fit(..., callbacks=[history]); khe.plots.hyperparameter_path(history.bounds)
     """
 
     def __init__(self, log_dir: str | None = None) -> None:
