@@ -75,3 +75,8 @@ def row_weights(sample_weight: Any, rows: Any) -> Any:
     missing = len(target) - len(shape)
     weights = ops.cast(sample_weight, rows.dtype)
     return ops.ones_like(rows) * ops.reshape(weights, (*ops.shape(weights)[: len(shape)], *[1] * missing))
+
+
+def spoiled(results: Any, values: Any) -> Any:
+    """Results per row, but not a number where the value behind it is none: such a row must not pass for a good one."""
+    return ops.where(ops.isnan(values), float("nan"), results)

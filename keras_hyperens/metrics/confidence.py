@@ -25,12 +25,17 @@ def confident_rows(y_true: Any, y_pred: Any, sample_weight: Any, dtype: str) -> 
     y_pred = probabilities(y_pred, dtype)  # [B, ..., C]
     predicted = ops.argmax(y_pred, axis=-1)
     labels = classes(y_true, shape_of(y_pred)[:-1], y_pred.shape[-1])
-    others = 1 - ops.one_hot(predicted, y_pred.shape[-1], dtype=dtype)
     confidence = ops.max(y_pred, axis=-1)
     columns = Rows(
         confidence,
-        ops.sum(y_pred * others, axis=-1),
+        ops.sum(others(y_pred), axis=-1),
         ops.cast(ops.equal(ops.cast(predicted, "int32"), labels), dtype),
         row_weights(sample_weight, confidence),
     )
     return Rows(*[ops.reshape(column, (-1,)) for column in columns])
+
+
+def others(probabilities: Any) -> Any:
+    """The probabilities `[B, ..., C]` with 0 in place of the largest."""
+    largest = ops.argmax(probabilities, axis=-1)
+    return probabilities * (1 - ops.one_hot(largest, probabilities.shape[-1], dtype=probabilities.dtype))

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyperens.metrics.checks import spoiled
 from keras_hyperens.metrics.confidence import confident_rows
-from keras_hyperens.metrics.fine_bins import spoiled
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")

@@ -24,8 +24,3 @@ def magnitude_bins(values: Any) -> Any:
 def signed_bins(values: Any) -> Any:
     """Bins in [0, SIGNED) of numbers of either sign, higher for larger."""
     return MAGNITUDES - 1 + ops.cast(ops.sign(values), "int32") * magnitude_bins(ops.abs(values))
-
-
-def spoiled(weights: Any, values: Any) -> Any:
-    """The weights, but not a number where the value is none: such a row must spoil the result, not hide in a bin."""
-    return ops.where(ops.isnan(values), float("nan"), weights)
