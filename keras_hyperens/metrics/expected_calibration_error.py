@@ -5,6 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyperens.metrics.checks import spoiled
+from keras_hyperens.metrics.confidence import confident_rows
+
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class ExpectedCalibrationError(keras.metrics.Metric):
@@ -22,7 +25,8 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         `y_pred`: probabilities `(batch_size, ..., C)`; with C = 1 the probability of class 1.
 
     Raises:
-        ValueError: If `num_bins` is not a positive integer.
+        ValueError: If `num_bins` is not a positive integer, shapes do not fit, or values are no classes or no
+            probabilities.
 
     Example:
     >>> import numpy as np
@@ -45,19 +49,11 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         }
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        y_pred = ops.cast(y_pred, self.dtype)
-        if y_pred.shape[-1] == 1:
-            y_pred = ops.concatenate([1 - y_pred, y_pred], axis=-1)
-        confidence = ops.reshape(ops.max(y_pred, axis=-1), (-1,))
-        correct = ops.equal(ops.argmax(y_pred, axis=-1), _classes(y_true, y_pred))
-        correct = ops.reshape(ops.cast(correct, self.dtype), (-1,))
-        weight = ops.ones_like(confidence)
-        if sample_weight is not None:
-            weight = ops.reshape(ops.cast(sample_weight, self.dtype), (-1,))
-        bins = ops.clip(ops.cast(confidence * self.num_bins, "int32"), 0, self.num_bins - 1)
-        in_bin = ops.one_hot(bins, self.num_bins, dtype=self.dtype) * weight[:, None]  # [rows, bins]
-        for name, values in (("weight", ops.ones_like(weight)), ("confidence", confidence), ("correct", correct)):
-            self.sums[name].assign_add(ops.matmul(values, in_bin))
+        rows = confident_rows(y_true, y_pred, sample_weight, self.dtype)
+        bins = ops.clip(ops.cast(rows.confidence * self.num_bins, "int32"), 0, self.num_bins - 1)
+        weight = spoiled(rows.weight, rows.confidence)
+        for name, values in (("weight", 1.0), ("confidence", rows.confidence), ("correct", rows.correct)):
+            self.sums[name].assign_add(ops.segment_sum(weight * values, bins, self.num_bins))
 
     def result(self) -> Any:
         gaps = ops.abs(self.sums["correct"] - self.sums["confidence"])
@@ -65,11 +61,3 @@ class ExpectedCalibrationError(keras.metrics.Metric):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_bins": self.num_bins}
-
-
-def _classes(y_true: Any, y_pred: Any) -> Any:
-    """Classes `[B, ...]` from classes with or without a last axis of 1, or from one-hot rows."""
-    y_true = ops.convert_to_tensor(y_true)
-    if len(y_true.shape) == len(y_pred.shape):
-        y_true = y_true[..., 0] if y_true.shape[-1] == 1 else ops.argmax(y_true, axis=-1)
-    return ops.cast(y_true, "int32")

@@ -1,0 +1,82 @@
+"""What every metric asks of its arguments. Shapes are always checked, values only of NumPy arrays, lists and tuples."""
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+
+def is_concrete(values: Any) -> bool:
+    """Whether values can be looked at: inside a graph they cannot, and reading an eager tensor would wait for it."""
+    return isinstance(values, np.ndarray | list | tuple)
+
+
+def shape_of(values: Any) -> tuple[int | None, ...]:
+    """Static shape; sizes not known yet are `None`."""
+    return tuple(np.shape(values) if isinstance(values, list | tuple) else values.shape)
+
+
+def check_values(values: Any, name: str) -> None:
+    """Raises a `ValueError` if there is no value, or one that is not finite."""
+    if 0 in shape_of(values):
+        raise ValueError(f"`{name}` must have at least one row and one value. Received: shape={shape_of(values)}")
+    if is_concrete(values):
+        wrong = int(np.sum(~np.isfinite(np.asarray(values))))
+        if wrong:
+            raise ValueError(f"`{name}` must be finite. Received: {wrong} values that are not")
+
+
+def check_members(y_pred: Any) -> None:
+    """Raises a `ValueError` unless predictions have an axis of members."""
+    if len(shape_of(y_pred)) < 3:
+        raise ValueError(
+            "`y_pred` must be the predictions of all members, [M, B, ..., C]: give the metric in `member_metrics` "
+            f"of `compile`. Received: shape={shape_of(y_pred)}"
+        )
+
+
+def of_one_member(values: Any, name: str) -> Any:
+    """Labels or weights `[B, ...]` of those that are the same for every member, `[M, B, ...]`."""
+    if values is None:
+        return None
+    if len(shape_of(values)) < 2:
+        raise ValueError(
+            f"With predictions of all members, `{name}` must be repeated for every member, [M, B]. "
+            f"Received: shape={shape_of(values)}"
+        )
+    return values[0]
+
+
+def agree(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
+    """Whether two static shapes can be the same."""
+    return len(one) == len(other) and all(None in (a, b) or a == b for a, b in zip(one, other))
+
+
+def row_weights(sample_weight: Any, rows: Any) -> Any:
+    """Weights in the shape of a value per row, `[B, ...]`; all 1 if there are none.
+
+    Raises:
+        ValueError: If weights have axes that the rows do not have, are negative or not finite.
+    """
+    if sample_weight is None:
+        return ops.ones_like(rows)
+    check_values(sample_weight, "sample_weight")
+    if is_concrete(sample_weight) and np.min(sample_weight) < 0:
+        raise ValueError(f"`sample_weight` must be at least 0. Received: values from {np.min(sample_weight)}")
+    shape, target = shape_of(sample_weight), shape_of(rows)
+    if len(shape) == len(target) + 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    own = target[: len(shape)]
+    if not agree(shape, tuple(1 if size == 1 else length for size, length in zip(shape, own))):
+        raise ValueError(
+            f"`sample_weight` must have the leading axes of the rows, {target}. "
+            f"Received: shape={shape_of(sample_weight)}"
+        )
+    missing = len(target) - len(shape)
+    weights = ops.cast(sample_weight, rows.dtype)
+    return ops.ones_like(rows) * ops.reshape(weights, (*ops.shape(weights)[: len(shape)], *[1] * missing))
+
+
+def spoiled(results: Any, values: Any) -> Any:
+    """Results per row, but not a number where the value behind it is none: such a row must not pass for a good one."""
+    return ops.where(ops.isnan(values), float("nan"), results)

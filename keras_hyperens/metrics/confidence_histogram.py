@@ -1,0 +1,42 @@
+"""Metrics of all rows in the order of their confidence."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.metrics.checks import spoiled
+from keras_hyperens.metrics.confidence import confident_rows
+from keras_hyperens.metrics.fine_bins import MAGNITUDES
+from keras_hyperens.metrics.fine_bins import magnitude_bins
+
+
+class ConfidenceHistogram(keras.metrics.Metric):
+    """Rows, those that are right and their confidence, summed in fine bins, the most confident first. Abstract.
+
+    Bins are of doubt, 1 - confidence, and fine in relative terms (see `fine_bins`): near a confidence of 1 they are as
+    fine as float32 itself, and nowhere wider than 0.0027.
+    """
+
+    def __init__(self, name: str, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.sums = {
+            name: self.add_variable((MAGNITUDES,), "zeros", name=name) for name in ("weight", "confidence", "correct")
+        }
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        rows = confident_rows(y_true, y_pred, sample_weight, self.dtype)
+        bins = magnitude_bins(rows.doubt)
+        weight = spoiled(rows.weight, rows.doubt)
+        for name, values in (("weight", 1.0), ("confidence", rows.confidence), ("correct", rows.correct)):
+            self.sums[name].assign_add(ops.segment_sum(weight * values, bins, MAGNITUDES))
+
+    def sum_of_most_confident(self, values: Any, weight: Any) -> Any:
+        """Sums of `values` `[bins]` over the most confident rows, up to each total weight `[n]`.
+
+        Of the bin in which that weight is reached, every row counts in part.
+        """
+        in_bin = ops.convert_to_tensor(self.sums["weight"])
+        before = ops.cumsum(in_bin) - in_bin
+        shares = ops.clip(ops.divide_no_nan(weight[:, None] - before, in_bin), 0.0, 1.0)  # [n, bins]
+        return ops.sum(shares * values, axis=-1)

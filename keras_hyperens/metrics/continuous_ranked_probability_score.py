@@ -1,0 +1,52 @@
+"""Continuous ranked probability score of Gaussian predictions."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.metrics.gaussians import density
+from keras_hyperens.metrics.gaussians import distribution
+from keras_hyperens.metrics.gaussians import residuals_and_scales
+from keras_hyperens.metrics.mean_over_rows import MeanOverRows
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class ContinuousRankedProbabilityScore(MeanOverRows):
+    """Distance of predicted distribution functions from the labels, `∫ (F(x) - [x ≥ y])² dx`, in the unit of y.
+
+    For a Gaussian of mean m and standard deviation s, with z = (y - m) / s, it is
+    `s (z (2Φ(z) - 1) + 2φ(z) - 1 / √π)`. Without variance it is the absolute error. It is averaged over rows and the D
+    values of a row. A variance below 1e-28 counts as 1e-28.
+
+    Args:
+        name: Name of the metric.
+
+    Input shape:
+        `y_true`: labels `(batch_size, ..., D)`; with D = 1 the last axis may be missing.
+        `y_pred`: means and variances `(batch_size, ..., 2D)`.
+
+    Raises:
+        ValueError: If the last axis of predictions is odd, shapes do not fit, or variances are negative.
+
+    Example:
+    >>> import numpy as np
+    >>> metric = ContinuousRankedProbabilityScore()
+    >>> metric.update_state(np.array([1.0]), np.array([[0.0, 1.0]]))
+    >>> round(float(metric.result()), 4)
+    0.6024
+
+    References:
+        - Gneiting and Raftery, [Strictly Proper Scoring Rules, Prediction, and
+          Estimation](https://doi.org/10.1198/016214506000001437)
+    """
+
+    def __init__(self, name: str = "crps", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+
+    def row_values(self, y_true: Any, y_pred: Any) -> Any:
+        residuals, scales = residuals_and_scales(y_true, y_pred, self.dtype)
+        standardized = residuals / scales
+        spread = 2 * density(standardized) - 1 / math.sqrt(math.pi)
+        return ops.mean(residuals * (2 * distribution(standardized) - 1) + scales * spread, axis=-1)

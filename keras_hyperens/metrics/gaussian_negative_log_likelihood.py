@@ -1,0 +1,48 @@
+"""Negative log-likelihood of Gaussian predictions."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.metrics.gaussians import residuals_and_scales
+from keras_hyperens.metrics.mean_over_rows import MeanOverRows
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class GaussianNegativeLogLikelihood(MeanOverRows):
+    """How surprising labels are, in nats: the mean of `(ln 2πv + (y - m)² / v) / 2` over rows and values.
+
+    Each label y has a Gaussian of mean m and variance v. D values of a row count as independent and are averaged; D
+    times the result is that of whole rows. A variance below 1e-28 counts as 1e-28.
+
+    Args:
+        name: Name of the metric.
+
+    Input shape:
+        `y_true`: labels `(batch_size, ..., D)`; with D = 1 the last axis may be missing.
+        `y_pred`: means and variances `(batch_size, ..., 2D)`.
+
+    Raises:
+        ValueError: If the last axis of predictions is odd, shapes do not fit, or variances are negative.
+
+    Example:
+    >>> import numpy as np
+    >>> metric = GaussianNegativeLogLikelihood()
+    >>> metric.update_state(np.array([1.0]), np.array([[0.0, 1.0]]))  # (ln 2π + 1) / 2
+    >>> round(float(metric.result()), 4)
+    1.4189
+
+    References:
+        - Gneiting and Raftery, [Strictly Proper Scoring Rules, Prediction, and
+          Estimation](https://doi.org/10.1198/016214506000001437)
+    """
+
+    def __init__(self, name: str = "gaussian_nll", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+
+    def row_values(self, y_true: Any, y_pred: Any) -> Any:
+        residuals, scales = residuals_and_scales(y_true, y_pred, self.dtype)
+        surprise = ops.log(scales) + ops.square(residuals / scales) / 2 + math.log(2 * math.pi) / 2
+        return ops.mean(surprise, axis=-1)

@@ -1,0 +1,58 @@
+"""How many labels lie inside the interval that a Gaussian prediction gives."""
+
+from statistics import NormalDist
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.metrics.checks import spoiled
+from keras_hyperens.metrics.gaussians import residuals_and_scales
+from keras_hyperens.metrics.mean_over_rows import MeanOverRows
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class IntervalCoverage(MeanOverRows):
+    """Share of labels inside the central interval of their Gaussian, `|y - m| <= z s`: near `coverage` if honest.
+
+    m and s are the predicted mean and standard deviation, and z is the quantile of the standard Gaussian at
+    `(1 + coverage) / 2`. Less than `coverage` is too sure, more is not sure enough.
+
+    Args:
+        coverage: The probability of the interval, in (0, 1). Default 0.9.
+        name: Name of the metric.
+
+    Input shape:
+        `y_true`: labels `(batch_size, ..., D)`; with D = 1 the last axis may be missing.
+        `y_pred`: means and variances `(batch_size, ..., 2D)`.
+
+    Raises:
+        ValueError: If `coverage` is out of range, the last axis of predictions is odd, shapes do not fit, or variances
+            are negative.
+
+    Example:
+    >>> import numpy as np
+    >>> metric = IntervalCoverage(coverage=0.95)
+    >>> metric.update_state(np.array([1.9, 2.0]), np.array([[0.0, 1.0], [0.0, 1.0]]))  # the interval ends at 1.96
+    >>> float(metric.result())
+    0.5
+
+    References:
+        - Kuleshov et al., [Accurate Uncertainties for Deep Learning Using Calibrated
+          Regression](https://arxiv.org/abs/1807.00263)
+    """
+
+    def __init__(self, coverage: float = 0.9, name: str = "coverage", **kwargs: Any) -> None:
+        if not (isinstance(coverage, int | float) and 0 < coverage < 1):
+            raise ValueError(f"`coverage` must be in (0, 1). Received: coverage={coverage!r}")
+        super().__init__(name=name, **kwargs)
+        self.coverage = coverage
+
+    def row_values(self, y_true: Any, y_pred: Any) -> Any:
+        residuals, scales = residuals_and_scales(y_true, y_pred, self.dtype)
+        reach = NormalDist().inv_cdf((1 + self.coverage) / 2)
+        inside = ops.cast(ops.abs(residuals) <= reach * scales, self.dtype)
+        return ops.mean(spoiled(inside, residuals + scales), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "coverage": self.coverage}

@@ -1,0 +1,48 @@
+"""How far members are from their mean."""
+
+from typing import Any
+
+import keras
+
+from keras_hyperens import uncertainty
+from keras_hyperens.metrics.checks import check_members
+from keras_hyperens.metrics.classes import probabilities
+from keras_hyperens.metrics.mean_over_rows import MeanOverRows
+from keras_hyperens.metrics.mean_over_rows import for_every_member
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class KLDiversity(MeanOverRows):
+    """Mean divergence of the members from their mean, `mean_k KL(p_k || p)`, in nats: a metric for `member_metrics`.
+
+    The mean over rows of `uncertainty.mean_kl_divergence`. Labels are not looked at.
+
+    Args:
+        name: Name of the metric.
+
+    Input shape:
+        `y_true`: anything.
+        `y_pred`: the members' probabilities `[M, B, ..., C]`; with C = 1 the probability of class 1.
+
+    Raises:
+        ValueError: If there is no axis of members, or values are no probabilities.
+
+    Example:
+    >>> import numpy as np
+    >>> metric = KLDiversity()
+    >>> metric.update_state(None, np.array([[[1.0, 0.0]], [[0.0, 1.0]]]))  # as far apart as two members can be
+    >>> round(float(metric.result()), 4)  # ln 2
+    0.6931
+
+    References:
+        - Wenzel et al., [Hyperparameter Ensembles for Robustness and Uncertainty
+          Quantification](https://arxiv.org/abs/2006.13570)
+    """
+
+    def __init__(self, name: str = "kl_diversity", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+
+    def row_values(self, y_true: Any, y_pred: Any) -> Any:
+        check_members(y_pred)
+        members = probabilities(y_pred, self.dtype)
+        return for_every_member(uncertainty.mean_kl_divergence(members), members)

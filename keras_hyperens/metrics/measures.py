@@ -1,0 +1,86 @@
+"""How likely a row is out of distribution: measures of uncertainty by name, higher where less is known."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hyperens.metrics.checks import check_values
+from keras_hyperens.metrics.checks import shape_of
+from keras_hyperens.metrics.classes import probabilities
+from keras_hyperens.metrics.confidence import others
+from keras_hyperens.uncertainty import by_kind
+from keras_hyperens.uncertainty import combine
+
+MEASURES = {measure.__name__: measure for measure in (*by_kind.OF_PROBABILITIES, *by_kind.OF_GAUSSIANS)}
+OF_CLASSES = {measure.__name__ for measure in by_kind.OF_PROBABILITIES if measure not in by_kind.OF_VALUES} - {"energy"}
+OF_SURENESS = {"max_probability", "margin"}  # higher where more is known
+OF_NOISE = {"predictive_entropy", "expected_entropy", "energy", "total_variance", "aleatoric_variance"}
+OF_ONE_MEMBER = OF_NOISE | OF_SURENESS  # the rest is about how members differ
+
+
+def checked_measure(measure: Any) -> Any:
+    """A measure, also from a configuration, as it is stored: `None`, a name, or a callable that has none.
+
+    Raises:
+        ValueError: If there is no measure of that name.
+    """
+    if isinstance(measure, dict):
+        measure = keras.saving.deserialize_keras_object(measure)
+    named = [name for name, function in MEASURES.items() if measure in (name, function)]
+    if named or measure is None or (callable(measure) and not isinstance(measure, str)):
+        return named[0] if named else measure
+    raise ValueError(f"`measure` must be one of {sorted(MEASURES)}, a callable or None. Received: measure={measure!r}")
+
+
+def scores(y_pred: Any, measure: Any, dtype: str) -> Any:
+    """A score per row, `[B]`.
+
+    Raises:
+        ValueError: If the measure cannot be taken of predictions of that shape.
+    """
+    check_values(y_pred, "y_pred")
+    values = y_pred if measure is None else _measured(y_pred, measure, dtype)
+    shape = shape_of(values)
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[-1] != 1):
+        raise ValueError(
+            "There must be one score per row, (batch_size,) or (batch_size, 1); of probabilities, give a `measure`. "
+            f"Received: measure={measure!r}, scores of shape={shape}"
+        )
+    return ops.reshape(ops.cast(values, dtype), (-1,))
+
+
+def _measured(y_pred: Any, measure: Any, dtype: str) -> Any:
+    members = _members(y_pred, measure)
+    if measure in OF_CLASSES:
+        members = probabilities(members, dtype)
+    if measure in OF_SURENESS:
+        return _doubt(combine(members), measure)
+    return MEASURES.get(measure, measure)(members)
+
+
+def _doubt(prediction: Any, measure: str) -> Any:
+    """1 minus the largest probability, or minus the margin, exact where that is tiny."""
+    rest = others(prediction)
+    doubt = ops.sum(rest, axis=-1)
+    return doubt + ops.max(rest, axis=-1) if measure == "margin" else doubt
+
+
+def _members(y_pred: Any, measure: Any) -> Any:
+    """Predictions `[M, B, C]`; those of one model are those of one member."""
+    rank = len(shape_of(y_pred))
+    needs_members = measure in MEASURES and measure not in OF_ONE_MEMBER
+    if rank != 3 and (rank != 2 or needs_members):
+        expected = "[M, B, C]" if needs_members else "(batch_size, C), or of all members [M, B, C]"
+        raise ValueError(
+            f"For measure={measure!r}, `y_pred` must be predictions {expected}; all members are what a metric in "
+            f"`member_metrics` of `compile` gets. Received: shape={shape_of(y_pred)}"
+        )
+    members = np.asarray(y_pred) if isinstance(y_pred, list | tuple) else y_pred
+    return members if rank == 3 else members[None]
+
+
+def measure_config(measure: Any) -> Any:
+    """A measure as part of a configuration."""
+    return measure if measure is None or isinstance(measure, str) else keras.saving.serialize_keras_object(measure)

@@ -1,0 +1,53 @@
+"""Metrics of telling rows out of distribution from the others by a score."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.metrics import measures
+from keras_hyperens.metrics.checks import of_one_member
+from keras_hyperens.metrics.checks import row_weights
+from keras_hyperens.metrics.checks import shape_of
+from keras_hyperens.metrics.checks import spoiled
+from keras_hyperens.metrics.classes import classes
+from keras_hyperens.metrics.fine_bins import SIGNED
+from keras_hyperens.metrics.fine_bins import signed_bins
+
+
+class OutOfDistributionMetric(keras.metrics.Metric):
+    """Rows in and out of distribution, counted in fine bins of their score (see `fine_bins`). Abstract."""
+
+    def __init__(self, measure: Any, ood_class: int, name: str, **kwargs: Any) -> None:
+        if not isinstance(ood_class, int):
+            raise ValueError(f"`ood_class` must be an integer. Received: ood_class={ood_class!r}")
+        measure = measures.checked_measure(measure)
+        super().__init__(name=name, **kwargs)
+        self.measure = measure
+        self.ood_class = ood_class
+        self.inside = self.add_variable((SIGNED,), "zeros", name="inside")
+        self.outside = self.add_variable((SIGNED,), "zeros", name="outside")
+
+    def value(self, inside: Any, outside: Any) -> Any:
+        """The metric, from the weight of rows in and out of distribution in each bin, the highest scores first."""
+        raise NotImplementedError
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        score = measures.scores(y_pred, self.measure, self.dtype)
+        if self.measure is not None and len(shape_of(y_pred)) == 3:
+            y_true, sample_weight = of_one_member(y_true, "y_true"), of_one_member(sample_weight, "sample_weight")
+        number = max(shape_of(y_pred)[-1] or 0, 2) if self.measure in measures.OF_CLASSES else None
+        is_outside = classes(y_true, shape_of(score), number, besides=self.ood_class) == self.ood_class
+        weight = spoiled(row_weights(sample_weight, score), score)
+        bins = signed_bins(score)
+        for variable, rows in ((self.inside, ~is_outside), (self.outside, is_outside)):
+            variable.assign_add(ops.segment_sum(ops.where(rows, weight, 0.0), bins, SIGNED))
+
+    def result(self) -> Any:
+        inside, outside = ops.flip(self.inside), ops.flip(self.outside)
+        both = (ops.sum(inside) > 0) & (ops.sum(outside) > 0)
+        return ops.where(both, self.value(inside, outside), float("nan"))
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"measure": measures.measure_config(self.measure), "ood_class": self.ood_class}
+        return {**super().get_config(), **own}
