@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from keras_hyperens.callbacks import HyperparameterHistory as HyperparameterHistory
     from keras_hyperens.models import HyperBatchEnsemble as HyperBatchEnsemble
     from keras_hyperens.models import HyperDeepEnsemble as HyperDeepEnsemble
+    from keras_hyperens.reporting import report as report
     from keras_hyperens.search import HyperDeepEnsembleBuilder as HyperDeepEnsembleBuilder
     from keras_hyperens.search import greedy_selection as greedy_selection
 
@@ -35,6 +36,7 @@ _LAZY = {
     "HyperparameterHistory": "keras_hyperens.callbacks",
     "greedy_selection": "keras_hyperens.search",
     "plots": "keras_hyperens.plots",
+    "report": "keras_hyperens.reporting",
 }
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "losses",
     "metrics",
     "plots",
+    "report",
     "uncertainty",
 ]
 

@@ -86,7 +86,9 @@ class HyperDeepEnsemble(Ensemble):
                 f"`member_hyperparameters` must be one dictionary for each of {len(members)} members. "
                 f"Received: {len(member_hyperparameters)}"
             )
-        self.member_hyperparameters = [dict(member_hyperparameters[k]) for k in kept] if member_hyperparameters else None
+        self.member_hyperparameters = (
+            [dict(member_hyperparameters[k]) for k in kept] if member_hyperparameters else None
+        )
         self.combination = combination
         self.output_activation = output_activation
         self.member_heads = [

@@ -11,21 +11,32 @@ from matplotlib.figure import Figure
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.7rem; margin-bottom: 0; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-top: 1px solid #ccc;
-padding-top: 1rem; } p { max-width: 46rem; } .lead { font-size: 1.1rem; } .small, figcaption { color: #555;
-font-size: 0.9rem; } .scroll { overflow-x: auto; } table { border-collapse: collapse; margin: 1rem 0;
-font-variant-numeric: tabular-nums; } th, td { padding: 0.25rem 0.9rem; text-align: right; border-bottom: 1px solid #ddd;
-white-space: nowrap; } th:first-child, td:first-child { text-align: left; } tr.first td { font-weight: 600; }
-figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
-.pair { display: flex; flex-wrap: wrap; gap: 1rem; } .pair figure { flex: 1 1 24rem; }
+h1 { font-size: 1.7rem; margin-bottom: 0; }
+h2 { font-size: 1.25rem; margin-top: 2.5rem; border-top: 1px solid #ccc; padding-top: 1rem; }
+p { max-width: 46rem; }
+.lead { font-size: 1.1rem; }
+.small, figcaption { color: #555; font-size: 0.9rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.25rem 0.9rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+tr.first td { font-weight: 600; }
+figure { margin: 1rem 0; }
+img { max-width: 100%; height: auto; }
+.pair { display: flex; flex-wrap: wrap; gap: 1rem; }
+.pair figure { flex: 1 1 24rem; }
 """
 
 
 def page(title: str, parts: Sequence[str]) -> str:
     """The whole document."""
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
+    head = (
+        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
+    )
     body = f"<h1>{html.escape(title)}</h1>\n" + "\n".join(parts)
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+    )
 
 
 def heading(text: str) -> str:

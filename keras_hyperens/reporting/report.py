@@ -84,7 +84,9 @@ def report(
     sections = [_summary, _calibration, _certainty, _members, _hyperparameters]
     parts = [part for section in sections for part in section(facts)]
     if ood is not None:
-        parts += _out_of_distribution(facts, ood if isinstance(ood, Mapping) else {"out of distribution": ood}, batch_size)
+        parts += _out_of_distribution(
+            facts, ood if isinstance(ood, Mapping) else {"out of distribution": ood}, batch_size
+        )
     parts.append(paragraph(f"Written by keras_hyperens {__version__}.", "small"))
     return _written(page(title, parts), pathlib.Path(path))
 
@@ -128,8 +130,8 @@ def _summary(facts: Facts) -> Iterator[str]:
     yield table(["", *numbers.SCORES.values()], rows)
     yield paragraph(
         "NLL, the negative log-likelihood, judges accuracy and honesty together; Brier is the squared error of the "
-        "probabilities; ECE is how far confidence is from accuracy; AURC is the error rate when the least sure rows are "
-        "left out, averaged over how many are. All are better when lower. The best single member is the one with the "
+        "probabilities; ECE is how far confidence is from accuracy; AURC is the error rate when the least sure rows "
+        "are left out, averaged over how many are. All are better when lower. The best single member is the one with the "
         "lowest NLL on these very rows, so the comparison flatters it.",
         "small",
     )
@@ -162,7 +164,9 @@ def _certainty(facts: Facts) -> Iterator[str]:
         "Error rate among the surest rows, against how many rows are answered at all.",
     )
     if np.ndim(facts.x) == 4 and np.shape(facts.x)[-1] in (1, 3) and len(facts.labels) >= 12:
-        yield picture(_images(facts), "The images that it is surest and least sure of: true class, class said, entropy.")
+        yield picture(
+            _images(facts), "The images that it is surest and least sure of: true class, class said, entropy."
+        )
 
 
 def _images(facts: Facts) -> Any:

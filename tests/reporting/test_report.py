@@ -1,0 +1,107 @@
+"""The page says what NumPy says, holds its pictures, and refuses what it cannot describe."""
+
+import base64
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import keras_hyperens as khe
+from tests.models.networks import LOGITS
+from tests.models.networks import compiled
+from tests.models.networks import conv_network
+from tests.models.networks import dense_network
+
+GENERATOR = np.random.default_rng(0)
+LABELS = np.arange(40) % 3
+IMAGES = (np.eye(3)[LABELS].repeat(12, -1).reshape(40, 6, 6, 1) + GENERATOR.normal(0, 0.4, (40, 6, 6, 1))).astype(
+    "float32"
+)
+
+
+@pytest.fixture(scope="module")
+def hyper_batch():
+    keras.utils.set_random_seed(0)
+    ensemble = compiled(conv_network())
+    ensemble.fit(IMAGES, LABELS, tuning_split=0.25, epochs=3, verbose=0)
+    return ensemble
+
+
+def cells(page, row):
+    """The cells of the first row that begins with a text."""
+    return re.findall("<td>(.*?)</td>", re.search(f"<td>{row}</td>.*?</tr>", page).group())
+
+
+def test_numbers_of_a_hyper_batch_ensemble(hyper_batch, tmp_path):
+    strange = {"noise": GENERATOR.uniform(size=(15, 6, 6, 1)).astype("float32")}
+    path = khe.report(hyper_batch, IMAGES, LABELS, strange, tmp_path / "new" / "report.html", title="Bars & <stripes>")
+    page = path.read_text()
+    probabilities = hyper_batch.predict(IMAGES, verbose=0)
+    true = probabilities[np.arange(40), LABELS]
+    accuracy, nll = cells(page, "ensemble")[1:3]
+    assert accuracy == f"{(probabilities.argmax(1) == LABELS).mean():.4f}"
+    np.testing.assert_allclose(float(nll), -np.log(true).mean(), atol=1e-4)
+    members = hyper_batch.predict_members(IMAGES, verbose=0)
+    nlls = -np.log(members[:, np.arange(40), LABELS]).mean(1)
+    np.testing.assert_allclose(float(cells(page, "best single member")[2]), nlls.min(), atol=1e-4)
+    for k, value in enumerate(hyper_batch.hyperparameter_values()["l2"]):
+        np.testing.assert_allclose(float(cells(page, f"member {k}")[5]), value, rtol=5e-3)
+        np.testing.assert_allclose(float(cells(page, f"member {k}")[3]), nlls[k], atol=1e-4)
+    assert "Bars &amp; &lt;stripes&gt;" in page and "<stripes>" not in page
+    assert cells(page, "noise")[1] == "15" and 0 <= float(cells(page, "noise")[2]) <= 1
+
+
+def test_everything_is_inside(hyper_batch, tmp_path):
+    page = khe.report(hyper_batch, IMAGES, LABELS, path=tmp_path / "r.html").read_text()
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(pictures) == 7 and all(base64.b64decode(each).startswith(b"\x89PNG") for each in pictures)
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert [each.name for each in tmp_path.iterdir()] == ["r.html"]  # nothing half-written
+
+
+def deep(outputs=3, activation=None, loss=LOGITS):
+    def member(units):
+        model = keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(units, "relu"), keras.layers.Dense(outputs, activation)]
+        )
+        model.compile("sgd", loss)
+        return model
+
+    values = [{"units": 2, "l2": 1e-3}, {"units": 4}]
+    return khe.HyperDeepEnsemble([member(2), member(4)], [3, 1], member_hyperparameters=values)
+
+
+def test_a_hyper_deep_ensemble_with_one_hot_labels(tmp_path):
+    rows = GENERATOR.normal(size=(40, 4)).astype("float32")
+    ensemble = deep()
+    page = khe.report(ensemble, rows, np.eye(3)[LABELS], path=tmp_path / "r.html").read_text()
+    assert cells(page, "member 0")[1] == "0.750" and cells(page, "member 0")[5:] == ["2", "0.001"]
+    assert cells(page, "member 1")[5:] == ["4", ""]
+    assert len(re.findall("<img", page)) == 4  # no images to show, nothing tuned
+    ensemble.save(tmp_path / "e.keras")
+    loaded = keras.models.load_model(tmp_path / "e.keras")
+    assert loaded.hyperparameter_values() == {"units": [2, 4], "l2": [1e-3, None]}
+
+
+def test_one_probability_is_that_of_the_second_class(tmp_path):
+    ensemble = deep(1, "sigmoid", "binary_crossentropy")
+    rows = GENERATOR.normal(size=(40, 4)).astype("float32")
+    page = khe.report(ensemble, rows, LABELS[:, None] % 2, path=tmp_path / "r.html").read_text()
+    right = ((ensemble.predict(rows, verbose=0)[:, 0] > 0.5) == LABELS % 2).mean()
+    assert cells(page, "ensemble")[1] == f"{right:.4f}"
+
+
+def test_what_cannot_be_described_is_named(hyper_batch, tmp_path):
+    path = tmp_path / "r.html"
+    with pytest.raises(TypeError, match="Received: Sequential"):
+        khe.report(keras.Sequential(), IMAGES, LABELS, path=path)
+    with pytest.raises(ValueError, match="outputs of kind None"):
+        khe.report(compiled(dense_network(1), loss="mse"), IMAGES, LABELS, path=path)
+    with pytest.raises(ValueError, match=r"labels \(39,\)"):
+        khe.report(hyper_batch, IMAGES, LABELS[1:], path=path)
+    with pytest.raises(ValueError, match="from 0 to 3"):
+        khe.report(hyper_batch, IMAGES, LABELS + (np.arange(40) == 2), path=path)
+    with pytest.raises(ValueError, match="one dictionary for each of 2 members. Received: 1"):
+        khe.HyperDeepEnsemble(deep().members, member_hyperparameters=[{}])
+    assert not path.exists()
