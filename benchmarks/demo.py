@@ -17,6 +17,7 @@ import numpy as np
 import keras_hyperens as khe
 from benchmarks import hyper_deep
 from benchmarks import methods
+from benchmarks import shifts
 from benchmarks.data import Data
 from benchmarks.data import load
 
@@ -60,6 +61,9 @@ def main() -> None:
     models |= hyper_deep.ensembles(builder)
     results = {name: methods.score(model, data.test) for name, model in models.items()}
     print(f"\nOn the test rows:\n{methods.table(results)}\n")
+    models = {name: methods.calibrated(model, data) for name, model in models.items()}
+    results = {name: methods.score(model, data.test) for name, model in models.items()}
+    print(f"And with a temperature for each, fitted on the validation rows:\n{methods.table(results)}\n")
     ensemble = models["hyper-batch ensemble"]
     print("What became of the layers of the single network:")
     ensemble.conversion_summary()
@@ -70,7 +74,14 @@ def main() -> None:
     print()
     picture = _draw(ensemble, data, history, builder.scores_by_size(), output)
     served = [_export_and_check(models[name], data, output, name) for name in ENSEMBLES]
-    print(f"picture      {picture}\nSavedModels  {', '.join(served)}")
+    page = khe.report(
+        ensemble,
+        *data.test,
+        ood={"test images turned by 90°": shifts.rotated(data.test[0])},
+        path=output / f"{data.name}_report.html",
+        title=f"What the hyper-batch ensemble knows of {data.name}",
+    )
+    print(f"picture      {picture}\nreport       {page}\nSavedModels  {', '.join(served)}")
 
 
 def _options() -> argparse.Namespace:
@@ -142,10 +153,8 @@ def _draw(
 ) -> str:
     """Reliability, the paths of the bounds, scores of the search, and the test images it is least sure of."""
     images, labels = data.test
-    each = ensemble.predict_members(images, batch_size=500, verbose=0)
-    predicted = each.mean(0)
-    information = np.asarray(khe.uncertainty.mutual_information(each))
-    entropy = np.asarray(khe.uncertainty.predictive_entropy(each))
+    said = ensemble.predict_uncertainty(images, batch_size=500, verbose=0)
+    predicted, entropy, information = said["prediction"], said["predictive_entropy"], said["mutual_information"]
     figure = plt.figure(figsize=(16, 7.5), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(3, 2))
     axes = top.subplots(1, 2 + len(ensemble.hyperparameters))

@@ -101,6 +101,14 @@ def probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return outputs if is_ensemble else keras.ops.convert_to_numpy(keras.ops.softmax(outputs))
 
 
+def calibrated(model: keras.Model, data: Data) -> keras.Model:
+    """The model with a temperature that was fitted on the validation rows; a single network is wrapped."""
+    is_ensemble = isinstance(model, khe.HyperBatchEnsemble | khe.HyperDeepEnsemble)
+    ensemble = model if is_ensemble else khe.HyperDeepEnsemble([model])
+    ensemble.calibrate(*data.validation, batch_size=500, verbose=0)
+    return ensemble
+
+
 def scores(predicted: np.ndarray, labels: np.ndarray) -> Scores:
     calibration = khe.metrics.ExpectedCalibrationError()
     calibration.update_state(labels, predicted)

@@ -126,7 +126,7 @@ def report(done: list[runs.Run]) -> str:
 def curves(done: list[runs.Run], corruption: str, score: str) -> dict[str, list[float]]:
     """Of each method, the mean of a score over seeds at strengths 0 (the test rows as they are) to 5."""
     found = {}
-    for method in METHODS:
+    for method in dict.fromkeys(run["method"] for run in done):
         of_method = [run for run in done if run["method"] == method]
         by_seed = [[run[score], *(each[score] for each in run["corrupted"][corruption])] for run in of_method]
         found[method] = [float(value) for value in np.mean(by_seed, axis=0)]

@@ -131,8 +131,8 @@ def _summary(facts: Facts) -> Iterator[str]:
     yield paragraph(
         "NLL, the negative log-likelihood, judges accuracy and honesty together; Brier is the squared error of the "
         "probabilities; ECE is how far confidence is from accuracy; AURC is the error rate when the least sure rows "
-        "are left out, averaged over how many are. All are better when lower. The best single member is the one with the "
-        "lowest NLL on these very rows, so the comparison flatters it.",
+        "are left out, averaged over how many are. All are better when lower. The best single member is the one with "
+        "the lowest NLL on these very rows, so the comparison flatters it.",
         "small",
     )
 
@@ -142,7 +142,10 @@ def _calibration(facts: Facts) -> Iterator[str]:
     accuracy = (facts.prediction.argmax(-1) == facts.labels).mean()
     yield heading("Is it as right as it says?")
     direction = "less sure than it is right" if confidence < accuracy else "surer than it is right"
-    yield paragraph(f"On average it says {confidence:.1%} and is right {accuracy:.1%} of the time: {direction}.")
+    advice = "" if facts.ensemble.temperatures else " `ensemble.calibrate` on held-out rows mends that."
+    yield paragraph(
+        f"On average it says {confidence:.1%} and is right {accuracy:.1%} of the time: {direction}.{advice}"
+    )
     yield pair(
         *(
             picture(plots.reliability_diagram(facts.labels, probabilities), caption)

@@ -1,0 +1,70 @@
+"""The out-of-distribution benchmark: its strange images, and all of it on little."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import data
+from benchmarks import methods
+from benchmarks import out_of_distribution
+from benchmarks import runs
+from benchmarks import shifts
+
+GENERATOR = np.random.default_rng(0)
+IMAGES = GENERATOR.uniform(size=(6, 28, 28, 1)).astype("float32")
+
+
+@pytest.mark.parametrize("name", shifts.CORRUPTIONS)
+def test_corruptions_keep_the_range_and_grow(name):
+    corrupted = [shifts.CORRUPTIONS[name](IMAGES, strength) for strength in shifts.STRENGTHS]
+    distances = [np.abs(each - IMAGES).mean() for each in corrupted]
+    assert distances == sorted(distances) and distances[0] > 0
+    for each in corrupted:
+        assert each.shape == IMAGES.shape and each.dtype == np.float32 and each.min() >= 0 and each.max() <= 1
+
+
+def test_strange_images():
+    np.testing.assert_array_equal(shifts.rotated(IMAGES)[2, :, :, 0], np.rot90(IMAGES[2, :, :, 0]))
+    colour = np.zeros((1, 32, 32, 3), "float32")
+    colour[0, 2, 2, 1] = 1
+    luma = shifts.grey(colour, 28)
+    assert luma.shape == (1, 28, 28, 1)
+    np.testing.assert_allclose(luma[0, 0, 0, 0], 0.587, rtol=1e-6)
+
+
+def small(name, *_):
+    shape = (32, 32, 3) if name == "cifar10_jpeg" else (28, 28, 1)
+
+    def rows(count):
+        return GENERATOR.uniform(size=(count, *shape)).astype("float32"), np.arange(count) % 10
+
+    return data.Data(name, rows(30), rows(20), rows(20), rows(20))
+
+
+@pytest.mark.slow
+def test_on_little(tmp_path, monkeypatch, capsys):
+    results = tmp_path / "ood.jsonl"
+    monkeypatch.setattr(methods, "schedule_of", lambda _: methods.Schedule(1, 1, 20))
+    monkeypatch.setattr(out_of_distribution, "load", small)
+    arguments = ["--seeds", "1", "--trials", "2", "--ensemble-size", "2", "--directory", str(tmp_path / "searches")]
+    arguments += ["--results", str(results), "--plot", str(tmp_path / "corruptions.png")]
+    monkeypatch.setattr(sys, "argv", ["out_of_distribution", *arguments])
+    out_of_distribution.main()
+    printed, done = capsys.readouterr().out, runs.read(results)
+    assert [run["method"] for run in done] == list(out_of_distribution.METHODS)
+    assert "| hyper-deep ensemble |" in printed and (tmp_path / "corruptions.png").stat().st_size > 20_000
+    for run in done:
+        assert all(0 <= score <= 1 for by_measure in run["auroc"].values() for score in by_measure.values())
+    single = done[0]["auroc"]["CIFAR-10 in grey"]
+    assert single["mutual_information"] == pytest.approx(0.5, abs=0.01)  # one member cannot disagree
+
+
+def test_curves_are_means_over_seeds():
+    def one(seed, nll):
+        by_strength = [{"nll": nll + strength} for strength in shifts.STRENGTHS]
+        return {"method": out_of_distribution.METHODS[0], "seed": seed, "nll": nll, "corrupted": {"noise": by_strength}}
+
+    done = [one(0, 1.0), one(1, 2.0)]
+    curves = out_of_distribution.curves(done, "noise", "nll")
+    assert curves == {out_of_distribution.METHODS[0]: [1.5, 2.5, 3.5, 4.5, 5.5, 6.5]}
