@@ -9,7 +9,7 @@ The fixed L2 and dropout of the batch ensemble (and of the single network) are t
 NLL of the batch ensemble on tuning and validation rows with a seed that is not reported. The hyper-batch ensemble tunes
 L2, and either has the same dropout or tunes that too: the better of the two on those rows with that seed. All share
 data, network, batches, optimiser and stopping rule. "Calibrated" is with a temperature fitted on the validation rows,
-for every method. Each run is a line of `benchmarks/results/quality.jsonl`; runs that are there already are not repeated.
+for every method. Each run is a line of `benchmarks/results/quality.jsonl`; those that are there are not repeated.
 """
 
 import argparse
