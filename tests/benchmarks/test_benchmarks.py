@@ -63,7 +63,7 @@ def test_quality_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, c
     monkeypatch.setattr(sys, "argv", ["quality", "--seeds", "1", "--results", str(results)])
     quality.main()
     lines = results.read_text().splitlines()
-    assert len(lines) == 4 and "| hyper-batch |" in capsys.readouterr().out
+    assert len(lines) == 6 and "| hyper-batch |" in capsys.readouterr().out
     quality.main()
     assert results.read_text().splitlines() == lines
 
@@ -87,18 +87,27 @@ def test_a_report_by_hand():
         "train_rows": 5,
         "accuracy": 0.5,
         "ece": 0.1,
-        "epochs": 3,
-        "seconds": 7.0,
         "learning_rate": 0.01,
     }
+    calibrated = {"accuracy": 0.5, "ece": 0.05}
     runs = [
-        {**common, "method": method, "ensemble_size": size, "seed": seed, "nll": nll}
+        {
+            **common,
+            "method": method,
+            "ensemble_size": size,
+            "seed": seed,
+            "nll": nll,
+            "calibrated": {**calibrated, "nll": nll / (1 + (method == "hyper-batch"))},
+        }
         for method, size, nlls in (("single", 1, (2, 2)), ("batch", 4, (1, 2)), ("hyper-batch", 4, (0.5, 4)))
         for seed, nll in enumerate(nlls)
     ]
     lines = quality.report([*runs, {**runs[0], "seed": quality.SELECTION_SEEDS[0], "nll": 99}]).splitlines()
     assert lines[0] == "d: 5 training rows, 4 members, 2 seeds, learning rate 0.01"
-    assert lines[-1] == "| hyper-batch | 2.2500 ± 1.7500 | 0.5000 ± 0.0000 | 0.1000 ± 0.0000 | 1.250 | 1 of 2 | 3 |"
+    assert lines[-1] == (
+        "| hyper-batch | 2.2500 ± 1.7500 | 0.5000 ± 0.0000 | 0.1000 ± 0.0000 | 1.250 | 1 of 2 "
+        "| 1.1250 ± 0.8750 | 0.0500 ± 0.0000 | 0.625 | 1 of 2 |"
+    )
 
 
 def test_hyper_deep_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, capsys):

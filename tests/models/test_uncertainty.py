@@ -37,16 +37,26 @@ def deep():
     return khe.HyperDeepEnsemble([member(3), member(5), member(8)], [1, 2, 1])
 
 
-ENSEMBLES = {"hyper-batch": trained, "hyper-deep": deep}
+@pytest.fixture(scope="module")
+def ensembles():
+    return {"hyper-batch": trained(), "hyper-deep": deep()}
+
+
+KINDS = ("hyper-batch", "hyper-deep")
+
+
+def served(ensemble, directory):
+    ensemble.export(directory / "served")
+    return tf.saved_model.load(directory / "served").serve(X)
 
 
 def raw_members(ensemble):
     return np.asarray(ensemble.member_outputs(X, training=False))
 
 
-@pytest.mark.parametrize("kind", ENSEMBLES)
-def test_every_measure_by_name_in_predict_and_export(kind, tmp_path):
-    ensemble = ENSEMBLES[kind]()
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_measure_by_name_in_predict_and_export(kind, ensembles, tmp_path):
+    ensemble = ensembles[kind]
     names = [measure.__name__ for measure in by_kind.OF_PROBABILITIES]
     described = ensemble.predict_uncertainty(X, names, batch_size=17, verbose=0)
     assert set(described) == {"prediction", *names}
@@ -61,8 +71,8 @@ def test_every_measure_by_name_in_predict_and_export(kind, tmp_path):
         np.testing.assert_allclose(served[name], described[name][:5], atol=2e-5)
 
 
-def test_defaults_functions_and_unknown_measures():
-    ensemble = trained()
+def test_defaults_functions_and_unknown_measures(ensembles):
+    ensemble = ensembles["hyper-batch"]
     usual = ensemble.predict_uncertainty(X, verbose=0)
     assert set(usual) == {"prediction", "predictive_entropy", "expected_entropy", "mutual_information"}
 
@@ -79,7 +89,7 @@ def test_defaults_functions_and_unknown_measures():
 
 
 def test_under_jit_compile():
-    ensemble = trained(jit_compile=True)
+    ensemble = compiled(dense_network(), jit_compile=True)
     names = ["mutual_information", "disagreement", "energy", "margin"]
     described = ensemble.predict_uncertainty(X, names, verbose=0)
     each = ensemble.predict_members(X, verbose=0)
@@ -134,7 +144,7 @@ def test_hyper_batch_combinations_in_files_exports_and_losses(combination, tmp_p
     np.testing.assert_allclose(loss, -np.log(expected[np.arange(len(Y)), Y]).mean(), rtol=1e-4)
     ensemble.save(tmp_path / "e.keras")
     np.testing.assert_array_equal(keras.models.load_model(tmp_path / "e.keras").predict(X, verbose=0), predicted)
-    np.testing.assert_allclose(predicted_elsewhere(ensemble, X, tmp_path), predicted, atol=1e-5)
+    np.testing.assert_allclose(served(ensemble, tmp_path), predicted, atol=1e-5)
 
 
 @pytest.mark.parametrize("combination", ["mode", ("median", 1), ("trimmed_mean", -1), ("trimmed_mean", 1.5), None])
@@ -144,9 +154,9 @@ def test_unknown_combinations_are_named(combination):
 
 
 @pytest.mark.parametrize("per", ["ensemble", "member"])
-@pytest.mark.parametrize("kind", ENSEMBLES)
-def test_temperatures_lower_the_loss_and_are_kept(kind, per, tmp_path):
-    ensemble = ENSEMBLES[kind]()
+@pytest.mark.parametrize("kind", KINDS)
+def test_temperatures_lower_the_loss_and_are_kept(kind, per, ensembles, tmp_path):
+    ensemble = ensembles[kind]
     if kind == "hyper-deep":
         ensemble.compile(loss=LOGITS)
     before, raw = ensemble.evaluate(X, Y, verbose=0), raw_members(ensemble)
@@ -165,9 +175,11 @@ def test_temperatures_lower_the_loss_and_are_kept(kind, per, tmp_path):
     assert per == "member" or after <= before + 1e-6
     ensemble.save(tmp_path / "e.keras")
     np.testing.assert_array_equal(keras.models.load_model(tmp_path / "e.keras").predict(X, verbose=0), predicted)
-    np.testing.assert_allclose(predicted_elsewhere(ensemble, X, tmp_path), predicted, atol=1e-5)
+    np.testing.assert_allclose(served(ensemble, tmp_path), predicted, atol=1e-5)
     again = ensemble.calibrate(tf.data.Dataset.from_tensor_slices((X, Y)).batch(7), per=per, verbose=0)
     np.testing.assert_allclose(again.values[0], temperatures.values[0], rtol=1e-3)
+    ensemble.set_temperatures(None)
+    np.testing.assert_allclose(ensemble.evaluate(X, Y, verbose=0), before, rtol=1e-5)
 
 
 def test_training_again_forgets_temperatures_and_bad_calls_are_named():
@@ -186,8 +198,8 @@ def test_training_again_forgets_temperatures_and_bad_calls_are_named():
         values.calibrate(X, Y, verbose=0)
 
 
-def test_response_curves_are_losses_at_other_hyperparameters():
-    ensemble = trained()
+def test_response_curves_are_losses_at_other_hyperparameters(ensembles):
+    ensemble = ensembles["hyper-batch"]
     curves = ensemble.response_curves(X, Y, points=3, batch_size=7)
     assert list(curves) == ["l2", "rate"]
     np.testing.assert_allclose(curves["l2"].values, [1e-6, np.sqrt(1e-7), 1e-1], rtol=1e-4)
