@@ -29,9 +29,11 @@ benchmark: .venv/installed     ## the measurements of README
 	$(BIN)/python -m benchmarks.search_memory
 	$(BIN)/python -m benchmarks.fine_tuning
 	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.hyper_deep --dataset mnist --train-rows 6000 --data-dir $(DATA_DIR)
-	$(BIN)/python -m benchmarks.quality --dataset digits --ensemble-size 4 --seeds 10
+	$(BIN)/python -m benchmarks.tasks
+	$(BIN)/python -m benchmarks.quality --dataset digits --ensemble-size 4 --seeds 10 --selection-seeds 3
 	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.quality --dataset mnist --train-rows 6000 --data-dir $(DATA_DIR)
 	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.quality --dataset cifar10_jpeg --data-dir $(DATA_DIR)
+	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.out_of_distribution --data-dir $(DATA_DIR)
 
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -59,7 +59,6 @@ def test_quality_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, c
     results = tmp_path / "quality.jsonl"
     monkeypatch.setattr(methods, "schedule_of", lambda _: methods.Schedule(1, 1, 100))
     monkeypatch.setattr(quality, "GRID", quality.GRID[:1])
-    monkeypatch.setattr(quality, "SELECTION_SEEDS", (1000,))
     monkeypatch.setattr(sys, "argv", ["quality", "--seeds", "1", "--results", str(results)])
     quality.main()
     lines = results.read_text().splitlines()
@@ -102,7 +101,7 @@ def test_a_report_by_hand():
         for method, size, nlls in (("single", 1, (2, 2)), ("batch", 4, (1, 2)), ("hyper-batch", 4, (0.5, 4)))
         for seed, nll in enumerate(nlls)
     ]
-    lines = quality.report([*runs, {**runs[0], "seed": quality.SELECTION_SEEDS[0], "nll": 99}]).splitlines()
+    lines = quality.report([*runs, {**runs[0], "seed": quality.FIRST_SELECTION_SEED, "nll": 99}]).splitlines()
     assert lines[0] == "d: 5 training rows, 4 members, 2 seeds, learning rate 0.01"
     assert lines[-1] == (
         "| hyper-batch | 2.2500 ± 1.7500 | 0.5000 ± 0.0000 | 0.1000 ± 0.0000 | 1.250 | 1 of 2 "
