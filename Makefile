@@ -24,6 +24,7 @@ format: .venv/installed        ## write what `check` wants to see
 	$(BIN)/ruff check --fix .
 
 benchmark: .venv/installed     ## the measurements of README
+	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.apply_kernels
 	$(BIN)/python -m benchmarks.selection
 	$(BIN)/python -m benchmarks.search_memory

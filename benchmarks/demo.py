@@ -63,7 +63,7 @@ def main() -> None:
     print(f"\nOn the test rows:\n{methods.table(results)}\n")
     models = {name: methods.calibrated(model, data) for name, model in models.items()}
     results = {name: methods.score(model, data.test) for name, model in models.items()}
-    print(f"And with a temperature for each, fitted on the validation rows:\n{methods.table(results)}\n")
+    print(f"And with a temperature for each, fitted on the held-out rows:\n{methods.table(results)}\n")
     ensemble = models["hyper-batch ensemble"]
     print("What became of the layers of the single network:")
     ensemble.conversion_summary()

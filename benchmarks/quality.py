@@ -8,7 +8,7 @@
 The fixed L2 and dropout of the batch ensemble (and of the single network) are the best of a grid of eight, by the mean
 NLL of the batch ensemble on tuning and validation rows with seeds that are not reported. The hyper-batch ensemble tunes
 L2, and either has the same dropout or tunes that too: the better of the two on those rows with those seeds. All share
-data, network, batches, optimiser and stopping rule. "Calibrated" is with a temperature fitted on the validation rows,
+data, network, batches, optimiser and stopping rule. "Calibrated" is with a temperature fitted on all held-out rows,
 for every method. Each run is a line of `benchmarks/results/quality.jsonl`; those that are there are not repeated.
 """
 
@@ -114,7 +114,10 @@ def _table(name: str, learning_rate: float, done: list[dict[str, Any]]) -> str:
     by_method = {method: {run["seed"]: run for run in done if run["method"] == method} for method in ran}
     baseline = by_method.get("batch", {})
     for method, of_seed in by_method.items():
-        after = {of: {seed: run["calibrated"] for seed, run in by_seed.items()} for of, by_seed in by_method.items()}
+        after = {
+            of: {seed: run["calibrated"] for seed, run in by_seed.items() if "calibrated" in run}
+            for of, by_seed in by_method.items()
+        }
         nll, _, ece, ratio, wins = runs.cells(after[method], after.get("batch", {}))
         lines.append("| " + " | ".join([method, *runs.cells(of_seed, baseline), nll, ece, ratio, wins]) + " |")
     return "\n".join(lines)

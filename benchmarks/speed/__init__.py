@@ -1,0 +1,1 @@
+"""What an ensemble costs, each line a ratio measured side by side in one run, against an aim."""

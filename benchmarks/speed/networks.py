@@ -1,0 +1,60 @@
+"""Ordinary hypermodels to measure with: an MLP, LeNet and a small ResNet, as `build_model(hp)`."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+
+from benchmarks.networks import lenet
+
+CLASSES = 10
+
+
+def mlp(l2: float, dropout: float, image_shape: tuple[int, ...], num_classes: int) -> keras.Model:
+    """Three layers of 512 units."""
+    penalty = {"kernel_regularizer": keras.regularizers.L2(l2)}
+    hidden = [
+        layer
+        for _ in range(3)
+        for layer in (keras.layers.Dense(512, activation="relu", **penalty), keras.layers.Dropout(dropout))
+    ]
+    return keras.Sequential(
+        [keras.Input(image_shape), keras.layers.Flatten(), *hidden, keras.layers.Dense(num_classes, **penalty)]
+    )
+
+
+def resnet(l2: float, dropout: float, image_shape: tuple[int, ...], num_classes: int) -> keras.Model:
+    """ResNet-8: three blocks of 16, 32 and 64 filters."""
+    conv = partial(keras.layers.Conv2D, padding="same", use_bias=False, kernel_regularizer=keras.regularizers.L2(l2))
+    inputs = keras.Input(image_shape)
+    rows = conv(16, 3)(inputs)
+    for filters, strides in ((16, 1), (32, 2), (64, 2)):
+        inner = keras.layers.ReLU()(keras.layers.BatchNormalization()(rows))
+        beside = conv(filters, 1, strides=strides)(inner) if strides > 1 else rows
+        inner = conv(filters, 3, strides=strides)(inner)
+        inner = conv(filters, 3)(keras.layers.ReLU()(keras.layers.BatchNormalization()(inner)))
+        rows = keras.layers.Add()([inner, beside])
+    rows = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(keras.layers.BatchNormalization()(rows)))
+    rows = keras.layers.Dropout(dropout)(rows)
+    return keras.Model(inputs, keras.layers.Dense(num_classes)(rows))
+
+
+NETWORKS: dict[str, tuple[Callable[..., keras.Model], tuple[int, ...]]] = {
+    "MLP": (mlp, (28, 28, 1)),
+    "LeNet": (lenet, (32, 32, 3)),
+    "ResNet-8": (resnet, (32, 32, 3)),
+}
+
+
+def hypermodel(name: str) -> Callable[[Any], keras.Model]:
+    """An ordinary `build_model(hp)`: L2 and dropout are open."""
+    network, shape = NETWORKS[name]
+
+    def build_model(hp: Any) -> keras.Model:
+        l2, dropout = hp.Float("l2", 1e-6, 1e-2, sampling="log"), hp.Float("dropout", 0.0, 0.5, default=0.2)
+        model = network(l2, dropout, shape, CLASSES)
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        return model
+
+    return build_model

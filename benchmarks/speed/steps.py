@@ -1,0 +1,63 @@
+"""A training step of the hyper-batch ensemble, against a plain network's on the same M * B rows."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+import tensorflow as tf
+
+import keras_hyperens as khe
+from benchmarks.speed.aim import Aim
+from benchmarks.speed.networks import CLASSES
+from benchmarks.speed.networks import NETWORKS
+from benchmarks.speed.networks import hypermodel
+from benchmarks.speed.timing import seconds
+
+M, B = 4, 32
+EVERY = 3  # steps from one tuning step to the next
+LIMITS = {("member", False): 1.25, ("member", True): 1.6, ("example", False): 2.3, ("example", True): 2.9}
+
+
+def measure(repetitions: int, networks: tuple[str, ...] = tuple(NETWORKS)) -> Iterator[Aim]:
+    """One line for each network, way to draw, and with or without tuning."""
+    for name in networks:
+        functions = {"plain": _plain(name)}
+        functions |= {case: _ours(name, *case) for case in LIMITS}
+        medians = seconds(functions, repetitions, calls=EVERY)
+        for (sampling, tunes), limit in LIMITS.items():
+            ours, plain = medians[sampling, tunes], medians["plain"]
+            what = f"{name}, one draw per {sampling}{', tuning every third step' if tunes else ''}"
+            yield Aim(
+                "training step / plain", what, ours / plain, limit, note=f"{1e3 * ours:.1f} / {1e3 * plain:.1f} ms"
+            )
+        keras.backend.clear_session()
+
+
+def rows(name: str, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(count, *NETWORKS[name][1])).astype("float32")
+    return tf.constant(images), tf.constant(generator.integers(0, CLASSES, count))
+
+
+def _plain(name: str) -> Callable[[], Any]:
+    model = hypermodel(name)(keras_tuner.HyperParameters())
+    model.optimizer.build(model.trainable_variables)
+    return _step(model, rows(name, M * B))
+
+
+def _ours(name: str, sampling: str, tunes: bool) -> Callable[[], Any]:
+    ensemble = khe.HyperBatchEnsemble.from_hypermodel(hypermodel(name), M, seed=0)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    ensemble.compile("adam", loss, sampling=sampling, tuning_every=EVERY)
+    data = rows(name, B)
+    tuning = {"tuning_data": tuple(each.numpy() for each in rows(name, 4 * B))} if tunes else {}
+    ensemble.fit(*data, batch_size=B, epochs=1, verbose=0, **tuning)  # builds and takes the tuning rows
+    return _step(ensemble, data)
+
+
+def _step(model: keras.Model, data: Any) -> Callable[[], Any]:
+    step = tf.function(lambda: model.train_step(data))
+    return lambda: keras.tree.map_structure(np.asarray, step())
