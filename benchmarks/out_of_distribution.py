@@ -141,11 +141,17 @@ def _plot(done: list[runs.Run], path: pathlib.Path) -> None:
     import matplotlib.pyplot as plt
 
     names = list(done[0]["corrupted"])
-    figure, axes = plt.subplots(3, len(names), figsize=(4 * len(names), 9), layout="constrained", sharex=True)
-    for row, score in zip(axes, ("nll", "accuracy", "ece")):
+    figure, axes = plt.subplots(3, len(names), figsize=(3.6 * len(names), 7.5), layout="constrained", sharex=True)
+    for row, (score, title) in zip(axes, {"nll": "NLL", "accuracy": "accuracy", "ece": "ECE"}.items()):
         for ax, name in zip(row, names):
-            khe.plots.corruption_curves(curves(done, name, score), metric=score, ax=ax)
-            ax.set_title(name)
+            khe.plots.corruption_curves(curves(done, name, score), metric=title, ax=ax)
+            ax.set(title=name if score == "nll" else "", xlabel="strength" if score == "ece" else "")
+            ax.get_legend().remove()
+            ax.relim()
+            ax.autoscale(axis="y")
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(METHODS), frameon=False
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     print(f"\n{path}")
