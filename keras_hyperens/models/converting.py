@@ -13,6 +13,7 @@ from keras_hyperens.conversion import Sharing
 from keras_hyperens.conversion import convert_hypermodel
 from keras_hyperens.conversion import convert_model
 from keras_hyperens.conversion import table
+from keras_hyperens.heads import Combination
 from keras_hyperens.hyperparameters import Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.models.export import input_specs
@@ -39,6 +40,7 @@ class Convertible:
         exclude: Iterable[str | type[keras.layers.Layer]] = (),
         member_normalization: bool | None = None,
         fast_weight_initializer: Any = "ones",
+        combination: Combination = "mean",
         output_activation: Any = "auto",
         initial_width: float | None = None,
         seed: int | None = None,
@@ -67,8 +69,8 @@ class Convertible:
             fast_weight_initializer: Of the rank-1 factors; for example `keras.initializers.RandomNormal(1, 0.1)`
                 makes members differ from the start, at the price of the model's predictions. Default ones: with a
                 model worth keeping they were better (`python -m benchmarks.fine_tuning`).
-            output_activation, initial_width, seed: As in `HyperBatchEnsemble`; a loss of one's own that takes logits
-                needs `output_activation="softmax"` or `"sigmoid"`.
+            combination, output_activation, initial_width, seed: As in `HyperBatchEnsemble`; a loss of one's own that
+                takes logits needs `output_activation="softmax"` or `"sigmoid"`.
             **layer_options: More options of `HyperBatchLayer`, for all layers: `tie_fast_weights`,
                 `fast_weights_trainable`, `shared_embedding`, and so on. With `ensemble_size=1`,
                 `tie_fast_weights=True` and `fast_weights_trainable=False` the result is a self-tuning network.
@@ -93,7 +95,8 @@ class Convertible:
         options = {"sharing": sharing, "fast_weight_initializer": fast_weight_initializer, **layer_options}
         how = Sharing(ensemble_size, include, exclude, member_normalization, options)
         conversion = convert_model(model, hyperparameters or {}, how)
-        return cls._converted(conversion, how, initial_width, output_activation=output_activation, seed=seed)
+        of_ensemble = {"combination": combination, "output_activation": output_activation, "seed": seed}
+        return cls._converted(conversion, how, initial_width, **of_ensemble)
 
     @classmethod
     def from_hypermodel(
@@ -108,6 +111,7 @@ class Convertible:
         include: Iterable[str | type[keras.layers.Layer]] | None = None,
         exclude: Iterable[str | type[keras.layers.Layer]] = (),
         member_normalization: bool | None = None,
+        combination: Combination = "mean",
         output_activation: Any = "auto",
         initial_width: float | None = None,
         seed: int | None = None,
@@ -128,7 +132,7 @@ class Convertible:
             fixed: Values of hyperparameters that shall not vary. Default: the hypermodel's defaults.
             sharing, include, exclude, member_normalization, **layer_options: As in `from_model`; the rank-1 factors
                 are random unless `fast_weight_initializer` says something else.
-            output_activation, initial_width, seed: As in `from_model`.
+            combination, output_activation, initial_width, seed: As in `from_model`.
 
         Raises:
             ValueError: If nothing can vary inside one network, or a name is unknown.
@@ -147,7 +151,8 @@ class Convertible:
         """
         how = Sharing(ensemble_size, include, exclude, member_normalization, {"sharing": sharing, **layer_options})
         conversion = convert_hypermodel(hypermodel, hyperparameters, space, fixed, how)
-        return cls._converted(conversion, how, initial_width, output_activation=output_activation, seed=seed)
+        of_ensemble = {"combination": combination, "output_activation": output_activation, "seed": seed}
+        return cls._converted(conversion, how, initial_width, **of_ensemble)
 
     @classmethod
     def _converted(

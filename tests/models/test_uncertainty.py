@@ -147,6 +147,16 @@ def test_hyper_batch_combinations_in_files_exports_and_losses(combination, tmp_p
     np.testing.assert_allclose(served(ensemble, tmp_path), predicted, atol=1e-5)
 
 
+def test_a_converted_model_takes_a_combination():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    random = keras.initializers.RandomNormal(1.0, 0.5, seed=0)
+    ensemble = khe.HyperBatchEnsemble.from_model(
+        model, sharing="batch", combination="median", output_activation=None, fast_weight_initializer=random
+    )
+    each = np.asarray(ensemble.member_predictions(X))
+    np.testing.assert_allclose(ensemble.predict(X, verbose=0), np.median(each, 0), atol=1e-6)
+
+
 @pytest.mark.parametrize("combination", ["mode", ("median", 1), ("trimmed_mean", -1), ("trimmed_mean", 1.5), None])
 def test_unknown_combinations_are_named(combination):
     with pytest.raises(ValueError, match="Received: combination="):
