@@ -47,7 +47,8 @@ KINDS = ("hyper-batch", "hyper-deep")
 
 def served(ensemble, directory):
     ensemble.export(directory / "served")
-    return tf.saved_model.load(directory / "served").serve(X)
+    loaded = tf.saved_model.load(directory / "served")  # its variables live as long as it does
+    return loaded.serve(X)
 
 
 def raw_members(ensemble):
