@@ -8,6 +8,11 @@ import pytest
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cleared():
+    """Once for each file: to clear Keras' session takes longer than most tests."""
     yield
     keras.backend.clear_session()
 

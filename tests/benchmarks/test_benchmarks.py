@@ -55,6 +55,7 @@ def test_scores_by_hand():
     assert "0.5000" in methods.table({"this": scores})
 
 
+@pytest.mark.slow
 def test_quality_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, capsys):
     results = tmp_path / "quality.jsonl"
     monkeypatch.setattr(methods, "schedule_of", lambda _: methods.Schedule(1, 1, 100))
@@ -67,6 +68,7 @@ def test_quality_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, c
     assert results.read_text().splitlines() == lines
 
 
+@pytest.mark.slow
 def test_fine_tuning_on_little(tmp_path, monkeypatch, capsys):
     results = tmp_path / "fine_tuning.jsonl"
     for name in ("PRETRAINING", "FINE_TUNING"):
@@ -109,6 +111,7 @@ def test_a_report_by_hand():
     )
 
 
+@pytest.mark.slow
 def test_hyper_deep_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, capsys):
     results = tmp_path / "hyper_deep.jsonl"
     monkeypatch.setattr(methods, "schedule_of", lambda _: methods.Schedule(1, 1, 100))
@@ -135,6 +138,7 @@ def test_a_report_of_hyper_deep_by_hand():
     assert lines[-1] == row
 
 
+@pytest.mark.slow
 def test_selection_in_its_smallest_cell():
     lines = run("benchmarks.selection", "--quick", "--repetitions", 1).stdout.splitlines()
     assert lines[-1].split()[:3] == ["20", "1000", "10"] and "True" in lines[-1] and "False" not in lines[-1]

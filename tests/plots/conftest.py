@@ -5,11 +5,6 @@ matplotlib.use("Agg")
 
 
 @pytest.fixture(autouse=True)
-def seeded():
-    """No layer is built here, and to clear Keras' session takes longer than to draw."""
-
-
-@pytest.fixture(autouse=True)
 def closed():
     yield
     matplotlib.pyplot.close("all")

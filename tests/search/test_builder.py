@@ -116,6 +116,7 @@ def test_another_seed_finds_others_and_no_seed_is_remembered(builder, tmp_path):
     assert essence(search(unseeded).candidates) == first
 
 
+@pytest.mark.slow
 def test_stages_one_by_one_are_the_whole(builder, tmp_path):
     steps = make_builder(tmp_path / "steps")
     arguments = dict(validation_data=blobs(45, seed=1), epochs=2, batch_size=20, verbose=0)
@@ -132,6 +133,7 @@ def test_a_search_is_continued_with_more_trials(builder):
     assert after[:4] == before and len(after) == 6
 
 
+@pytest.mark.slow
 def test_weights_belong_to_their_candidates_when_the_chosen_sets_change(builder):
     changed = search(make_builder(builder.directory, max_trials=6, num_hyperparameter_sets=3, initializations=1))
     assert len(changed.candidates) > 8
@@ -141,6 +143,7 @@ def test_weights_belong_to_their_candidates_when_the_chosen_sets_change(builder)
         np.testing.assert_allclose(deep.predict(x, verbose=0), changed.pool.predictions(candidate)[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_set_and_fixed_initialization_are_the_baselines(tmp_path):
     deep = search(make_builder(tmp_path / "deep", max_trials=2, num_hyperparameter_sets=1, include_search=False))
     deep.build_ensemble(2)
@@ -160,6 +163,7 @@ def test_weights_that_were_not_kept(builder):
     assert len(builder.members) == 3
 
 
+@pytest.mark.slow
 def test_keep_decides_what_stays_on_disk(builder, tmp_path):
     def kept(directory):
         return sorted(path.name for path in directory.glob("**/*.weights.h5"))
@@ -191,6 +195,7 @@ class Failing(keras_tuner.HyperModel):
         return model.fit(*args, **kwargs)
 
 
+@pytest.mark.slow
 def test_failed_and_diverged_trials_are_recorded_and_left_out(tmp_path, capsys):
     builder = search(make_builder(tmp_path, Failing(), max_trials=12, initializations=0, ensemble_size=1))
     failures = [each.failure for each in builder.candidates]
@@ -292,7 +297,7 @@ def test_predictions_in_half_precision(tmp_path):
 
 @pytest.mark.parametrize(
     "tuner",
-    ["hyperband", "tuner", *(pytest.param(name, marks=pytest.mark.slow) for name in ("grid", "bayesian", "oracle"))],
+    ["tuner", *(pytest.param(name, marks=pytest.mark.slow) for name in ("grid", "bayesian", "hyperband", "oracle"))],
 )
 def test_any_tuner_searches_and_resumes(tuner, tmp_path, monkeypatch):
     def make(changed=tuner):
@@ -330,6 +335,7 @@ def test_from_a_finished_keras_tuner_search(tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("theirs/**/checkpoint.weights.h5"))) == 3  # theirs: not ours to delete
 
 
+@pytest.mark.slow
 def test_from_tuner_with_initializations_needs_and_takes_training_rows(tmp_path):
     tuner = keras_tuner.RandomSearch(build_model, NLL, 2, seed=3, directory=tmp_path, project_name="theirs")
     tuner.search(*blobs(), validation_data=blobs(45, seed=1), epochs=1, verbose=0)
