@@ -13,7 +13,6 @@ import json
 import os
 import pathlib
 import platform
-import warnings
 from dataclasses import asdict
 
 from benchmarks import runs
@@ -25,7 +24,6 @@ PARTS = {"steps": steps.measure}
 
 def main() -> None:
     options = _options()
-    warnings.filterwarnings("ignore", "No tuning data")
     aims = []
     for part in options.parts:
         for aim in PARTS[part](options.repetitions):

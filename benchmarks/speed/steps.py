@@ -53,8 +53,11 @@ def _ours(name: str, sampling: str, tunes: bool) -> Callable[[], Any]:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     ensemble.compile("adam", loss, sampling=sampling, tuning_every=EVERY)
     data = rows(name, B)
-    tuning = {"tuning_data": tuple(each.numpy() for each in rows(name, 4 * B))} if tunes else {}
-    ensemble.fit(*data, batch_size=B, epochs=1, verbose=0, **tuning)  # builds and takes the tuning rows
+    if tunes:  # `fit` takes the tuning rows
+        held_out = tuple(each.numpy() for each in rows(name, 4 * B))
+        ensemble.fit(*data, batch_size=B, epochs=1, tuning_data=held_out, verbose=0)
+    else:
+        ensemble.prepare(tf.TensorSpec((None, *data[0].shape[1:])))
     return _step(ensemble, data)
 
 
