@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 
 import keras
 from keras import ops
@@ -34,43 +35,55 @@ def describe(ensemble: "Ensemble", raw: Any, measures: Measures | None, with_mem
         with_members: Whether `members` `[B, M, ...]` is there too.
     """
     members = ensemble.predictions_of(raw)
-    prediction = ensemble.combine(members)
-    is_mean = ensemble.is_mean
+    pooled, prediction = ensemble.pooled(members), ensemble.combine(members)
     described: dict[str, Any] = {}
-    for prefix, head, logits, each, final in _outputs(ensemble, raw, members, prediction):
-        described[f"{prefix}prediction"] = final
+    for prefix, output in _outputs(ensemble, raw, members, pooled, prediction):
+        described[f"{prefix}prediction"] = output.prediction
         if with_members:
-            described[f"{prefix}members"] = ops.swapaxes(each, 0, 1)
-        measured = _of_output(head, logits, each, final, ensemble.member_weights, is_mean, measures)
+            described[f"{prefix}members"] = ops.swapaxes(output.members, 0, 1)
+        measured = _measured(output, ensemble, measures)
         described |= {prefix + name: value for name, value in measured.items()}
     return described
 
 
-def _outputs(ensemble: "Ensemble", *structures: Any) -> Iterator[tuple[Any, ...]]:
-    """For each output: the start of its names, its head, and its part of every structure."""
+class _Output(NamedTuple):
+    """One output of the network, as far as it goes through the ensemble."""
+
+    head: heads.Head
+    raw: Any  # [M, B, ...]
+    members: Any  # [M, B, ...]
+    pooled: Any  # [B, ...]
+    prediction: Any  # [B, ...]: pooled, and tempered
+
+
+def _outputs(ensemble: "Ensemble", *structures: Any) -> Iterator[tuple[str, _Output]]:
+    """For each output: the start of its names, and its part of every structure."""
     names = ensemble.output_names or {}
     parts = zip(*map(keras.tree.flatten, structures), strict=True)
     paths = [path for path, _ in keras.tree.flatten_with_path(structures[0])]
     of_outputs = keras.tree.flatten(ensemble.heads_of(structures[0]))
     for number, (path, head, part) in enumerate(zip(paths, of_outputs, parts, strict=True)):
         name = path[0] if path and isinstance(path[0], str) else (names[number] if path and names else number)
-        yield f"{name}_" if path else "", head, *part
+        yield f"{name}_" if path else "", _Output(head, *part)
 
 
-def _of_output(
-    head: heads.Head, raw: Any, members: Any, prediction: Any, weights: Any, is_mean: bool, measures: Measures | None
-) -> dict[str, Any]:
-    known = _known(head)
-    if head in heads.BERNOULLI:
-        members, prediction = (ops.stack([1 - each, each], axis=-1) for each in (members, prediction))
+def _measured(output: _Output, ensemble: "Ensemble", measures: Measures | None) -> dict[str, Any]:
+    weights, known = ensemble.member_weights, _known(output.head)
+    values = (output.members, output.pooled, output.prediction)
+    if output.head in heads.BERNOULLI:
+        values = tuple(ops.stack([1 - each, each], axis=-1) for each in values)
+    members, pooled, prediction = values
+    pooled = None if ensemble.combination == "mean" else pooled  # then the measure takes the mean itself
     described = {}
     for measure in DEFAULTS[known] if measures is None else measures:
         function = measure if callable(measure) else _named(measure, known)
         name = getattr(function, "__name__", "measure")
         if function is energy:
-            described[name] = function(_logits(raw, head), weights)
-        elif function in by_kind.OF_FINAL_OUTPUT and not is_mean:
+            described[name] = function(_logits(output.raw, output.head), weights)
+        elif function in by_kind.OF_FINAL_OUTPUT:
             described[name] = function(members, weights, prediction)
+        elif function in by_kind.OF_MEMBERS_AND_COMBINATION:
+            described[name] = function(members, weights, pooled)
         else:
             described[name] = function(members, weights)
     return described

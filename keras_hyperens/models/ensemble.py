@@ -76,21 +76,19 @@ class Ensemble(keras.Model):
 
     def combine(self, members: Any) -> Any:
         """One prediction `[B, ..., C]` from the members' predictions `[M, B, ..., C]`."""
+        pooled = self.pooled(members)
+        return pooled if self.temperatures is None else self.temperatures.of_prediction(pooled, self.heads_of(pooled))
+
+    def pooled(self, members: Any) -> Any:
+        """What the members say together, before a temperature of the ensemble."""
 
         def one(output: Any, head: Any) -> Any:
             return heads.combined(output, head, self.member_weights, self.combination)
 
-        means = self.heads_of(members)
-        combined = keras.tree.map_structure(one, members, means)
-        return combined if self.temperatures is None else self.temperatures.of_prediction(combined, means)
+        return keras.tree.map_structure(one, members, self.heads_of(members))
 
     def _tempered(self, members: Any) -> Any:
         return members if self.temperatures is None else self.temperatures.of_members(members, self.heads_of(members))
-
-    @property
-    def is_mean(self) -> bool:
-        """Whether a prediction is the mean of the members' predictions, and no more."""
-        return self.combination == "mean" and (self.temperatures is None or self.temperatures.per == "member")
 
     def heads_of(self, outputs: Any) -> Any:
         """What each output means, in the structure of `outputs`."""
@@ -157,7 +155,8 @@ class Ensemble(keras.Model):
 
         A temperature T above 1 makes predictions less sure: probabilities become `p ** (1 / T)`, normalised; the
         variance of a Gaussian is multiplied by T. Each has the lowest negative log-likelihood on these rows. They are
-        saved with the ensemble and exported; `fit`, which makes other members, forgets them.
+        saved with the ensemble and exported; `fit`, which makes other members, forgets them. Mutual information and
+        divergences, which compare members with what they say together, are taken before a temperature of the ensemble.
 
         Args:
             x, y: Rows and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or `keras.utils.PyDataset` of both.

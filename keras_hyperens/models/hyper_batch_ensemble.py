@@ -156,7 +156,9 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         )
         return {name: bounds[:, column] for column, name in enumerate(self.hyperparameters.names)}
 
-    def response_curves(self, x: Any, y: Any, points: int = 15, batch_size: int = 500) -> dict[str, ResponseCurve]:
+    def response_curves(
+        self, x: Any, y: Any, points: int = 15, batch_size: int = 500, verbose: int = 1
+    ) -> dict[str, ResponseCurve]:
         """The loss on these rows over the range of each hyperparameter, without training anything.
 
         All members take the value of the one hyperparameter, and stay at their means in the others. The network was
@@ -167,6 +169,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             x, y: Rows and labels that were not trained on, arrays or structures of arrays.
             points: Values of each hyperparameter, equally far apart on its own scale.
             batch_size: Rows at a time.
+            verbose: 1 shows progress, 0 nothing.
 
         Returns:
             By the hyperparameter's name, `values` `[points]` (natural scale), `losses` `[points]` of the combined
@@ -180,7 +183,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
                 "Response curves need hyperparameters, a compiled loss and at least two points. Received: "
                 f"{len(self.hyperparameters)} hyperparameters, compiled={self.compiled}, points={points}"
             )
-        return response_curves(self, x, y, points, batch_size)
+        return response_curves(self, x, y, points, batch_size, verbose)
 
     def member(self, member: int) -> keras.Model:
         """A plain Keras model of one member at its mean, with raw outputs; it has no hyper-batch layer.

@@ -25,13 +25,13 @@ class ResponseCurve(NamedTuple):
 
 
 def response_curves(
-    ensemble: "HyperBatchEnsemble", x: Any, y: Any, points: int, batch_size: int
+    ensemble: "HyperBatchEnsemble", x: Any, y: Any, points: int, batch_size: int, verbose: int
 ) -> dict[str, ResponseCurve]:
     """See `HyperBatchEnsemble.response_curves`."""
     space = ensemble.hyperparameters
     grid = ops.convert_to_numpy(space.values(np.repeat(np.linspace(-1, 1, points)[:, None], len(space), 1)))  # [G, P]
     means = ops.convert_to_numpy(ensemble.mean_values())  # [M, 1, P]
-    progress = keras.utils.Progbar(points * len(space), unit_name="point")
+    progress = keras.utils.Progbar(points * len(space), verbose=verbose, unit_name="point")
     rows = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size)
     losses_of = tf.function(lambda values, x, y: _losses(ensemble, values, x, y), reduce_retracing=True)
     curves = {}

@@ -138,7 +138,7 @@ class HyperBatchTrainer(TunableModel):
     def _combined_raw(self, outputs: Any) -> Any:
         """Raw outputs, as the loss takes them, of what `predict` gives."""
         means = self.heads_of(outputs)
-        if self.is_mean and self.temperatures is None:
+        if self.combination == "mean" and self.temperatures is None:
             return keras.tree.map_structure(heads.combined_raw, outputs, means)
         return keras.tree.map_structure(heads.raw_of, self.combine(self.predictions_of(outputs)), means)
 

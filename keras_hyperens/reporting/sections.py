@@ -24,6 +24,7 @@ from keras_hyperens.reporting.page import table
 from keras_hyperens.version import __version__
 
 COVERAGE = 0.8
+CLOSE = 0.005  # confidence and accuracy nearer than this are said to be equal
 MEASURES = ("predictive_entropy", "mutual_information")
 
 
@@ -201,7 +202,7 @@ def _hyperparameters(facts: Facts) -> Iterator[str]:
     if not isinstance(ensemble, HyperBatchEnsemble) or not len(ensemble.hyperparameters) or not ensemble.compiled:
         return
     yield heading("What its hyperparameters are worth")
-    curves = ensemble.response_curves(facts.x, facts.y, points=11)
+    curves = ensemble.response_curves(facts.x, facts.y, points=11, verbose=0)
     tuned = ensemble.hyperparameter_values()
     pictures = []
     for name, curve in curves.items():

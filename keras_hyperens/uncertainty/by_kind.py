@@ -32,11 +32,9 @@ OF_PROBABILITIES: tuple[Measure, ...] = (
     confidence.energy,
     *OF_VALUES,
 )
-OF_FINAL_OUTPUT = (  # these look at the combined prediction too
-    entropy.predictive_entropy,
+OF_FINAL_OUTPUT = (entropy.predictive_entropy, confidence.max_probability, confidence.margin)
+OF_MEMBERS_AND_COMBINATION = (  # these compare the two, so both must be without a temperature of the ensemble
     entropy.mutual_information,
     divergence.mean_kl_divergence,
     divergence.sum_kl_divergence,
-    confidence.max_probability,
-    confidence.margin,
 )

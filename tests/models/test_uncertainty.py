@@ -181,6 +181,12 @@ def test_temperatures_lower_the_loss_and_are_kept(kind, per, ensembles, tmp_path
         expected = scipy.special.softmax(np.log(mean) / temperatures.values[0], -1)
     predicted = ensemble.predict(X, verbose=0)
     np.testing.assert_allclose(predicted, expected, atol=1e-5)
+    said = ensemble.predict_uncertainty(X, verbose=0)
+    entropy = -(expected * np.log(expected)).sum(-1)
+    np.testing.assert_allclose(said["predictive_entropy"], entropy, atol=1e-5)
+    of_members = ensemble.predict_members(X, verbose=0)  # their disagreement is not the ensemble temperature's business
+    information = uncertainty.mutual_information(of_members, ensemble.member_weights)
+    np.testing.assert_allclose(said["mutual_information"], information, atol=1e-5)
     after = ensemble.evaluate(X, Y, verbose=0)
     np.testing.assert_allclose(after, -np.log(expected[np.arange(len(Y)), Y]).mean(), rtol=1e-4)
     assert per == "member" or after <= before + 1e-6

@@ -14,7 +14,7 @@ from keras_hyperens import uncertainty
 from keras_hyperens.uncertainty import by_kind
 
 OF_PROBABILITIES = [measure for measure in by_kind.OF_PROBABILITIES if measure is not uncertainty.energy]
-OF_FINAL_OUTPUT = list(by_kind.OF_FINAL_OUTPUT)
+OF_FINAL_OUTPUT = [*by_kind.OF_FINAL_OUTPUT, *by_kind.OF_MEMBERS_AND_COMBINATION]
 EVERY = [*OF_PROBABILITIES, uncertainty.energy, *by_kind.OF_GAUSSIANS]
 GENERATOR = np.random.default_rng(0)
 MEMBERS = GENERATOR.dirichlet(np.ones(5), (4, 7)).astype("float32")  # [M, B, C]
