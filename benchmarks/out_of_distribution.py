@@ -26,6 +26,7 @@ from benchmarks import runs
 from benchmarks import shifts
 from benchmarks.data import Data
 from benchmarks.data import load
+from keras_hyperens.reporting.numbers import auroc
 
 FIXED = {"l2": 1e-3, "dropout": 0.25}
 METHODS = ("single network", "batch ensemble", "hyper-batch ensemble", "deep ensemble", "hyper-deep ensemble")
@@ -86,21 +87,15 @@ def measured(model: keras.Model, data: Data, strange: dict[str, np.ndarray]) -> 
     """Scores on the test rows, AUROC against strange rows by measure, and scores on corrupted rows by strength."""
     images, labels = data.test
     usual = model.predict_uncertainty(images, MEASURES, batch_size=500, verbose=0)
-    auroc = {}
+    told_apart = {}
     for name, others in strange.items():
         unusual = model.predict_uncertainty(others, MEASURES, batch_size=500, verbose=0)
-        auroc[name] = {measure: _auroc(usual[measure], unusual[measure]) for measure in MEASURES}
+        told_apart[name] = {measure: auroc(usual[measure], unusual[measure]) for measure in MEASURES}
     corrupted = {
         name: [asdict(methods.score(model, (corrupt(images, strength), labels))) for strength in shifts.STRENGTHS]
         for name, corrupt in shifts.CORRUPTIONS.items()
     }
-    return {**asdict(methods.scores(usual["prediction"], labels)), "auroc": auroc, "corrupted": corrupted}
-
-
-def _auroc(usual: np.ndarray, unusual: np.ndarray) -> float:
-    metric = khe.metrics.OutOfDistributionAUROC(measure=None)
-    metric.update_state(np.repeat([0, -1], [len(usual), len(unusual)]), np.concatenate([usual, unusual]))
-    return float(metric.result())
+    return {**asdict(methods.scores(usual["prediction"], labels)), "auroc": told_apart, "corrupted": corrupted}
 
 
 def report(done: list[runs.Run]) -> str:

@@ -5,15 +5,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-
-def is_concrete(values: Any) -> bool:
-    """Whether values can be looked at: inside a graph they cannot, and reading an eager tensor would wait for it."""
-    return isinstance(values, np.ndarray | list | tuple)
-
-
-def shape_of(values: Any) -> tuple[int | None, ...]:
-    """Static shape; sizes not known yet are `None`."""
-    return tuple(np.shape(values) if isinstance(values, list | tuple) else values.shape)
+from keras_hyperens.uncertainty.checks import is_concrete
+from keras_hyperens.uncertainty.checks import shape_of
 
 
 def check_values(values: Any, name: str) -> None:

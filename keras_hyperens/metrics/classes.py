@@ -7,9 +7,9 @@ from keras import ops
 
 from keras_hyperens.metrics.checks import agree
 from keras_hyperens.metrics.checks import check_values
-from keras_hyperens.metrics.checks import is_concrete
-from keras_hyperens.metrics.checks import shape_of
 from keras_hyperens.uncertainty.checks import check_sums
+from keras_hyperens.uncertainty.checks import is_concrete
+from keras_hyperens.uncertainty.checks import shape_of
 
 
 def probabilities(y_pred: Any, dtype: str) -> Any:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 from keras import ops
 
 from keras_hyperens.metrics.checks import row_weights
-from keras_hyperens.metrics.checks import shape_of
 from keras_hyperens.metrics.classes import classes
 from keras_hyperens.metrics.classes import probabilities
+from keras_hyperens.uncertainty.checks import shape_of
 
 
 class Rows(NamedTuple):

@@ -8,8 +8,8 @@ from keras import ops
 
 from keras_hyperens.metrics.checks import agree
 from keras_hyperens.metrics.checks import check_values
-from keras_hyperens.metrics.checks import is_concrete
-from keras_hyperens.metrics.checks import shape_of
+from keras_hyperens.uncertainty.checks import is_concrete
+from keras_hyperens.uncertainty.checks import shape_of
 
 SMALLEST_VARIANCE = 1e-28
 

@@ -7,11 +7,11 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens.metrics.checks import check_values
-from keras_hyperens.metrics.checks import shape_of
 from keras_hyperens.metrics.classes import probabilities
 from keras_hyperens.metrics.confidence import others
 from keras_hyperens.uncertainty import by_kind
 from keras_hyperens.uncertainty import combine
+from keras_hyperens.uncertainty.checks import shape_of
 
 MEASURES = {measure.__name__: measure for measure in (*by_kind.OF_PROBABILITIES, *by_kind.OF_GAUSSIANS)}
 OF_CLASSES = {measure.__name__ for measure in by_kind.OF_PROBABILITIES if measure not in by_kind.OF_VALUES} - {"energy"}

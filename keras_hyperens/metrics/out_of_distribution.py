@@ -8,11 +8,11 @@ from keras import ops
 from keras_hyperens.metrics import measures
 from keras_hyperens.metrics.checks import of_one_member
 from keras_hyperens.metrics.checks import row_weights
-from keras_hyperens.metrics.checks import shape_of
 from keras_hyperens.metrics.checks import spoiled
 from keras_hyperens.metrics.classes import classes
 from keras_hyperens.metrics.fine_bins import SIGNED
 from keras_hyperens.metrics.fine_bins import signed_bins
+from keras_hyperens.uncertainty.checks import shape_of
 
 
 class OutOfDistributionMetric(keras.metrics.Metric):

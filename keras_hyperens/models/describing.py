@@ -35,9 +35,9 @@ def describe(ensemble: "Ensemble", raw: Any, measures: Measures | None, with_mem
         with_members: Whether `members` `[B, M, ...]` is there too.
     """
     members = ensemble.predictions_of(raw)
-    pooled, prediction = ensemble.pooled(members), ensemble.combine(members)
+    pooled = ensemble.pooled(members)
     described: dict[str, Any] = {}
-    for prefix, output in _outputs(ensemble, raw, members, pooled, prediction):
+    for prefix, output in _outputs(ensemble, raw, members, pooled, ensemble.final(pooled)):
         described[f"{prefix}prediction"] = output.prediction
         if with_members:
             described[f"{prefix}members"] = ops.swapaxes(output.members, 0, 1)

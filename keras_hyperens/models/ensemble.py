@@ -76,7 +76,10 @@ class Ensemble(keras.Model):
 
     def combine(self, members: Any) -> Any:
         """One prediction `[B, ..., C]` from the members' predictions `[M, B, ..., C]`."""
-        pooled = self.pooled(members)
+        return self.final(self.pooled(members))
+
+    def final(self, pooled: Any) -> Any:
+        """The prediction, from what the members say together: with the temperature of the ensemble, if it has one."""
         return pooled if self.temperatures is None else self.temperatures.of_prediction(pooled, self.heads_of(pooled))
 
     def pooled(self, members: Any) -> Any:

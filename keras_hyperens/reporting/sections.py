@@ -1,9 +1,9 @@
 """What is in a report, section by section."""
 
 import pathlib
-import uuid
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_hyperens import heads
 from keras_hyperens import plots
+from keras_hyperens.files import write_whole
 from keras_hyperens.models import HyperBatchEnsemble
 from keras_hyperens.models import HyperDeepEnsemble
 from keras_hyperens.reporting import numbers
@@ -38,8 +39,18 @@ class Facts:
     labels: np.ndarray  # [N]
     members: np.ndarray  # [M, N, C]
     prediction: np.ndarray  # [N, C]
-    entropy: np.ndarray  # [N]
-    best: int  # the member with the lowest NLL
+    measured: Mapping[str, np.ndarray]  # `MEASURES`, [N] each
+    member_scores: Sequence[Mapping[str, float]]
+
+    @property
+    def by_nll(self) -> list[int]:
+        """Numbers of the members, the one with the lowest NLL first."""
+        return sorted(range(len(self.members)), key=lambda k: self.member_scores[k]["nll"])
+
+    @property
+    def best(self) -> int:
+        """The member with the lowest NLL."""
+        return self.by_nll[0]
 
     @property
     def weights(self) -> np.ndarray:
@@ -89,16 +100,21 @@ def report(
             facts, ood if isinstance(ood, Mapping) else {"out of distribution": ood}, batch_size
         )
     parts.append(paragraph(f"Written by keras_hyperens {__version__}.", "small"))
-    return _written(page(title, parts), pathlib.Path(path))
+    path, text = pathlib.Path(path), page(title, parts)
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return path
 
 
 def _facts(ensemble: Any, x: Any, y: Any, batch_size: int) -> Facts:
     members = _classes(ensemble.predict_members(x, batch_size=batch_size, verbose=0), ensemble)
     labels = numbers.checked_rows(members, y)
     said = ensemble.predict_uncertainty(x, MEASURES, batch_size=batch_size, verbose=0)
-    best = int(np.argmin([numbers.scores(labels, each)["nll"] for each in members]))
-    entropy = said["predictive_entropy"].reshape(len(labels))
-    return Facts(ensemble, x, y, labels, members, _classes(said["prediction"], ensemble), entropy, best)
+    scores = [numbers.scores(labels, each) for each in members]
+    return Facts(ensemble, x, y, labels, members, _classes(said["prediction"], ensemble), _by_row(said), scores)
+
+
+def _by_row(said: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {measure: said[measure].ravel() for measure in MEASURES}
 
 
 def _classes(probabilities: np.ndarray, ensemble: Any) -> np.ndarray:
@@ -114,7 +130,7 @@ def _classes(probabilities: np.ndarray, ensemble: Any) -> np.ndarray:
 
 
 def _summary(facts: Facts) -> Iterator[str]:
-    ensemble, single = (numbers.scores(facts.labels, p) for p in (facts.prediction, facts.members[facts.best]))
+    ensemble, single = numbers.scores(facts.labels, facts.prediction), facts.member_scores[facts.best]
     count = len(facts.labels)
     wrong = [round((1 - each["accuracy"]) * count) for each in (ensemble, single)]
     yield paragraph(
@@ -122,8 +138,7 @@ def _summary(facts: Facts) -> Iterator[str]:
         f"({wrong[0]} wrong); its best single member gets {single['accuracy']:.1%} ({wrong[1]} wrong).",
         "lead",
     )
-    average = [numbers.scores(facts.labels, each) for each in facts.members]
-    mean = {name: np.mean([each[name] for each in average]) for name in numbers.SCORES}
+    mean = {name: np.mean([each[name] for each in facts.member_scores]) for name in numbers.SCORES}
     rows = [
         [name, *(f"{each[score]:.4f}" for score in numbers.SCORES)]
         for name, each in (("ensemble", ensemble), ("best single member", single), ("members on average", mean))
@@ -177,18 +192,19 @@ def _images(facts: Facts) -> Any:
     images = np.asarray(facts.x, "float32")
     images = (images - images.min()) / max(float(np.ptp(images)), 1e-12)
     said = facts.prediction.argmax(-1)
-    titles = [f"{true}, said {one}\n{h:.2g} nats" for true, one, h in zip(facts.labels, said, facts.entropy)]
-    return plots.certain_images(images, facts.entropy, titles)
+    titles = [
+        f"{true}, said {one}\n{h:.2g} nats"
+        for true, one, h in zip(facts.labels, said, facts.measured["predictive_entropy"])
+    ]
+    return plots.certain_images(images, facts.measured["predictive_entropy"], titles)
 
 
 def _members(facts: Facts) -> Iterator[str]:
     yield heading("Its members")
     values = facts.ensemble.hyperparameter_values()
-    by_nll = sorted(range(len(facts.members)), key=lambda k: numbers.scores(facts.labels, facts.members[k])["nll"])
     rows = []
-    for k in by_nll:
-        score = numbers.scores(facts.labels, facts.members[k])
-        of_member = [f"{score[name]:.4f}" for name in ("accuracy", "nll", "ece")]
+    for k in facts.by_nll:
+        of_member = [f"{facts.member_scores[k][name]:.4f}" for name in ("accuracy", "nll", "ece")]
         rows.append([f"member {k}", f"{facts.weights[k]:.3f}", *of_member, *(each[k] for each in values.values())])
     yield table(["", "weight", "accuracy", "NLL", "ECE", *values], rows)
     yield picture(
@@ -213,30 +229,22 @@ def _hyperparameters(facts: Facts) -> Iterator[str]:
 
 
 def _out_of_distribution(facts: Facts, ood: Mapping[str, Any], batch_size: int) -> list[str]:
+    usual = facts.measured
     strange = {
-        name: facts.ensemble.predict_uncertainty(rows, MEASURES, batch_size=batch_size, verbose=0)
+        name: _by_row(facts.ensemble.predict_uncertainty(rows, MEASURES, batch_size=batch_size, verbose=0))
         for name, rows in ood.items()
     }
-    usual = facts.ensemble.predict_uncertainty(facts.x, MEASURES, batch_size=batch_size, verbose=0)
     rows = [
-        [name, len(said[MEASURES[0]]), *(numbers.auroc(usual[each].ravel(), said[each].ravel()) for each in MEASURES)]
+        [name, len(said[MEASURES[0]]), *(numbers.auroc(usual[each], said[each]) for each in MEASURES)]
         for name, said in strange.items()
     ]
-    entropies = {name: said["predictive_entropy"].ravel() for name, said in strange.items()}
+    entropies = {name: said["predictive_entropy"] for name, said in strange.items()}
     return [
         heading("Does it notice what it was not trained for?"),
         table(["", "rows", "AUROC of the entropy", "AUROC of the mutual information"], rows),
         paragraph("AUROC: how often such a row is less sure than a test row; 0.5 is chance, 1 is always.", "small"),
         picture(
-            plots.uncertainty_histograms(usual["predictive_entropy"].ravel(), entropies),
+            plots.uncertainty_histograms(usual["predictive_entropy"], entropies),
             "Predictive entropy of test rows and of the others, in nats.",
         ),
     ]
-
-
-def _written(text: str, path: pathlib.Path) -> pathlib.Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-    return path

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_hyperens.search.files import write_array
-from keras_hyperens.search.files import write_json
-from keras_hyperens.search.files import write_whole
+from keras_hyperens.files import write_array
+from keras_hyperens.files import write_json
+from keras_hyperens.files import write_whole
 
 IDENTITY = "builder.json"
 SEARCH, INITIALIZATIONS, RETRAINING = "search", "initializations", "retraining"

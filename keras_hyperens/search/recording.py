@@ -15,7 +15,7 @@ import keras
 import keras_tuner
 import numpy as np
 
-from keras_hyperens.search.files import write_whole
+from keras_hyperens.files import write_whole
 from keras_hyperens.search.loading import trained_model
 from keras_hyperens.search.memory import forgotten_gradients
 from keras_hyperens.search.names import name_of_trial

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras_tuner
 
-from keras_hyperens.search.files import write_json
+from keras_hyperens.files import write_json
 
 IDLE, RUNNING, STOPPED = "IDLE", "RUNNING", "STOPPED"  # a trial's status
 POLL_SECONDS = 0.2

@@ -7,18 +7,28 @@ import numpy as np
 from keras import ops
 
 
+def is_concrete(values: Any) -> bool:
+    """Whether values can be looked at: inside a graph they cannot, and reading an eager tensor would wait for it."""
+    return isinstance(values, np.ndarray | list | tuple)
+
+
+def shape_of(values: Any) -> tuple[int | None, ...]:
+    """Static shape; sizes not known yet are `None`."""
+    return tuple(np.shape(values) if isinstance(values, list | tuple) else values.shape)
+
+
 def checked_members(members: Any, axes: str = "[M, B, ..., C]") -> Any:
     """The members' predictions as a tensor of at least float32.
 
     Raises:
         ValueError: If the member or row axis is missing, an axis is empty, or a value is not finite.
     """
-    shape = tuple(np.shape(members) if isinstance(members, list | tuple) else members.shape)
+    shape = shape_of(members)
     if len(shape) < axes.count(",") + (0 if "..." in axes else 1):
         raise ValueError(f"Predictions of members must have the axes {axes}. Received: shape={shape}")
     if 0 in shape:
         raise ValueError(f"There must be at least one member, one row and one value. Received: shape={shape}")
-    if isinstance(members, np.ndarray | list | tuple) and not np.isfinite(members).all():
+    if is_concrete(members) and not np.isfinite(members).all():
         raise ValueError(
             f"Predictions of members must be finite. Received: {np.sum(~np.isfinite(members))} values that are not"
         )
@@ -39,7 +49,7 @@ def checked_probabilities(members: Any) -> Any:
             "Probabilities need at least two classes; for one probability p of class 1 give [1 - p, p]. "
             f"Received: shape={tuple(tensor.shape)}"
         )
-    if isinstance(members, np.ndarray | list | tuple):
+    if is_concrete(members):
         check_sums(members)
     return tensor
 
@@ -65,10 +75,10 @@ def normalized_weights(weights: Any, members: Any) -> Any:
     number = members.shape[0]
     if weights is None:
         weights = np.ones(number)
-    shape = tuple(np.shape(weights) if isinstance(weights, list | tuple) else weights.shape)
+    shape = shape_of(weights)
     if shape != (number,):
         raise ValueError(f"`weights` must be one per member, shape ({number},). Received: shape={shape}")
-    if isinstance(weights, np.ndarray | list | tuple):
+    if is_concrete(weights):
         values = np.asarray(weights, "float64")
         if not np.isfinite(values).all() or values.min() < 0 or values.sum() <= 0:
             raise ValueError(f"`weights` must be at least 0, and not all 0. Received: weights={list(values)}")
