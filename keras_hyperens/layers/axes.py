@@ -34,8 +34,20 @@ class KernelAxes:
         return prod(self.shape[axis] for axis in self.units)
 
     def outer(self, fan_in: Any, units: Any) -> Any:
-        """`[M, A]` and `[M, U]` to their product beside kernels, `[M, ...]`."""
-        return self._beside(fan_in, self.fan_in) * self.beside_units(units)
+        """One member's `[A]` and `[U]` to their product beside its kernel.
+
+        A matrix product where it can be: its gradient is one too, and takes half the time of sums over products.
+        """
+        if not self._are_apart:
+            return self._beside(fan_in[None], self.fan_in)[0] * self.beside_units(units[None])[0]
+        first, second = (fan_in, units) if self.fan_in[0] < self.units[0] else (units, fan_in)
+        shape = [length if axis in (*self.fan_in, *self.units) else 1 for axis, length in enumerate(self.shape)]
+        return ops.reshape(ops.matmul(ops.reshape(first, (-1, 1)), ops.reshape(second, (1, -1))), shape)
+
+    @property
+    def _are_apart(self) -> bool:
+        """Whether all axes of fan-in come before all axes of units, or after them."""
+        return self.fan_in[-1] < self.units[0] or self.units[-1] < self.fan_in[0]
 
     def beside_units(self, vectors: Any) -> Any:
         """`[M, U]` to a factor of kernels `[M, ...]`."""

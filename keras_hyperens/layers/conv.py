@@ -37,9 +37,6 @@ class HyperBatchConv(HyperBatchLayer):
             )
         return (*self.plain.kernel_size, channels // self.plain.groups, self.plain.filters)
 
-    def beside_inputs(self, vectors: Any, rank: int) -> Any:
-        return super().beside_inputs(ops.tile(vectors, (1, 1, getattr(self.plain, "groups", 1))), rank)
-
     def apply_kernel(self, rows: Any, kernel: Any) -> Any:
         return ops.conv(
             rows,

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyperens.layers.form import meets_few_rows
 from keras_hyperens.layers.kernel import HyperBatchLayer
 from keras_hyperens.layers.members import split_members
 
@@ -47,6 +48,7 @@ class HyperBatchDense(HyperBatchLayer):
     """
 
     plain_layer = keras.layers.Dense
+    is_batched = True
 
     def __init__(self, units: int, *arguments: Any, **keywords: Any) -> None:
         if not isinstance(units, int) or units < 1:
@@ -60,6 +62,9 @@ class HyperBatchDense(HyperBatchLayer):
             )
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
         return (input_shape[-1], self.plain.units)
+
+    def folds(self, inputs: Any, draw_by_row: bool) -> bool:
+        return not meets_few_rows(inputs.shape[:-1], self.ensemble_size, draw_by_row)
 
     def apply_kernel(self, rows: Any, kernel: Any) -> Any:
         return ops.matmul(rows, kernel)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyperens.layers.form import meets_few_rows
 from keras_hyperens.layers.kernel import HyperBatchLayer
 from keras_hyperens.layers.members import split_members
 
@@ -43,6 +44,7 @@ class HyperBatchEinsumDense(HyperBatchLayer):
     """
 
     plain_layer = keras.layers.EinsumDense
+    is_batched = True
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -77,6 +79,10 @@ class HyperBatchEinsumDense(HyperBatchLayer):
 
     def bias_shape(self) -> tuple[int, ...]:
         return self._bias_shape
+
+    def folds(self, inputs: Any, draw_by_row: bool) -> bool:
+        axes = [length for length, letter in zip(inputs.shape, self._inputs) if letter not in self._kernel]
+        return not meets_few_rows(axes, self.ensemble_size, draw_by_row)
 
     def apply_kernel(self, rows: Any, kernel: Any) -> Any:
         return ops.einsum(f"{self._inputs},{self._kernel}->{self._outputs}", rows, kernel)

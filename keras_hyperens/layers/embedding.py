@@ -37,9 +37,9 @@ class HyperBatchEmbedding(HyperBatchLayer):
     """
 
     plain_layer = keras.layers.Embedding
+    is_batched = True
     settings = ("kernel_l1", "kernel_l2")
     roles = {"kernel": "embeddings"}
-    folds = False
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -47,6 +47,9 @@ class HyperBatchEmbedding(HyperBatchLayer):
 
     def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
         return (self.plain.input_dim, self.plain.output_dim)
+
+    def folds(self, inputs: Any, draw_by_row: bool) -> bool:
+        return False
 
     def apply_kernels(self, rows: Any, kernels: Any) -> Any:
         return self._take(split_members(rows, self.ensemble_size), kernels)

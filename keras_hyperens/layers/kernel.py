@@ -1,31 +1,18 @@
 """The heart of a hyper-batch layer: member kernels from one shared kernel, whatever the kernel is applied to."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from keras import ops
 
-from keras_hyperens.layers.base import Setting
 from keras_hyperens.layers.folding import stored_weights_of
 from keras_hyperens.layers.members import check_rows
 from keras_hyperens.layers.members import join_members
 from keras_hyperens.layers.members import split_members
-from keras_hyperens.layers.penalties import Part
-from keras_hyperens.layers.penalties import absolute_norms
-from keras_hyperens.layers.penalties import squared_norms
-from keras_hyperens.layers.weights import KernelWeights
+from keras_hyperens.layers.penalized import Draw
+from keras_hyperens.layers.penalized import PenalizedKernel
 
 
-@dataclass(frozen=True)
-class Draw:
-    """What a layer is at the current hyperparameter values."""
-
-    kernels: Any  # [M, ...], or `None`: not folded
-    biases: Any  # [M, 1 or B, U], or `None`: no bias
-    shift: Any = None  # e, [M, 1 or B, U], or `None`: the kernel does not depend on hyperparameters
-
-
-class HyperBatchLayer(KernelWeights):
+class HyperBatchLayer(PenalizedKernel):
     """A layer with a kernel of which every member has its own version. Abstract.
 
     For member k at position z of its hyperparameters, with `e = z @ kernel_embedding`, `e' = z @ bias_embedding`:
@@ -37,7 +24,9 @@ class HyperBatchLayer(KernelWeights):
     spatial axes of a convolution. Without hyperparameters only the first terms are there: a batch ensemble.
 
     With one draw per member the layer *folds*: it builds M kernels and applies each to its member's rows, at the
-    price of a plain layer. With one draw per row it applies `kernel` and `delta_kernel` once to all rows.
+    price of a plain layer. With one draw per row it builds both terms' kernels and applies both, at twice the price.
+    Where rows are so few that building costs more (see `layers/form.py`), it applies the shared `kernel` and
+    `delta_kernel` to all rows.
     In training it adds the members' mean penalty `λ * sum(kernel_k²)`, so that one member's loss is what a lone
     Keras model with `keras.regularizers.L2(λ)` has; likewise for L1.
 
@@ -66,22 +55,19 @@ class HyperBatchLayer(KernelWeights):
     """
 
     channel_axis = -1  # of inputs and outputs alike
-    folds = True  # with one draw per member
+    is_batched = False  # whether `apply_kernels` can apply all members' kernels at once
+
+    def folds(self, inputs: Any, draw_by_row: bool) -> bool:
+        """Whether building M kernels pays for these rows, with one draw for each of them or one for all."""
+        return True
 
     def apply_kernel(self, rows: Any, kernel: Any) -> Any:
         """The plain layer's linear operation, without bias."""
         raise NotImplementedError
 
     def apply_kernels(self, rows: Any, kernels: Any) -> Any:
-        """Each member's kernel `[M, ...]` to its rows `[M*B, ...]`, giving `[M, B, ...]`.
-
-        A loop over members. On 2 CPU cores, forward and backward, it takes 1.05 to 1.10 times one plain convolution
-        of the same rows, a grouped convolution 1.07 to 1.34 times, `vectorized_map` 1.6 to 2.6 times; compiled by
-        XLA the loop takes 1.0 to 1.2 times XLA's plain one, the grouped form 12 to 27 times
-        (`python -m benchmarks.apply_kernels`).
-        """
-        members = ops.split(rows, self.ensemble_size)
-        return ops.stack([self.apply_kernel(members[k], kernels[k]) for k in range(self.ensemble_size)])
+        """Each member's kernel `[M, ...]` to its rows `[M*B, ...]` by one operation, giving `[M, B, ...]`."""
+        raise NotImplementedError
 
     def beside_inputs(self, vectors: Any, rank: int) -> Any:
         """`[M, 1, A]` as a factor of inputs `[M, B, ...]`, whose rows have `rank` axes."""
@@ -108,8 +94,8 @@ class HyperBatchLayer(KernelWeights):
             self.penalize(draw)
         return self.apply(inputs, draw)
 
-    def draw(self, inputs: Any = None) -> Draw:
-        """The layer at the current hyperparameter values."""
+    def draw(self, inputs: Any) -> Draw:
+        """The layer at the current hyperparameter values, for rows like `inputs`."""
         stored = stored_weights_of(self)
         if stored is not None:
             return Draw(*stored)
@@ -117,24 +103,55 @@ class HyperBatchLayer(KernelWeights):
         if self.is_conditioned:
             positions = self.hyperparameters.positions(self.current_values(inputs))  # [M, 1 or B, P]
         shift = self._shift(positions)
-        folded = not self.is_shared or (self.folds and (shift is None or shift.shape[1] == 1))
-        return Draw(self._kernels(shift) if folded else None, self._biases(positions), shift)
+        biases = self._biases(positions)
+        draw_by_row = shift is not None and shift.shape[1] != 1
+        if self.is_shared and not self.folds(inputs, draw_by_row):
+            return Draw(None, biases, shift)
+        if not draw_by_row:
+            return Draw(self._kernels(shift), biases, shift)
+        return Draw(self._kernels(None), biases, shift, self._multiplied(self.delta_kernel, self.u, self.v))
 
     def apply(self, rows: Any, draw: Draw) -> Any:
         """The layer's outputs for rows `[M*B, ...]`."""
-        rank = len(rows.shape)
+        biases = None
+        if draw.biases is not None:
+            biases = ops.cast(self.beside_biases(draw.biases, len(rows.shape)), self.compute_dtype)
+        if isinstance(draw.kernels, list):
+            return self._member_by_member(rows, draw, biases)
         if draw.kernels is None:
             outputs = self.apply_by_row(rows, draw.shift)
         else:
             outputs = self.apply_kernels(rows, ops.cast(draw.kernels, self.compute_dtype))
-        if draw.biases is not None:
-            outputs = outputs + ops.cast(self.beside_biases(draw.biases, rank), self.compute_dtype)
-        return self.activation(join_members(outputs))
+        return self.activation(join_members(outputs if biases is None else outputs + biases))
+
+    def _member_by_member(self, rows: Any, draw: Draw, biases: Any) -> Any:
+        """Kernel, bias and activation of each member in turn: TensorFlow makes one operation of the three.
+
+        On 2 CPU cores, forward and backward, this loop takes 1.05 to 1.10 times one plain convolution of the same rows,
+        a grouped convolution 1.07 to 1.34 times, `vectorized_map` 1.6 to 2.6 times; compiled by XLA the loop takes 1.0
+        to 1.2 times XLA's plain one, the grouped form 12 to 27 times (`python -m benchmarks.apply_kernels`).
+        """
+        members = ops.split(rows, self.ensemble_size)
+        outputs = self._each(members, draw.kernels)
+        if draw.deltas is not None:
+            shifts = ops.unstack(ops.cast(self.beside_outputs(draw.shift, len(rows.shape)), self.compute_dtype))
+            varied = self._each(members, draw.deltas)
+            outputs = [output + part * shift for output, part, shift in zip(outputs, varied, shifts, strict=True)]
+        if biases is not None:
+            outputs = [output + bias for output, bias in zip(outputs, ops.unstack(biases), strict=True)]
+        return ops.concatenate([self.activation(output) for output in outputs])
+
+    def _each(self, members: list[Any], kernels: list[Any]) -> list[Any]:
+        pairs = zip(members, kernels, strict=True)
+        return [self.apply_kernel(rows, ops.cast(kernel, self.compute_dtype)) for rows, kernel in pairs]
 
     def fold(self, values: Any) -> tuple[Any, Any]:
-        """Every member's kernel `[M, ...]` and bias `[M, 1, U]` (or `None`) at values `[M, 1, P]`."""
+        """Every member's kernel, as in `Draw`, and bias `[M, 1, U]` (or `None`) at values `[M, 1, P]`."""
         positions = self.hyperparameters.positions(values) if self.is_conditioned else None
-        return self._kernels(self._shift(positions)), self._biases(positions)
+        kernels = self._kernels(self._shift(positions))
+        if self.is_batched and isinstance(kernels, list):
+            kernels = ops.stack(kernels)
+        return kernels, self._biases(positions)
 
     def _shift(self, positions: Any) -> Any:
         """e: what the hyperparameters add to the units' factors of `delta_kernel`."""
@@ -142,11 +159,18 @@ class HyperBatchLayer(KernelWeights):
 
     def _kernels(self, shift: Any) -> Any:
         if not self.is_shared:
-            return ops.convert_to_tensor(self.kernel)
-        kernels = self.kernel * self.axes.outer(self.r, self.s)
+            own = ops.convert_to_tensor(self.kernel)
+            return own if self.is_batched else ops.unstack(own)
+        kernels = self._multiplied(self.kernel, self.r, self.s)
         if shift is None:
             return kernels
-        return kernels + self.delta_kernel * self.axes.outer(self.u, self.v * ops.squeeze(shift, 1))
+        deltas = self._multiplied(self.delta_kernel, self.u, self.v * ops.squeeze(shift, 1))
+        return [kernel + delta for kernel, delta in zip(kernels, deltas, strict=True)]
+
+    def _multiplied(self, kernel: Any, fan_in: Any, units: Any) -> list[Any]:
+        """A shared kernel times each member's factors: one after the other, so that each stays in the cache."""
+        kernel, factors = ops.convert_to_tensor(kernel), zip(ops.unstack(fan_in), ops.unstack(units), strict=True)
+        return [kernel * self.axes.outer(*pair) for pair in factors]
 
     def _biases(self, positions: Any) -> Any:
         if not self.use_bias:
@@ -170,36 +194,6 @@ class HyperBatchLayer(KernelWeights):
         outputs = self.apply_kernel(join_members(members * before), ops.cast(kernel, self.compute_dtype))
         after = ops.cast(self.beside_outputs(units, rank), self.compute_dtype)
         return split_members(outputs, self.ensemble_size) * after
-
-    def penalize(self, draw: Draw) -> None:
-        """Adds the penalties of a draw; a layer used twice in a network has them once, as in Keras."""
-        if self.losses:
-            return
-        for norm, of_kernel in (("l1", absolute_norms), ("l2", squared_norms)):
-            strength = getattr(self, f"kernel_{norm}")
-            if strength is not None:
-                self._add_penalty(strength, self._kernel_norms(of_kernel, draw.shift))
-        if draw.biases is None:
-            return
-        if self.bias_l1 is not None:
-            self._add_penalty(self.bias_l1, ops.sum(ops.abs(draw.biases), axis=-1))
-        if self.bias_l2 is not None:
-            self._add_penalty(self.bias_l2, ops.sum(ops.square(draw.biases), axis=-1))
-
-    def _add_penalty(self, strength: Setting, norms: Any) -> None:
-        """The mean over members and draws of strength times norm, `[M, 1 or B]` both."""
-        self.add_loss(ops.mean(ops.multiply(self.setting_value(strength), norms)))
-
-    def _kernel_norms(self, norms: Any, shift: Any) -> Any:
-        if not self.is_shared:
-            each = [norms(self.axes, (self.kernel.value[k], None)) for k in range(self.ensemble_size)]
-            return ops.concatenate(each)
-        with_factors = self.regularize_fast_weights
-        kernel: Part = (self.kernel.value, (self.r.value, self.s.value) if with_factors else None)
-        if shift is None:
-            return norms(self.axes, kernel)
-        delta: Part = (self.delta_kernel.value, (self.u.value, self.v.value) if with_factors else None)
-        return norms(self.axes, kernel, delta, shift)
 
     def adopt(self, weights: list[Any]) -> None:
         kernel = ops.convert_to_tensor(weights[0])

@@ -25,11 +25,14 @@ def squared_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, shi
     Returns:
         `[M, 1 or B]`; `[1, 1]` where nothing differs between members.
     """
-    constant = _unit_sums(axes, kernel, kernel)
+    constant = _sum_of_squares(axes, kernel)
     if delta is None:
-        return ops.sum(constant, axis=-1)
-    linear, quadratic = _unit_sums(axes, kernel, delta), _unit_sums(axes, delta, delta)
-    return ops.sum(constant + shift * (2 * linear + shift * quadratic), axis=-1)
+        return constant
+    if kernel[1] is None:
+        linear, quadratic = ops.unstack(_sums_with(axes, kernel[0], delta[0]))
+    else:
+        linear, quadratic = _unit_sums(axes, kernel, delta), _unit_sums(axes, delta, delta)
+    return constant + ops.sum(shift * (2 * linear + shift * quadratic), axis=-1)
 
 
 def absolute_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, shift: Any = None) -> Any:
@@ -50,6 +53,31 @@ def absolute_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, sh
     return ops.transpose(ops.map(of_draw, ops.transpose(shift, (1, 0, 2))))
 
 
+def _sum_of_squares(axes: KernelAxes, kernel: Part) -> Any:
+    """`[M, 1]`, or `[1, 1]` without factors."""
+    if kernel[1] is None:
+        return ops.reshape(ops.sum(ops.square(kernel[0])), (1, 1))
+    return ops.sum(_unit_sums(axes, kernel, kernel), axis=-1)
+
+
+def _sums_with(axes: KernelAxes, kernel: Any, delta: Any) -> Any:
+    """Each unit's `sum(k d)` and `sum(d d)`, `[2, U]`.
+
+    With a gradient of its own: the automatic one copies both sums to the kernel's shape, a third of the time of all.
+    """
+
+    @ops.custom_gradient
+    def sums(kernel: Any, delta: Any) -> Any:
+        def gradient(*gradients: Any, upstream: Any = None) -> tuple[Any, Any]:
+            linear, quadratic = ops.unstack(axes.beside_units(gradients[0] if upstream is None else upstream))
+            return delta * linear, kernel * linear + delta * (2 * quadratic)
+
+        both = ops.concatenate([axes.unit_sums(kernel * delta), axes.unit_sums(ops.square(delta))])
+        return both, gradient
+
+    return sums(kernel, delta)
+
+
 def _unit_sums(axes: KernelAxes, left: Part, right: Part) -> Any:
     """Sums of `left * right` over all axes but the units, `[1 or M, 1, U]`."""
     (left_kernel, left_factors), (right_kernel, right_factors) = left, right
@@ -61,4 +89,6 @@ def _unit_sums(axes: KernelAxes, left: Part, right: Part) -> Any:
 
 def _multiplied(axes: KernelAxes, part: Part) -> Any:
     kernel, factors = part
-    return kernel[None] if factors is None else kernel * axes.outer(*factors)
+    if factors is None:
+        return kernel[None]
+    return ops.stack([kernel * axes.outer(*pair) for pair in zip(*map(ops.unstack, factors), strict=True)])

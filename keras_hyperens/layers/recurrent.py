@@ -10,7 +10,7 @@ from keras_hyperens.layers.base import Setting
 from keras_hyperens.layers.composite import HyperBatchComposite
 from keras_hyperens.layers.dense import HyperBatchDense
 from keras_hyperens.layers.dropout import HyperDropout
-from keras_hyperens.layers.kernel import Draw
+from keras_hyperens.layers.penalized import Draw
 
 
 class HyperBatchCell(keras.layers.Layer):

@@ -31,12 +31,12 @@ def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
     yield from map(keras.utils.unpack_x_y_sample_weight, data)
 
 
-def batch_specs(x: Any, y: Any) -> tuple[Any, Any, Any]:
-    """Specifications of one batch's inputs and labels, and `x` again (a generator gets its first batch back).
+def batch_specs(x: Any, y: Any, batch_size: int | None = None) -> tuple[Any, Any, int | None, Any]:
+    """What a batch looks like, and `x` again (a generator gets its first batch back).
 
     Returns:
-        `(input specs, label specs, x)`: structures of `tf.TensorSpec` with an unknown number of rows, `None` where
-        nothing is known.
+        `(input specs, label specs, rows, x)`: structures of `tf.TensorSpec` with an unknown number of rows, and the
+        expected number of rows. `None` where nothing is known.
     """
     if isinstance(x, Iterator):
         first = next(x, None)
@@ -48,8 +48,9 @@ def batch_specs(x: Any, y: Any) -> tuple[Any, Any, Any]:
     if hasattr(x, "element_spec"):  # tf.data, also distributed
         return *_specs(x.element_spec), x
     if all(leaf is None or (hasattr(leaf, "shape") and hasattr(leaf, "dtype")) for leaf in keras.tree.flatten((x, y))):
-        return *_specs((x, y)), x
-    return None, None, x
+        inputs, labels, rows = _specs((x, y))
+        return inputs, labels, min(rows or 1, batch_size or 32), x  # 32 is Keras' default
+    return None, None, None, x
 
 
 def rows_and_labels(x: Any, y: Any) -> tuple[Any, Any]:
@@ -70,9 +71,10 @@ def _restarted(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
     yield from itertools.chain([first], rest)
 
 
-def _specs(batch: Any) -> tuple[Any, Any]:
+def _specs(batch: Any) -> tuple[Any, Any, int | None]:
     x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-    return keras.tree.map_structure(_spec, x), keras.tree.map_structure(_spec, y)
+    rows = keras.tree.flatten(x)[0].shape[0]
+    return keras.tree.map_structure(_spec, x), keras.tree.map_structure(_spec, y), rows
 
 
 def _spec(leaf: Any) -> tf.TensorSpec | None:

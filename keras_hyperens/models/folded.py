@@ -24,7 +24,7 @@ def folded(network: keras.Model, values: Any) -> tuple[list[tf.Variable], Callab
     weights = {}
     for layer in hyper_batch_layers(network):
         kernels, biases = layer.fold(values)
-        weights[layer] = (_variable(kernels), _variable(biases))
+        weights[layer] = keras.tree.map_structure(_variable, (kernels, biases))
     own = {id(weight) for layer in hyper_layers(network) for weight in layer.weights}
     shared = [weight.value for weight in network.weights if id(weight) not in own]
 
@@ -34,7 +34,8 @@ def folded(network: keras.Model, values: Any) -> tuple[list[tf.Variable], Callab
         stack.enter_context(stored_weights(weights))
         return stack
 
-    return [*(weight for pair in weights.values() for weight in pair if weight is not None), *shared], context
+    stored = [weight for weight in keras.tree.flatten(list(weights.values())) if weight is not None]
+    return [*stored, *shared], context
 
 
 def _variable(weight: Any) -> tf.Variable | None:

@@ -14,6 +14,7 @@ from keras_hyperens import heads
 from keras_hyperens import losses
 from keras_hyperens.callbacks import StopOnNaN
 from keras_hyperens.hyperparameters import hyperparameter_scope
+from keras_hyperens.layers.form import expected_batch_size
 from keras_hyperens.models.batches import batch_specs
 from keras_hyperens.models.compiling import TunableModel
 from keras_hyperens.models.network import hyper_batch_layers
@@ -62,7 +63,7 @@ class HyperBatchTrainer(TunableModel):
                 raise ValueError("Give `tuning_data` or `tuning_split`, not both. Received: both")
             (x, y, sample_weight), tuning_data = split_rows(x, y, sample_weight, tuning_split)
         self.set_temperatures(None)  # they were those of other weights
-        input_specs, label_specs, x = batch_specs(x, y)
+        input_specs, label_specs, self._batch_size, x = batch_specs(x, y, batch_size)
         if input_specs is not None:
             self.prepare(input_specs)
         self._set_tuning_rows(tuning_data, class_weight)
@@ -84,6 +85,7 @@ class HyperBatchTrainer(TunableModel):
         )
 
     _tuning_rows: TuningRows | None = None
+    _batch_size: int | None = None  # of the last `fit`, on all replicas together
     _said_untuned = False
 
     def _set_tuning_rows(self, data: Any, class_weight: dict[int, float] | None) -> None:
@@ -108,6 +110,11 @@ class HyperBatchTrainer(TunableModel):
         self._tuning_rows = rows
 
     def train_step(self, data: Any) -> dict[str, Any]:
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        with expected_batch_size(self._batch_size and self._batch_size // replicas):
+            return self._train_step(data)
+
+    def _train_step(self, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         batch_size = tf.shape(keras.tree.flatten(x)[0])[0]
         values = self._draw(self.distribution.bounds(), batch_size, TRAINING_DRAW)

@@ -34,6 +34,17 @@ every_case = pytest.mark.parametrize(
     [pytest.param(case, marks=pytest.mark.slow if name in RELATIVES else [], id=name) for name, case in FAMILY.items()],
 )
 
+TWO_FORMS = ("dense", "einsum", "lstm", "gru", "attention", "grouped")  # the others always fold
+every_form = pytest.mark.parametrize(
+    ("case", "form"),
+    [
+        pytest.param(case, form, marks=pytest.mark.slow if name in RELATIVES else [], id=f"{name}, {form}")
+        for name, case in FAMILY.items()
+        for form in (("folded", "unfolded") if name.startswith(TWO_FORMS) else ("folded",))
+    ],
+    indirect=["form"],
+)
+
 
 def built(case, rows, **arguments):
     layer = case.make(**arguments)
@@ -43,9 +54,9 @@ def built(case, rows, **arguments):
     return layer
 
 
-@every_case
+@every_form
 @pytest.mark.parametrize("draws", [1, B])
-def test_outputs_and_penalties_equal_a_loop_over_members_and_rows(case, draws):
+def test_outputs_and_penalties_equal_a_loop_over_members_and_rows(case, draws, form):
     rows, values = case.rows(M * B), draw(draws)
     layer = built(case, rows)
     with khe.hyperparameter_scope(values):
@@ -63,8 +74,8 @@ def test_outputs_and_penalties_equal_a_loop_over_members_and_rows(case, draws):
     np.testing.assert_allclose(penalty, np.mean(penalties), rtol=1e-4)
 
 
-@every_case
-def test_equal_draws_for_all_rows_equal_one_draw_for_the_member(case):
+@every_form
+def test_equal_draws_for_all_rows_equal_one_draw_for_the_member(case, form):
     rows, results = case.rows(M * B), []
     layer = built(case, rows)
     for values in (draw(1), np.repeat(draw(1), B, axis=1)):

@@ -67,9 +67,10 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("form", ["folded", "unfolded"], indirect=True)
 @pytest.mark.parametrize("draws", [1, B], ids=["one draw per member", "one draw per row"])
 @pytest.mark.parametrize("case", CASES)
-def test_outputs_penalties_and_gradients_equal_the_equations(case, draws):
+def test_outputs_penalties_and_gradients_equal_the_equations(case, draws, form):
     make, row_shape, apply, arguments = CASES[case]
     layer = make(**{"activation": "tanh", "kernel_l2": "l2", "bias_l2": "l2", **arguments})
     layer.build((None, *row_shape))
