@@ -7,6 +7,7 @@ from keras import ops
 from keras_hyperens.layers.folding import stored_weights_of
 from keras_hyperens.layers.members import check_rows
 from keras_hyperens.layers.members import join_members
+from keras_hyperens.layers.members import reads_plain_batch
 from keras_hyperens.layers.members import split_members
 from keras_hyperens.layers.penalized import Draw
 from keras_hyperens.layers.penalized import PenalizedKernel
@@ -88,7 +89,7 @@ class HyperBatchLayer(PenalizedKernel):
         return ops.reshape(vectors, [*shape[:2], *tail])
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        check_rows(inputs.shape[0], self.ensemble_size)
+        check_rows(inputs.shape[0], self.num_row_members)
         draw = self.draw(inputs)
         if training:
             self.penalize(draw)
@@ -131,7 +132,7 @@ class HyperBatchLayer(PenalizedKernel):
         a grouped convolution 1.07 to 1.34 times, `vectorized_map` 1.6 to 2.6 times; compiled by XLA the loop takes 1.0
         to 1.2 times XLA's plain one, the grouped form 12 to 27 times (`python -m benchmarks.apply_kernels`).
         """
-        members = ops.split(rows, self.ensemble_size)
+        members = [rows] * self.ensemble_size if self.num_row_members == 1 else ops.split(rows, self.ensemble_size)
         outputs = self._each(members, draw.kernels)
         if draw.deltas is not None:
             shifts = ops.unstack(ops.cast(self.beside_outputs(draw.shift, len(rows.shape)), self.compute_dtype))
@@ -144,6 +145,15 @@ class HyperBatchLayer(PenalizedKernel):
     def _each(self, members: list[Any], kernels: list[Any]) -> list[Any]:
         pairs = zip(members, kernels, strict=True)
         return [self.apply_kernel(rows, ops.cast(kernel, self.compute_dtype)) for rows, kernel in pairs]
+
+    @property
+    def num_row_members(self) -> int:
+        """How many members share the rows that the layer gets now: M, or 1 if they are a plain batch."""
+        return 1 if reads_plain_batch(self) else self.ensemble_size
+
+    def members_of(self, rows: Any) -> Any:
+        """Rows as `[M, B, ...]`, or `[1, B, ...]` if they are a plain batch, the same for all members."""
+        return split_members(rows, self.num_row_members)
 
     def fold(self, values: Any) -> tuple[Any, Any]:
         """Every member's kernel, as in `Draw`, and bias `[M, 1, U]` (or `None`) at values `[M, 1, P]`."""
@@ -189,7 +199,7 @@ class HyperBatchLayer(PenalizedKernel):
 
     def _through(self, rows: Any, kernel: Any, fan_in: Any, units: Any) -> Any:
         rank = len(rows.shape)
-        members = split_members(rows, self.ensemble_size)  # [M, B, ...]
+        members = self.members_of(rows)
         before = ops.cast(self.beside_inputs(ops.expand_dims(fan_in, 1), rank), self.compute_dtype)
         outputs = self.apply_kernel(join_members(members * before), ops.cast(kernel, self.compute_dtype))
         after = ops.cast(self.beside_outputs(units, rank), self.compute_dtype)

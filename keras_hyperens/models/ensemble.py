@@ -217,7 +217,7 @@ class Ensemble(keras.Model):
             **export_arguments: For the other formats, passed on to `keras.Model.export`.
         """
         if format == "tf_saved_model":
-            return export_saved_model(self, filepath, measures)
+            return export_saved_model(self, filepath, measures, self.servable)
         super().export(filepath, format=format, **export_arguments)
 
     def get_config(self) -> dict[str, Any]:

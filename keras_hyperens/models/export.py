@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from keras_hyperens.models.ensemble import Ensemble
 
 
-def export_saved_model(ensemble: "Ensemble", filepath: str, measures: Measures | None = None) -> None:
+def export_saved_model(ensemble: "Ensemble", filepath: str, measures: Measures | None, servable: Any) -> None:
     """Writes the signatures `serving_default` and `uncertainty`; see `Ensemble.export`.
+
+    Args:
+        ensemble, filepath, measures: As there.
+        servable: `Ensemble.servable`, or what does the same.
 
     Raises:
         ValueError: If the shape of a batch is unknown, because the ensemble was never called.
     """
     specs = input_specs(ensemble)
     module = tf.Module()
-    module.variables_read, context = ensemble.servable()
+    module.variables_read, context = servable()
 
     def raw_of(inputs: Any) -> Any:
         with context():

@@ -1,4 +1,4 @@
-"""A network with its members' kernels built once, for serving."""
+"""What a served network reads: its members' kernels, built once, or the shared ones."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,8 +13,10 @@ from keras_hyperens.layers.folding import stored_weights
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import hyper_layers
 
+Servable = tuple[list[tf.Variable], Callable[[], AbstractContextManager]]
 
-def folded(network: keras.Model, values: Any) -> tuple[list[tf.Variable], Callable[[], AbstractContextManager]]:
+
+def with_member_kernels(network: keras.Model, values: Any) -> Servable:
     """Variables that hold all that a prediction at `values` reads, and a context in which the network reads them.
 
     Args:
@@ -36,6 +38,11 @@ def folded(network: keras.Model, values: Any) -> tuple[list[tf.Variable], Callab
 
     stored = [weight for weight in keras.tree.flatten(list(weights.values())) if weight is not None]
     return [*stored, *shared], context
+
+
+def with_shared_kernels(network: keras.Model, values: Any) -> Servable:
+    """The same with the weights as they were trained: fewer of them, and each call builds the members' kernels."""
+    return [weight.value for weight in network.weights], lambda: hyperparameter_scope(values)
 
 
 def _variable(weight: Any) -> tf.Variable | None:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import keras
@@ -15,20 +16,23 @@ from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters import current_hyperparameters
 from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.hyperparameters.distribution import HyperparameterDistribution
+from keras_hyperens.layers.members import plain_batches_for
 from keras_hyperens.layers.members import split_members
 from keras_hyperens.layers.members import tile_members
 from keras_hyperens.models.converting import Convertible
 from keras_hyperens.models.describing import Measures
-from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
+from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
-from keras_hyperens.models.folded import folded
+from keras_hyperens.models.folded import with_member_kernels
+from keras_hyperens.models.folded import with_shared_kernels
 from keras_hyperens.models.network import check_network
 from keras_hyperens.models.network import check_rows
 from keras_hyperens.models.network import member_network
 from keras_hyperens.models.response import ResponseCurve
 from keras_hyperens.models.response import response_curves
 from keras_hyperens.models.training import HyperBatchTrainer
+from keras_hyperens.models.untiled import first_layers
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -136,8 +140,11 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             with hyperparameter_scope(self.mean_values()):
                 return self.member_outputs(inputs, training)
         batch_size = ops.shape(keras.tree.flatten(inputs)[0])[0]
-        rows = keras.tree.map_structure(lambda leaf: tile_members(leaf, self.ensemble_size), inputs)
-        outputs = self.network(rows, training=training)
+        first = frozenset() if training or not self.network.built else first_layers(self.network)
+        if not first:
+            inputs = keras.tree.map_structure(lambda leaf: tile_members(leaf, self.ensemble_size), inputs)
+        with plain_batches_for(first):
+            outputs = self.network(inputs, training=training)
         return keras.tree.map_structure(lambda output: split_members(output, self.ensemble_size, batch_size), outputs)
 
     def mean_values(self) -> Any:
@@ -217,26 +224,34 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         return inputs_of(self.network)
 
     def servable(self) -> tuple[list[tf.Variable], Callable[[], AbstractContextManager]]:
-        return folded(self.network, ops.convert_to_numpy(self.mean_values()))
+        return with_member_kernels(self.network, ops.convert_to_numpy(self.mean_values()))
 
     def export(
         self,
         filepath: str,
         format: str = "tf_saved_model",
         *,
+        folded: bool = True,
         measures: Measures | None = None,
         **export_arguments: Any,
     ) -> None:
+        """As `HyperDeepEnsemble.export`; a SavedModel computes at the means of the members' hyperparameters.
+
+        Args:
+            filepath, format, measures, **export_arguments: As there.
+            folded: Whether the file holds M kernels of every layer (default), so that no call has to build them; if
+                not, it holds the shared kernels and factors, about 2 / M of that, and a call is slower.
+        """
         if format == "tf_saved_model":
-            return super().export(filepath, measures=measures)
+            kernels = with_member_kernels if folded else with_shared_kernels
+            servable = partial(kernels, self.network, ops.convert_to_numpy(self.mean_values()))
+            return export_saved_model(self, filepath, measures, servable)
         batch = keras.tree.map_structure(
             lambda spec: tf.zeros([1, *(axis or 1 for axis in spec.shape[1:])], spec.dtype), input_specs(self)
         )
         with hyperparameter_scope(ops.convert_to_numpy(self.mean_values())):
             self(batch)  # Keras exports only what was called
             super().export(filepath, format=format, **export_arguments)
-
-    export.__doc__ = Ensemble.export.__doc__
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)

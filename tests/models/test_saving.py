@@ -148,6 +148,24 @@ def test_export_stores_folded_kernels_and_no_embedding(tmp_path):
     assert "Einsum" not in operations
 
 
+def test_export_of_shared_kernels_is_smaller_and_gives_the_same(tmp_path):
+    def networks():
+        members = {"ensemble_size": 8, "hyperparameters": khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1)])}
+        layers = [khe.HyperBatchDense(256, **members), khe.HyperBatchDense(256, kernel_l2="l2", **members)]
+        return keras.Sequential([keras.Input((64,)), *layers]), members
+
+    network, members = networks()
+    ensemble = khe.HyperBatchEnsemble(network, **members, output_activation="softmax", seed=0)
+    x, sizes = np.random.default_rng(0).normal(size=(200, 64)).astype("float32"), []
+    for folded in (True, False):
+        ensemble.export(tmp_path / str(folded), folded=folded)
+        served = tf.saved_model.load(tmp_path / str(folded))
+        for rows in (1, 200):
+            np.testing.assert_allclose(served.serve(x[:rows]), ensemble.predict(x[:rows], verbose=0), atol=1e-5)
+        sizes.append(sum(file.stat().st_size for file in (tmp_path / str(folded) / "variables").iterdir()))
+    assert sizes[1] < 0.35 * sizes[0]
+
+
 @pytest.mark.parametrize(
     ("make", "arguments", "outputs"),
     [
