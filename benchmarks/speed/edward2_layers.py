@@ -23,9 +23,14 @@ DIRECTORY = pathlib.Path("benchmark_runs") / "edward2"
 ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1"}
 
 
+def is_importable() -> bool:
+    """Whether it is installed, here or in a directory of its own."""
+    return importlib.util.find_spec("edward2") is not None or (DIRECTORY / "edward2").exists()
+
+
 def install() -> str | None:
     """Makes edward2 importable in new processes; returns why not, if that fails."""
-    if importlib.util.find_spec("edward2") is not None or (DIRECTORY / "edward2").exists():
+    if is_importable():
         return None
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(DIRECTORY), *PACKAGES]
     try:

@@ -47,13 +47,10 @@ def measure_largest(repetitions: int, candidates: int = LARGEST[0], rows: int = 
     with tempfile.TemporaryDirectory() as name:
         directory = pathlib.Path(name)
         write_pool(directory, candidates, rows)
-        duration, peak, own = in_new_process(_timed, directory, candidates, rows, "nll")
+        duration, peak = in_new_process(_timed, directory, candidates, rows, "nll")
         what = f"nll, T = {candidates:,}, N = {rows:,}, C = {CLASSES}"
         stored = candidates * rows * CLASSES * 2 / 2**30
-        note = (
-            f"{peak / 2**30:.2f} GiB resident, {own / 2**30:.2f} of it no pages of files; "
-            f"{stored:.1f} GiB of predictions; {duration:.0f} s"
-        )
+        note = f"{stored:.1f} GiB of predictions in {duration:.0f} s"
         yield Aim("GiB resident", what, peak / 2**30, GIBIBYTES, note=note)
 
 
@@ -76,8 +73,7 @@ def select(directory: pathlib.Path, candidates: int, rows: int, metric: str) -> 
     return greedy_selection(predictions, labels, CHOICES, metric, stop="total", tolerance=-math.inf).indices
 
 
-def _timed(directory: pathlib.Path, candidates: int, rows: int, metric: str) -> tuple[float, int, int]:
-    """Seconds, and bytes: the largest resident set, and what is the process's own at the end."""
+def _timed(directory: pathlib.Path, candidates: int, rows: int, metric: str) -> tuple[float, int]:
     start = time.perf_counter()
     select(directory, candidates, rows, metric)
-    return time.perf_counter() - start, resident_bytes("VmHWM"), resident_bytes("RssAnon")
+    return time.perf_counter() - start, resident_bytes("VmHWM")

@@ -40,7 +40,7 @@ def measure(repetitions: int, networks: tuple[str, ...] = ("MLP", "LeNet"), rows
     for name in networks:
         decoder = Decoder(*arrays(name, rows))
         steps = {"with": _step(name, decoder.dataset), "without": _step(name, None)}
-        medians = seconds(steps, repetitions, calls=5)
+        medians = seconds(steps, 3 * repetitions, calls=3)  # the aim is a matter of hundredths
         note = f"{1e3 * medians['with']:.1f} / {1e3 * medians['without']:.1f} ms"
         ratio = medians["with"] / medians["without"]
         yield Aim("step with tuning rows / without", f"{name}, a step that does not tune", ratio, SLOWER, note=note)
