@@ -1,10 +1,13 @@
 """All measurements of cost, in one table.
 
-    python -m benchmarks.speed                            # everything, some minutes on 2 cores
+    python -m benchmarks.speed                            # everything, half an hour on 2 cores
     python -m benchmarks.speed --parts steps --repetitions 10
+    python -m benchmarks.speed --parts largest-selection  # not part of everything: 10 GB on disk
+    python -m benchmarks.speed --report                   # the table of everything run so far
 
-Written to `benchmarks/results/speed.json`, with the machine and the versions. Ratios are of medians of interleaved
-repetitions in one run; on a busy machine they hold, single times do not.
+Written to `benchmarks/results/speed.json`, with the machine and the versions: a part takes the place of its last run,
+and the other parts stay if they were run on the same machine. Ratios are of medians of interleaved repetitions in one
+run; on a busy machine they hold, single times do not.
 """
 
 import argparse
@@ -16,39 +19,80 @@ import platform
 from dataclasses import asdict
 
 from benchmarks import runs
+from benchmarks.speed import growth
+from benchmarks.speed import input as tuning_input
+from benchmarks.speed import memory
+from benchmarks.speed import prediction
+from benchmarks.speed import reference
+from benchmarks.speed import start
 from benchmarks.speed import steps
+from benchmarks.speed.aim import Aim
 from benchmarks.speed.aim import table
 
-PARTS = {"steps": steps.measure}
+PARTS = {
+    "steps": steps.measure,
+    "reference": reference.measure,
+    "prediction": prediction.measure,
+    "memory": memory.measure,
+    "selection": growth.measure,
+    "start": start.measure,
+    "input": tuning_input.measure,
+}
+ASKED_FOR = {"largest-selection": growth.measure_largest}  # takes minutes and much room on disk
 
 
 def main() -> None:
     options = _options()
-    aims = []
-    for part in options.parts:
-        for aim in PARTS[part](options.repetitions):
-            print(f"{aim.part}: {aim.name}: {aim.ratio:.2f}", flush=True)
-            aims.append(aim)
     machine = _machine()
+    results = _read(options.results, machine)
+    for part in () if options.report else options.parts:
+        results[part] = []
+        for aim in (PARTS | ASKED_FOR)[part](options.repetitions):
+            print(f"{aim.part}: {aim.name}: {aim.ratio:.2f}", flush=True)
+            results[part].append(aim)
+        _write(options.results, machine, results)
+    aims = [aim for part in results.values() for aim in part]
     print(f"\n{', '.join(f'{name} {value}' for name, value in machine.items())}\n\n{table(aims)}")
-    options.results.write_text(json.dumps({"machine": machine, "aims": [asdict(aim) for aim in aims]}, indent=1) + "\n")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=[*PARTS, *ASKED_FOR])
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--results", type=pathlib.Path, default=runs.RESULTS / "speed.json")
+    parser.add_argument("--report", action="store_true", help="only print the table")
     return parser.parse_args()
+
+
+def _read(file: pathlib.Path, machine: dict[str, str]) -> dict[str, list[Aim]]:
+    """What parts measured on this machine before."""
+    content = json.loads(file.read_text()) if file.exists() else {}
+    if content.get("machine") != machine:
+        return {}
+    return {part: [Aim(**aim) for aim in aims] for part, aims in content["parts"].items()}
+
+
+def _write(file: pathlib.Path, machine: dict[str, str], results: dict[str, list[Aim]]) -> None:
+    parts = {part: [asdict(aim) for aim in aims] for part, aims in results.items()}
+    file.write_text(json.dumps({"machine": machine, "parts": parts}, indent=1) + "\n")
 
 
 def _machine() -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
     return {
         "cores": str(os.cpu_count()),
-        "processor": platform.machine(),
+        "processor": _processor(),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "python": platform.python_version(),
     } | versions
+
+
+def _processor() -> str:
+    """The model's name where Linux says it, else the architecture."""
+    file = pathlib.Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

@@ -5,8 +5,11 @@ from functools import partial
 from typing import Any
 
 import keras
+import keras_tuner
+import numpy as np
 
 from benchmarks.networks import lenet
+from keras_hyperens.models import HyperBatchEnsemble
 
 CLASSES = 10
 
@@ -58,3 +61,20 @@ def hypermodel(name: str) -> Callable[[Any], keras.Model]:
         return model
 
     return build_model
+
+
+def compiled(name: str, members: int, **compile_arguments: Any) -> keras.Model:
+    """A hyper-batch ensemble ready for `fit`; with 0 members a plain network."""
+    if not members:
+        return hypermodel(name)(keras_tuner.HyperParameters())
+    ensemble = HyperBatchEnsemble.from_hypermodel(hypermodel(name), members, seed=0)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    ensemble.compile("adam", loss, **compile_arguments)
+    return ensemble
+
+
+def arrays(name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random images and labels."""
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(count, *NETWORKS[name][1])).astype("float32")
+    return images, generator.integers(0, CLASSES, count)

@@ -1,9 +1,19 @@
-"""The table of costs: its verdicts, its clock, and one measurement on little."""
+"""The table of costs: its verdicts, its clock, and each measurement on little."""
 
+import json
+import sys
 import time
 
 import pytest
 
+from benchmarks.speed import __main__ as speed
+from benchmarks.speed import edward2_layers
+from benchmarks.speed import growth
+from benchmarks.speed import input as tuning_input
+from benchmarks.speed import memory
+from benchmarks.speed import prediction
+from benchmarks.speed import reference
+from benchmarks.speed import start
 from benchmarks.speed import steps
 from benchmarks.speed.aim import Aim
 from benchmarks.speed.aim import table
@@ -35,3 +45,88 @@ def test_steps_on_little():
     aims = list(steps.measure(1, ("LeNet",)))
     assert [aim.limit for aim in aims] == list(steps.LIMITS.values())
     assert all(0.3 < aim.ratio < 30 for aim in aims)
+
+
+def run(monkeypatch, results, *arguments):
+    monkeypatch.setattr(sys, "argv", ["speed", "--results", str(results), *arguments])
+    speed.main()
+    return json.loads(results.read_text())
+
+
+def test_parts_take_the_place_of_their_last_run(monkeypatch, tmp_path, capsys):
+    parts = {name: lambda repetitions, name=name: iter([Aim(name, "a", repetitions, 5)]) for name in ("one", "two")}
+    monkeypatch.setattr(speed, "PARTS", parts)
+    results = tmp_path / "speed.json"
+    run(monkeypatch, results, "--repetitions", "1")
+    content = run(monkeypatch, results, "--parts", "two", "--repetitions", "7")
+    assert {part: aims[0]["ratio"] for part, aims in content["parts"].items()} == {"one": 1, "two": 7}
+    assert {"cores", "processor", "memory", "python", "keras"} <= content["machine"].keys()
+    lines = capsys.readouterr().out.splitlines()[-2:]
+    assert [line.split("|")[-2].strip() for line in lines] == ["met", "MISSED"]
+    run(monkeypatch, results, "--report")
+    assert capsys.readouterr().out.splitlines()[-2:] == lines
+
+
+def test_results_of_another_machine_are_forgotten(monkeypatch, tmp_path):
+    monkeypatch.setattr(speed, "PARTS", {"one": lambda repetitions: iter([Aim("one", "a", 1, 5)])})
+    results = tmp_path / "speed.json"
+    results.write_text(json.dumps({"machine": {"cores": "1024"}, "parts": {"two": []}}))
+    assert list(run(monkeypatch, results)["parts"]) == ["one"]
+
+
+def test_selection_on_little():
+    aims = list(growth.measure(1, {"nll": (3, 40), "brier": (2, 30)}))
+    assert len(aims) == 4 and all(aim.ratio > 0 for aim in aims)
+
+
+@pytest.mark.slow
+def test_largest_selection_on_little():
+    (aim,) = growth.measure_largest(1, 8, 50)
+    assert 0.05 < aim.ratio < 4  # a process that has imported TensorFlow
+
+
+def test_candidates_of_a_pool_differ(tmp_path):
+    growth.write_pool(tmp_path, 2, 30)
+    assert len({(tmp_path / f"{t}.npy").read_bytes() for t in range(2)}) == 2
+    assert len(growth.select(tmp_path, 2, 30, "nll")) == growth.CHOICES
+
+
+@pytest.mark.slow
+def test_input_on_little():
+    slowdown, decoded = tuning_input.measure(1, ("MLP",), rows=64)
+    assert 0.2 < slowdown.ratio < 5 and decoded.is_met and decoded.note == "64 / 64"
+
+
+def test_parameters_of_lenet():
+    (aim,) = memory.measure(1, networks=(), parameters=("LeNet",))
+    assert 2 < aim.ratio < 2.3
+
+
+def test_a_missing_reference_is_left_out_with_a_message(monkeypatch, capsys):
+    monkeypatch.setattr(edward2_layers, "install", lambda: "edward2 cannot be installed: no network")
+    assert not list(reference.measure(1)) and "left out, edward2 cannot" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not edward2_layers.is_importable(), reason="edward2 is not there: `python -m benchmarks.speed`")
+def test_reference_on_little():
+    aims = list(reference.measure(1, {"dense, 8 to 6": ((8,), 6, 0), "convolution": ((9, 9, 4), 6, 3)}))
+    assert [aim.limit for aim in aims] == 3 * [2.5, 1.2] and all(0.1 < aim.ratio < 50 for aim in aims)
+
+
+@pytest.mark.slow
+def test_prediction_on_little():
+    aims = list(prediction.measure(1, ("LeNet",)))
+    assert [aim.limit for aim in aims] == [1.3, 1.0] and "MiB" in aims[0].note
+
+
+@pytest.mark.slow
+def test_memory_on_little():
+    aims = list(memory.measure(1, ("LeNet",), rows=8, parameters=()))
+    assert len(aims) == 2 and all(0.7 < aim.ratio < 2 for aim in aims)
+
+
+@pytest.mark.slow
+def test_start_on_little():
+    aims = list(start.measure(1, ("MLP",)))
+    assert len(aims) == 5 and all(aim.ratio > 0 for aim in aims)
