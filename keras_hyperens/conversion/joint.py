@@ -88,7 +88,11 @@ def structure_of(model: keras.Model, facts: Facts) -> str:
     if not model.built or not model.compiled or getattr(model, "loss", None) is None:
         raise NotTogether("a model must be built, and compiled with a loss")
     rest = {name: text for name, text in facts.rest.items() if name != LEARNING_RATE}
-    return json.dumps([type(model).__name__, rest, _wiring(model), sorted(map(str, facts.numbers))], default=str)
+    # Keras logs the loss of each output without its weight, so weights are no numbers of a member's own.
+    weights = {str(site): number for site, number in facts.numbers.items() if site[0] == "loss_weights"}
+    return json.dumps(
+        [type(model).__name__, rest, _wiring(model), sorted(map(str, facts.numbers)), weights], default=str
+    )
 
 
 def _wiring(model: keras.Model) -> Any:
@@ -110,7 +114,11 @@ def _wiring(model: keras.Model) -> Any:
         return places.get(part, part) if isinstance(part, str) else part
 
     found = [
-        [entry["class_name"], numbered(entry.get("inbound_nodes")), None if name in layers else numbered(entry["config"])]
+        [
+            entry["class_name"],
+            numbered(entry.get("inbound_nodes")),
+            None if name in layers else numbered(entry["config"]),
+        ]
         for name, entry in zip(names, entries, strict=True)
     ]
     ends = numbered([config.get("input_layers"), config.get("output_layers")])
@@ -119,9 +127,8 @@ def _wiring(model: keras.Model) -> Any:
 
 def sites_of(facts: Sequence[Facts]) -> tuple[Site, ...]:
     """The places of the numbers that are not 0 in all models."""
-    found = {site: None for each in facts for site, number in each.numbers.items() if number}
-    found |= {site: None for each in facts for site in each.numbers if site[0] == "loss_weights"}
-    return tuple(found)
+    every = {site: None for each in facts for site, number in each.numbers.items() if number}
+    return tuple(site for site in every if site[0] != "loss_weights")
 
 
 def join(model: keras.Model, sites: tuple[Site, ...], ensemble_size: int) -> Joint:

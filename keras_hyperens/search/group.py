@@ -129,9 +129,7 @@ class Groups:
         model.save_weights(checkpoint)
         known = recorder.known_of(each.name, each.values)
         candidate, predictions = recorder.candidate_of(known, model, history, checkpoint, outputs)
-        recorder.pool.add(
-            replace(candidate, seconds=seconds), predictions if candidate.failure is None else ()
-        )
+        recorder.pool.add(replace(candidate, seconds=seconds), predictions if candidate.failure is None else ())
 
 
 class BestEpochs(keras.callbacks.Callback):
@@ -175,6 +173,8 @@ class BestEpochs(keras.callbacks.Callback):
         for member in range(len(self.best)):
             history = keras.callbacks.History()
             names = self.logs[0]
-            history.history = {name: [float(logs[name][member]) for logs in self.logs if name in logs] for name in names}
+            history.history = {
+                name: [float(logs[name][member]) for logs in self.logs if name in logs] for name in names
+            }
             found.append(history)
         return found
