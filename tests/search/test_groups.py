@@ -10,7 +10,6 @@ import pytest
 import keras_hyperens as khe
 from keras_hyperens.search import group as group_module
 from keras_hyperens.search.loading import trained_model
-from tests.search.problem import NLL
 from tests.search.problem import blobs
 from tests.search.problem import essence
 from tests.search.problem import make_builder
