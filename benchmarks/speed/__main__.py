@@ -16,10 +16,11 @@ import platform
 from dataclasses import asdict
 
 from benchmarks import runs
+from benchmarks.speed import pool
 from benchmarks.speed import steps
 from benchmarks.speed.aim import table
 
-PARTS = {"steps": steps.measure}
+PARTS = {"steps": steps.measure, "pool": pool.measure}
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from benchmarks.speed import pool
 from benchmarks.speed import steps
 from benchmarks.speed.aim import Aim
 from benchmarks.speed.aim import table
@@ -35,3 +36,12 @@ def test_steps_on_little():
     aims = list(steps.measure(1, ("LeNet",)))
     assert [aim.limit for aim in aims] == list(steps.LIMITS.values())
     assert all(0.3 < aim.ratio < 30 for aim in aims)
+
+
+@pytest.mark.slow
+def test_searches_on_little():
+    small = pool.Size((28, 28, 1), rows=64, epochs=1, ours=4, others=2, at_once=2)
+    large = pool.Size((32, 32, 3), rows=64, epochs=1, ours=2, others=2, at_once=2)
+    aims = list(pool.measure(1, small, large))
+    assert [aim.limit for aim in aims] == [5.0, 0.9] and not any(aim.at_most for aim in aims)
+    assert all(0.1 < aim.ratio < 30 for aim in aims)
