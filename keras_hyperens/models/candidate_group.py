@@ -106,23 +106,24 @@ class CandidateGroup(keras.Model):
         for generator, state in zip(generators, states, strict=True):
             generator.state.assign(ops.convert_to_tensor([state, 0], generator.state.dtype))
 
-    def keep(self, members: Sequence[int], kept: list[list[Any]] | None = None) -> list[list[Any]]:
-        """Copies of the weights of these members, over what was kept of them before.
+    def keep(self, members: Sequence[int], kept: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
+        """Copies of the weights of these members, in the place of what was kept of them before.
 
         Returns:
-            For each variable of the network what `restore` takes: an array `[M, ...]`, or one member's own.
+            What `restore` takes. The first time it has the weights of all members.
         """
         now = [ops.convert_to_numpy(variable) for variable in self.network.weights]
-        if kept is None:
+        if not kept:
             return [each.copy() for each in now]
+        found = list(kept)
         for place, owner in enumerate(self._owners(self.network.weights)):
-            if owner is None:
-                kept[place][members] = now[place][members]
-            elif owner in members:
-                kept[place] = now[place].copy()
-        return kept
+            if owner in members:
+                found[place] = now[place].copy()
+            elif owner is None and members:
+                found[place][list(members)] = now[place][list(members)]
+        return found
 
-    def restore(self, kept: list[list[Any]]) -> None:
+    def restore(self, kept: Sequence[np.ndarray]) -> None:
         """Gives the members the weights that were kept."""
         for variable, value in zip(self.network.weights, kept, strict=True):
             variable.assign(value)

@@ -49,7 +49,7 @@ class MemberRates:
 
     def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
         gradient = tf.convert_to_tensor(gradient)  # of an embedding it is a sum of rows
-        super().update_step(gradient, variable, self.rate_of(variable))
+        super().update_step(gradient, variable, self.rate_of(variable))  # type: ignore[misc]  # the optimiser's
 
     def _apply_weight_decay(self: Any, variables: Any) -> None:
         if self.weight_decay is not None:

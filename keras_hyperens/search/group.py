@@ -13,9 +13,10 @@ import numpy as np
 from keras_hyperens.conversion.joint import Facts
 from keras_hyperens.conversion.joint import sites_of
 from keras_hyperens.models.candidate_group import CandidateGroup
+from keras_hyperens.search.pace import Pace
 from keras_hyperens.search.pace import first_rows
 from keras_hyperens.search.pace import number_of_steps
-from keras_hyperens.search.pace import step_seconds
+from keras_hyperens.search.pace import paces
 from keras_hyperens.search.recording import TrialRecorder
 
 
@@ -41,11 +42,11 @@ class Waiting:
 
 @dataclass
 class Graph:
-    """A network that trains one group after the other, and what a step of it takes."""
+    """A network that trains one group after the other, and how fast it is, if that is known."""
 
     network: CandidateGroup
-    seconds: float | None  # a step of the group
-    alone: float | None  # a step of one candidate alone
+    together: Pace | None
+    alone: Pace | None  # of one candidate by itself
 
 
 class Groups:
@@ -76,12 +77,13 @@ class Groups:
             return
         start = time.monotonic()
         graph = self._graph_for(group)
-        if graph.seconds and graph.alone and not self._is_faster(graph, len(group)):
+        steps = number_of_steps(self.arguments)
+        if not self._is_faster(graph, len(group), steps):
             return
         seed = self.recorder.seed_of(group[0].name)
         filled = [*group, *[group[-1]] * (graph.network.ensemble_size - len(group))]
         models, facts = [each.model for each in filled], [each.facts for each in filled]
-        graph.network.start(models, facts, seed, number_of_steps(self.arguments))
+        graph.network.start(models, facts, seed, steps)
         best = BestEpochs(self.recorder.tuner.oracle.objective, graph.network.ensemble_size)
         keras.utils.set_random_seed(seed)  # of the order of rows
         graph.network.fit(**self.arguments, callbacks=[best])
@@ -97,24 +99,26 @@ class Groups:
         model = group[0].model
         network = CandidateGroup(model, sites, len(group), first_rows(self.arguments))
         alone = self.recorder.hypermodel.inner.build(group[0].trial.hyperparameters.copy())
-        graph = Graph(network, step_seconds(network, self.arguments), step_seconds(alone, self.arguments))
+        graph = Graph(network, *(paces([network, alone], self.arguments) or (None, None)))
         self.graphs[group[0].structure, len(group)] = graph
         return graph
 
-    def _is_faster(self, graph: Graph, number: int) -> bool:
-        """Whether a step of a candidate is cheaper in the group; says what was decided."""
-        together, alone = graph.seconds / number, graph.alone
-        faster = together < alone
-        how = f"{number} at once" if faster else "one at a time"
-        text = f"candidates are trained {how}: {1e3 * together:.1f} ms a step each together, {1e3 * alone:.1f} ms alone"
+    def _is_faster(self, graph: Graph, number: int, steps: int | None) -> bool:
+        """Whether a candidate is trained faster in the group than alone; says what was decided."""
+        if graph.together is None or graph.alone is None:
+            return True
+        together = replace(graph.together, begin=0.0).of(steps) / number  # it has begun already, once for all groups
+        alone = graph.alone.of(steps)
+        how = f"{number} at once" if together < alone else "one at a time"
         if how not in self.said:
             self.said.add(how)
-            self.say(text)
-        return faster
+            unit = "s each" if steps is not None else "s a step"
+            self.say(f"candidates are trained {how}: about {together:.3g} {unit} together, {alone:.3g} alone")
+        return together < alone
 
     def _record(self, group: Sequence[Waiting], network: CandidateGroup, best: "BestEpochs", start: float) -> None:
-        rows = self.recorder.rows
-        outputs = None if rows is None else rows.outputs(network, self.recorder.batch_size)
+        rows: Any = self.recorder.rows  # a stage without them has no groups
+        outputs = rows.outputs(network, self.recorder.batch_size)
         histories = best.histories()
         seconds = round((time.monotonic() - start) / len(group), 3)
         for member, each in enumerate(group):
@@ -145,7 +149,7 @@ class BestEpochs(keras.callbacks.Callback):
         self.objective = objective
         self.best = np.full(ensemble_size, np.inf if objective.direction == "min" else -np.inf)
         self.logs: list[dict[str, np.ndarray]] = []
-        self.kept: list[list[Any]] | None = None  # of each member, its weights in the network's order
+        self.kept: list[np.ndarray] = []  # the weights of the network, each member's of its best epoch
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {name: keras.ops.convert_to_numpy(value) for name, value in (logs or {}).items()}

@@ -1,6 +1,8 @@
-"""How long a training step takes, on the real data, and what a step is made of."""
+"""How long a training takes, tried on the real data, and how many steps it has."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -8,18 +10,43 @@ import numpy as np
 
 from keras_hyperens.models.batches import batches
 
-WARM_UP, TIMED = 3, 9  # steps
+STEPS = 4  # of each turn; the first of them is not counted
+TURNS = 3
 FEW = 2  # rows
 
 
-def step_seconds(model: keras.Model, arguments: dict[str, Any]) -> float | None:
-    """The median time of a step of `fit`; `None` if the data end before it is known. Trains the model a little."""
-    clock = _Clock()
+@dataclass(frozen=True)
+class Pace:
+    """How long a training takes, in seconds: to begin (a graph is traced), and then each step."""
+
+    begin: float
+    step: float
+
+    def of(self, steps: int | None) -> float:
+        """The seconds of so many steps after the beginning; of one step if nobody knows how many there are."""
+        return self.step if steps is None else self.begin + steps * self.step
+
+
+def paces(models: Sequence[keras.Model], arguments: dict[str, Any]) -> list[Pace] | None:
+    """The pace of each model on the real data; `None` if these end too soon. Trains the models a little.
+
+    The models take turns, so that whatever else the machine does slows all of them alike.
+    """
     without = ("validation_data", "validation_split", "callbacks", "epochs")
     arguments = {name: value for name, value in arguments.items() if name not in without}
-    model.fit(**arguments, epochs=1, callbacks=[clock])
-    taken = np.diff(clock.times)[WARM_UP - 1 :]
-    return float(np.median(taken)) if len(taken) else None
+    taken: list[list[float]] = [[] for _ in models]
+    begins: list[float] = []
+    for turn in range(1 + TURNS):
+        for model, found in zip(models, taken, strict=True):
+            clock, start = _Clock(), time.perf_counter()
+            model.fit(**arguments, epochs=1, callbacks=[clock])
+            if turn:
+                found += list(np.diff(clock.times))
+            else:
+                begins.append(clock.times[0] - start)
+    if not all(taken):
+        return None
+    return [Pace(begin, float(np.median(found))) for begin, found in zip(begins, taken, strict=True)]
 
 
 class _Clock(keras.callbacks.Callback):
@@ -29,7 +56,7 @@ class _Clock(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.times.append(time.perf_counter())
-        if len(self.times) == WARM_UP + TIMED:
+        if len(self.times) == STEPS:
             self.model.stop_training = True
 
 

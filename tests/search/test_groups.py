@@ -6,10 +6,14 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_hyperens as khe
 from keras_hyperens.search import group as group_module
 from keras_hyperens.search.loading import trained_model
+from keras_hyperens.search.pace import Pace
+from keras_hyperens.search.pace import number_of_steps
+from keras_hyperens.search.pace import paces
 from tests.search.problem import blobs
 from tests.search.problem import essence
 from tests.search.problem import make_builder
@@ -37,7 +41,7 @@ def build_model(hp, units=4):
 @pytest.fixture(autouse=True)
 def always_faster(monkeypatch):
     """Whoever measures a tiny network on a busy machine measures the machine."""
-    monkeypatch.setattr(group_module, "step_seconds", lambda *_: None)
+    monkeypatch.setattr(group_module, "paces", lambda *_: None)
 
 
 @pytest.fixture
@@ -232,22 +236,27 @@ def test_bad_numbers():
         khe.HyperDeepEnsembleBuilder(build_model, candidates_at_once=2).search(*blobs(), workers=2)
 
 
-@pytest.mark.parametrize(("paces", "decision"), [((3.0, 2.0), "2 at once"), ((5.0, 2.0), "one at a time")])
-def test_it_decides_by_the_time_of_a_step_and_says_so(tmp_path, monkeypatch, capsys, paces, decision):
-    times = iter(paces)
-    monkeypatch.setattr(group_module, "step_seconds", lambda *_: next(times))
-    builder = search(
-        together(tmp_path, max_trials=2, initializations=0, ensemble_size=2, candidates_at_once=2), verbose=1
-    )
-    text = capsys.readouterr().out
-    line = f"candidates are trained {decision}: {500 * paces[0]:.1f} ms a step each together, 2000.0 ms alone"
-    assert line in text and len(builder.pool.finished()) == 2
+@pytest.mark.parametrize(("step", "decision"), [(3.0, "2 at once: about 9 s"), (5.0, "one at a time: about 15 s")])
+def test_it_decides_by_the_time_of_a_training_and_says_so(tmp_path, monkeypatch, capsys, step, decision):
+    monkeypatch.setattr(group_module, "paces", lambda *_: [Pace(9.0, step), Pace(0.5, 2.0)])
+    builder = together(tmp_path, max_trials=2, initializations=0, ensemble_size=2, candidates_at_once=2)
+    search(builder, verbose=1)  # 2 epochs of 3 steps
+    assert f"candidates are trained {decision} each together, 12.5 alone" in capsys.readouterr().out
+    assert len(builder.pool.finished()) == 2
 
 
-def test_the_time_of_a_step_is_measured(tmp_path, monkeypatch):
-    from keras_hyperens.search.pace import step_seconds
-
+def test_paces():
     model = build_model(keras_tuner.HyperParameters())
     x, y = blobs()
-    assert 0 < step_seconds(model, {"x": x, "y": y, "batch_size": 4, "verbose": 0, "epochs": 9}) < 1
-    assert step_seconds(model, {"x": x, "y": y, "batch_size": 60, "verbose": 0}) is None
+    (pace,) = paces([model], {"x": x, "y": y, "batch_size": 4, "verbose": 0, "epochs": 9})
+    assert 0 < pace.step < pace.begin and pace.of(3) == pace.begin + 3 * pace.step and pace.of(None) == pace.step
+    assert paces([model], {"x": x, "y": y, "batch_size": 60, "verbose": 0}) is None
+
+
+def test_number_of_steps():
+    x, y = blobs()
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)
+    assert number_of_steps({"x": x, "batch_size": 7, "epochs": 2}) == 18
+    assert number_of_steps({"x": data, "epochs": 3}) == 12
+    assert number_of_steps({"x": x, "steps_per_epoch": 5}) == 5
+    assert number_of_steps({"x": data.filter(lambda *_: True)}) is None
