@@ -22,6 +22,7 @@ from benchmarks import runs
 from benchmarks.speed import growth
 from benchmarks.speed import input as tuning_input
 from benchmarks.speed import memory
+from benchmarks.speed import pool
 from benchmarks.speed import prediction
 from benchmarks.speed import reference
 from benchmarks.speed import start
@@ -37,6 +38,7 @@ PARTS = {
     "selection": growth.measure,
     "start": start.measure,
     "input": tuning_input.measure,
+    "pool": pool.measure,
 }
 ASKED_FOR = {"largest-selection": growth.measure_largest}  # takes minutes and much room on disk
 

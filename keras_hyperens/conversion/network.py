@@ -53,7 +53,7 @@ class Converter:
         self.counterparts = final_layers()
         self.records: list[Record] = []
         self._made: dict[int, Any] = {}  # by the old layer: a layer used twice is one layer
-        self._pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+        self.pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
         self._names: list[str] = []  # of the models and wrappers around
 
     def convert(self, model: keras.Model) -> keras.Model:
@@ -78,7 +78,7 @@ class Converter:
                 f"Received: {model.name!r}, never built"
             )
         network = self._clone(model)
-        for old, new in self._pairs:
+        for old, new in self.pairs:
             if isinstance(new, HyperLayer):
                 new.adopt(old.get_weights())
             else:
@@ -105,7 +105,7 @@ class Converter:
             if isinstance(layer, keras.Model):
                 return self._clone(layer)
             new, pairs = rewrapped(layer, lambda inner: self._converted(inner) or copy_of(inner))
-            self._pairs += pairs
+            self.pairs += pairs
             return new
         finally:
             self._names.pop()
@@ -114,7 +114,7 @@ class Converter:
         if not isinstance(layer, keras.layers.Layer):  # a bare operation such as a slice
             return copy_of(layer)
         new = self._converted(layer) or copy_of(layer)
-        self._pairs.append((layer, new))
+        self.pairs.append((layer, new))
         return new
 
     def _converted(self, layer: keras.layers.Layer) -> HyperLayer | None:

@@ -140,6 +140,20 @@ class HyperLayer(keras.layers.Layer):
         """Every member starts from these weights of the plain layer."""
         raise NotImplementedError
 
+    def adopt_each(self, weights: list[list[Any]]) -> None:
+        """Each member starts from weights of its own; only for layers whose members share none.
+
+        Args:
+            weights: Of the plain layer, for each member.
+        """
+        slices: list[list[Any]] = [[] for _ in self.weights]
+        for member, own in enumerate(weights):
+            self.adopt(own)  # knows where a weight of the plain layer belongs
+            for found, variable in zip(slices, self.weights, strict=True):
+                found.append(ops.convert_to_numpy(variable)[member].copy())
+        for found, variable in zip(slices, self.weights, strict=True):
+            variable.assign(np.stack(found))
+
     def member_layer(self, values: Values) -> keras.layers.Layer:
         """The plain Keras layer that one member has in this place, at these hyperparameter values."""
         settings = {name: number_at(getattr(self, name), values) for name in self.settings}

@@ -32,7 +32,7 @@ class MemberNormalization(HyperLayer):
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        members = split_members(inputs, self.ensemble_size)
+        members = ops.unstack(split_members(inputs, self.ensemble_size))
         extra = [self._arguments(training, mask, k) for k in range(self.ensemble_size)]
         return join_members(ops.stack([part(members[k], **extra[k]) for k, part in enumerate(self.parts)]))
 
@@ -45,6 +45,10 @@ class MemberNormalization(HyperLayer):
     def adopt(self, weights: list[Any]) -> None:
         for part in self.parts:
             part.set_weights(weights)
+
+    def adopt_each(self, weights: list[list[Any]]) -> None:
+        for part, own in zip(self.parts, weights, strict=True):
+            part.set_weights(own)
 
     def member_layer(self, values: dict[str, float]) -> keras.layers.Layer:
         return self.plain_layer.from_config({**self.plain.get_config(), "name": self.name})

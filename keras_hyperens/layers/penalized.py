@@ -26,31 +26,42 @@ class PenalizedKernel(KernelWeights):
     """A layer of M members' kernels and biases with the penalties of these; see `HyperBatchLayer`. Abstract."""
 
     def penalize(self, draw: Draw) -> None:
-        """Adds the penalties of a draw; a layer used twice in a network has them once, as in Keras."""
-        if self.losses:
-            return
-        for norm, of_kernel in (("l1", absolute_norms), ("l2", squared_norms)):
-            strength = getattr(self, f"kernel_{norm}")
-            if strength is not None:
-                self._add_penalty(strength, self._kernel_norms(of_kernel, draw.shift))
-        if draw.biases is None:
-            return
-        if self.bias_l1 is not None:
-            self._add_penalty(self.bias_l1, ops.sum(ops.abs(draw.biases), axis=-1))
-        if self.bias_l2 is not None:
-            self._add_penalty(self.bias_l2, ops.sum(ops.square(draw.biases), axis=-1))
+        """Adds the mean penalties of a draw; a layer used twice in a network has them once, as in Keras."""
+        if not self.losses:
+            for penalty in self.penalties(draw):
+                self.add_loss(ops.mean(penalty))
 
-    def _add_penalty(self, strength: Setting, norms: Any) -> None:
-        """The mean over members and draws of strength times norm, `[M, 1 or B]` both."""
-        self.add_loss(ops.mean(ops.multiply(self.setting_value(strength), norms)))
+    def penalties(self, draw: Draw) -> list[Any]:
+        """Each kind of penalty of a draw, strength times norm: of every member and draw `[M, 1 or B]`."""
+        found = [
+            self._penalty(getattr(self, f"kernel_{norm}"), of_kernel, draw.shift)
+            for norm, of_kernel in (("l1", absolute_norms), ("l2", squared_norms))
+            if getattr(self, f"kernel_{norm}") is not None
+        ]
+        if draw.biases is not None:
+            norms = {"l1": ops.abs, "l2": ops.square}
+            found += [
+                ops.multiply(self.setting_value(strength), ops.sum(power(draw.biases), axis=-1))
+                for norm, power in norms.items()
+                if (strength := getattr(self, f"bias_{norm}")) is not None
+            ]
+        return found
+
+    def _penalty(self, strength: Setting, norms: Any, shift: Any) -> Any:
+        return ops.multiply(self.setting_value(strength), self._kernel_norms(norms, shift))
 
     def _kernel_norms(self, norms: Any, shift: Any) -> Any:
         if not self.is_shared:
-            each = [norms(self.axes, (self.kernel.value[k], None)) for k in range(self.ensemble_size)]
-            return ops.concatenate(each)
+            return _own_norms(norms, self.kernel.value)
         with_factors = self.regularize_fast_weights
         kernel: Part = (self.kernel.value, (self.r.value, self.s.value) if with_factors else None)
         if shift is None:
             return norms(self.axes, kernel)
         delta: Part = (self.delta_kernel.value, (self.u.value, self.v.value) if with_factors else None)
         return norms(self.axes, kernel, delta, shift)
+
+
+def _own_norms(norms: Any, kernels: Any) -> Any:
+    """The norms of kernels that members do not share, `[M, ...]` to `[M, 1]`."""
+    power = ops.abs if norms is absolute_norms else ops.square
+    return ops.sum(power(kernels), axis=tuple(range(1, len(kernels.shape))))[:, None]

@@ -53,6 +53,11 @@ class HyperDeepEnsembleBuilder(Procedure):
         fixed_initialization: Start all candidates from one seed. They then differ in hyperparameters alone, and there
             is nothing to stratify: the paper's fixed-initialisation ensemble.
         training_subset: Train each candidate on a random share of the training rows, its own.
+        candidates_at_once: Train so many candidates in one graph, which saves most of the time of small networks. Each
+            gets the weights that it would get alone (its own penalties, dropout, label smoothing and learning rate),
+            but for the order of rows, which a group has in common. Candidates of other layers form groups of their
+            own. What cannot be trained so (callbacks, a tuner that waits for results, ...) or is slower so is trained
+            one at a time, and a message says why.
         keep: Weights to keep on disk: `"all"`, `"best:n"` (of all candidates so far, by score) or `"selected"` (the
             members of the last ensemble; the others are deleted when it is built).
         prediction_dtype: Of the predictions on disk, `"float32"` or `"float16"`.
@@ -103,6 +108,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         include_search: bool = True,
         fixed_initialization: bool = False,
         training_subset: float | None = None,
+        candidates_at_once: int = 1,
         keep: str = "all",
         prediction_dtype: str = "float32",
         directory: Any = ".",
@@ -127,6 +133,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         self.include_search = include_search
         self.fixed_initialization = fixed_initialization
         self.training_subset = training_subset
+        self.candidates_at_once = candidates_at_once
         self.keep = keep
         self.prediction_dtype = prediction_dtype
         self.directory = pathlib.Path(directory)

@@ -4,6 +4,7 @@ import pathlib
 import random
 import shutil
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,7 @@ from keras_hyperens.search.settings import best_of
 from keras_hyperens.search.stage import is_distributed
 from keras_hyperens.search.stage import is_worker
 from keras_hyperens.search.stage import run_stage
+from keras_hyperens.search.together import groups_of
 from keras_hyperens.search.tuners import make_tuner
 from keras_hyperens.search.validation import ValidationRows
 
@@ -66,6 +68,7 @@ class Procedure:
     include_search: bool
     fixed_initialization: bool
     training_subset: float | None
+    candidates_at_once: int
     keep: str
     prediction_dtype: str
     directory: pathlib.Path
@@ -152,7 +155,7 @@ class Procedure:
         if self._is_searched:
             recorder.attach(self.tuner)
         else:
-            tuner = run_stage(lambda: self._search_tuner(run), recorder, self._on_end(SEARCH, run), run.arguments)
+            tuner = self._run_stage(lambda: self._search_tuner(run), recorder, run, run.arguments)
             if tuner is not self.tuner:
                 return self._drop_checkpoints()
         for trial in self.tuner.oracle.trials.values():
@@ -203,7 +206,13 @@ class Procedure:
             oracle = EnumeratingOracle(self.objective, runs)
             return make_tuner(oracle, self.hypermodel, self.pool.directory, stage, strategy=self.distribution_strategy)
 
-        run_stage(make, recorder or self._recorder(stage, run), self._on_end(stage, run), arguments)
+        self._run_stage(make, recorder or self._recorder(stage, run), run, arguments)
+
+    def _run_stage(
+        self, make: Callable[[], keras_tuner.Tuner], recorder: TrialRecorder, run: Run, arguments: dict
+    ) -> keras_tuner.Tuner:
+        search = groups_of(self, recorder, arguments, run.progress.say)
+        return run_stage(make, recorder, self._on_end(recorder.stage, run), arguments, search)
 
     def _recorder(self, stage: str, run: Run) -> TrialRecorder:
         return TrialRecorder(

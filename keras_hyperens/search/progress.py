@@ -38,6 +38,11 @@ class Progress:
             self.best = score
         self._show(stage, "" if score is None else f"score {score:.4f} (best {self.best:.4f})")
 
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        self._write(text)
+        self.close()
+
     def _show(self, stage: str, news: str) -> None:
         total = str(self.planned[stage] or "?")
         text = f"{stage} {self.done[stage]:>{len(total)}} of {total}   {news:<32} {self._left(stage)}"

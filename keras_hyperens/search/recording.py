@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -103,24 +104,31 @@ class TrialRecorder:
         """Trains a candidate, or says at once what is known of it."""
         name, values = self.name_of(trial), own_values(trial.hyperparameters.values)
         candidate = self.pool.find(name)
-        if candidate is None or candidate.values != values:
+        if candidate is None or not self.is_known(name, values):
             candidate = self._train(name, values, trial, args, kwargs)
         if candidate.failure is not None:
             raise keras_tuner.errors.FailedTrialError(candidate.failure)
         return candidate.metrics
 
+    def is_known(self, name: str, values: dict[str, Any]) -> bool:
+        """Whether a candidate of this name, with these values, is in the pool."""
+        candidate = self.pool.find(name)
+        return candidate is not None and candidate.values == values
+
+    def build(self, hyperparameters: Any, name: str) -> keras.Model:
+        """The model of a candidate, with the weights with which it starts."""
+        self.hypermodel.next_seed = self.seed_of(name)
+        try:
+            return self.hypermodel.build(hyperparameters)
+        finally:
+            self.hypermodel.next_seed = None
+
     def _train(self, name: str, values: dict[str, Any], trial: Any, args: Any, kwargs: Any) -> Candidate:
         start = time.monotonic()
         self.pool.forget(name)
         seed = self.seed_of(name)
-        known: dict[str, Any] = {
-            "name": name,
-            "stage": self.stage,
-            "values": values,
-            "seed": seed,
-            "parent": parent_of(name),
-        }
-        checkpoint = pathlib.Path(self.tuner._get_checkpoint_fname(trial.trial_id))
+        known = self.known_of(name, values)
+        checkpoint = self.checkpoint_of(trial)
         checkpoint.unlink(missing_ok=True)  # of a training that was cut off
         self.hypermodel.next_seed = seed
         self.hypermodel.share = None if self.training_subset is None else Share(self.training_subset, seed)
@@ -129,11 +137,9 @@ class TrialRecorder:
         try:
             with forgotten_gradients():
                 results = self.run(trial, *args, **kwargs)
-            metrics, best_epoch = best_metrics(results, self.tuner.oracle.objective)
-            predictions, described = self._predict(checkpoint)
-            described["weights"] = self.pool.take_weights(name, checkpoint, leave=self.goes_on_from_weights)
-            described["failure"] = self._divergence(metrics, described["score"])
-            candidate = Candidate(**known, **described, metrics=metrics, best_epoch=best_epoch, seconds=_since(start))
+            self._load_best(checkpoint)
+            candidate, predictions = self.candidate_of(known, self.hypermodel.model, results, checkpoint)
+            candidate = replace(candidate, seconds=_since(start))
         except keras_tuner.errors.FatalError:
             raise
         except OSError as error:  # a full disk is not the candidate's fault
@@ -146,8 +152,35 @@ class TrialRecorder:
         self.pool.add(candidate, predictions if candidate.failure is None else ())
         return candidate
 
-    def _predict(self, checkpoint: pathlib.Path) -> tuple[list[np.ndarray], dict[str, Any]]:
-        """The best epoch's predictions on the validation rows, and what a record says of the model."""
+    def known_of(self, name: str, values: dict[str, Any]) -> dict[str, Any]:
+        """What is known of a candidate before it is trained."""
+        own = {"name": name, "stage": self.stage, "values": values}
+        return {**own, "seed": self.seed_of(name), "parent": parent_of(name)}
+
+    def checkpoint_of(self, trial: Any) -> pathlib.Path:
+        """Where the tuner keeps the weights of a trial."""
+        return pathlib.Path(self.tuner._get_checkpoint_fname(trial.trial_id))
+
+    def candidate_of(
+        self, known: dict[str, Any], model: Any, results: Any, checkpoint: pathlib.Path, outputs: Any = None
+    ) -> tuple[Candidate, list[np.ndarray]]:
+        """A candidate of a model with its best weights, and its predictions; the pool takes over the checkpoint.
+
+        Args:
+            known: What `known_of` says.
+            model: With its best weights.
+            results: Of the training.
+            checkpoint: The file of these weights.
+            outputs: For the validation rows, if they are known.
+        """
+        metrics, best_epoch = best_metrics(results, self.tuner.oracle.objective)
+        predictions, described = self._described(model, outputs)
+        described["weights"] = self.pool.take_weights(known["name"], checkpoint, leave=self.goes_on_from_weights)
+        described["failure"] = self._divergence(metrics, described["score"])
+        return Candidate(**known, **described, metrics=metrics, best_epoch=best_epoch), predictions
+
+    def _load_best(self, checkpoint: pathlib.Path) -> None:
+        """Gives the model of the trial the weights of its best epoch."""
         model: Any = self.hypermodel.model
         if model is None:
             raise ValueError("`HyperModel.fit` was not called: the tuner must train by its hypermodel")
@@ -155,13 +188,18 @@ class TrialRecorder:
             model.load_weights(checkpoint)
         else:  # a `HyperModel.fit` of the user's that leaves the tuner's callbacks out
             write_whole(checkpoint, model.save_weights)
+
+    def _described(self, model: Any, outputs: Any = None) -> tuple[list[np.ndarray], dict[str, Any]]:
+        """A model's predictions on the validation rows, and what a record says of it."""
         described: dict[str, Any] = {
             "build_config": model.get_build_config(),
             "score": None,
         }
         if self.rows is None:
             return [], described
-        predictions, kinds = self.rows.predict(model, self.prediction_dtype, self.batch_size)
+        if outputs is None:
+            outputs = self.rows.outputs(model, self.batch_size)
+        predictions, kinds = self.rows.predictions(model, outputs, self.prediction_dtype)
         outputs = tuple(self.rows.names or getattr(model, "output_names", None) or map(str, range(len(predictions))))
         described |= {"heads": tuple(kinds), "outputs": outputs if len(predictions) > 1 else ()}
         return predictions, described | {"score": self.score(predictions, kinds)}
@@ -181,7 +219,7 @@ class TrialRecorder:
         """Makes a candidate of a trial that was finished before we came, from the weights that the tuner kept."""
         start = time.monotonic()
         name = self.name_of(trial)
-        checkpoint = pathlib.Path(self.tuner._get_checkpoint_fname(trial.trial_id))
+        checkpoint = self.checkpoint_of(trial)
         if self.pool.find(name) is not None or not checkpoint.exists():
             return
         values = own_values(trial.hyperparameters.values)
@@ -189,7 +227,8 @@ class TrialRecorder:
         build_config = json.loads(config.read_text()) if config.exists() else None
         strategy = self.tuner.distribution_strategy
         self.hypermodel.model = trained_model(self.hypermodel.inner, values, checkpoint, build_config, strategy)
-        predictions, described = self._predict(checkpoint)
+        self._load_best(checkpoint)
+        predictions, described = self._described(self.hypermodel.model)
         self.hypermodel.model = None
         metrics = {key: trial.metrics.get_best_value(key) for key in trial.metrics.metrics}
         known: dict[str, Any] = {"name": name, "stage": SEARCH, "values": values, "seed": 0}

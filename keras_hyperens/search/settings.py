@@ -7,6 +7,7 @@ from typing import Any
 def check_settings(builder: Any) -> None:
     """Raises a `ValueError` for an argument of `HyperDeepEnsembleBuilder` that is out of its range."""
     lowest = {"ensemble_size": 1, "num_hyperparameter_sets": 1, "initializations": 0, "search_pool_size": 1, "seed": 0}
+    lowest["candidates_at_once"] = 1
     for name, least in lowest.items():
         value = getattr(builder, name)
         if not (isinstance(value, int) and value >= least) and not (

@@ -48,6 +48,7 @@ def run_stage(
     recorder: TrialRecorder,
     ended: Callable[[str], None],
     arguments: dict[str, Any],
+    search: Callable[[], None] | None = None,
 ) -> keras_tuner.Tuner:
     """Runs all trials of a stage; when it returns, every one of them is in the pool.
 
@@ -56,6 +57,7 @@ def run_stage(
         recorder: Makes candidates of its trials.
         ended: Called with the name of each candidate that ended.
         arguments: Of `keras_tuner.Tuner.search`.
+        search: Instead of that: another loop over the trials of the tuner to which the recorder is attached.
     """
     with own_port(recorder.stage):
         tuner = make()
@@ -64,5 +66,8 @@ def run_stage(
             be_patient(tuner.oracle)
         else:
             supervise(tuner.oracle, lambda trial: ended(recorder.name_of(trial)))
-        tuner.search(**arguments)
+        if search is None:
+            tuner.search(**arguments)
+        else:
+            search()
     return tuner

@@ -52,10 +52,13 @@ class ValidationRows:
             digest.update(str((output.shape, str(output.dtype))).encode() + np.ascontiguousarray(output).tobytes())
         return digest.hexdigest()[:16]
 
-    def predict(self, model: keras.Model, dtype: str, batch_size: int | None) -> tuple[list[np.ndarray], list[Any]]:
-        """Predictions of each output, `[N, ..., C]`, probabilities where the loss implies them, and their heads."""
+    def outputs(self, model: keras.Model, batch_size: int | None) -> Any:
+        """What a model gives for these rows."""
         in_batches = {} if batch_size is None or not isinstance(self.data, tuple | list) else {"batch_size": batch_size}
-        outputs = model.predict(self.x, verbose=0, **in_batches)
+        return model.predict(self.x, verbose=0, **in_batches)
+
+    def predictions(self, model: keras.Model, outputs: Any, dtype: str) -> tuple[list[np.ndarray], list[Any]]:
+        """Predictions of each output, `[N, ..., C]`, probabilities where the loss implies them, and their heads."""
         if self.names is not None and isinstance(outputs, list | tuple):
             outputs = dict(zip(model.output_names, outputs))  # in the order of the labels
         kinds = heads.per_output(heads.heads_of_losses(model.loss), outputs, getattr(model, "output_names", None))

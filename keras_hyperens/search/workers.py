@@ -27,6 +27,11 @@ def check_workers(builder: Any, workers: Any) -> None:
     """Raises a `ValueError` unless so many workers can serve the builder."""
     if not isinstance(workers, int) or workers < 1:
         raise ValueError(f"`workers` must be an integer of at least 1. Received: workers={workers!r}")
+    if builder.candidates_at_once > 1:
+        raise ValueError(
+            "Workers train one candidate at a time each: choose `workers` or `candidates_at_once`. "
+            f"Received: workers={workers}, candidates_at_once={builder.candidates_at_once}"
+        )
     if isinstance(builder.tuner, keras_tuner.Tuner):
         raise ValueError(
             "A tuner object belongs to one process: give `tuner` by name, or an oracle. "

@@ -11,6 +11,7 @@ from benchmarks.speed import edward2_layers
 from benchmarks.speed import growth
 from benchmarks.speed import input as tuning_input
 from benchmarks.speed import memory
+from benchmarks.speed import pool
 from benchmarks.speed import prediction
 from benchmarks.speed import reference
 from benchmarks.speed import start
@@ -130,3 +131,12 @@ def test_memory_on_little():
 def test_start_on_little():
     aims = list(start.measure(1, ("MLP",)))
     assert len(aims) == 5 and all(aim.ratio > 0 for aim in aims)
+
+
+@pytest.mark.slow
+def test_searches_on_little():
+    small = pool.Size((28, 28, 1), rows=64, epochs=1, ours=4, others=2, at_once=2)
+    large = pool.Size((32, 32, 3), rows=64, epochs=1, ours=2, others=2, at_once=2)
+    aims = list(pool.measure(1, small, large))
+    assert [aim.limit for aim in aims] == [5.0, 0.9] and not any(aim.at_most for aim in aims)
+    assert all(0.1 < aim.ratio < 30 for aim in aims)

@@ -1,0 +1,103 @@
+"""Candidates a minute of a search: ours, several in one graph, against KerasTuner's and against one at a time."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+import keras_hyperens as khe
+from benchmarks.networks import lenet
+from benchmarks.speed.aim import Aim
+from benchmarks.speed.networks import CLASSES
+from benchmarks.speed.networks import hypermodel
+
+PART = "candidates a minute"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is searched: as many rows as MNIST's in `shape`, and candidates of each way to search."""
+
+    shape: tuple[int, ...]
+    rows: int
+    epochs: int
+    ours: int  # candidates of our search
+    others: int  # and of what it is compared with, half of them before ours, half of them after
+    at_once: int
+
+
+SMALL = Size((28, 28, 1), rows=4000, epochs=5, ours=40, others=8, at_once=8)
+LARGE = Size((32, 32, 3), rows=640, epochs=2, ours=8, others=4, at_once=4)
+
+
+def measure(repetitions: int, small: Size = SMALL, large: Size = LARGE) -> Iterator[Aim]:
+    """One line for a small network against `RandomSearch`, one for a larger network against our own search.
+
+    Searches are long, so one repetition of each is measured, whatever `repetitions` says.
+    """
+    yield _aim("LeNet, of `keras_tuner.RandomSearch`", small, _build_lenet, _random_search, 5.0)
+    yield _aim("ResNet-8, of one at a time", large, hypermodel("ResNet-8"), _one_at_a_time, 0.9)
+
+
+def _aim(name: str, size: Size, build_model: Any, other: Callable[..., None], limit: float) -> Aim:
+    half = size.others // 2
+    before = _seconds(other, build_model, size, half)
+    ours = _seconds(_together, build_model, size, size.ours)
+    after = _seconds(other, build_model, size, half)
+    theirs = (before + after) / 2
+    note = f"{60 / ours:.1f} / {60 / theirs:.1f} a minute"
+    return Aim(PART, f"{name}, {size.at_once} at once", theirs / ours, limit, at_most=False, note=note)
+
+
+def _seconds(search: Callable[..., None], build_model: Any, size: Size, candidates: int) -> float:
+    """Of one candidate, all included."""
+    keras.backend.clear_session()
+    with tempfile.TemporaryDirectory() as directory:
+        start = time.perf_counter()
+        search(build_model, size, candidates, directory)
+        return (time.perf_counter() - start) / candidates
+
+
+def _build_lenet(hp: keras_tuner.HyperParameters) -> keras.Model:
+    l2, dropout = hp.Float("l2", 1e-6, 1e-2, sampling="log"), hp.Float("dropout", 0.0, 0.5)
+    model = lenet(l2, dropout, SMALL.shape, CLASSES)
+    rate = hp.Float("learning_rate", 5e-4, 5e-3, sampling="log")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    return model
+
+
+def _arguments(size: Size) -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    images = random.normal(size=(size.rows * 5 // 4, *size.shape)).astype("float32")
+    labels = random.integers(0, CLASSES, len(images))
+    x, y, validation = images[: size.rows], labels[: size.rows], (images[size.rows :], labels[size.rows :])
+    return {"x": x, "y": y, "validation_data": validation, "epochs": size.epochs, "batch_size": 32, "verbose": 0}
+
+
+def _random_search(build_model: Any, size: Size, candidates: int, directory: str) -> None:
+    tuner = keras_tuner.RandomSearch(build_model, "val_loss", max_trials=candidates, directory=directory, seed=1)
+    tuner.search(**_arguments(size))
+
+
+def _together(build_model: Any, size: Size, candidates: int, directory: str, at_once: int | None = None) -> None:
+    builder = khe.HyperDeepEnsembleBuilder(
+        build_model,
+        ensemble_size=1,
+        max_trials=candidates,
+        initializations=0,
+        directory=directory,
+        seed=0,
+        candidates_at_once=size.at_once if at_once is None else at_once,
+    )
+    builder.search(**_arguments(size))
+
+
+def _one_at_a_time(build_model: Any, size: Size, candidates: int, directory: str) -> None:
+    _together(build_model, size, candidates, directory, at_once=1)
