@@ -4,6 +4,7 @@ A score holds what its metric needs of T candidates and of the running sum of th
 what would the ensemble's score be if candidate t joined it now, for all t at once.
 """
 
+import mmap
 from collections.abc import Callable
 from collections.abc import Sequence
 from functools import partial
@@ -14,6 +15,7 @@ import numpy as np
 GROUP = 8  # probabilities multiplied before a logarithm is taken: even 8 of the smallest stay a legal float64
 SMALLEST = float(np.finfo("float32").tiny)  # stands in for a probability of 0
 BLOCK_BYTES = 2**22  # fits a cache
+MAPPED_BYTES = 2**30  # of mapped files that stay in memory: to read them again costs time
 Rows = Callable[[int], np.ndarray]  # candidate t to its predictions [N, C]
 
 
@@ -227,7 +229,13 @@ def score_of(metric: Any, predictions: Sequence[np.ndarray], labels: np.ndarray,
         rows: Indices of the rows (first axis) to use, or `None` for all.
     """
 
+    held: dict[int, np.ndarray] = {}  # what was read of mapped files
+
     def of_candidate(t: int) -> np.ndarray:
+        if t not in held and sum(each.nbytes for each in held.values()) > MAPPED_BYTES:
+            while held:
+                _forget(held.popitem()[1])
+        held[t] = predictions[t]
         chosen = predictions[t] if rows is None else predictions[t][rows]
         return chosen.reshape(-1, chosen.shape[-1])
 
@@ -240,6 +248,13 @@ def score_of(metric: Any, predictions: Sequence[np.ndarray], labels: np.ndarray,
         labels = labels.reshape(number, classes)
     score = SCORES[metric] if metric in SCORES else partial(CallableScore, metric)
     return score(of_candidate, len(predictions), labels)
+
+
+def _forget(array: np.ndarray) -> None:
+    """Gives back the memory of a mapped file that was read: a pool may be larger than the memory."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and getattr(array, "mode", None) == "r" and hasattr(mapped, "madvise"):  # not on Windows
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def class_indices(labels: np.ndarray, number: int) -> np.ndarray:

@@ -167,14 +167,20 @@ def test_what_the_metric_reads_must_be_finite():
         greedy_selection(wrong_class, labels, 7)
 
 
-def test_memory_mapped_files_give_the_same(tmp_path):
+@pytest.mark.parametrize("held", [2**30, 0])
+def test_memory_mapped_files_give_the_same_and_their_memory_is_given_back(tmp_path, monkeypatch, held):
     predictions, labels = problem(4, "brier")
     for t, each in enumerate(predictions.astype("float32")):
         np.save(tmp_path / f"{t}.npy", each)
     mapped = [np.load(tmp_path / f"{t}.npy", mmap_mode="r") for t in range(len(predictions))]
+    given_back, forget = [], scores._forget
+    monkeypatch.setattr(scores, "MAPPED_BYTES", held)
+    monkeypatch.setattr(scores, "_forget", lambda array: (given_back.append(array), forget(array)))
     for metric in ("nll", "brier", "accuracy"):
         in_memory = greedy_selection(predictions.astype("float32"), labels, 3, metric)
+        given_back.clear()
         assert greedy_selection(mapped, labels, 3, metric) == in_memory
+        assert bool(given_back) == (held == 0)
 
 
 def test_subsample_uses_some_rows_and_the_seed():
