@@ -19,6 +19,7 @@ import platform
 from dataclasses import asdict
 
 from benchmarks import runs
+from benchmarks.speed import forms
 from benchmarks.speed import growth
 from benchmarks.speed import input as tuning_input
 from benchmarks.speed import memory
@@ -32,6 +33,7 @@ from benchmarks.speed.aim import table
 
 PARTS = {
     "steps": steps.measure,
+    "forms": forms.measure,
     "reference": reference.measure,
     "prediction": prediction.measure,
     "memory": memory.measure,

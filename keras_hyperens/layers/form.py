@@ -5,7 +5,7 @@ with one draw per row), and some 15 passes over M kernels in memory. *Unfolded*,
 to all rows: twice the arithmetic, some passes over the rows, nothing to build. So it depends on how many rows of a
 member each element of a kernel meets. Convolutions meet as many as there are pixels, and always fold; dense layers of
 some hundred units break even, forward and backward on 2 CPU cores, near the numbers here
-(`python -m benchmarks.apply_kernels`).
+(`python -m benchmarks.speed --parts forms`).
 """
 
 from collections.abc import Iterator

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import edward2_layers
+from benchmarks.speed import forms
 from benchmarks.speed import growth
 from benchmarks.speed import input as tuning_input
 from benchmarks.speed import memory
@@ -43,9 +44,15 @@ def test_medians_forget_a_pause_and_functions_take_turns():
 
 @pytest.mark.slow
 def test_steps_on_little():
-    aims = list(steps.measure(1, ("LeNet",)))
+    aims = list(steps.measure(1, ("LeNet",), (8,)))
     assert [aim.limit for aim in aims] == list(steps.LIMITS.values())
     assert all(0.3 < aim.ratio < 30 for aim in aims)
+
+
+def test_forms_on_little():
+    aims = list(forms.measure(1, ((8, 4),), (4, 128)))
+    assert [aim.part for aim in aims] == ["chosen form / better form"] * 2
+    assert all(1 <= aim.ratio < 100 for aim in aims)
 
 
 def run(monkeypatch, results, *arguments):
