@@ -1,7 +1,8 @@
 """How a greedy selection grows with its pool, whose predictions are memory-mapped files in float16.
 
-Every candidate has bytes of its own, and a selection opens its files anew. The number of choices is the same in all
-cases. Resident is the peak of a whole process (`VmHWM`), mapped pages included.
+Every candidate has bytes of its own, and a selection opens its files anew. All cases choose as many candidates, none of
+them twice, because a score may have nothing to read for one that is there already. Resident is the peak of a whole
+process (`VmHWM`), mapped pages included.
 """
 
 import math
@@ -70,7 +71,7 @@ def select(directory: pathlib.Path, candidates: int, rows: int, metric: str) -> 
     """The choices among the first candidates, on the first rows."""
     predictions = [np.load(directory / f"{t}.npy", mmap_mode="r")[:rows] for t in range(candidates)]
     labels = np.load(directory / "labels.npy")[:rows]
-    return greedy_selection(predictions, labels, CHOICES, metric, stop="total", tolerance=-math.inf).indices
+    return greedy_selection(predictions, labels, CHOICES, metric, replacement=False, tolerance=-math.inf).indices
 
 
 def _timed(directory: pathlib.Path, candidates: int, rows: int, metric: str) -> tuple[float, int]:
