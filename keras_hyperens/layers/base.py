@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters import current_hyperparameters
+from keras_hyperens.layers.folding import the_one_member
 from keras_hyperens.layers.plain import OF_EVERY_LAYER
 from keras_hyperens.layers.plain import check_no_penalty
 from keras_hyperens.layers.plain import numbers_of
@@ -63,6 +64,11 @@ class HyperLayer(keras.layers.Layer):
         self.supports_masking = plain.supports_masking
         for name, setting in settings.items():
             setattr(self, name, self._check_setting(name, setting, self.highest))
+
+    @property
+    def num_members(self) -> int:
+        """How many members' rows the layer gets now: M, or 1 in an export, which calls the network for each member."""
+        return self.ensemble_size if the_one_member() is None else 1
 
     @property
     def plain(self) -> Any:

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_hyperens.layers.form import meets_few_rows
 from keras_hyperens.layers.kernel import HyperBatchLayer
+from keras_hyperens.layers.members import split_members
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -63,16 +64,16 @@ class HyperBatchDense(HyperBatchLayer):
         return (input_shape[-1], self.plain.units)
 
     def folds(self, inputs: Any, draw_by_row: bool) -> bool:
-        return not meets_few_rows(inputs.shape[:-1], self.num_row_members, draw_by_row)
+        return not meets_few_rows(inputs.shape[:-1], self.num_members, draw_by_row)
 
     def apply_kernel(self, rows: Any, kernel: Any) -> Any:
         return ops.matmul(rows, kernel)
 
     def apply_kernels(self, rows: Any, kernels: Any) -> Any:
-        members = self.members_of(rows)
+        members = split_members(rows, self.ensemble_size)
         shape = ops.shape(members)
-        flat = ops.reshape(members, (self.num_row_members, -1, shape[-1]))  # one batched product, whatever the rank
-        return ops.reshape(ops.matmul(flat, kernels), (self.ensemble_size, *shape[1:-1], self.plain.units))
+        flat = ops.reshape(members, (self.ensemble_size, -1, shape[-1]))  # one batched product, whatever the rank
+        return ops.reshape(ops.matmul(flat, kernels), (*shape[:-1], self.plain.units))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.plain.units)

@@ -82,17 +82,14 @@ class HyperBatchEinsumDense(HyperBatchLayer):
 
     def folds(self, inputs: Any, draw_by_row: bool) -> bool:
         axes = [length for length, letter in zip(inputs.shape, self._inputs) if letter not in self._kernel]
-        return not meets_few_rows(axes, self.num_row_members, draw_by_row)
+        return not meets_few_rows(axes, self.num_members, draw_by_row)
 
     def apply_kernel(self, rows: Any, kernel: Any) -> Any:
         return ops.einsum(f"{self._inputs},{self._kernel}->{self._outputs}", rows, kernel)
 
     def apply_kernels(self, rows: Any, kernels: Any) -> Any:
-        if self.num_row_members > 1:
-            rows, mine = split_members(rows, self.ensemble_size), MEMBER + self._inputs
-        else:
-            mine = self._inputs
-        return ops.einsum(f"{mine},{MEMBER}{self._kernel}->{MEMBER}{self._outputs}", rows, kernels)
+        equation = f"{MEMBER}{self._inputs},{MEMBER}{self._kernel}->{MEMBER}{self._outputs}"
+        return ops.einsum(equation, split_members(rows, self.ensemble_size), kernels)
 
     def beside_inputs(self, vectors: Any, rank: int) -> Any:
         return self._spread(vectors, self._inputs)

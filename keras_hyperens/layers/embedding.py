@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.layers.kernel import HyperBatchLayer
+from keras_hyperens.layers.members import split_members
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -50,11 +51,14 @@ class HyperBatchEmbedding(HyperBatchLayer):
     def folds(self, inputs: Any, draw_by_row: bool) -> bool:
         return False
 
+    def apply_kernel(self, rows: Any, kernel: Any) -> Any:
+        return ops.take(kernel, ops.cast(rows, "int32"), axis=0)
+
     def apply_kernels(self, rows: Any, kernels: Any) -> Any:
-        return self._take(self.members_of(rows), kernels)
+        return self._take(split_members(rows, self.ensemble_size), kernels)
 
     def _through(self, rows: Any, kernel: Any, fan_in: Any, units: Any) -> Any:
-        indices = self.members_of(rows)
+        indices = split_members(rows, self.ensemble_size)
         vectors = ops.take(ops.cast(kernel, self.compute_dtype), ops.cast(indices, "int32"), axis=0)
         factors = self._take(indices, ops.cast(ops.expand_dims(fan_in, -1), self.compute_dtype))
         return vectors * factors * ops.cast(self.beside_outputs(units, len(rows.shape) + 1), self.compute_dtype)

@@ -1,24 +1,38 @@
-"""Kernels folded beforehand: what an export stores, so that no call has to build them."""
+"""Kernels folded beforehand: what an export stores, so that no call has to build them and no batch is tiled."""
 
 from collections.abc import Iterator
-from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
-_stored: ContextVar[Mapping[Any, tuple[Any, Any]]] = ContextVar("keras_hyperens_folded", default={})  # noqa: B039
+
+@dataclass(frozen=True)
+class Stored:
+    """One member, in whose place a network is called with a plain batch.
+
+    Attributes:
+        member: k.
+        weights: By layer, the member's kernel and its bias `[1, 1, U]` (or `None`).
+    """
+
+    member: int
+    weights: dict[Any, tuple[Any, Any]]
+
+
+_stored: ContextVar[Stored | None] = ContextVar("keras_hyperens_stored", default=None)
 
 
 @contextmanager
-def stored_weights(weights: Mapping[Any, tuple[Any, Any]]) -> Iterator[None]:
-    """Layers in `weights` use these kernels `[M, ..., A, U]` and biases `[M, U]` (or `None`) inside."""
-    token = _stored.set(weights)
+def one_member(stored: Stored) -> Iterator[None]:
+    """Rows inside are `[B, ...]`, those of one member, and layers use the weights stored for it."""
+    token = _stored.set(stored)
     try:
         yield
     finally:
         _stored.reset(token)
 
 
-def stored_weights_of(layer: Any) -> tuple[Any, Any] | None:
-    """The kernels and biases stored for a layer, or `None`."""
-    return _stored.get().get(layer)
+def the_one_member() -> Stored | None:
+    """The member whose rows these are, or `None`: they are those of all members."""
+    return _stored.get()

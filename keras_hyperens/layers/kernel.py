@@ -4,10 +4,9 @@ from typing import Any
 
 from keras import ops
 
-from keras_hyperens.layers.folding import stored_weights_of
+from keras_hyperens.layers.folding import the_one_member
 from keras_hyperens.layers.members import check_rows
 from keras_hyperens.layers.members import join_members
-from keras_hyperens.layers.members import reads_plain_batch
 from keras_hyperens.layers.members import split_members
 from keras_hyperens.layers.penalized import Draw
 from keras_hyperens.layers.penalized import PenalizedKernel
@@ -89,7 +88,7 @@ class HyperBatchLayer(PenalizedKernel):
         return ops.reshape(vectors, [*shape[:2], *tail])
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        check_rows(inputs.shape[0], self.num_row_members)
+        check_rows(inputs.shape[0], self.num_members)
         draw = self.draw(inputs)
         if training:
             self.penalize(draw)
@@ -97,9 +96,10 @@ class HyperBatchLayer(PenalizedKernel):
 
     def draw(self, inputs: Any) -> Draw:
         """The layer at the current hyperparameter values, for rows like `inputs`."""
-        stored = stored_weights_of(self)
+        stored = the_one_member()
         if stored is not None:
-            return Draw(*stored)
+            kernel, bias = stored.weights[self]
+            return Draw([kernel], bias)
         positions = None
         if self.is_conditioned:
             positions = self.hyperparameters.positions(self.current_values(inputs))  # [M, 1 or B, P]
@@ -132,7 +132,7 @@ class HyperBatchLayer(PenalizedKernel):
         a grouped convolution 1.07 to 1.34 times, `vectorized_map` 1.6 to 2.6 times; compiled by XLA the loop takes 1.0
         to 1.2 times XLA's plain one, the grouped form 12 to 27 times (`python -m benchmarks.apply_kernels`).
         """
-        members = [rows] * self.ensemble_size if self.num_row_members == 1 else ops.split(rows, self.ensemble_size)
+        members = ops.split(rows, self.num_members)
         outputs = self._each(members, draw.kernels)
         if draw.deltas is not None:
             shifts = ops.unstack(ops.cast(self.beside_outputs(draw.shift, len(rows.shape)), self.compute_dtype))
@@ -146,22 +146,11 @@ class HyperBatchLayer(PenalizedKernel):
         pairs = zip(members, kernels, strict=True)
         return [self.apply_kernel(rows, ops.cast(kernel, self.compute_dtype)) for rows, kernel in pairs]
 
-    @property
-    def num_row_members(self) -> int:
-        """How many members share the rows that the layer gets now: M, or 1 if they are a plain batch."""
-        return 1 if reads_plain_batch(self) else self.ensemble_size
-
-    def members_of(self, rows: Any) -> Any:
-        """Rows as `[M, B, ...]`, or `[1, B, ...]` if they are a plain batch, the same for all members."""
-        return split_members(rows, self.num_row_members)
-
-    def fold(self, values: Any) -> tuple[Any, Any]:
-        """Every member's kernel, as in `Draw`, and bias `[M, 1, U]` (or `None`) at values `[M, 1, P]`."""
+    def fold(self, values: Any) -> tuple[list[Any], Any]:
+        """Every member's kernel, and biases `[M, 1, U]` (or `None`), at values `[M, 1, P]`."""
         positions = self.hyperparameters.positions(values) if self.is_conditioned else None
         kernels = self._kernels(self._shift(positions))
-        if self.is_batched and isinstance(kernels, list):
-            kernels = ops.stack(kernels)
-        return kernels, self._biases(positions)
+        return kernels if isinstance(kernels, list) else ops.unstack(kernels), self._biases(positions)
 
     def _shift(self, positions: Any) -> Any:
         """e: what the hyperparameters add to the units' factors of `delta_kernel`."""
@@ -199,11 +188,11 @@ class HyperBatchLayer(PenalizedKernel):
 
     def _through(self, rows: Any, kernel: Any, fan_in: Any, units: Any) -> Any:
         rank = len(rows.shape)
-        members = self.members_of(rows)
+        members = split_members(rows, self.num_members)  # [M, B, ...]
         before = ops.cast(self.beside_inputs(ops.expand_dims(fan_in, 1), rank), self.compute_dtype)
         outputs = self.apply_kernel(join_members(members * before), ops.cast(kernel, self.compute_dtype))
         after = ops.cast(self.beside_outputs(units, rank), self.compute_dtype)
-        return split_members(outputs, self.ensemble_size) * after
+        return split_members(outputs, self.num_members) * after
 
     def adopt(self, weights: list[Any]) -> None:
         kernel = ops.convert_to_tensor(weights[0])

@@ -3,30 +3,9 @@
 Rows `[M*B, ...]` hold member 0's B rows first, then member 1's, and so on.
 """
 
-from collections.abc import Collection
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 from keras import ops
-
-_readers: ContextVar[Collection[Any]] = ContextVar("keras_hyperens_readers", default=frozenset())
-
-
-@contextmanager
-def plain_batches_for(layers: Collection[Any]) -> Iterator[None]:
-    """Inside, these layers get a plain batch `[B, ...]`, the same for all members, and give rows `[M*B, ...]`."""
-    token = _readers.set(layers)
-    try:
-        yield
-    finally:
-        _readers.reset(token)
-
-
-def reads_plain_batch(layer: Any) -> bool:
-    """Whether what a layer gets now is a plain batch."""
-    return layer in _readers.get()
 
 
 def tile_members(batch: Any, ensemble_size: int) -> Any:

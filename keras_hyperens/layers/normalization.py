@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.layers.base import HyperLayer
+from keras_hyperens.layers.folding import the_one_member
 from keras_hyperens.layers.members import join_members
 from keras_hyperens.layers.members import split_members
 
@@ -32,6 +33,9 @@ class MemberNormalization(HyperLayer):
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        stored = the_one_member()
+        if stored is not None:
+            return self.parts[stored.member](inputs, **self._arguments(training, mask, 0))
         members = ops.unstack(split_members(inputs, self.ensemble_size))
         extra = [self._arguments(training, mask, k) for k in range(self.ensemble_size)]
         return join_members(ops.stack([part(members[k], **extra[k]) for k, part in enumerate(self.parts)]))
@@ -84,7 +88,7 @@ class MemberBatchNormalization(MemberNormalization):
     def _arguments(self, training: bool | None, mask: Any, member: int) -> dict[str, Any]:
         if mask is None:
             return {"training": training}
-        return {"training": training, "mask": split_members(mask, self.ensemble_size)[member]}
+        return {"training": training, "mask": split_members(mask, self.num_members)[member]}
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")

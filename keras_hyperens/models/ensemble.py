@@ -1,9 +1,8 @@
 """What every ensemble of this package is: a Keras model of members, from plain batches to one prediction."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,9 +63,9 @@ class Ensemble(keras.Model):
         """The symbolic inputs in the structure of a batch, or `None` if they are not known without one."""
         raise NotImplementedError
 
-    def servable(self) -> tuple[list[tf.Variable], Callable[[], AbstractContextManager]]:
-        """The variables that a served prediction reads, and a context to enter while it is traced."""
-        return [variable.value for variable in self.variables], nullcontext
+    def servable(self) -> tuple[list[tf.Variable], Callable[[Any], Any]]:
+        """The variables that a served prediction reads, and its raw outputs as a function of a batch."""
+        return [variable.value for variable in self.variables], partial(self.member_outputs, training=False)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         self._seen.batch = keras.tree.map_structure(

@@ -19,18 +19,14 @@ def export_saved_model(ensemble: "Ensemble", filepath: str, measures: Measures |
 
     Args:
         ensemble, filepath, measures: As there.
-        servable: `Ensemble.servable`, or what does the same.
+        servable: `Ensemble.servable`, or what gives the same.
 
     Raises:
         ValueError: If the shape of a batch is unknown, because the ensemble was never called.
     """
     specs = input_specs(ensemble)
     module = tf.Module()
-    module.variables_read, context = servable()
-
-    def raw_of(inputs: Any) -> Any:
-        with context():
-            return ensemble.member_outputs(inputs, training=False)
+    module.variables_read, raw_of = servable()
 
     def prediction(inputs: Any) -> Any:
         return ensemble.combine(ensemble.predictions_of(raw_of(inputs)))

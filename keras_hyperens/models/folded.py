@@ -1,48 +1,61 @@
-"""What a served network reads: its members' kernels, built once, or the shared ones."""
+"""What a served network reads and computes: its members' kernels, built once, or the shared ones."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from contextlib import ExitStack
 from typing import Any
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from keras_hyperens.hyperparameters import hyperparameter_scope
-from keras_hyperens.layers.folding import stored_weights
+from keras_hyperens.layers import MemberBatchNormalization
+from keras_hyperens.layers import MemberLayerNormalization
+from keras_hyperens.layers.folding import Stored
+from keras_hyperens.layers.folding import one_member
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import hyper_layers
 
-Servable = tuple[list[tf.Variable], Callable[[], AbstractContextManager]]
+# Variables that a served prediction reads, and a function from a batch to raw outputs `[M, B, ..., C]`.
+Servable = tuple[list[tf.Variable], Callable[[Any], Any]]
+NORMALIZATIONS = (MemberBatchNormalization, MemberLayerNormalization)
 
 
-def with_member_kernels(network: keras.Model, values: Any) -> Servable:
-    """Variables that hold all that a prediction at `values` reads, and a context in which the network reads them.
+def member_by_member(network: keras.Model, ensemble_size: int, values: Any) -> Servable:
+    """The network called once for each member, with the member's own kernels, on the batch itself.
+
+    Nothing is tiled, split or joined but the outputs, and a step of one member stays in the cache. What all members
+    compute alike, before their first kernel, TensorFlow computes once.
 
     Args:
         network: Of hyper-batch and ordinary layers, built.
+        ensemble_size: M.
         values: `[M, 1, P]`, a NumPy array: constants of the trace.
     """
-    weights = {}
+    stored = [Stored(member, {}) for member in range(ensemble_size)]
     for layer in hyper_batch_layers(network):
         kernels, biases = layer.fold(values)
-        weights[layer] = keras.tree.map_structure(_variable, (kernels, biases))
-    own = {id(weight) for layer in hyper_layers(network) for weight in layer.weights}
-    shared = [weight.value for weight in network.weights if id(weight) not in own]
+        for each, kernel in zip(stored, kernels, strict=True):
+            bias = None if biases is None else biases[each.member : each.member + 1]
+            each.weights[layer] = keras.tree.map_structure(_variable, (kernel, bias))
+    replaced = {
+        id(weight)
+        for layer in hyper_layers(network)
+        if not isinstance(layer, NORMALIZATIONS)
+        for weight in layer.weights
+    }
+    read = [weight.value for weight in network.weights if id(weight) not in replaced]
+    read += [
+        each for member in stored for each in keras.tree.flatten(list(member.weights.values())) if each is not None
+    ]
 
-    def context() -> AbstractContextManager:
-        stack = ExitStack()
-        stack.enter_context(hyperparameter_scope(values))
-        stack.enter_context(stored_weights(weights))
-        return stack
+    def outputs_of(inputs: Any) -> Any:
+        outputs = []
+        for member in stored:
+            with hyperparameter_scope(values), one_member(member):
+                outputs.append(network(inputs, training=False))
+        return keras.tree.map_structure(lambda *each: ops.stack(each), *outputs)
 
-    stored = [weight for weight in keras.tree.flatten(list(weights.values())) if weight is not None]
-    return [*stored, *shared], context
-
-
-def with_shared_kernels(network: keras.Model, values: Any) -> Servable:
-    """The same with the weights as they were trained: fewer of them, and each call builds the members' kernels."""
-    return [weight.value for weight in network.weights], lambda: hyperparameter_scope(values)
+    return read, outputs_of
 
 
 def _variable(weight: Any) -> tf.Variable | None:

@@ -1,9 +1,6 @@
 """The hyper-batch ensemble: a Keras model around a network of hyper-batch and ordinary layers."""
 
 import random
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any
 
 import keras
@@ -16,7 +13,6 @@ from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters import current_hyperparameters
 from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.hyperparameters.distribution import HyperparameterDistribution
-from keras_hyperens.layers.members import plain_batches_for
 from keras_hyperens.layers.members import split_members
 from keras_hyperens.layers.members import tile_members
 from keras_hyperens.models.converting import Convertible
@@ -24,15 +20,14 @@ from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
-from keras_hyperens.models.folded import with_member_kernels
-from keras_hyperens.models.folded import with_shared_kernels
+from keras_hyperens.models.folded import Servable
+from keras_hyperens.models.folded import member_by_member
 from keras_hyperens.models.network import check_network
 from keras_hyperens.models.network import check_rows
 from keras_hyperens.models.network import member_network
 from keras_hyperens.models.response import ResponseCurve
 from keras_hyperens.models.response import response_curves
 from keras_hyperens.models.training import HyperBatchTrainer
-from keras_hyperens.models.untiled import first_layers
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -140,11 +135,8 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             with hyperparameter_scope(self.mean_values()):
                 return self.member_outputs(inputs, training)
         batch_size = ops.shape(keras.tree.flatten(inputs)[0])[0]
-        first = frozenset() if training or not self.network.built else first_layers(self.network)
-        if not first:
-            inputs = keras.tree.map_structure(lambda leaf: tile_members(leaf, self.ensemble_size), inputs)
-        with plain_batches_for(first):
-            outputs = self.network(inputs, training=training)
+        rows = keras.tree.map_structure(lambda leaf: tile_members(leaf, self.ensemble_size), inputs)
+        outputs = self.network(rows, training=training)
         return keras.tree.map_structure(lambda output: split_members(output, self.ensemble_size, batch_size), outputs)
 
     def mean_values(self) -> Any:
@@ -223,8 +215,8 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     def declared_inputs(self) -> Any:
         return inputs_of(self.network)
 
-    def servable(self) -> tuple[list[tf.Variable], Callable[[], AbstractContextManager]]:
-        return with_member_kernels(self.network, ops.convert_to_numpy(self.mean_values()))
+    def servable(self) -> Servable:
+        return member_by_member(self.network, self.ensemble_size, ops.convert_to_numpy(self.mean_values()))
 
     def export(
         self,
@@ -243,9 +235,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
                 not, it holds the shared kernels and factors, about 2 / M of that, and a call is slower.
         """
         if format == "tf_saved_model":
-            kernels = with_member_kernels if folded else with_shared_kernels
-            servable = partial(kernels, self.network, ops.convert_to_numpy(self.mean_values()))
-            return export_saved_model(self, filepath, measures, servable)
+            return export_saved_model(self, filepath, measures, self.servable if folded else super().servable)
         batch = keras.tree.map_structure(
             lambda spec: tf.zeros([1, *(axis or 1 for axis in spec.shape[1:])], spec.dtype), input_specs(self)
         )

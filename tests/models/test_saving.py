@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections import Counter
 
 import keras
 import numpy as np
@@ -138,9 +139,9 @@ def test_export_gives_predictions_members_and_uncertainty_for_any_batch_size(tmp
 def test_export_stores_folded_kernels_and_no_embedding(tmp_path):
     ensemble, _ = trained()
     ensemble.export(tmp_path / "served")
-    stored = {shape for _, shape in tf.train.list_variables(str(tmp_path / "served" / "variables" / "variables"))
-              for shape in [tuple(shape)] if len(shape) > 1}  # fmt: skip
-    assert stored == {(3, 3, 1, 4), (3, 1, 4), (3, 64, 3), (3, 1, 3)}  # of a convolution, one kernel a member
+    variables = tf.train.list_variables(str(tmp_path / "served" / "variables" / "variables"))
+    shapes = Counter(tuple(shape) for _, shape in variables if len(shape) > 1)
+    assert shapes == {(3, 3, 1, 4): 3, (1, 1, 4): 3, (64, 3): 3, (1, 1, 3): 3}  # one of each for every member
     operations = {
         operation.type
         for operation in tf.saved_model.load(tmp_path / "served").signatures["serving_default"].graph.get_operations()
@@ -246,3 +247,47 @@ def test_settings_survive_the_file(tmp_path):
     assert loaded.tuning_optimizer.learning_rate == ensemble.tuning_optimizer.learning_rate
     x, y = blobs()
     assert {"accuracy", "m", "loss"} == set(loaded.evaluate(x, y, return_dict=True, verbose=0))
+
+
+def network_to_serve(name):
+    """A network with kinds of layers that an export calls in another way than a prediction does."""
+    members = {"ensemble_size": 3, "hyperparameters": khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])}
+    own = {"ensemble_size": 3}
+
+    def residual(inputs):
+        rows = khe.HyperBatchConv2D(2, 3, padding="same", **members)(inputs)
+        rows = khe.layers.MemberBatchNormalization(**own)(rows)
+        return khe.HyperBatchDense(3, **members)(keras.layers.Flatten()(inputs + rows))
+
+    def recurrent(inputs):
+        rows = khe.layers.HyperBatchLSTM(4, return_sequences=True, dropout=0.2, **members)(inputs)
+        rows = khe.layers.HyperBatchMultiHeadAttention(2, 3, **members)(rows, rows)
+        rows = khe.layers.HyperBatchTimeDistributed(khe.HyperBatchDense(3, **members))(rows)
+        return khe.HyperBatchDense(3, sharing="none", **own)(rows[:, -1])
+
+    def words(inputs):
+        rows = khe.layers.HyperBatchEmbedding(2, 4, **members)(inputs)
+        rows = khe.layers.MemberLayerNormalization(**own)(rows)
+        return khe.layers.HyperBatchEinsumDense("abc,bcd->ad", (3,), **members)(rows)
+
+    shapes = {"residual": ((4, 4, 2), "float32"), "recurrent": ((5, 2), "float32"), "words": ((5,), "int32")}
+    shape, dtype = shapes[name]
+    inputs = keras.Input(shape, dtype=dtype)
+    return keras.Model(inputs, {"residual": residual, "recurrent": recurrent, "words": words}[name](inputs)), members
+
+
+@pytest.mark.parametrize("name", ["residual", "recurrent", "words"])
+def test_an_export_calls_every_kind_of_layer_for_one_member_at_a_time(name, tmp_path):
+    network, members = network_to_serve(name)
+    random = np.random.default_rng(0)
+    network.set_weights([random.uniform(0.2, 0.9, w.shape).astype("float32") for w in network.get_weights()])
+    ensemble = khe.HyperBatchEnsemble(network, **members, output_activation="softmax", seed=0)
+    x = random.integers(0, 2, (6, *network.input_shape[1:])).astype(network.inputs[0].dtype)
+    expected = ensemble.predict_members(x, verbose=0)
+    assert np.abs(expected - expected[:1]).max() > 1e-4
+    ensemble.export(tmp_path / "served")
+    members_of = tf.saved_model.load(tmp_path / "served").signatures["uncertainty"]
+    for rows in (1, 6):
+        name = next(iter(members_of.structured_input_signature[1]))
+        outputs = members_of(**{name: tf.constant(x[:rows])})["members"]
+        np.testing.assert_allclose(np.swapaxes(outputs, 0, 1), expected[:, :rows], atol=1e-5)
