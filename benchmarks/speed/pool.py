@@ -26,14 +26,15 @@ class Size:
 
     shape: tuple[int, ...]
     rows: int
+    batch_size: int
     epochs: int
     ours: int  # candidates of our search
     others: int  # and of what it is compared with, half of them before ours, half of them after
     at_once: int
 
 
-SMALL = Size((28, 28, 1), rows=4000, epochs=5, ours=40, others=8, at_once=8)
-LARGE = Size((32, 32, 3), rows=640, epochs=2, ours=8, others=4, at_once=4)
+SMALL = Size((28, 28, 1), rows=4000, batch_size=64, epochs=5, ours=40, others=8, at_once=8)
+LARGE = Size((32, 32, 3), rows=640, batch_size=32, epochs=2, ours=8, others=4, at_once=4)
 
 
 def measure(repetitions: int, small: Size = SMALL, large: Size = LARGE) -> Iterator[Aim]:
@@ -78,7 +79,8 @@ def _arguments(size: Size) -> dict[str, Any]:
     images = random.normal(size=(size.rows * 5 // 4, *size.shape)).astype("float32")
     labels = random.integers(0, CLASSES, len(images))
     x, y, validation = images[: size.rows], labels[: size.rows], (images[size.rows :], labels[size.rows :])
-    return {"x": x, "y": y, "validation_data": validation, "epochs": size.epochs, "batch_size": 32, "verbose": 0}
+    settings = {"epochs": size.epochs, "batch_size": size.batch_size, "verbose": 0}
+    return {"x": x, "y": y, "validation_data": validation, **settings}
 
 
 def _random_search(build_model: Any, size: Size, candidates: int, directory: str) -> None:

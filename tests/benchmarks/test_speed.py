@@ -142,8 +142,8 @@ def test_start_on_little():
 
 @pytest.mark.slow
 def test_searches_on_little():
-    small = pool.Size((28, 28, 1), rows=64, epochs=1, ours=4, others=2, at_once=2)
-    large = pool.Size((32, 32, 3), rows=64, epochs=1, ours=2, others=2, at_once=2)
+    small = pool.Size((28, 28, 1), rows=64, batch_size=32, epochs=1, ours=4, others=2, at_once=2)
+    large = pool.Size((32, 32, 3), rows=64, batch_size=32, epochs=1, ours=2, others=2, at_once=2)
     aims = list(pool.measure(1, small, large))
     assert [aim.limit for aim in aims] == [5.0, 0.9] and not any(aim.at_most for aim in aims)
     assert all(0.1 < aim.ratio < 30 for aim in aims)
