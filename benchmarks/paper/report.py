@@ -65,7 +65,7 @@ def tables(done: list[runs.Run]) -> dict[str, Table]:
         cell = f"{common.pop('dataset')}, {common.pop('network')}"
         title = ": ".join([cell, ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in common.items())])
         found.setdefault(title, {}).setdefault(run["method"], {})[run["seed"]] = run
-    return found
+    return {title: {method: found[title][method] for method in METHODS if method in found[title]} for title in found}
 
 
 def _table(title: str, by_method: Table) -> str:
@@ -75,8 +75,7 @@ def _table(title: str, by_method: Table) -> str:
         "| | NLL | accuracy | ECE | calibrated NLL | calibrated ECE | network-epochs | seeds |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for method in sorted(by_method, key=list(METHODS).index):
-        of_seed = by_method[method]
+    for method, of_seed in by_method.items():
         each = list(of_seed.values())
         scores = [runs.mean_and_error([run[name] for run in each]) for name in ("nll", "accuracy", "ece")]
         scores += [runs.mean_and_error([run["calibrated"][name] for run in each]) for name in ("nll", "ece")]
