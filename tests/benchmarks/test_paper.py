@@ -10,6 +10,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_hyperens as khe
 from benchmarks import runs
@@ -152,6 +153,13 @@ def test_every_method_gives_finite_scores(tmp_path, monkeypatch, capsys):
     assert [of_sizes[name, 2] for name in ("deep", "hyper-deep")] == pytest.approx(
         [by_method[name] for name in ("deep", "hyper-deep")]
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["single", "hyper-batch"])
+def test_under_a_strategy(method, tmp_path):
+    cell = made_up(tmp_path, trials=2, strategy=tf.distribute.MirroredStrategy(["CPU:0"]))
+    assert np.isfinite(cells.measured(methods.trained(method, cell), cell.data)["nll"])
 
 
 @pytest.mark.slow
