@@ -1,1 +1,1 @@
-"""The comparison of the paper (table 1, figures 1 and 4) on any TFDS data set; see README.md beside this file."""
+"""The comparison of the paper (its table 1 and figure 1) on any TFDS data set; see README.md beside this file."""

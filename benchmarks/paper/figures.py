@@ -1,4 +1,4 @@
-"""The plots of the comparison, after the paper's figures 4 and 1."""
+"""The plots of the comparison, after figure 4 of the patent application (all methods) and figure 1 (sizes)."""
 
 import pathlib
 from typing import Any

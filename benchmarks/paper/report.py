@@ -18,7 +18,7 @@ NOT_COMMON = ("seed", "method", "nll", "accuracy", "ece", "calibrated", "network
 
 @dataclass(frozen=True)
 class Published:
-    """Scores on CIFAR-100 of WRN-28-10, 4 members: the paper's table 2 and uncertainty-baselines."""
+    """Scores on CIFAR-100 of WRN-28-10, 4 members, as the paper and uncertainty-baselines publish them."""
 
     nll: float
     accuracy: float
