@@ -46,12 +46,14 @@ def sizes_figure(sizes: list[runs.Run]) -> Any:
     """A panel for each cell: the mean NLL over seeds against the number of members."""
     import matplotlib.pyplot as plt
 
-    cells = list(dict.fromkeys((run["dataset"], run["network"]) for run in sizes))
-    figure, axes = plt.subplots(1, len(cells), figsize=(4 * len(cells), 3.2), layout="constrained", squeeze=False)
-    for ax, cell in zip(axes[0], cells):
-        of_cell = [run for run in sizes if (run["dataset"], run["network"]) == cell]
+    of_cells: dict[Any, list[runs.Run]] = {}
+    for run in sizes:  # runs of another budget have a panel of their own
+        common = tuple(value for name, value in run.items() if name not in ("method", "size", "seed", "nll"))
+        of_cells.setdefault(common, []).append(run)
+    figure, axes = plt.subplots(1, len(of_cells), figsize=(4 * len(of_cells), 3), layout="constrained", squeeze=False)
+    for ax, of_cell in zip(axes[0], of_cells.values()):
         khe.plots.scores_by_size(curves(of_cell), ax=ax)
-        ax.set_title(", ".join(cell), pad=28)
+        ax.set_title(f"{of_cell[0]['dataset']}, {of_cell[0]['network']}")
     return figure
 
 

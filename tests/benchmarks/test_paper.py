@@ -19,6 +19,7 @@ from benchmarks.methods import Schedule
 from benchmarks.paper import __main__ as paper
 from benchmarks.paper import ablation
 from benchmarks.paper import cells
+from benchmarks.paper import figures
 from benchmarks.paper import methods
 from benchmarks.paper import networks
 from benchmarks.paper import report
@@ -214,7 +215,8 @@ def test_another_budget_is_another_table():
 def test_the_report_fills_the_readme(tmp_path, capsys):
     (tmp_path / "README.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     runs.append(tmp_path / "results" / "d-mlp.jsonl", LINES)
-    runs.append(tmp_path / "sizes.jsonl", [{**LINES[0], "size": size} for size in (1, 2)])
+    of_size = {name: LINES[0][name] for name in ("dataset", "network", "method", "seed", "nll")}
+    runs.append(tmp_path / "sizes.jsonl", [{**of_size, "size": size} for size in (1, 2)])
     report.publish(tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
@@ -223,6 +225,14 @@ def test_the_report_fills_the_readme(tmp_path, capsys):
         assert f"(plots/{picture})" in text and (tmp_path / "plots" / picture).stat().st_size > 5_000
     report.publish(tmp_path)
     assert (tmp_path / "README.md").read_text() == text
+
+
+def test_curves_are_means_over_seeds_of_one_budget():
+    sizes = [{**line("deep", seed, seed + size), "size": size} for seed in (0, 1) for size in (1, 2)]
+    assert figures.curves(sizes) == {"deep": [1.5, 2.5]}
+    of_size = [{name: run[name] for name in ("dataset", "trials", "network", "method", "size", "nll")} for run in sizes]
+    figure = figures.sizes_figure([*of_size, {**of_size[0], "trials": 8}])
+    assert [len(ax.lines) for ax in figure.axes] == [1, 1]
 
 
 def test_a_report_of_the_ablation_by_hand():
