@@ -12,6 +12,7 @@ All choices are made on held-out rows; the scores are of the test rows. Each run
 
 import argparse
 import pathlib
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -37,23 +38,29 @@ def searched(
     trials: int,
     directory: Any,
     *,
+    build_model: Callable[[keras_tuner.HyperParameters], keras.Model] | None = None,
     workers: int | None = None,
     verbose: int = 1,
     **settings: Any,
 ) -> khe.HyperDeepEnsembleBuilder:
-    """A builder after its search, with all held-out rows as validation rows: here nothing else needs them."""
-    build_model = networks.hypermodel_of(data, schedule)
+    """A builder after its search, with all held-out rows as validation rows: here nothing else needs them.
+
+    Where patience is as long as the schedule, nothing stops early and no callback stands in the way of groups.
+    """
+    build_model = build_model or networks.hypermodel_of(data, schedule)
+    stop = keras.callbacks.EarlyStopping("val_nll", mode="min", patience=schedule.patience)
     builder = khe.HyperDeepEnsembleBuilder(
         build_model, size, objective=OBJECTIVE, max_trials=trials, directory=directory, **settings
     )
+    planned = trials + builder.num_hyperparameter_sets * builder.initializations
     builder.search(
         *data.train,
         validation_data=tuple(np.concatenate(parts) for parts in zip(data.tuning, data.validation)),
         epochs=schedule.epochs,
         batch_size=schedule.batch_size,
-        callbacks=[keras.callbacks.EarlyStopping("val_nll", mode="min", patience=schedule.patience)],
+        callbacks=[stop] if schedule.patience < schedule.epochs else [],
         workers=workers,
-        verbose=verbose,
+        verbose=verbose if len(builder.candidates) < planned else 0,  # what is there already is no news
     )
     return builder
 

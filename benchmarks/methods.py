@@ -78,11 +78,16 @@ def build(
 
 
 def train(
-    model: keras.Model, data: Data, callbacks: list[Any], verbose: int = 0, schedule: Schedule | None = None
+    model: keras.Model,
+    data: Data,
+    callbacks: list[Any],
+    verbose: int = 0,
+    schedule: Schedule | None = None,
+    monitor: str = "val_loss",
 ) -> dict[str, list[float]]:
     """Trains until the validation loss has not fallen for a while, and takes the best epoch's weights."""
     schedule = schedule or schedule_of(data)
-    stop = keras.callbacks.EarlyStopping("val_loss", patience=schedule.patience, restore_best_weights=True)
+    stop = keras.callbacks.EarlyStopping(monitor, mode="min", patience=schedule.patience, restore_best_weights=True)
     tunes = isinstance(model, khe.HyperBatchEnsemble) and len(model.hyperparameters)
     return model.fit(
         *data.train,

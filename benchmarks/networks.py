@@ -1,6 +1,7 @@
 """Small ordinary Keras networks, and the hypermodel `build_model(hp)` that gives every method here."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,23 +33,29 @@ def small_conv(l2: float, dropout: float, image_shape: tuple[int, ...], num_clas
     )
 
 
-def lenet(l2: float, dropout: float, image_shape: tuple[int, ...], num_classes: int) -> keras.Model:
-    """LeNet-5 with 6 and 16 filters, rectified, with dropout before its dense layers."""
-    penalty = {"kernel_regularizer": keras.regularizers.L2(l2)}
+GROUPS = ("convolutions", "dense", "output")  # of LeNet's layers
+
+
+def lenet(
+    l2: float | Mapping[str, float], dropout: float, image_shape: tuple[int, ...], num_classes: int
+) -> keras.Model:
+    """LeNet-5 with 6 and 16 filters, rectified, with dropout before dense layers; one `l2`, or one of each group."""
+    strengths = l2 if isinstance(l2, Mapping) else dict.fromkeys(GROUPS, l2)
+    convolutions, dense, output = ({"kernel_regularizer": keras.regularizers.L2(strengths[group])} for group in GROUPS)
     return keras.Sequential(
         [
             keras.Input(image_shape),
-            keras.layers.Conv2D(6, 5, padding="same", activation="relu", **penalty),
+            keras.layers.Conv2D(6, 5, padding="same", activation="relu", **convolutions),
             keras.layers.MaxPooling2D(),
-            keras.layers.Conv2D(16, 5, activation="relu", **penalty),
+            keras.layers.Conv2D(16, 5, activation="relu", **convolutions),
             keras.layers.MaxPooling2D(),
             keras.layers.Flatten(),
             keras.layers.Dropout(dropout),
-            keras.layers.Dense(120, activation="relu", **penalty),
+            keras.layers.Dense(120, activation="relu", **dense),
             keras.layers.Dropout(dropout),
-            keras.layers.Dense(84, activation="relu", **penalty),
+            keras.layers.Dense(84, activation="relu", **dense),
             keras.layers.Dropout(dropout),
-            keras.layers.Dense(num_classes, **penalty),
+            keras.layers.Dense(num_classes, **output),
         ]
     )
 

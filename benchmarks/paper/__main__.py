@@ -1,0 +1,95 @@
+"""Seven methods on one data set and network, over seeds; the searches and the results of finished runs are kept.
+
+    python -m benchmarks.paper --dataset mnist --network mlp --data-dir ../shared/tensorflow_datasets
+    python -m benchmarks.paper --dataset cifar10_jpeg --network lenet --data-dir ../shared/tensorflow_datasets
+    python -m benchmarks.paper --dataset cifar10_jpeg --network lenet --data-dir ... --ablation --seeds 3
+    python -m benchmarks.paper --report                  # tables and plots of everything run so far, into README.md
+
+The protocol is in `benchmarks/paper/README.md`. Each run is a line of a file in `benchmarks/paper/results`, and is not
+repeated; a search that was interrupted goes on where it stopped.
+"""
+
+import argparse
+import pathlib
+import time
+from dataclasses import replace
+
+import keras
+import tensorflow as tf
+
+from benchmarks import runs
+from benchmarks.data import Data
+from benchmarks.data import load
+from benchmarks.methods import schedule_of
+from benchmarks.paper import ablation
+from benchmarks.paper import methods
+from benchmarks.paper import networks
+from benchmarks.paper import report
+from benchmarks.paper import sizes
+from benchmarks.paper.cells import Cell
+from benchmarks.paper.cells import measured
+
+FOLDER = pathlib.Path(__file__).parent
+TRAIN_ROWS = {"mnist": 6_000}  # of others 10,000
+
+
+def main() -> None:
+    options = _options()
+    if not options.report:
+        rows = options.train_rows or TRAIN_ROWS.get(options.dataset, 10_000)
+        data = load(options.dataset, options.data_dir, rows, options.held_out_rows)
+        for seed in range(options.seeds):
+            if options.ablation:
+                ablation.run(_cell(data, ablation.FIRST_SEED + seed, options), options.results)
+            else:
+                _run(_cell(data, seed, options), options)
+    report.publish(options.results)
+
+
+def _options() -> argparse.Namespace:
+    parser = runs.parser(__doc__, "")
+    parser.set_defaults(results=FOLDER, train_rows=None, held_out_rows=1_000)
+    parser.add_argument("--network", default="lenet", choices=networks.NETWORKS)
+    parser.add_argument("--methods", nargs="+", default=list(methods.METHODS), choices=methods.METHODS)
+    parser.add_argument("--trials", type=int, default=25)
+    parser.add_argument("--epochs", type=int, help="default: those of the other benchmarks on these data")
+    parser.add_argument("--directory", default="benchmark_runs/paper", help="where the searches are kept")
+    parser.add_argument("--mirrored", action="store_true", help="train on all accelerators (MirroredStrategy)")
+    parser.add_argument("--ablation", action="store_true", help="switch the defaults of hyper-batch off, one by one")
+    return parser.parse_args()
+
+
+def _cell(data: Data, seed: int, options: argparse.Namespace) -> Cell:
+    """All epochs are trained and the best one is kept: groups of candidates cannot stop one by one."""
+    schedule = schedule_of(data)
+    epochs = options.epochs or schedule.epochs
+    name = f"{data.name}-{options.network}-{len(data.train[1])}-{epochs}-{seed}"
+    return Cell(
+        data,
+        options.network,
+        replace(schedule, epochs=epochs, patience=epochs),
+        options.ensemble_size,
+        options.trials,
+        seed,
+        pathlib.Path(options.directory) / name,
+        tf.distribute.MirroredStrategy() if options.mirrored else None,
+    )
+
+
+def _run(cell: Cell, options: argparse.Namespace) -> None:
+    file = options.results / "results" / f"{cell.data.name}-{cell.network}.jsonl"
+    for method in options.methods:
+        run = cell.key(method=method)
+        if runs.find(file, run) is None:
+            epochs, start = methods.network_epochs(method, cell), time.monotonic()
+            print(f"{method}, seed {cell.seed}: {epochs} network-epochs", flush=True)
+            scores = measured(methods.trained(method, cell), cell.data)
+            seconds = round(time.monotonic() - start)
+            runs.append(file, [{**run, **scores, "network_epochs": epochs, "seconds": seconds}])
+            keras.backend.clear_session()
+    if "hyper-deep" in options.methods:
+        sizes.run(cell, options.results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The plots of the comparison, after figure 4 of the patent application (all methods) and figure 1 (sizes)."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+import keras_hyperens as khe
+from benchmarks import runs
+
+SCORES = {"nll": "NLL", "accuracy": "accuracy", "ece": "ECE"}
+
+
+def draw(tables: dict[str, Any], sizes: list[runs.Run], folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Draws what there are runs for; the files, by title."""
+    drawn = {}
+    if tables:
+        title = "Scores of each method, mean and standard error over seeds"
+        drawn[title] = _saved(methods_figure(tables), folder / "methods.png")
+    if sizes:
+        title = "Test NLL against ensemble size, deep and hyper-deep, mean over seeds"
+        drawn[title] = _saved(sizes_figure(sizes), folder / "sizes.png")
+    return drawn
+
+
+def methods_figure(tables: dict[str, Any]) -> Any:
+    """A column of panels for each cell, a row for each score, a point for each method."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        len(SCORES), len(tables), figsize=(4 * len(tables), 6.5), layout="constrained", squeeze=False, sharex="col"
+    )
+    for column, (title, by_method) in zip(axes.T, tables.items()):
+        column[0].set_title(title.partition(":")[0])
+        for ax, (score, name) in zip(column, SCORES.items()):
+            values = [[run[score] for run in of_seed.values()] for of_seed in by_method.values()]
+            errors = [np.std(each, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else 0.0 for each in values]
+            ax.errorbar(range(len(values)), [np.mean(each) for each in values], errors, fmt="o", capsize=3)
+            ax.set(ylabel=name, xticks=range(len(values)))
+            ax.grid(axis="y", alpha=0.3)
+        column[-1].set_xticklabels(by_method, rotation=40, ha="right")
+    return figure
+
+
+def sizes_figure(sizes: list[runs.Run]) -> Any:
+    """A panel for each cell: the mean NLL over seeds against the number of members."""
+    import matplotlib.pyplot as plt
+
+    of_cells: dict[Any, list[runs.Run]] = {}
+    for run in sizes:  # runs of another budget have a panel of their own
+        common = tuple(value for name, value in run.items() if name not in ("method", "size", "seed", "nll"))
+        of_cells.setdefault(common, []).append(run)
+    figure, axes = plt.subplots(1, len(of_cells), figsize=(4 * len(of_cells), 3), layout="constrained", squeeze=False)
+    for ax, of_cell in zip(axes[0], of_cells.values()):
+        khe.plots.scores_by_size(curves(of_cell), ax=ax)
+        ax.set_title(f"{of_cell[0]['dataset']}, {of_cell[0]['network']}")
+    return figure
+
+
+def curves(of_cell: list[runs.Run]) -> dict[str, list[float]]:
+    """By method, the mean NLL over seeds of ensembles of 1, 2, ... members."""
+    numbers = sorted({run["size"] for run in of_cell})
+    methods = dict.fromkeys(run["method"] for run in of_cell)
+    return {
+        method: [
+            float(np.mean([run["nll"] for run in of_cell if run["method"] == method and run["size"] == number]))
+            for number in numbers
+        ]
+        for method in methods
+    }
+
+
+def _saved(figure: Any, file: pathlib.Path) -> pathlib.Path:
+    import matplotlib.pyplot as plt
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
+    return file
