@@ -69,6 +69,11 @@ def of_each_member(initializer: Any, equal: bool = False) -> Callable[..., Any]:
     return initialize
 
 
-def constrain_each_member(constraint: Any) -> Callable[[Any], Any]:
-    """A constraint of one member's weights for weights `[M, ...]`."""
-    return lambda weights: ops.stack([constraint(weights[k]) for k in range(weights.shape[0])])
+class ConstrainEachMember(keras.constraints.Constraint):
+    """A constraint of one member's weights, for weights `[M, ...]`."""
+
+    def __init__(self, constraint: Any) -> None:
+        self.constraint = constraint
+
+    def __call__(self, w: Any) -> Any:
+        return ops.stack([self.constraint(weights) for weights in ops.unstack(w)])

@@ -7,8 +7,8 @@ import keras
 
 from keras_hyperens.layers.axes import KernelAxes
 from keras_hyperens.layers.base import HyperLayer
+from keras_hyperens.layers.initializers import ConstrainEachMember
 from keras_hyperens.layers.initializers import another
-from keras_hyperens.layers.initializers import constrain_each_member
 from keras_hyperens.layers.initializers import get_initializer
 from keras_hyperens.layers.initializers import of_each_member
 
@@ -90,7 +90,7 @@ class KernelWeights(HyperLayer):
         if not self.is_shared:
             equal = self.sharing == "fixed_initialization"
             shape, initializer = (self.ensemble_size, *shape), of_each_member(initializer, equal)
-            constraint = constraint and constrain_each_member(constraint)
+            constraint = constraint and ConstrainEachMember(constraint)
         self.kernel = self._add("kernel", shape, initializer, constraint)
 
     def _add_factors(self, fan_in: str, units: str, number: int) -> tuple[keras.Variable, keras.Variable]:
