@@ -192,7 +192,7 @@ def test_noise_is_of_the_seed():
 
     def trained(seed):
         group.start(models, facts, seed, None)
-        return group.fit(*data, batch_size=B, shuffle=False, verbose=0).history["loss"][0]
+        return np.asarray(group.fit(*data, batch_size=B, shuffle=False, verbose=0).history["loss"][0])
 
     first, again, other = trained(3), trained(3), trained(4)
     np.testing.assert_array_equal(first, again)
