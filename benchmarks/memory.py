@@ -1,10 +1,10 @@
 """What a process holds in memory, whoever allocated it: NumPy, TensorFlow or Python (Linux)."""
 
-import multiprocessing
 import pathlib
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
+
+from benchmarks.processes import in_new_process
 
 PROCESS = pathlib.Path("/proc/self")
 
@@ -23,8 +23,7 @@ def extra_bytes(function: Callable, load: Callable[[], Any], warm_up: Callable[[
         load: Makes its arguments.
         warm_up: Makes small ones for a first call, which imports and starts what stays in memory.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        return process.submit(_extra_bytes, function, load, warm_up).result()
+    return in_new_process(_extra_bytes, function, load, warm_up)
 
 
 def _extra_bytes(function: Callable, load: Callable[[], Any], warm_up: Callable[[], Any]) -> int:

@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 
 from benchmarks.memory import resident_bytes
+from benchmarks.processes import in_new_process
 from benchmarks.speed.aim import Aim
-from benchmarks.speed.processes import in_new_process
 from benchmarks.speed.timing import seconds
 from keras_hyperens.search.selection import greedy_selection
 

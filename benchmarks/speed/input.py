@@ -11,6 +11,8 @@ import tensorflow as tf
 from benchmarks.speed.aim import Aim
 from benchmarks.speed.networks import arrays
 from benchmarks.speed.networks import compiled
+from benchmarks.speed.steps import prepared
+from benchmarks.speed.steps import step_of
 from benchmarks.speed.timing import seconds
 
 M, B = 4, 32
@@ -51,11 +53,5 @@ def measure(repetitions: int, networks: tuple[str, ...] = ("MLP", "LeNet"), rows
 
 def _step(name: str, tuning_data: Any) -> Callable[[], Any]:
     """A step of an ensemble that has tuned once, or never."""
-    model, data = compiled(name, M, tuning_every=NEVER), arrays(name, B)
-    if tuning_data is None:
-        model.prepare(tf.TensorSpec((None, *data[0].shape[1:])))
-    else:
-        model.fit(*data, batch_size=B, tuning_data=tuning_data, verbose=0)
-    batch = tuple(map(tf.constant, data))
-    step = tf.function(lambda: model.train_step(batch))
-    return lambda: keras.tree.map_structure(np.asarray, step())
+    data = arrays(name, B)
+    return step_of(prepared(compiled(name, M, tuning_every=NEVER), data, tuning_data), data)

@@ -13,11 +13,11 @@ import numpy as np
 
 import keras_hyperens as khe
 from benchmarks.memory import resident_bytes
+from benchmarks.processes import in_new_process
 from benchmarks.speed.aim import Aim
 from benchmarks.speed.networks import NETWORKS
 from benchmarks.speed.networks import arrays
 from benchmarks.speed.networks import compiled
-from benchmarks.speed.processes import in_new_process
 
 M, B = 4, 256  # the plain network gets M B rows
 STEPS = 3

@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 import keras_hyperens as khe
+from benchmarks.processes import in_new_process
 from benchmarks.speed import edward2_layers
 from benchmarks.speed import edward2_lenet
 from benchmarks.speed.aim import Aim
-from benchmarks.speed.processes import in_new_process
 from benchmarks.speed.timing import seconds
 from keras_hyperens.layers import HyperBatchLayer
 

@@ -15,10 +15,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from benchmarks.processes import in_forked_process
 from benchmarks.speed.aim import Aim
 from benchmarks.speed.networks import arrays
 from benchmarks.speed.networks import compiled
-from benchmarks.speed.processes import in_forked_process
 
 B = 32  # rows of a batch of the ensemble; the plain network gets 4 B
 MEMBERS = (2, 4, 8)

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import keras_tuner
 import numpy as np
 import tensorflow as tf
 
-import keras_hyperens as khe
 from benchmarks.speed.aim import Aim
-from benchmarks.speed.networks import CLASSES
 from benchmarks.speed.networks import NETWORKS
-from benchmarks.speed.networks import hypermodel
+from benchmarks.speed.networks import arrays
+from benchmarks.speed.networks import compiled
 from benchmarks.speed.timing import seconds
 
 M = 4
@@ -40,31 +38,28 @@ def measure(
         keras.backend.clear_session()
 
 
-def rows(name: str, count: int) -> tuple[tf.Tensor, tf.Tensor]:
-    generator = np.random.default_rng(0)
-    images = generator.normal(size=(count, *NETWORKS[name][1])).astype("float32")
-    return tf.constant(images), tf.constant(generator.integers(0, CLASSES, count))
-
-
 def _plain(name: str, size: int) -> Callable[[], Any]:
-    model = hypermodel(name)(keras_tuner.HyperParameters())
+    model = compiled(name, 0)
     model.optimizer.build(model.trainable_variables)
-    return _step(model, rows(name, size))
+    return step_of(model, arrays(name, size))
 
 
 def _ours(name: str, size: int, sampling: str, tunes: bool) -> Callable[[], Any]:
-    ensemble = khe.HyperBatchEnsemble.from_hypermodel(hypermodel(name), M, seed=0)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    ensemble.compile("adam", loss, sampling=sampling, tuning_every=EVERY)
-    data = rows(name, size)
-    if tunes:  # `fit` takes the tuning rows
-        held_out = tuple(each.numpy() for each in rows(name, 4 * size))
-        ensemble.fit(*data, batch_size=size, epochs=1, tuning_data=held_out, verbose=0)
-    else:
+    ensemble, data = compiled(name, M, sampling=sampling, tuning_every=EVERY), arrays(name, size)
+    return step_of(prepared(ensemble, data, arrays(name, 4 * size) if tunes else None), data)
+
+
+def prepared(ensemble: keras.Model, data: tuple[np.ndarray, np.ndarray], tuning_data: Any) -> keras.Model:
+    """The ensemble, built, and with tuning rows if there are any: `fit` takes them."""
+    if tuning_data is None:
         ensemble.prepare(tf.TensorSpec((None, *data[0].shape[1:])))
-    return _step(ensemble, data)
+    else:
+        ensemble.fit(*data, batch_size=len(data[1]), tuning_data=tuning_data, verbose=0)
+    return ensemble
 
 
-def _step(model: keras.Model, data: Any) -> Callable[[], Any]:
-    step = tf.function(lambda: model.train_step(data))
+def step_of(model: keras.Model, data: tuple[np.ndarray, np.ndarray]) -> Callable[[], Any]:
+    """A training step on these rows, which returns when it is done."""
+    batch = tuple(map(tf.constant, data))
+    step = tf.function(lambda: model.train_step(batch))
     return lambda: keras.tree.map_structure(np.asarray, step())

@@ -17,7 +17,6 @@ from keras_hyperens.conversion.compiled import loss_numbers
 from keras_hyperens.conversion.network import Converter
 from keras_hyperens.conversion.probing import Facts
 from keras_hyperens.conversion.probing import Site
-from keras_hyperens.conversion.probing import facts_of
 from keras_hyperens.conversion.probing import layers_of
 from keras_hyperens.hyperparameters import Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace
@@ -179,6 +178,3 @@ def _compiled(model: keras.Model, names: dict[Site, str]) -> dict[str, Any]:
     driven: dict[Any, Setting] = {(site[0], site[1]): name for site, name in names.items() if isinstance(site[0], str)}
     arguments = compile_arguments(model, driven, loss_numbers(model))
     return {name: arguments[name] for name in ("loss", "loss_weights")}
-
-
-__all__ = ["Facts", "Joint", "NotTogether", "facts_of", "join", "sites_of", "structure_of"]

@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_hyperens.conversion.joint import Facts
 from keras_hyperens.conversion.joint import Joint
 from keras_hyperens.conversion.joint import NotTogether
 from keras_hyperens.conversion.joint import join
+from keras_hyperens.conversion.probing import Facts
 from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.hyperparameters.scope import member_scope
 from keras_hyperens.layers.members import split_members
@@ -112,14 +112,16 @@ class CandidateGroup(keras.Model):
         Returns:
             What `restore` takes. The first time it has the weights of all members.
         """
-        now = [ops.convert_to_numpy(variable) for variable in self.network.weights]
-        if not kept:
-            return [each.copy() for each in now]
         found = list(kept)
+        if found and not members:
+            return found
+        now = [ops.convert_to_numpy(variable) for variable in self.network.weights]
+        if not found:
+            return [each.copy() for each in now]
         for place, owner in enumerate(self._owners(self.network.weights)):
             if owner in members:
                 found[place] = now[place].copy()
-            elif owner is None and members:
+            elif owner is None:
                 found[place][list(members)] = now[place][list(members)]
         return found
 

@@ -1,6 +1,5 @@
 """What every ensemble of this package is: a Keras model of members, from plain batches to one prediction."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from types import SimpleNamespace
@@ -19,6 +18,7 @@ from keras_hyperens.models.calibrating import check_per
 from keras_hyperens.models.calibrating import fitted
 from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.describing import describe
+from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import export_saved_model
 
 FORMAT_VERSION = 1  # of the files of ensembles
@@ -63,7 +63,7 @@ class Ensemble(keras.Model):
         """The symbolic inputs in the structure of a batch, or `None` if they are not known without one."""
         raise NotImplementedError
 
-    def servable(self) -> tuple[list[tf.Variable], Callable[[Any], Any]]:
+    def servable(self) -> Servable:
         """The variables that a served prediction reads, and its raw outputs as a function of a batch."""
         return [variable.value for variable in self.variables], partial(self.member_outputs, training=False)
 

@@ -1,6 +1,7 @@
 """A SavedModel of an ensemble: plain TensorFlow, no trace of this package."""
 
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
     from keras_hyperens.models.ensemble import Ensemble
 
 
-def export_saved_model(ensemble: "Ensemble", filepath: str, measures: Measures | None, servable: Any) -> None:
+# Variables that a served prediction reads, and a function from a batch to raw outputs `[M, B, ..., C]`.
+Servable = tuple[list[tf.Variable], Callable[[Any], Any]]
+
+
+def export_saved_model(
+    ensemble: "Ensemble", filepath: str, measures: Measures | None, servable: Callable[[], Servable]
+) -> None:
     """Writes the signatures `serving_default` and `uncertainty`; see `Ensemble.export`.
 
     Args:

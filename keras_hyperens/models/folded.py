@@ -1,6 +1,5 @@
-"""What a served network reads and computes: its members' kernels, built once, or the shared ones."""
+"""A network with its members' kernels built once, for serving."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -8,16 +7,12 @@ import tensorflow as tf
 from keras import ops
 
 from keras_hyperens.hyperparameters import hyperparameter_scope
-from keras_hyperens.layers import MemberBatchNormalization
-from keras_hyperens.layers import MemberLayerNormalization
 from keras_hyperens.layers.folding import Stored
 from keras_hyperens.layers.folding import one_member
+from keras_hyperens.layers.normalization import MemberNormalization
+from keras_hyperens.models.export import Servable
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import hyper_layers
-
-# Variables that a served prediction reads, and a function from a batch to raw outputs `[M, B, ..., C]`.
-Servable = tuple[list[tf.Variable], Callable[[Any], Any]]
-NORMALIZATIONS = (MemberBatchNormalization, MemberLayerNormalization)
 
 
 def member_by_member(network: keras.Model, ensemble_size: int, values: Any) -> Servable:
@@ -40,7 +35,7 @@ def member_by_member(network: keras.Model, ensemble_size: int, values: Any) -> S
     replaced = {
         id(weight)
         for layer in hyper_layers(network)
-        if not isinstance(layer, NORMALIZATIONS)
+        if not isinstance(layer, MemberNormalization)
         for weight in layer.weights
     }
     read = [weight.value for weight in network.weights if id(weight) not in replaced]

@@ -18,9 +18,9 @@ from keras_hyperens.layers.members import tile_members
 from keras_hyperens.models.converting import Convertible
 from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.ensemble import inputs_of
+from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
-from keras_hyperens.models.folded import Servable
 from keras_hyperens.models.folded import member_by_member
 from keras_hyperens.models.network import check_network
 from keras_hyperens.models.network import check_rows

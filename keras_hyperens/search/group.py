@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hyperens.conversion.joint import Facts
 from keras_hyperens.conversion.joint import sites_of
+from keras_hyperens.conversion.probing import Facts
 from keras_hyperens.models.candidate_group import CandidateGroup
 from keras_hyperens.search.pace import Pace
 from keras_hyperens.search.pace import first_rows

@@ -15,7 +15,7 @@ import numpy as np
 GROUP = 8  # probabilities multiplied before a logarithm is taken: even 8 of the smallest stay a legal float64
 SMALLEST = float(np.finfo("float32").tiny)  # stands in for a probability of 0
 BLOCK_BYTES = 2**22  # fits a cache
-MAPPED_BYTES = 2**30  # of mapped files that stay in memory: to read them again costs time
+MAPPED_BYTES = 2**30  # of a pool whose mapped files stay in memory: to read them again costs time
 Rows = Callable[[int], np.ndarray]  # candidate t to its predictions [N, C]
 
 
@@ -229,13 +229,14 @@ def score_of(metric: Any, predictions: Sequence[np.ndarray], labels: np.ndarray,
         rows: Indices of the rows (first axis) to use, or `None` for all.
     """
 
-    held: dict[int, np.ndarray] = {}  # what was read of mapped files
+    is_large = len(predictions) * predictions[0].nbytes > MAPPED_BYTES
+    last = 0
 
     def of_candidate(t: int) -> np.ndarray:
-        if t not in held and sum(each.nbytes for each in held.values()) > MAPPED_BYTES:
-            while held:
-                _forget(held.popitem()[1])
-        held[t] = predictions[t]
+        nonlocal last
+        if is_large and t != last:
+            _forget(predictions[last])
+        last = t
         chosen = predictions[t] if rows is None else predictions[t][rows]
         return chosen.reshape(-1, chosen.shape[-1])
 

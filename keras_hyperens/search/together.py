@@ -10,8 +10,8 @@ import keras
 import keras_tuner
 
 from keras_hyperens.conversion.joint import NotTogether
-from keras_hyperens.conversion.joint import facts_of
 from keras_hyperens.conversion.joint import structure_of
+from keras_hyperens.conversion.probing import facts_of
 from keras_hyperens.search.group import Groups
 from keras_hyperens.search.group import Waiting
 from keras_hyperens.search.memory import forgotten_gradients

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from keras_hyperens.conversion.joint import NotTogether
-from keras_hyperens.conversion.joint import facts_of
 from keras_hyperens.conversion.joint import sites_of
 from keras_hyperens.conversion.joint import structure_of
+from keras_hyperens.conversion.probing import facts_of
 from keras_hyperens.models.candidate_group import CandidateGroup
 from tests.search.problem import blobs
 
