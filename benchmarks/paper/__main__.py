@@ -30,14 +30,12 @@ from benchmarks.paper.cells import Cell
 from benchmarks.paper.cells import measured
 
 FOLDER = pathlib.Path(__file__).parent
-TRAIN_ROWS = {"mnist": 6_000}  # of others 10,000
 
 
 def main() -> None:
     options = _options()
     if not options.report:
-        rows = options.train_rows or TRAIN_ROWS.get(options.dataset, 10_000)
-        data = load(options.dataset, options.data_dir, rows, options.held_out_rows)
+        data = load(options.dataset, options.data_dir, options.train_rows, options.held_out_rows)
         for seed in range(options.seeds):
             if options.ablation:
                 ablation.run(_cell(data, ablation.FIRST_SEED + seed, options), options.results)
@@ -48,7 +46,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = runs.parser(__doc__, "")
-    parser.set_defaults(results=FOLDER, train_rows=None, held_out_rows=1_000)
+    parser.set_defaults(results=FOLDER, train_rows=6_000, held_out_rows=1_000)
     parser.add_argument("--network", default="lenet", choices=networks.NETWORKS)
     parser.add_argument("--methods", nargs="+", default=list(methods.METHODS), choices=methods.METHODS)
     parser.add_argument("--trials", type=int, default=25)
