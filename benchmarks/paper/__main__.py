@@ -38,7 +38,7 @@ def main() -> None:
         data = load(options.dataset, options.data_dir, options.train_rows, options.held_out_rows)
         for seed in range(options.seeds):
             if options.ablation:
-                ablation.run(_cell(data, ablation.FIRST_SEED + seed, options), options.results)
+                ablation.run(_cell(data, ablation.FIRST_SEED + seed, options))
             else:
                 _run(_cell(data, seed, options), options)
     report.publish(options.results)
@@ -70,12 +70,13 @@ def _cell(data: Data, seed: int, options: argparse.Namespace) -> Cell:
         options.trials,
         seed,
         pathlib.Path(options.directory) / name,
+        options.results,
         tf.distribute.MirroredStrategy() if options.mirrored else None,
     )
 
 
 def _run(cell: Cell, options: argparse.Namespace) -> None:
-    file = options.results / "results" / f"{cell.data.name}-{cell.network}.jsonl"
+    file = cell.results / "results" / f"{cell.data.name}-{cell.network}.jsonl"
     for method in options.methods:
         run = cell.key(method=method)
         if runs.find(file, run) is None:
@@ -86,7 +87,7 @@ def _run(cell: Cell, options: argparse.Namespace) -> None:
             runs.append(file, [{**run, **scores, "network_epochs": epochs, "seconds": seconds}])
             keras.backend.clear_session()
     if "hyper-deep" in options.methods:
-        sizes.run(cell, options.results)
+        sizes.run(cell)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Seeds are others than those of the table, and the NLL on validation rows stands 
 chosen by it.
 """
 
-import pathlib
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -23,16 +22,20 @@ Arguments = Callable[[], dict[str, Any]]  # made anew for each run: initialisers
 
 DEFAULTS = "defaults"
 OF_LAYERS: dict[str, Arguments] = {  # of `from_hypermodel`
+    "members begin all over the ranges, without a search": lambda: {"initial_values": None},
+    "initial intervals of 0.02": lambda: {"initial_width": 0.02},
+    "initial intervals of 1/3": lambda: {"initial_width": 1 / 3},
     "embeddings N(0, 0.01)": lambda: {"embedding_initializer": keras.initializers.RandomNormal(0.0, 0.01)},
+    "embeddings of each member": lambda: {"shared_embedding": False},
     "delta kernels like kernels": lambda: {"delta_kernel_initializer": "glorot_uniform"},
+    "u = r and v = s": lambda: {"tie_fast_weights": True},
     "factors of random signs": lambda: {"fast_weight_initializer": "random_sign"},
     "factors N(1, 0.1)": lambda: {"fast_weight_initializer": keras.initializers.RandomNormal(1.0, 0.1)},
-    "narrow initial intervals (0.05)": lambda: {"initial_width": 0.05},
 }
 OF_COMPILE: dict[str, Arguments] = {
     "factors at half the learning rate": lambda: {"fast_weight_learning_rate": 0.5},
-    "tuning rate 3e-4": lambda: {"tuning_optimizer": keras.optimizers.Adam(3e-4)},
-    "tuning rate 3e-2": lambda: {"tuning_optimizer": keras.optimizers.Adam(3e-2)},
+    "tuning rate 3e-3 throughout": lambda: {"tuning_optimizer": keras.optimizers.Adam(3e-3)},
+    "tuning rate 3e-2 throughout": lambda: {"tuning_optimizer": keras.optimizers.Adam(3e-2)},
     "no entropy": lambda: {"entropy_weight": 0.0},
     "tuning at every step": lambda: {"tuning_every": 1},
     "draws per row": lambda: {"sampling": "example"},
@@ -42,14 +45,16 @@ OF_COMPILE: dict[str, Arguments] = {
 CHOICES = (DEFAULTS, *OF_LAYERS, *OF_COMPILE)
 
 
-def run(cell: Cell, folder: pathlib.Path) -> None:
+def run(cell: Cell) -> None:
     """Trains what is not there yet of one seed."""
     for choice in CHOICES:
         key = cell.key(choice=choice)
-        if runs.find(folder / FILE, key) is None:
+        if runs.find(cell.results / FILE, key) is None:
             model = trained(choice, cell)
             validation = score(model, cell.data.validation).nll
-            runs.append(folder / FILE, [{**key, **asdict(score(model, cell.data.test)), "validation_nll": validation}])
+            runs.append(
+                cell.results / FILE, [{**key, **asdict(score(model, cell.data.test)), "validation_nll": validation}]
+            )
             keras.backend.clear_session()
 
 

@@ -23,6 +23,7 @@ class Cell:
 
     Attributes:
         directory: Of the searches.
+        results: The folder of all that was measured.
         strategy: A `tf.distribute.Strategy` for each training, or `None`.
     """
 
@@ -33,6 +34,7 @@ class Cell:
     trials: int
     seed: int
     directory: pathlib.Path
+    results: pathlib.Path
     strategy: Any = None
 
     @property

@@ -9,10 +9,12 @@ import keras
 import keras_hyperens as khe
 from benchmarks import hyper_deep
 from benchmarks import methods
+from benchmarks import runs
 from benchmarks.paper import networks
 from benchmarks.paper.cells import Cell
 
 AT_ONCE = 8  # candidates of a search in one graph
+SETTINGS = "settings.jsonl"  # the best ones of each search
 
 
 def trained(method: str, cell: Cell) -> keras.Model:
@@ -34,15 +36,23 @@ def network_epochs(method: str, cell: Cell) -> int:
         "deep": cell.trials + size,
         "hyper-deep": cell.trials + size**2,
         "batch": cell.trials + size,
-        "self-tuning": 1,
-        "hyper-batch": size,
+        "self-tuning": cell.trials + 1,
+        "hyper-batch": cell.trials + size,
     }
     return trainings[method] * cell.schedule.epochs
 
 
 def best_settings(cell: Cell) -> dict[str, Any]:
-    """The best setting that the search found, by validation rows: it serves single, deep and batch ensembles alike."""
-    return dict(searched(cell, initializations=0).select_hyperparameters()[0].values)
+    """The best setting that the search found, by validation rows: all that do not search themselves begin with it.
+
+    It is kept beside the results, so that who has these needs no search.
+    """
+    known = runs.find(cell.results / SETTINGS, cell.key())
+    if known is None:
+        values = searched(cell, initializations=0).select_hyperparameters()[0].values
+        known = {**cell.key(), "values": dict(values)}
+        runs.append(cell.results / SETTINGS, [known])
+    return known["values"]
 
 
 def searched(cell: Cell, **settings: Any) -> khe.HyperDeepEnsembleBuilder:
@@ -62,8 +72,11 @@ def searched(cell: Cell, **settings: Any) -> khe.HyperDeepEnsembleBuilder:
 
 
 def hyper_batch(cell: Cell, compiled: dict[str, Any] | None = None, **options: Any) -> khe.HyperBatchEnsemble:
-    """A hyper-batch ensemble; `compiled` and `options` are what differs from the package's defaults."""
-    ensemble = _from_hypermodel(cell, cell.ensemble_size, **options)
+    """A hyper-batch ensemble; `compiled` and `options` are what differs from the package's defaults.
+
+    Its members begin around the best setting of the search, with which the batch ensemble stays.
+    """
+    ensemble = _from_hypermodel(cell, cell.ensemble_size, **{"initial_values": best_settings(cell), **options})
     if compiled:
         ensemble.compile(
             cell.schedule.optimizer(len(cell.data.train[1])),
@@ -96,9 +109,13 @@ def _batch(cell: Cell) -> keras.Model:
 
 
 def _self_tuning(cell: Cell) -> keras.Model:
-    """One member without rank-1 factors: a self-tuning network."""
-    without = {"tie_fast_weights": True, "fast_weights_trainable": False, "fast_weight_initializer": "ones"}
-    return _fitted(cell, _from_hypermodel(cell, 1, **without))
+    """One member without rank-1 factors, which begins where hyper-batch does: a self-tuning network."""
+    without: dict[str, Any] = {
+        "tie_fast_weights": True,
+        "fast_weights_trainable": False,
+        "fast_weight_initializer": "ones",
+    }
+    return _fitted(cell, _from_hypermodel(cell, 1, initial_values=best_settings(cell), **without))
 
 
 def _from_hypermodel(cell: Cell, ensemble_size: int, **options: Any) -> khe.HyperBatchEnsemble:

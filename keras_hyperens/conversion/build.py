@@ -74,6 +74,7 @@ def convert_hypermodel(
     hyperparameters: Mapping[str, Hyperparameter] | None,
     space: HyperparameterSpace | None,
     fixed: dict[str, Any] | None,
+    initial_values: dict[str, Any],
     sharing: Sharing,
 ) -> Conversion:
     """A hypermodel, with the hyperparameters that can vary inside one network, or with given roles."""
@@ -81,7 +82,7 @@ def convert_hypermodel(
 
     # Members of a batch ensemble differ in weights alone.
     needs_probing = not hyperparameters and sharing.options.get("sharing") != "batch"
-    probe = Probe(hypermodel, fixed, space if needs_probing else HyperparameterSpace())
+    probe = Probe(hypermodel, fixed, space if needs_probing else HyperparameterSpace(), initial_values)
     if not needs_probing:
         return replace(convert_model(probe.model, hyperparameters or {}, sharing), fixed=probe.fixed)
     if not len(probe.space):

@@ -44,6 +44,7 @@ class Probe:
         hypermodel: A function `build_model(hp)`, or an object with such a method `build`.
         fixed: Values of hyperparameters that shall not vary; those not given keep their defaults.
         space: Names and ranges of the hyperparameters that shall vary. Default: all `Float` that can.
+        initial_values: In the place of defaults, values of hyperparameters that may vary.
 
     Attributes:
         model: The model at the fixed values and the defaults of the others.
@@ -56,7 +57,11 @@ class Probe:
     """
 
     def __init__(
-        self, hypermodel: Any, fixed: dict[str, Any] | None = None, space: HyperparameterSpace | None = None
+        self,
+        hypermodel: Any,
+        fixed: dict[str, Any] | None = None,
+        space: HyperparameterSpace | None = None,
+        initial_values: dict[str, Any] | None = None,
     ) -> None:
         self._build_model = hypermodel.build if isinstance(hypermodel, keras_tuner.HyperModel) else hypermodel
         if not callable(self._build_model):
@@ -64,10 +69,10 @@ class Probe:
                 "A hypermodel must be a function `build_model(hp)` or a `keras_tuner.HyperModel`. "
                 f"Received: {hypermodel!r}"
             )
-        self._given = dict(fixed or {})
+        self._given, self._initial = dict(fixed or {}), dict(initial_values or {})
         self.model, found = self._build({})
         self._facts = facts_of(self.model)
-        self._check_names(found, [*self._given, *(space.names if space else ())])
+        self._check_names(found, [*self._given, *self._initial, *(space.names if space else ())])
         self.driven: dict[Site, Setting] = {}
         self.fixed: dict[str, str] = {}
         self.space = HyperparameterSpace(self._varied(found, space))
@@ -101,7 +106,7 @@ class Probe:
 
     def _build(self, values: dict[str, Any]) -> tuple[keras.Model, keras_tuner.HyperParameters]:
         hyperparameters = keras_tuner.HyperParameters()
-        hyperparameters.values = {**self._given, **values}
+        hyperparameters.values = {**self._initial, **self._given, **values}
         model = self._build_model(hyperparameters)
         if not isinstance(model, keras.Model):
             raise ValueError(f"A hypermodel must return a Keras model. Received: {model!r}")

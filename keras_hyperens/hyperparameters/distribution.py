@@ -4,6 +4,7 @@ Uniform in z is log-uniform in the value on the log scale and uniform on the lin
 `tfp.distributions.Uniform` serves both. Only the mean of the value is ours (TFP has no log-uniform).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from keras import ops
 from keras_hyperens.hyperparameters.space import HyperparameterSpace
 
 MINIMUM_WIDTH = 0.02  # of z's range of 2: bounds that met would have an entropy of minus infinity
+SPREAD, AROUND = 1 / 3, 0.15  # widths of initial intervals, as fractions of the range, without and with initial values
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -29,11 +31,13 @@ class HyperparameterDistribution(keras.layers.Layer):
         ensemble_size: M, the number of members.
         initial_width: Width of every initial interval as a fraction of the range (in z, so on the log scale a
             fraction of the logarithmic range). Default 1/3: wide enough that the network learns how it depends on
-            its hyperparameters, and three members just tile the range.
+            its hyperparameters, and three members just tile the range; 0.15 where there is an initial value.
         seed: Seed of the initial places.
+        initial_values: By name, a value (natural scale) around which all members begin, each a little elsewhere: their
+            intervals overlap there. Members spread over the whole range of a hyperparameter that is not named.
 
     Raises:
-        ValueError: If `initial_width` is not in `(0, 1]`.
+        ValueError: If `initial_width` is not in `(0, 1]`, a name is unknown, or a value is outside its range.
 
     Example:
     >>> from keras_hyperens import Hyperparameter, HyperparameterSpace
@@ -46,17 +50,27 @@ class HyperparameterDistribution(keras.layers.Layer):
     """
 
     def __init__(
-        self, space: HyperparameterSpace, ensemble_size: int, initial_width: float = 1 / 3, seed: int = 0, **kwargs: Any
+        self,
+        space: HyperparameterSpace,
+        ensemble_size: int,
+        initial_width: float | None = None,
+        seed: int = 0,
+        initial_values: Mapping[str, float] | None = None,
+        **kwargs: Any,
     ) -> None:
-        if not 0 < initial_width <= 1:
+        if initial_width is not None and not 0 < initial_width <= 1:
             raise ValueError(
                 f"`initial_width` is a fraction of the range, in (0, 1]. Received: initial_width={initial_width}"
             )
         super().__init__(dtype="float32", trainable=False, **kwargs)
         self.space = space
-        centres = _spread_centres(ensemble_size, len(space), initial_width, seed)
-        self.lower = self._add_bound("lower", centres - initial_width)  # [M, P]
-        self.upper = self._add_bound("upper", centres + initial_width)
+        initial_values = dict(initial_values or {})
+        widths = np.array([AROUND if name in initial_values else SPREAD for name in space.names], "float32")
+        widths = widths if initial_width is None else np.full_like(widths, initial_width)
+        centres = _centres(_strata(ensemble_size, len(space), seed), space, widths, initial_values)
+        lower, upper = self.project((centres - widths, centres + widths))
+        self.lower = self._add_bound("lower", ops.convert_to_numpy(lower))  # [M, P]
+        self.upper = self._add_bound("upper", ops.convert_to_numpy(upper))
         self.built = True
 
     def _add_bound(self, name: str, value: np.ndarray) -> keras.Variable:
@@ -96,10 +110,27 @@ class HyperparameterDistribution(keras.layers.Layer):
         return ops.clip(middle - half, -1.0, 1.0), ops.clip(middle + half, -1.0, 1.0)
 
 
-def _spread_centres(ensemble_size: int, columns: int, initial_width: float, seed: int) -> np.ndarray:
-    """Centres `[M, P]`: each hyperparameter's reachable range cut into M strata, one member in each, at random."""
+def _strata(ensemble_size: int, columns: int, seed: int) -> np.ndarray:
+    """Places `[M, P]` in [-1, 1]: for each hyperparameter one member in each of M strata, at random."""
     generator = np.random.default_rng(seed)
     strata = np.tile(np.arange(ensemble_size)[:, None], columns)
     strata = generator.permuted(strata, axis=0)  # each column on its own
     fractions = (strata + generator.uniform(0.25, 0.75, strata.shape)) / ensemble_size  # well inside each stratum
-    return (2 * fractions - 1) * (1 - initial_width)
+    return (2 * fractions - 1).astype("float32")
+
+
+def _centres(
+    strata: np.ndarray, space: HyperparameterSpace, widths: np.ndarray, initial_values: Mapping[str, float]
+) -> np.ndarray:
+    """Centres of the initial intervals, `[M, P]`: all over the range, or around an initial value."""
+    centres = strata * (1 - widths)
+    for name, value in initial_values.items():
+        entry, column = space[name], space.column(name)
+        if not entry.low <= value <= entry.high:
+            raise ValueError(
+                f"The initial value of {name!r} must be in its range [{entry.low}, {entry.high}]. "
+                f"Received: initial_values={dict(initial_values)}"
+            )
+        row = np.array([value if other.name == name else other.low for other in space], "float32")
+        centres[:, column] = ops.convert_to_numpy(space.positions(row))[column] + widths[column] * strata[:, column]
+    return centres

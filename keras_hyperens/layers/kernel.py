@@ -37,7 +37,7 @@ class HyperBatchLayer(PenalizedKernel):
         sharing: What members share. `"hyper"` (default): all but rank-1 factors and biases. `"batch"`: the same, with
             no `delta_kernel` and no embedding. `"none"`: nothing, each has its own kernel. `"fixed_initialization"`:
             nothing, but all start equal.
-        tie_fast_weights: Whether u = r and v = s.
+        tie_fast_weights: Whether u = r and v = s for ever. By default they begin so, and each is trained by itself.
         fast_weights_trainable: Whether r, s, u and v are trained.
         regularize_fast_weights: Whether the kernel's penalty includes the factors r, s, u and v.
         shared_embedding: Whether all members share one embedding, `[P, U]`; else each has its own, `[M, P, U]`.

@@ -116,7 +116,8 @@ class KernelWeights(HyperLayer):
         self.kernel_embedding = self._add(
             "kernel_embedding", (*own, columns, self.axes.num_units), another(self.embedding_initializer, 6)
         )
-        self.u, self.v = (self.r, self.s) if self.tie_fast_weights else self._add_factors("u", "v", 4)
+        # u and v begin as r and s: so a response is at first a change of the member's own kernel.
+        self.u, self.v = (self.r, self.s) if self.tie_fast_weights else self._add_factors("u", "v", 2)
         if self.use_bias:
             self.delta_bias = self._add("delta_bias", self.bias.shape, "zeros")
             self.bias_embedding = self._add(

@@ -53,7 +53,8 @@ class TunableModel(Ensemble):
             sampling: `"member"`, one draw per member and step (default: at nearly the price of a plain step), or
                 `"example"`, one per row.
             tuning_optimizer: Any Keras optimiser for the bounds, which are positions in [-1, 1]. Default Adam with a
-                learning rate of 3e-3: at most about 1/700 of the range a tuning step.
+                learning rate of 1e-2 / (1 + t / 200) at tuning step t: members reach good values while there is still
+                training left, 1/200 of the range a step at first, and then settle.
             tuning_every: Steps from one tuning step to the next.
             tuning_warmup: Steps before the first tuning step.
             entropy_weight: Weight of the entropy of all members' distributions, which keeps them from collapsing.
@@ -82,7 +83,9 @@ class TunableModel(Ensemble):
         check_metrics((metrics, compile_arguments.get("weighted_metrics"), member_metrics), self.heads)
         optimizer = keras.optimizers.get(optimizer)
         tuning_optimizer = (
-            keras.optimizers.Adam(3e-3) if tuning_optimizer is None else keras.optimizers.get(tuning_optimizer)
+            keras.optimizers.Adam(keras.optimizers.schedules.InverseTimeDecay(1e-2, 200, 1.0))
+            if tuning_optimizer is None
+            else keras.optimizers.get(tuning_optimizer)
         )
         super().compile(optimizer, loss, loss_weights=loss_weights, metrics=metrics, **compile_arguments)
         self.settings = settings

@@ -43,6 +43,7 @@ class Convertible:
         combination: Combination = "mean",
         output_activation: Any = "auto",
         initial_width: float | None = None,
+        initial_values: Mapping[str, Any] | None = None,
         seed: int | None = None,
         **layer_options: Any,
     ) -> Any:
@@ -69,8 +70,8 @@ class Convertible:
             fast_weight_initializer: Of the rank-1 factors; for example `keras.initializers.RandomNormal(1, 0.1)`
                 makes members differ from the start, at the price of the model's predictions. Default ones: with a
                 model worth keeping they were better (`python -m benchmarks.fine_tuning`).
-            combination, output_activation, initial_width, seed: As in `HyperBatchEnsemble`; a loss of one's own that
-                takes logits needs `output_activation="softmax"` or `"sigmoid"`.
+            combination, output_activation, initial_width, initial_values, seed: As in `HyperBatchEnsemble`; a loss of
+                one's own that takes logits needs `output_activation="softmax"` or `"sigmoid"`.
             **layer_options: More options of `HyperBatchLayer`, for all layers: `tie_fast_weights`,
                 `fast_weights_trainable`, `shared_embedding`, and so on. With `ensemble_size=1`,
                 `tie_fast_weights=True` and `fast_weights_trainable=False` the result is a self-tuning network.
@@ -96,7 +97,7 @@ class Convertible:
         how = Sharing(ensemble_size, include, exclude, member_normalization, options)
         conversion = convert_model(model, hyperparameters or {}, how)
         of_ensemble = {"combination": combination, "output_activation": output_activation, "seed": seed}
-        return cls._converted(conversion, how, initial_width, **of_ensemble)
+        return cls._converted(conversion, how, initial_width, initial_values or {}, **of_ensemble)
 
     @classmethod
     def from_hypermodel(
@@ -114,6 +115,7 @@ class Convertible:
         combination: Combination = "mean",
         output_activation: Any = "auto",
         initial_width: float | None = None,
+        initial_values: Mapping[str, Any] | None = None,
         seed: int | None = None,
         **layer_options: Any,
     ) -> Any:
@@ -132,6 +134,8 @@ class Convertible:
             fixed: Values of hyperparameters that shall not vary. Default: the hypermodel's defaults.
             sharing, include, exclude, member_normalization, **layer_options: As in `from_model`; the rank-1 factors
                 are random unless `fast_weight_initializer` says something else.
+            initial_values: By name, for example `best.values` of a KerasTuner search: what varies begins around its
+                value, what does not has it.
             combination, output_activation, initial_width, seed: As in `from_model`.
 
         Raises:
@@ -150,19 +154,25 @@ class Convertible:
         ('l2',)
         """
         how = Sharing(ensemble_size, include, exclude, member_normalization, {"sharing": sharing, **layer_options})
-        conversion = convert_hypermodel(hypermodel, hyperparameters, space, fixed, how)
+        values = dict(initial_values or {})
+        conversion = convert_hypermodel(hypermodel, hyperparameters, space, fixed, values, how)
+        varied = {name: value for name, value in values.items() if name in conversion.space.names}
         of_ensemble = {"combination": combination, "output_activation": output_activation, "seed": seed}
-        return cls._converted(conversion, how, initial_width, **of_ensemble)
+        return cls._converted(conversion, how, initial_width, varied, **of_ensemble)
 
     @classmethod
     def _converted(
-        cls: Any, conversion: Conversion, how: Sharing, initial_width: float | None, **arguments: Any
+        cls: Any,
+        conversion: Conversion,
+        how: Sharing,
+        initial_width: float | None,
+        initial_values: Mapping[str, float],
+        **arguments: Any,
     ) -> Any:
-        if initial_width is None:
-            initial_width = 1 / 3 if how.options["sharing"] == "hyper" else FIXED_WIDTH
-        ensemble = cls(
-            conversion.network, conversion.space, how.ensemble_size, initial_width=initial_width, **arguments
-        )
+        if initial_width is None and how.options["sharing"] != "hyper":
+            initial_width = FIXED_WIDTH
+        start = {"initial_width": initial_width, "initial_values": initial_values}
+        ensemble = cls(conversion.network, conversion.space, how.ensemble_size, **start, **arguments)
         ensemble._records, ensemble._fixed = tuple(conversion.records), conversion.fixed
         if may_mix_rows(conversion.network):
             ensemble.check_rows(input_specs(ensemble))

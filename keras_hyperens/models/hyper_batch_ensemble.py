@@ -1,6 +1,7 @@
 """The hyper-batch ensemble: a Keras model around a network of hyper-batch and ordinary layers."""
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -50,6 +51,9 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             logarithms of standard deviations, to means and variances) or `None`, for several outputs a list or
             dictionary of these. Default `"auto"`: `compile` settles it by the loss and its `from_logits`.
         initial_width: Width of each member's initial interval, a fraction of the range of every hyperparameter.
+            Default 1/3, and 0.15 around initial values.
+        initial_values: Values around which the members begin, by name: for example the best ones of a search. By
+            default they begin spread over the whole range.
         seed: Seed of the initial intervals, of the draws and of the order of tuning rows. Default: drawn from Python's
             generator, which `keras.utils.set_random_seed` sets.
 
@@ -94,7 +98,8 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         *,
         combination: heads.Combination = "mean",
         output_activation: Any = "auto",
-        initial_width: float = 1 / 3,
+        initial_width: float | None = None,
+        initial_values: Mapping[str, float] | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -114,7 +119,10 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         self.combination = combination
         self.seed = random.randrange(2**31) if seed is None else seed
         self.initial_width = initial_width
-        self.distribution = HyperparameterDistribution(space, ensemble_size, initial_width, self.seed)
+        self.initial_values = dict(initial_values or {})
+        self.distribution = HyperparameterDistribution(
+            space, ensemble_size, initial_width, self.seed, self.initial_values
+        )
         self.step = self.add_weight(
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica"
         )
@@ -267,6 +275,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             "output_activation": self.output_activation,
             "heads": self.heads,
             "initial_width": self.initial_width,
+            "initial_values": self.initial_values,
             "seed": self.seed,
             "conversion": self.conversion_config(),
         }

@@ -46,7 +46,15 @@ def made_up(directory, network="mlp", image_shape=(6, 6, 1), batch_size=8, **cha
 
     data = Data("made-up", rows(16), rows(8), rows(8), rows(8))
     given = {"schedule": Schedule(1, 1, batch_size), "ensemble_size": 2, "trials": 3, "seed": 0, "directory": directory}
-    return cells.Cell(data, network, **{**given, **changes})
+    return cells.Cell(data, network, **{**given, "results": directory, **changes})
+
+
+def searched_before(cell):
+    """The cell, with the best setting of a search on disk."""
+    values = {f"l2_{group}": 1e-3 for group in ("input", "hidden", "output")}
+    known = {**cell.key(), "values": {**values, "dropout": 0.2, "label_smoothing": 0.1}}
+    runs.append(cell.results / methods.SETTINGS, [known])
+    return cell
 
 
 def contents(folder):
@@ -76,7 +84,7 @@ def test_labels_are_one_hot_where_losses_see_them(tmp_path):
 def test_budgets_by_hand(tmp_path):
     cell = made_up(tmp_path, schedule=Schedule(10, 10, 8), ensemble_size=3, trials=25)
     budgets = {method: methods.network_epochs(method, cell) for method in methods.METHODS}
-    assert list(budgets.values()) == [260, 250, 280, 340, 280, 10, 30]
+    assert list(budgets.values()) == [260, 250, 280, 340, 280, 260, 280]
 
 
 def test_baselines_get_the_best_setting_of_the_search(tmp_path):
@@ -90,10 +98,21 @@ def test_baselines_get_the_best_setting_of_the_search(tmp_path):
     batch = methods.trained("batch", cell)
     assert len(batch.hyperparameters) == 0 and batch.network.layers[1].kernel_l2 == pytest.approx(best["l2_input"])
     assert batch.loss.get_config()["label_smoothing"] == best["label_smoothing"]
+    assert runs.read(tmp_path / methods.SETTINGS) == [{**cell.key(), "values": best}]
+
+
+@pytest.mark.parametrize("method", ["self-tuning", "hyper-batch"])
+def test_what_tunes_begins_around_the_best_setting(method, tmp_path, monkeypatch):
+    cell = searched_before(made_up(tmp_path))
+    monkeypatch.setattr(methods, "searched", None)  # the setting is on disk: nothing is searched
+    model = methods.trained(method, cell)
+    for name, value in methods.best_settings(cell).items():
+        lower, upper = model.hyperparameter_bounds()[name].T
+        assert model.initial_values[name] == value and ((lower < value) & (value < upper)).all()
 
 
 def test_self_tuning_is_one_member_without_factors(tmp_path):
-    model = methods.trained("self-tuning", made_up(tmp_path))
+    model = methods.trained("self-tuning", searched_before(made_up(tmp_path)))
     assert model.ensemble_size == 1 and len(model.hyperparameters) == 5
     for layer in (layer for layer in model.network.layers if hasattr(layer, "r")):
         assert not layer.fast_weights_trainable and layer.tie_fast_weights
@@ -147,7 +166,7 @@ def test_every_method_gives_finite_scores(tmp_path, monkeypatch, capsys):
         assert all(np.isfinite(run[name]) for name in ("nll", "accuracy", "ece")) and 0 <= run["accuracy"] <= 1
         assert run["network_epochs"] > 0 and np.isfinite(run["calibrated"]["nll"])
         assert list(run)[:4] == ["dataset", "network", "method", "seed"]
-    assert "hyper-batch, seed 0: 2 network-epochs" in capsys.readouterr().out
+    assert "hyper-batch, seed 0: 4 network-epochs" in capsys.readouterr().out
     of_sizes = {(run["method"], run["size"]): run["nll"] for run in runs.read(tmp_path / "sizes.jsonl")}
     by_method = {run["method"]: run["nll"] for run in done}
     assert len(of_sizes) == 4 and of_sizes["deep", 1] == pytest.approx(by_method["single"])
@@ -165,19 +184,19 @@ def test_under_a_strategy(method, tmp_path):
 
 @pytest.mark.slow
 def test_every_default_can_be_switched_off(tmp_path):
-    cell = made_up(tmp_path)
+    cell = searched_before(made_up(tmp_path))
     for _ in range(2):  # the second time nothing is trained
-        ablation.run(cell, tmp_path)
+        ablation.run(cell)
     done = runs.read(tmp_path / ablation.FILE)
     assert [run["choice"] for run in done] == list(ablation.CHOICES)
     assert all(np.isfinite(run[name]) for run in done for name in ("nll", "validation_nll"))
 
 
 def test_without_tuning_the_intervals_stay(tmp_path):
-    model = ablation.trained("no tuning", made_up(tmp_path, seed=1))
-    wider = ablation.trained("narrow initial intervals (0.05)", made_up(tmp_path, seed=1))
+    cell = searched_before(made_up(tmp_path, seed=1))
+    model, narrow = (ablation.trained(choice, cell) for choice in ("no tuning", "initial intervals of 0.02"))
     for name, bounds in model.hyperparameter_bounds().items():
-        assert np.ptp(wider.hyperparameter_bounds()[name], axis=1).max() < np.ptp(bounds, axis=1).max()
+        assert np.ptp(narrow.hyperparameter_bounds()[name], axis=1).max() < np.ptp(bounds, axis=1).max()
     assert model.settings.tuning_warmup == ablation.NEVER and model.settings.entropy_weight == 1e-3
 
 

@@ -83,6 +83,22 @@ def test_values_that_the_user_fixes_and_ranges_that_the_user_gives():
     assert "not varied" in ensemble._fixed["noise"]
 
 
+def test_members_begin_around_the_best_values_of_a_search(capsys, tmp_path):
+    best = {"l2": 1e-3, "dropout": 0.2, "units": 5}
+    ensemble = from_hypermodel(small_hypermodel, M, seed=0, initial_values=best)
+    for name in ("l2", "dropout"):
+        lower, upper = ensemble.hyperparameter_bounds()[name].T
+        assert ((lower < best[name]) & (best[name] < upper)).all()
+    assert ensemble.network.layers[0].plain.units == 5  # it cannot vary, so all members have it
+    assert ensemble.initial_values == {"l2": 1e-3, "dropout": 0.2}
+    ensemble.save(tmp_path / "ensemble.keras")
+    assert keras.models.load_model(tmp_path / "ensemble.keras").initial_values == ensemble.initial_values
+    ensemble.conversion_summary()
+    assert "units: 5; not a `Float`" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"The hypermodel has .* Received: \['rat'\]"):
+        from_hypermodel(small_hypermodel, M, initial_values={"rat": 1})
+
+
 def test_a_batch_ensemble_has_nothing_to_tune():
     ensemble = from_hypermodel(small_hypermodel, M, sharing="batch", fixed={"dropout": 0.25})
     assert len(ensemble.hyperparameters) == 0 and ensemble.network.layers[1].rate == 0.25

@@ -20,6 +20,28 @@ def test_members_start_spread_over_the_space(members):
     np.testing.assert_array_equal(strata, np.tile(np.arange(members)[:, None], 2))
 
 
+def test_members_start_around_initial_values():
+    initial = {"l2": 1e-5, "dropout": 0.5}  # a quarter of the way up, and at the end
+    distribution = HyperparameterDistribution(SPACE, 4, initial_width=0.2, seed=0, initial_values=initial)
+    lower, upper = (bound.numpy() for bound in distribution.bounds())
+    centres = np.sort((lower + upper)[:, 0] / 2)
+    np.testing.assert_array_equal(np.floor((centres + 0.5 + 0.2) / 0.4 * 4), range(4))  # z = -0.5, one in each stratum
+    np.testing.assert_allclose((upper - lower)[:, 0], 0.4, rtol=1e-5)
+    assert ((lower[:, 0] < -0.5) & (-0.5 < upper[:, 0])).all()
+    np.testing.assert_allclose(upper[:, 1], 1.0, rtol=1e-6)  # cut at the end of the range
+    assert (lower[:, 1] > 1 - 3 * 0.2).all()
+    spread = HyperparameterDistribution(SPACE, 4, initial_width=0.2, seed=0, initial_values={"dropout": 0.2})
+    alone = HyperparameterDistribution(SPACE, 4, initial_width=0.2, seed=0)
+    np.testing.assert_array_equal(spread.lower[:, 0], alone.lower[:, 0])
+
+
+def test_bad_initial_values_are_named():
+    with pytest.raises(ValueError, match="'l2' must be in its range .* Received: initial_values={'l2': 0.1}"):
+        HyperparameterDistribution(SPACE, 2, initial_values={"l2": 0.1})
+    with pytest.raises(ValueError, match="the space has .* Received: 'rate'"):
+        HyperparameterDistribution(SPACE, 2, initial_values={"rate": 0.1})
+
+
 def test_seeds():
     first, again, other = (HyperparameterDistribution(SPACE, 4, seed=seed).lower.numpy() for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)

@@ -212,11 +212,19 @@ def test_every_weight_starts_with_numbers_of_its_own():
     seeded = keras.initializers.RandomNormal(1.0, 0.5, seed=3)
     layer = khe.HyperBatchDense(4, **members(), fast_weight_initializer=seeded, kernel_initializer=seeded)
     layer.build((None, 4))
-    weights = [layer.kernel, layer.delta_kernel, layer.r, layer.s, layer.u, layer.v]
+    weights = [layer.kernel, layer.delta_kernel, layer.r, layer.s]
     starts = [np.asarray(weight).ravel()[:12] for weight in weights]
     for left in range(len(starts)):
         for right in range(left):
             assert not np.allclose(starts[left], starts[right]), (weights[left].name, weights[right].name)
+
+
+def test_responses_begin_with_the_factors_of_the_kernel():
+    layer = khe.HyperBatchDense(4, **members())
+    layer.build((None, 4))
+    for own, ours in ((layer.r, layer.u), (layer.s, layer.v)):
+        np.testing.assert_array_equal(own, ours)
+        assert own is not ours  # each is trained by itself
 
 
 def test_random_signs():
