@@ -19,7 +19,7 @@ from keras_hyperens.search.workers import _is_free
 
 CLUSTER = pathlib.Path(search.__file__).parent
 LITTLE = ["--trials", "2", "--initializations", "1", "--ensemble-size", "2", "--epochs", "1"]
-LIMIT = 240  # seconds; it takes about 20
+LIMIT = 400  # seconds; it takes about 20 where nothing else runs
 STAND_INS = {
     "scontrol": '[[ $* == "show hostnames node[1-2]" ]] && printf "127.0.0.1\\nnode2\\n"',
     "srun": """

@@ -27,7 +27,7 @@ from tests.models.test_hyper_deep_ensemble import mixed_members
 from tests.models.test_hyper_deep_ensemble import network
 
 DEVICES = ["CPU:0", "CPU:1"]
-ROWS, BATCH = 200_003, 8192  # the last batch has 3,395 rows, an odd number
+ROWS, BATCH = 200_003, 16_384  # the last batch has 3,395 rows, an odd number
 MIB = 2**20
 
 
@@ -125,17 +125,17 @@ def rows_come_in_order_under_a_strategy():
         for is_counted in (True, False):
             got = ensemble.predict(batches(ROWS, 4, is_counted=is_counted), verbose=0)
             np.testing.assert_allclose(got, members.mean(0), atol=1e-6)
-        got = ensemble.predict_members(batches(ROWS, 4, is_counted=False), verbose=0)
+        got = ensemble.predict_members(batches(ROWS, 4), verbose=0)
         np.testing.assert_allclose(got, members, atol=1e-6)
         said = ensemble.predict_uncertainty(batches(ROWS, 4, is_counted=False), verbose=0)
         np.testing.assert_allclose(said["prediction"], members.mean(0), atol=1e-6)
         expected = khe.uncertainty.mutual_information(members)
         np.testing.assert_allclose(said["mutual_information"], expected, atol=1e-5)
         nll = -np.log(members.mean(0)[np.arange(ROWS), labels]).mean(dtype="float64")
-        for is_counted in (True, False):
-            scores = ensemble.evaluate(batches(ROWS, 4, True, is_counted), verbose=0, return_dict=True)
-            accuracy = (members.mean(0).argmax(-1) == labels).mean()
-            np.testing.assert_allclose([scores["loss"], scores["accuracy"]], [nll, accuracy], rtol=1e-4)
+        accuracy = (members.mean(0).argmax(-1) == labels).mean()
+        is_counted = isinstance(ensemble, khe.HyperDeepEnsemble)  # one of them with a known length, one without
+        scores = ensemble.evaluate(batches(ROWS, 4, True, is_counted), verbose=0, return_dict=True)
+        np.testing.assert_allclose([scores["loss"], scores["accuracy"]], [nll, accuracy], rtol=1e-4)
 
 
 def mirrored_hyper_batch():
