@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from benchmarks import runs
 from benchmarks.scale import __main__ as scale
 from benchmarks.scale import costs
 from benchmarks.scale import pool
@@ -35,7 +36,7 @@ def test_sizes_by_hand():
 
 
 def test_selection_on_little():
-    memory, seconds = pool.measure_selection(1, (3, 200), (6, 400))
+    memory, seconds = pool.measure_selection(1, (4, 300), (8, 600))
     assert memory.is_counted and not seconds.is_counted and seconds.ratio > 0
 
 
@@ -74,3 +75,9 @@ def test_report_of_a_run(monkeypatch, tmp_path, capsys):
     assert [Point(**each) for part in written.values() for each in part] == list(points.values())
     output = capsys.readouterr().out
     assert table(points.values()) in output and projections.trainings() in output and "T = 10,000" in output
+
+
+def test_the_page_shows_the_last_run():
+    page = (runs.RESULTS.parent.parent / "docs" / "scale.md").read_text()
+    for part in scale.report(json.loads((runs.RESULTS / "scale.json").read_text())).split("\n\n"):
+        assert part in page
