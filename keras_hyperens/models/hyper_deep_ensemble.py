@@ -9,6 +9,9 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens import heads
+from keras_hyperens.models.devices import checked_devices
+from keras_hyperens.models.devices import copied_to
+from keras_hyperens.models.devices import device_of
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.settings import check_metrics
@@ -60,6 +63,8 @@ class HyperDeepEnsemble(Ensemble):
           Quantification](https://arxiv.org/abs/2006.13570), NeurIPS 2020
     """
 
+    devices: tuple[str, ...] = ()  # of the members, in turn; empty: wherever TensorFlow puts them
+
     def __init__(
         self,
         members: Sequence[keras.Model],
@@ -107,8 +112,61 @@ class HyperDeepEnsemble(Ensemble):
 
     def member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
         """Raw outputs of every member, `[K, B, ..., C]`, in the structure of the members' outputs."""
-        each = [member(inputs, training=training) for member in self.members]
+        each = []
+        for k, member in enumerate(self.members):
+            with device_of(self.devices, k):
+                each.append(member(inputs, training=training))
         return keras.tree.map_structure(lambda *outputs: ops.stack(outputs), *each)
+
+    def on_devices(self, devices: Sequence[str]) -> "HyperDeepEnsemble":
+        """The same ensemble with its members spread over devices, for members that are too large or slow for one.
+
+        Member k is copied to `devices[k % len(devices)]`: its variables live there, and its calls run there, at the
+        same time as those of members elsewhere. Only outputs travel to be combined.
+
+            ensemble = builder.build_ensemble().on_devices(["GPU:0", "GPU:1"])
+            ensemble = keras.models.load_model("ensemble.keras").on_devices(["GPU:0", "GPU:1"])
+
+        Devices belong to a machine, not to a model: `save` and `export` write none, so that files load and serve
+        anywhere. (Where all members must fit on one device first, load under `with tf.device("CPU:0")`.) To spread
+        rows instead, make the ensemble in the scope of a `tf.distribute.Strategy`.
+
+        Args:
+            devices: Names of devices of this process, such as `"GPU:1"`.
+
+        Returns:
+            A new ensemble, compiled like this one, without `jit_compile`: XLA compiles for one device. Its members are
+            not compiled.
+
+        Raises:
+            ValueError: If a device does not exist, a member cannot be copied, or this ensemble was never built.
+
+        Example:
+        >>> import keras
+        >>> import keras_hyperens as khe
+        >>> models = [keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]) for _ in range(2)]
+        >>> ensemble = khe.HyperDeepEnsemble(models).on_devices(["CPU:0"])
+        >>> ensemble.devices
+        ('/device:CPU:0',)
+        """
+        names = checked_devices(devices)
+        if not self.built:
+            raise ValueError("The members must be built: call the ensemble on a batch first. Received: never called")
+        members = [copied_to(names[k % len(names)], member) for k, member in enumerate(self.members)]
+        spread = self._from_members(members, self._config_without_members())
+        spread.devices = names
+        spread.supports_jit = False
+        if self.compiled:
+            spread.compile_from_config({**self.get_compile_config(), "jit_compile": False})
+        return spread
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """As `Ensemble.export`; the file names no device: whoever serves it says where it runs."""
+        devices, self.devices = self.devices, ()
+        try:
+            super().export(*args, **kwargs)
+        finally:
+            self.devices = devices
 
     def predictions_of(self, raw: Any) -> Any:
         """The members' predictions from their raw outputs, each by what its own outputs mean."""
@@ -139,8 +197,13 @@ class HyperDeepEnsemble(Ensemble):
         """As `keras.Model.compile`, for `evaluate`; metrics get probabilities, what `predict` gives.
 
         Raises:
-            ValueError: If a metric wants logits.
+            ValueError: If a metric wants logits; if members on several devices shall be compiled by XLA.
         """
+        if self.devices and arguments.get("jit_compile") is True:
+            raise ValueError(
+                "XLA compiles for one device: leave `jit_compile` out where members are spread over devices. "
+                f"Received: jit_compile=True, devices={self.devices}"
+            )
         check_metrics((metrics, arguments.get("weighted_metrics"), None), heads.heads_of_losses(loss))
         super().compile(optimizer, loss, metrics=metrics, **arguments)
 
@@ -160,9 +223,12 @@ class HyperDeepEnsemble(Ensemble):
         return inputs_of(self.members[0])
 
     def get_config(self) -> dict[str, Any]:
+        members = [keras.saving.serialize_keras_object(member) for member in self.members]
+        return {**self._config_without_members(), "members": members}
+
+    def _config_without_members(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "members": [keras.saving.serialize_keras_object(member) for member in self.members],
             "member_weights": list(self.member_weights),
             "output_activation": self.output_activation,
             "member_hyperparameters": self.member_hyperparameters,
@@ -171,12 +237,19 @@ class HyperDeepEnsemble(Ensemble):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "HyperDeepEnsemble":
+        config = dict(config)
+        members = [
+            keras.saving.deserialize_keras_object(member, custom_objects=custom_objects)
+            for member in config.pop("members")
+        ]
+        return cls._from_members(members, config)
+
+    @classmethod
+    def _from_members(cls, members: list[keras.Model], config: dict[str, Any]) -> "HyperDeepEnsemble":
+        """From members, and what `get_config` says of everything else."""
         config, temperatures = cls.readable(config)
         member_heads = config.pop("member_heads")
-        config["members"] = [
-            keras.saving.deserialize_keras_object(member, custom_objects=custom_objects) for member in config["members"]
-        ]
-        ensemble = cls(**config)
+        ensemble = cls(members, **config)
         ensemble.member_heads, ensemble.heads = member_heads, member_heads[0]
         ensemble.set_temperatures(temperatures)
         return ensemble

@@ -233,7 +233,8 @@ class HyperDeepEnsembleBuilder(Procedure):
                 more than a few hundred rows deserve.
 
         Returns:
-            The ensemble, compiled with the loss and metrics of the hypermodel.
+            The ensemble, compiled with the loss and metrics of the hypermodel. (Its method `on_devices` spreads its
+            members over devices.)
 
         Raises:
             ValueError: If there are fewer candidates than K.

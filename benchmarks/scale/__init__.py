@@ -1,0 +1,1 @@
+"""What ensembles cost as they grow: a model (`costs`), points that check it, and what it says of large cases."""

@@ -1,0 +1,70 @@
+"""The cost model of `docs/scale.md` beside what is there.
+
+    python -m benchmarks.scale             # everything, some minutes; writes benchmarks/results/scale.json
+    python -m benchmarks.scale --report    # the table of the last run, and what the model says of large cases
+
+Most points are counted: weights, bytes. Times are of processors, not of clocks, the least of repetitions that take
+turns, and never absolute: a line through some of them, and another one on it. (That of workers is of a clock; they
+pause.)
+"""
+
+import argparse
+import json
+import pathlib
+from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from benchmarks import runs
+from benchmarks.scale import pool
+from benchmarks.scale import projections
+from benchmarks.scale import reductions
+from benchmarks.scale import steps
+from benchmarks.scale import weights
+from benchmarks.scale import workers
+from benchmarks.scale.point import Point
+from benchmarks.scale.point import table
+
+PARTS: dict[str, Callable[[int], Iterator[Point]]] = {
+    "weights": lambda repetitions: weights.measure(),
+    "reductions": lambda repetitions: reductions.measure(),
+    "steps": steps.measure,
+    "disk": lambda repetitions: pool.measure_disk(),
+    "selection": pool.measure_selection,
+    "workers": lambda repetitions: workers.measure(),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--results", type=pathlib.Path, default=runs.RESULTS / "scale.json")
+    parser.add_argument("--report", action="store_true", help="only print the tables")
+    options = parser.parse_args()
+    results = json.loads(options.results.read_text()) if options.results.exists() else {}
+    for part in () if options.report else options.parts:
+        results[part] = []
+        for point in PARTS[part](options.repetitions):
+            print(f"{point.what}: {point.ratio:.3f}", flush=True)
+            results[part].append(asdict(point))
+        options.results.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"\n{report(results)}")
+
+
+def report(results: dict[str, list[dict]]) -> str:
+    """The points, in the order of the parts, and the large cases."""
+    points = [Point(**point) for part in PARTS for point in results.get(part, [])]
+    tables = [table(points), projections.trainings()]
+    timed = [point for point in points if point.what.startswith("time of a selection")]
+    tables += [projections.pools(1e9 * each.measured / _elements()) for each in timed]
+    return "\n\n".join(tables)
+
+
+def _elements() -> int:
+    """Candidates times rows times choices of the selection that was timed."""
+    return pool.LARGE[0] * pool.LARGE[1] * pool.CHOICES
+
+
+if __name__ == "__main__":
+    main()
