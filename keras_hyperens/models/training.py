@@ -24,6 +24,7 @@ from keras_hyperens.models.replicas import equally_finite
 from keras_hyperens.models.replicas import replica_number
 from keras_hyperens.models.tuning import TuningRows
 from keras_hyperens.models.tuning import split_rows
+from keras_hyperens.models.workers import SameStart
 from keras_hyperens.models.workers import logs_of_step
 
 TRAINING_DRAW, TUNING_DRAW = 0, 1  # what a random key is for
@@ -75,7 +76,7 @@ class HyperBatchTrainer(TunableModel):
         if isinstance(callbacks, keras.callbacks.Callback):
             callbacks = [callbacks]
         if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [*(callbacks or []), StopOnNaN()]
+            callbacks = [*(callbacks or []), StopOnNaN(), SameStart()]
         return super().fit(
             x,
             y,
