@@ -46,7 +46,7 @@ class SameStart(keras.callbacks.Callback):
         strategy = self.model.distribute_strategy
         if not spans_workers(strategy):
             return
-        step = int(self.model.step)
+        step = int(self.model.step.numpy())
         steps, squares = _sums(strategy, [step, step**2])
         if strategy.num_replicas_in_sync * squares != steps**2:
             raise ValueError(
