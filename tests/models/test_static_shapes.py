@@ -22,12 +22,14 @@ ROWS = 16
 NETWORKS = {"dense": (dense_network, blobs), "conv": (conv_network, images)}  # dropout in both, batch norm in one
 
 
-def built(kind, sampling, **arguments):
-    """An ensemble with tuning rows and all its variables, as after a first step, and one batch."""
+def built(kind, sampling):
+    """An ensemble with tuning rows and all its variables, and one batch."""
     make, data = NETWORKS[kind]
     x, y = data(48)
-    ensemble = compiled(make(), sampling=sampling, metrics=["accuracy"], tuning_every=2, **arguments)
-    ensemble.fit(x[:ROWS], y[:ROWS], batch_size=ROWS, tuning_data=(x, y), verbose=0)
+    ensemble = compiled(make(), sampling=sampling, metrics=["accuracy"], tuning_every=2)
+    ensemble.prepare(tf.TensorSpec((None, *x.shape[1:])))
+    ensemble._set_tuning_rows((x, y), None)
+    ensemble.test_step((x[:ROWS], y[:ROWS]))  # makes the metrics' variables
     return ensemble, tf.constant(x[:ROWS]), tf.constant(y[:ROWS])
 
 
@@ -41,11 +43,10 @@ def program(function, *arguments):
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_every_step_compiles_with_static_shapes(kind, sampling):
     ensemble, x, y = built(kind, sampling)
-    texts = {
-        "train": program(lambda x, y: ensemble.train_step((x, y)), x, y),
-        "test": program(lambda x, y: ensemble.test_step((x, y)), x, y),
-        "predict": program(lambda x: ensemble.predict_step((x,)), x),
-    }
+    texts = {"train": program(lambda x, y: ensemble.train_step((x, y)), x, y)}
+    if sampling == "member":  # no matter elsewhere
+        texts["test"] = program(lambda x, y: ensemble.test_step((x, y)), x, y)
+        texts["predict"] = program(lambda x: ensemble.predict_step((x,)), x)
     for name, text in texts.items():
         assert re.search(rf"f32\[3,{ROWS},3\]|f32\[{3 * ROWS},3\]", text), name  # members' outputs are in there
         assert "<=" not in text, name  # how XLA writes a bounded, dynamic dimension
