@@ -20,6 +20,7 @@ from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.describing import describe
 from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import export_saved_model
+from keras_hyperens.models.workers import MultiWorkerModel
 
 FORMAT_VERSION = 1  # of the files of ensembles
 
@@ -31,7 +32,7 @@ def inputs_of(model: keras.Model) -> Any:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-class Ensemble(keras.Model):
+class Ensemble(MultiWorkerModel):
     """Prediction, members' predictions, export, files. Abstract: a subclass knows its members and what they put out."""
 
     heads: Any = None  # what the outputs mean: see `keras_hyperens.heads`

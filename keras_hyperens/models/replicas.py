@@ -1,4 +1,4 @@
-"""Updates of variables inside a training step that are legal with one replica and with many."""
+"""Parts of a training step that are legal, and do the same, with one replica and with many."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,3 +29,27 @@ def replica_number() -> Any:
     """The number of this replica, 0 outside any strategy."""
     context = tf.distribute.get_replica_context()
     return 0 if context is None else context.replica_id_in_sync_group
+
+
+def all_finite(variables: Sequence[keras.Variable]) -> Any:
+    """Whether no floating-point variable has become NaN or infinite."""
+    values = [tf.convert_to_tensor(variable.value) for variable in variables]
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values if value.dtype.is_floating])
+
+
+def equally_finite(gradients: Sequence[Any], optimizer: keras.optimizers.Optimizer) -> Sequence[Any]:
+    """The gradients of this replica, or NaN if those of any replica are not finite.
+
+    Only for a `LossScaleOptimizer`: it decides by the gradients of one replica whether to skip a step of all.
+    """
+    context = tf.distribute.get_replica_context()
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or context is None or replicas == 1:
+        return gradients
+    values = [getattr(gradient, "values", gradient) for gradient in gradients if gradient is not None]  # of a slice too
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])
+    failures = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~finite, tf.float32))
+    poison = tf.where(failures > 0, float("nan"), 0.0)
+    first = next(number for number, gradient in enumerate(gradients) if gradient is not None)  # one is enough
+    poisoned = tf.convert_to_tensor(gradients[first]) + tf.cast(poison, gradients[first].dtype)
+    return [*gradients[:first], poisoned, *gradients[first + 1 :]]

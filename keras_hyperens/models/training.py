@@ -18,10 +18,14 @@ from keras_hyperens.layers.form import expected_batch_size
 from keras_hyperens.models.batches import batch_specs
 from keras_hyperens.models.compiling import TunableModel
 from keras_hyperens.models.network import hyper_batch_layers
+from keras_hyperens.models.replicas import all_finite
 from keras_hyperens.models.replicas import assign_all
+from keras_hyperens.models.replicas import equally_finite
 from keras_hyperens.models.replicas import replica_number
 from keras_hyperens.models.tuning import TuningRows
 from keras_hyperens.models.tuning import split_rows
+from keras_hyperens.models.workers import SameStart
+from keras_hyperens.models.workers import logs_of_step
 
 TRAINING_DRAW, TUNING_DRAW = 0, 1  # what a random key is for
 
@@ -72,7 +76,7 @@ class HyperBatchTrainer(TunableModel):
         if isinstance(callbacks, keras.callbacks.Callback):
             callbacks = [callbacks]
         if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [*(callbacks or []), StopOnNaN()]
+            callbacks = [*(callbacks or []), StopOnNaN(), SameStart()]
         return super().fit(
             x,
             y,
@@ -135,6 +139,15 @@ class HyperBatchTrainer(TunableModel):
         self.step.assign_add(1)
         return self._logs(x, y, sample_weight, outputs, loss, batch_size, training=True)
 
+    def evaluate(self, *arguments: Any, **keywords: Any) -> Any:
+        before, self._is_evaluating = self._is_evaluating, True
+        try:
+            return super().evaluate(*arguments, **keywords)
+        finally:
+            self._is_evaluating = before
+
+    _is_evaluating = False
+
     def test_step(self, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self.member_outputs(x, training=False)
@@ -172,6 +185,7 @@ class HyperBatchTrainer(TunableModel):
         layers = hyper_batch_layers(self.network)
         slowed = [weight for layer in layers for weight in layer.fast_weights] if multiplier != 1 else []
         before = [tf.identity(variable) for variable in slowed]
+        gradients = equally_finite(gradients, self.optimizer)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         after = [old + multiplier * (tf.identity(variable) - old) for variable, old in zip(slowed, before, strict=True)]
         assign_all(slowed, after)
@@ -191,16 +205,16 @@ class HyperBatchTrainer(TunableModel):
             lambda: self.tuning_gradients(bounds, number // every, batch_size),
             lambda: ([tf.zeros_like(bound) for bound in bounds], tf.zeros((), tf.float32)),
         )
-        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
-        rescales = isinstance(self.tuning_optimizer, keras.optimizers.LossScaleOptimizer)  # it skips by itself
-        tuned = is_tuning & (finite | rescales)
         variables = [self.distribution.lower, self.distribution.upper]
         state = [*variables, *self.tuning_optimizer.variables]
         before = [tf.identity(variable) for variable in state]
+        gradients = equally_finite(gradients, self.tuning_optimizer)
         self.tuning_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        tuned = is_tuning & all_finite(state)  # of all replicas: gradients were summed
         assign_all(variables, self.distribution.project(self.distribution.bounds()))
         assign_all(state, [tf.where(tuned, variable.value, old) for variable, old in zip(state, before, strict=True)])
-        self._untracked.tuning_loss.update_state(loss, sample_weight=tf.cast(is_tuning & finite, tf.float32))
+        counts = is_tuning & tf.math.is_finite(loss)
+        self._untracked.tuning_loss.update_state(tf.where(counts, loss, 0.0), sample_weight=tf.cast(counts, tf.float32))
 
     def tuning_gradients(self, bounds: Any, number: Any, batch_size: Any) -> tuple[list[Any], Any]:
         """Gradients of the tuning objective for the bounds, on tuning batch `number`, and the tuning loss.
@@ -209,7 +223,8 @@ class HyperBatchTrainer(TunableModel):
         is that of inference, without penalties: hyperparameters act through the kernels alone.
         """
         rows: Any = self._tuning_rows
-        x, y, sample_weight = rows.batch(number, batch_size)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        x, y, sample_weight = rows.batch(number, batch_size, replica_number(), replicas)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(bounds)
             values = self._draw(bounds, tf.shape(keras.tree.flatten(x)[0])[0], TUNING_DRAW)
@@ -218,8 +233,8 @@ class HyperBatchTrainer(TunableModel):
             loss = self._loss_of(
                 self.settings.tuning_loss, lambda raw: self.objective(x, y, raw, sample_weight), outputs
             )
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync  # gradients are summed over them
-            objective = loss - self.settings.entropy_weight * self.distribution.entropy(bounds) / replicas
+            entropy = self.distribution.entropy(bounds) / replicas  # gradients are summed over them, as Keras' are
+            objective = loss - self.settings.entropy_weight * entropy
             scaled = self.tuning_optimizer.scale_loss(objective)
         return list(tape.gradient(scaled, bounds)), tf.cast(loss * replicas, tf.float32)
 
@@ -231,11 +246,18 @@ class HyperBatchTrainer(TunableModel):
         tracker = next(metric for metric in self.metrics if metric.name == "loss")
         tracker.update_state(loss * replicas, sample_weight=batch_size)
         self._update_member_metrics(y, members)
-        logs = self.compute_metrics(x, y, self.combine(members), sample_weight)
-        tuning_loss = logs.pop("tuning_loss")
+        return logs_of_step(self._shown(self.compute_metrics(x, y, self.combine(members), sample_weight), training))
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """What is logged. After an epoch Keras asks for it outside the step, where it is that of all replicas."""
+        return self._shown(super().get_metrics_result(), training=not self._is_evaluating)
+
+    def _shown(self, logs: dict[str, Any], training: bool) -> dict[str, Any]:
+        logs = {name: value for name, value in logs.items() if name not in ("tuning_loss", "entropy")}
         if training and self._tuning_rows is not None:
             # Not a number, not 0, where no step has tuned yet.
-            logs["tuning_loss"] = tf.where(self._untracked.tuning_loss.count > 0, tuning_loss, float("nan"))
+            tuning_loss = self._untracked.tuning_loss
+            logs["tuning_loss"] = tf.where(tuning_loss.count > 0, tuning_loss.result(), float("nan"))
         if training and len(self.hyperparameters):
             logs["entropy"] = self.distribution.entropy(self.distribution.bounds())
         return logs

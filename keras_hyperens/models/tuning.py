@@ -54,10 +54,14 @@ class TuningRows:
                     f"{expected}. Received: tuning rows with {received}"
                 )
 
-    def batch(self, number: Any, size: Any) -> tuple[Any, Any, Any]:
-        """The tuning batch `number`: `(x, y, sample_weight)` of at most `size` rows."""
-        size = tf.minimum(tf.cast(size, tf.int64), self.size)
-        indices = (number * size + tf.range(size)) % self.size
+    def batch(self, number: Any, size: Any, replica: Any = 0, replicas: int = 1) -> tuple[Any, Any, Any]:
+        """The tuning batch `number`, a replica's part of it: `(x, y, sample_weight)`.
+
+        A part has `size` rows, or fewer where all parts together would have more than there are.
+        """
+        size = tf.maximum(tf.minimum(tf.cast(size, tf.int64) * replicas, self.size) // replicas, 1)
+        first = (number * replicas + tf.cast(replica, tf.int64)) * size
+        indices = (first + tf.range(size)) % self.size
         return keras.tree.map_structure(
             lambda array: None if array is None else tf.gather(array, indices), self._arrays
         )

@@ -23,6 +23,15 @@ def test_batches_go_round_and_use_every_row_alike():
     assert len(rows.batch(0, 99)[1]) == 10  # never more rows than there are
 
 
+def test_parts_of_replicas_are_together_the_batch_of_one_device():
+    rows = TuningRows((np.arange(12, dtype="float32")[:, None], np.arange(12)), None, seed=0)
+    for number in range(4):
+        parts = [rows.batch(number, 4, replica, 2)[1] for replica in range(2)]
+        np.testing.assert_array_equal(np.concatenate(parts), rows.batch(number, 8)[1])
+    assert [len(rows.batch(0, 99, replica, 5)[1]) for replica in range(5)] == [2] * 5  # the same on all, 12 at most
+    assert len(rows.batch(0, 0, 1, 2)[1]) == 1  # a replica without training rows tunes too
+
+
 def test_split_takes_the_last_rows():
     (x, y, weight), (tx, ty, tuning_weight) = split_rows(np.arange(10), np.arange(10), np.ones(10), 0.3)
     np.testing.assert_array_equal(x, np.arange(7))

@@ -1,0 +1,96 @@
+"""What `fit` and `evaluate` of a Keras model need with several workers (`tf.distribute.MultiWorkerMirroredStrategy`).
+
+Keras 3.15 reduces a first batch over all workers to build metrics, and TensorFlow refuses to; then it averages the logs
+of a step over workers along their first axis, and they have none.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def spans_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Whether a strategy has replicas in other processes than this one."""
+    replicas = strategy.num_replicas_in_sync
+    return replicas > 1 and replicas > len(strategy.extended.worker_devices)
+
+
+def logs_of_step(logs: dict[str, Any]) -> dict[str, Any]:
+    """Logs of a training or test step as Keras averages them: with an axis to do it along, where it spans workers."""
+    if not spans_workers(tf.distribute.get_strategy()):
+        return logs
+    return keras.tree.map_structure(lambda value: tf.convert_to_tensor(value)[None], logs)
+
+
+@contextmanager
+def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Adds to TensorFlow's error what may have happened and what to do."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if spans_workers(strategy):
+            error.add_note(
+                "A worker was lost, or failed: the others cannot go on without it. Start all of them again; with "
+                "`keras.callbacks.BackupAndRestore` training continues where it was (docs/distributed.md)"
+            )
+        raise
+
+
+class SameStart(keras.callbacks.Callback):
+    """Refuses to train where workers would start from different steps; comes after `BackupAndRestore`."""
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        strategy = self.model.distribute_strategy
+        if not spans_workers(strategy):
+            return
+        step = int(self.model.step.numpy())
+        steps, squares = _sums(strategy, [step, step**2])
+        if strategy.num_replicas_in_sync * squares != steps**2:
+            raise ValueError(
+                "All workers must start from the same step: give each of them the backup of the first, or none "
+                f"(docs/distributed.md). Received: step={step} on this worker, "
+                f"{steps / strategy.num_replicas_in_sync:g} on average"
+            )
+
+
+def _sums(strategy: tf.distribute.Strategy, numbers: list[int]) -> list[int]:
+    """Sums over all replicas of numbers that each worker has."""
+
+    @tf.function
+    def all_reduced() -> Any:
+        own = [tf.constant(number, tf.int64) for number in numbers]
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+    return [int(strategy.experimental_local_results(total)[0]) for total in strategy.run(all_reduced)]
+
+
+class MultiWorkerModel(keras.Model):
+    """A Keras model that trains and evaluates on one worker or on several; `predict` needs no help. Abstract."""
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        strategy = self.distribute_strategy
+        if iterator is None or not spans_workers(strategy):
+            return super()._maybe_symbolic_build(iterator, data_batch)
+        _, _, batches = next(iter(iterator))
+        data_batch = keras.tree.map_structure(
+            lambda leaf: strategy.experimental_local_results(leaf)[0], next(batches)
+        )  # all replicas have rows of the same shapes
+        with strategy.scope():
+            self._symbolic_build(data_batch=data_batch)
+
+    def fit(self, *arguments: Any, **keywords: Any) -> keras.callbacks.History:
+        with lost_worker_named(self.distribute_strategy):
+            return super().fit(*arguments, **keywords)
+
+    def evaluate(self, *arguments: Any, **keywords: Any) -> Any:
+        with lost_worker_named(self.distribute_strategy):
+            return super().evaluate(*arguments, **keywords)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        return logs_of_step(super().train_step(data))
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        return logs_of_step(super().test_step(data))
