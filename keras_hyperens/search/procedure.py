@@ -1,8 +1,6 @@
 """The stages of a builder's procedure, and what they share: the directory, the data, the tuners."""
 
-import pathlib
 import random
-import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ import keras
 import keras_tuner
 import numpy as np
 
+from keras_hyperens import files
 from keras_hyperens.models import HyperDeepEnsemble
 from keras_hyperens.models.tuning import split_rows
 from keras_hyperens.search.assembling import compile_like
@@ -30,13 +29,13 @@ from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.pool import rank
 from keras_hyperens.search.problem import as_problem
+from keras_hyperens.search.processes import is_distributed
+from keras_hyperens.search.processes import is_worker
 from keras_hyperens.search.progress import Progress
 from keras_hyperens.search.recording import TrialRecorder
 from keras_hyperens.search.selection import Selection
 from keras_hyperens.search.selection import greedy_selection
 from keras_hyperens.search.settings import best_of
-from keras_hyperens.search.stage import is_distributed
-from keras_hyperens.search.stage import is_worker
 from keras_hyperens.search.stage import run_stage
 from keras_hyperens.search.together import groups_of
 from keras_hyperens.search.tuners import make_tuner
@@ -71,7 +70,7 @@ class Procedure:
     candidates_at_once: int
     keep: str
     prediction_dtype: str
-    directory: pathlib.Path
+    directory: Any
     project_name: str
     overwrite: bool
     seed: int | None
@@ -124,11 +123,11 @@ class Procedure:
         return Run(rows, arguments, Progress(planned, 0 if is_worker() else verbose))
 
     def _open_directory(self, space: list[Any], rows: ValidationRows, arguments: dict[str, Any]) -> None:
-        self.pool = Pool(self.directory / self.project_name)
+        self.pool = Pool(files.join(self.directory, self.project_name))
         if self.seed is None and is_distributed():
             raise ValueError("Several processes must agree on a seed: set `seed`. Received: seed=None")
         if self.overwrite and not is_worker():
-            shutil.rmtree(self.pool.directory, ignore_errors=True)
+            files.remove_tree(self.pool.directory)
             self.overwrite = False
         before = self.pool.identity()
         if self.seed is None:
@@ -238,8 +237,9 @@ class Procedure:
     def _drop_checkpoints(self) -> None:
         """Those that Hyperband went on from: candidates have their own copies."""
         if not is_worker():
-            for file in (self.pool.directory / SEARCH).glob("trial_*/checkpoint.weights.h5"):
-                file.unlink()
+            project = files.join(self.pool.directory, SEARCH)
+            for name in files.names(project, "trial_*"):
+                files.remove(files.join(project, name, "checkpoint.weights.h5"))
 
     def _drop_worst(self) -> None:
         number = best_of(self.keep)

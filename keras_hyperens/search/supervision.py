@@ -1,13 +1,12 @@
 """What a KerasTuner oracle must do besides deciding: never give up, write whole files, end when all have ended."""
 
-import pathlib
 import time
 from collections.abc import Callable
 from typing import Any
 
 import keras_tuner
 
-from keras_hyperens.files import write_json
+from keras_hyperens import files
 
 IDLE, RUNNING, STOPPED = "IDLE", "RUNNING", "STOPPED"  # a trial's status
 POLL_SECONDS = 0.2
@@ -51,9 +50,9 @@ def be_patient(client: Any) -> None:
 
 def _write_whole_files(oracle: keras_tuner.Oracle) -> None:
     """KerasTuner writes its files in place: one that is killed while writing cannot be read again."""
-    oracle.save = lambda: write_json(pathlib.Path(oracle._get_oracle_fname()), oracle.get_state())
-    oracle._save_trial = lambda trial: write_json(
-        pathlib.Path(oracle._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state()
+    oracle.save = lambda: files.write_json(oracle._get_oracle_fname(), oracle.get_state())
+    oracle._save_trial = lambda trial: files.write_json(
+        files.join(oracle._get_trial_dir(trial.trial_id), "trial.json"), trial.get_state()
     )
 
 
