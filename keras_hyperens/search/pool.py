@@ -94,6 +94,14 @@ class Pool:
                 f"there: { ({name: before.get(name) for name in differ if name != 'space'}) }"
             )
 
+    def stage(self, name: str) -> dict[str, Any]:
+        """What a chief wrote of a stage: its plan, and whether it is over. Empty if there was none."""
+        file = files.join(self.directory, f"stage-{name}.json")
+        return files.read_json(file) if files.exists(file) else {}
+
+    def write_stage(self, name: str, plan: Any, is_over: bool) -> None:
+        files.write_json(files.join(self.directory, f"stage-{name}.json"), {"plan": plan, "is_over": is_over})
+
     def find(self, name: str) -> Candidate | None:
         if name not in self._read and files.exists(self._record(name)):
             content = files.read_json(self._record(name))

@@ -1,5 +1,6 @@
 """The stages of a builder's procedure, and what they share: the directory, the data, the tuners."""
 
+import json
 import random
 import warnings
 from collections.abc import Callable
@@ -36,7 +37,7 @@ from keras_hyperens.search.recording import TrialRecorder
 from keras_hyperens.search.selection import Selection
 from keras_hyperens.search.selection import greedy_selection
 from keras_hyperens.search.settings import best_of
-from keras_hyperens.search.stage import run_stage
+from keras_hyperens.search.stage import Stage
 from keras_hyperens.search.together import groups_of
 from keras_hyperens.search.tuners import make_tuner
 from keras_hyperens.search.validation import ValidationRows
@@ -154,7 +155,9 @@ class Procedure:
         if self._is_searched:
             recorder.attach(self.tuner)
         else:
-            tuner = self._run_stage(lambda: self._search_tuner(run), recorder, run, run.arguments)
+            fixed = None if self.hyperparameters is None else self.hyperparameters.get_config()
+            plan = json.loads(json.dumps({"max_trials": self.max_trials, "hyperparameters": fixed}))
+            tuner = self._run_stage(lambda: self._search_tuner(run), recorder, plan, run, run.arguments)
             if tuner is not self.tuner:
                 return self._drop_checkpoints()
         for trial in self.tuner.oracle.trials.values():
@@ -205,13 +208,13 @@ class Procedure:
             oracle = EnumeratingOracle(self.objective, runs)
             return make_tuner(oracle, self.hypermodel, self.pool.directory, stage, strategy=self.distribution_strategy)
 
-        self._run_stage(make, recorder or self._recorder(stage, run), run, arguments)
+        self._run_stage(make, recorder or self._recorder(stage, run), runs, run, arguments)
 
     def _run_stage(
-        self, make: Callable[[], keras_tuner.Tuner], recorder: TrialRecorder, run: Run, arguments: dict
+        self, make: Callable[[], keras_tuner.Tuner], recorder: TrialRecorder, plan: Any, run: Run, arguments: dict
     ) -> keras_tuner.Tuner:
-        search = groups_of(self, recorder, arguments, run.progress.say)
-        return run_stage(make, recorder, self._on_end(recorder.stage, run), arguments, search)
+        stage = Stage(recorder, plan, self._on_end(recorder.stage, run), is_new=self.overwrite)
+        return stage.run(make, arguments, groups_of(self, recorder, arguments, run.progress.say))
 
     def _recorder(self, stage: str, run: Run) -> TrialRecorder:
         return TrialRecorder(

@@ -1,6 +1,5 @@
 """What a KerasTuner oracle must do besides deciding: never give up, write whole files, end when all have ended."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,6 @@ import keras_tuner
 from keras_hyperens import files
 
 IDLE, RUNNING, STOPPED = "IDLE", "RUNNING", "STOPPED"  # a trial's status
-POLL_SECONDS = 0.2
 
 
 def supervise(oracle: keras_tuner.Oracle, ended: Callable[[Any], None]) -> None:
@@ -33,19 +31,6 @@ def supervise(oracle: keras_tuner.Oracle, ended: Callable[[Any], None]) -> None:
         ended(oracle.trials[trial.trial_id])
 
     oracle.create_trial, oracle.end_trial = create, end
-
-
-def be_patient(client: Any) -> None:
-    """For a worker: KerasTuner asks an idle chief again without a pause."""
-    create_trial = client.create_trial
-
-    def create(tuner_id: str) -> Any:
-        trial = create_trial(tuner_id)
-        if trial.status == IDLE:
-            time.sleep(POLL_SECONDS)
-        return trial
-
-    client.create_trial = create
 
 
 def _write_whole_files(oracle: keras_tuner.Oracle) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import keras_tuner
 
 from keras_hyperens import files
+from keras_hyperens.search.processes import is_worker
 
 TUNERS = {
     "random": keras_tuner.RandomSearch,
@@ -51,7 +52,8 @@ def make_tuner(
     epochs: int = 100,
 ) -> keras_tuner.Tuner:
     """A tuner that starts anew: what it decided before, it decides again, and finished candidates are not trained."""
-    _forget_decisions(files.join(directory, project_name))
+    if not is_worker():
+        _forget_decisions(files.join(directory, project_name))
     common = {
         "hypermodel": hypermodel,
         "directory": str(directory),

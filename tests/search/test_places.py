@@ -59,6 +59,7 @@ def test_what_is_not_kept_is_deleted_at_an_address(places):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Skipping variable loading")  # KerasTuner's own way to load
 def test_hyperband_goes_on_from_weights_at_an_address(places):
     results = []
     for place in places:
