@@ -176,11 +176,16 @@ class HyperDeepEnsembleBuilder(Procedure):
             x, y, **arguments: What `keras_tuner.Tuner.search`, and so `fit`, takes: `validation_data` or
                 `validation_split` (of arrays), `epochs`, `batch_size`, `callbacks`, ... `verbose` is 0 (silence),
                 1 (a line of progress) or 2 (KerasTuner's and Keras' output too).
-            workers: Run so many processes on this machine, each training one candidate at a time. (For several
-                machines start this same program on each, with KerasTuner's environment variables.)
+            workers: Run so many processes on this machine, each training one candidate at a time. For several
+                machines start this same program on each, with KerasTuner's environment variables, a `directory` that
+                all of them see, and a `seed`. Three ports are used, from the one that they name. Workers may join at
+                any time, and any process may die and be started again: a worker that the chief has not heard for
+                `KERAS_HYPERENS_LEASE` seconds (default 15) loses its candidate to another one, and workers wait
+                `KERAS_HYPERENS_PATIENCE` seconds (default 900) for a chief that is away.
 
         Raises:
             ValueError: If something is missing or does not fit, or the directory belongs to another search.
+            ConnectionError: In a worker, if the chief stays away.
         """
         if workers is not None:
             check_workers(self, workers)

@@ -19,6 +19,7 @@ import keras_tuner
 from keras_tuner.src import protos  # there is no public name for these two
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
+from keras_hyperens.search.processes import PORT
 from keras_hyperens.search.processes import address
 from keras_hyperens.search.supervision import IDLE
 from keras_hyperens.search.supervision import RUNNING
@@ -154,7 +155,7 @@ def serve(chief: Chief, ended: Callable[[], None]) -> None:
     options = [("grpc.so_reuseport", 0)]  # else two chiefs would share the port, each with half of the calls
     server = grpc.server(futures.ThreadPoolExecutor(THREADS), options=options)
     protos.get_service_grpc().add_OracleServicer_to_server(OracleServicer(chief), server)
-    server.add_insecure_port(address())
+    _listen(server)
     server.start()
     try:
         while not chief.is_over.wait(LOOK_SECONDS):
@@ -166,6 +167,18 @@ def serve(chief: Chief, ended: Callable[[], None]) -> None:
             time.sleep(LOOK_SECONDS)
     finally:
         server.stop(grace=LOOK_SECONDS).wait()
+
+
+def _listen(server: Any) -> None:
+    try:
+        port = server.add_insecure_port(address())
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise RuntimeError(
+            f"The chief must listen at its address, one port for each stage: end the other chief, or choose another "
+            f"{PORT}. Received: {address()}"
+        )
 
 
 def _trial(status: str, trial_id: str = "none") -> Any:

@@ -21,7 +21,7 @@ from keras_hyperens.search.supervision import RUNNING
 PATIENCE = "KERAS_HYPERENS_PATIENCE"
 POLL_SECONDS = 0.2
 BEAT_SECONDS = 1.0
-ANSWER_SECONDS = 60.0  # a chief that decides for longer is asked again: no call does anything twice
+ANSWER_SECONDS = 20.0  # a chief that decides for longer is asked again: no call does anything twice
 AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 RECONNECT = [(f"grpc.{name}_reconnect_backoff_ms", ms) for name, ms in (("initial", 200), ("min", 200), ("max", 1000))]
 
@@ -39,7 +39,10 @@ class Calls:
     """
 
     def __init__(self, stub: Any, is_over: Callable[[], bool]) -> None:
-        self.stub = type(stub)(grpc.insecure_channel(address(), RECONNECT))  # its own channel is slow to come back
+        known = stub.stub if isinstance(stub, Calls) else stub
+        self.stub: Any = type(known)(
+            grpc.insecure_channel(address(), RECONNECT)
+        )  # its own channel is slow to come back
         self.is_over = is_over
         self.patience = float(os.environ.get(PATIENCE, 900))
 
@@ -77,7 +80,7 @@ class Client:
         self.name_of = name_of
         self.candidate = ""
         oracle.stub = self.calls = Calls(oracle.stub, is_over)
-        self.ask, self.report = oracle.create_trial, oracle.end_trial
+        self.ask, self.report = (getattr(type(oracle), name).__get__(oracle) for name in ("create_trial", "end_trial"))
         oracle.create_trial, oracle.end_trial = self.create_trial, self.end_trial
 
     def create_trial(self, tuner_id: str) -> Any:

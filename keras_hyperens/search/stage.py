@@ -11,10 +11,13 @@ from keras_hyperens.search.chief import Chief
 from keras_hyperens.search.chief import serve
 from keras_hyperens.search.client import Client
 from keras_hyperens.search.client import StageOver
+from keras_hyperens.search.names import name_of_trial
+from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.processes import is_distributed
 from keras_hyperens.search.processes import is_worker
 from keras_hyperens.search.processes import own_port
 from keras_hyperens.search.recording import TrialRecorder
+from keras_hyperens.search.supervision import remember
 from keras_hyperens.search.supervision import supervise
 
 
@@ -73,11 +76,17 @@ class Stage:
             return
         pool, name = self.recorder.pool, self.recorder.stage
         is_restart = pool.stage(name) == {"plan": self.plan, "is_over": False}
+        if is_restart and name == SEARCH:
+            remember(tuner.oracle, self._decided)
         pool.write_stage(name, self.plan, is_over=False)
         tuner.oracle.verbose = arguments["verbose"]
         tuner.save()
         chief = Chief(tuner.oracle, self.recorder.name_of, is_restart)
         serve(chief, lambda: pool.write_stage(name, self.plan, is_over=True))
+
+    def _decided(self, trial_id: str) -> dict[str, Any] | None:
+        candidate = self.recorder.pool.find(name_of_trial(trial_id))
+        return None if candidate is None else candidate.values
 
     def _is_over(self) -> bool:
         return not self.is_new and self.recorder.pool.stage(self.recorder.stage) == {"plan": self.plan, "is_over": True}

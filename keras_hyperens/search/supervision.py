@@ -33,6 +33,25 @@ def supervise(oracle: keras_tuner.Oracle, ended: Callable[[Any], None]) -> None:
     oracle.create_trial, oracle.end_trial = create, end
 
 
+def remember(oracle: keras_tuner.Oracle, decided: Callable[[str], dict[str, Any] | None]) -> None:
+    """For a chief that is started again: a tuner that learns may decide otherwise, because it sees other results.
+
+    Args:
+        oracle: Supervised.
+        decided: The values of a trial, if its candidate is finished.
+    """
+    populate = type(oracle).populate_space.__get__(oracle)
+
+    def populate_space(trial_id: str) -> dict[str, Any]:
+        response, before = populate(trial_id), decided(trial_id)
+        of_its_own = any(name.startswith("tuner/") for name in response.get("values") or {})  # Hyperband's rounds
+        return (
+            response if response["status"] != RUNNING or before is None or of_its_own else response | {"values": before}
+        )
+
+    oracle.populate_space = populate_space
+
+
 def _write_whole_files(oracle: keras_tuner.Oracle) -> None:
     """KerasTuner writes its files in place: one that is killed while writing cannot be read again."""
     oracle.save = lambda: files.write_json(oracle._get_oracle_fname(), oracle.get_state())

@@ -6,6 +6,7 @@ import keras_tuner
 
 from keras_hyperens import files
 from keras_hyperens.search.processes import is_worker
+from keras_hyperens.search.processes import worker_id
 
 TUNERS = {
     "random": keras_tuner.RandomSearch,
@@ -52,8 +53,11 @@ def make_tuner(
     epochs: int = 100,
 ) -> keras_tuner.Tuner:
     """A tuner that starts anew: what it decided before, it decides again, and finished candidates are not trained."""
-    if not is_worker():
-        _forget_decisions(files.join(directory, project_name))
+    project = files.join(directory, project_name)
+    if is_worker():
+        files.remove(files.join(project, f"{worker_id()}.json"))  # it may have been killed while it wrote that
+    else:
+        _forget_decisions(project)
     common = {
         "hypermodel": hypermodel,
         "directory": str(directory),

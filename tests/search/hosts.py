@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-LIMIT = 240  # seconds that anything may take
+LIMIT = 300  # seconds that anything may take
 
 
 class Hosts:
@@ -27,8 +27,8 @@ class Hosts:
             **os.environ,
             "KERASTUNER_ORACLE_IP": address,
             "KERASTUNER_ORACLE_PORT": str(free_port()),
-            "KERAS_HYPERENS_LEASE": "4",
-            "KERAS_HYPERENS_PATIENCE": "90",
+            "KERAS_HYPERENS_LEASE": "6",
+            "KERAS_HYPERENS_PATIENCE": str(LIMIT),
             "TF_NUM_INTRAOP_THREADS": "1",
             "TF_NUM_INTEROP_THREADS": "1",
             **environment,

@@ -1,5 +1,7 @@
 """What the chief does with trials of workers that are lost, come again, or were never its own."""
 
+import socket
+
 import keras_tuner
 import pytest
 
@@ -7,8 +9,12 @@ from keras_hyperens.search.chief import ALIVE
 from keras_hyperens.search.chief import LEASE
 from keras_hyperens.search.chief import Chief
 from keras_hyperens.search.chief import lease_in_looks
+from keras_hyperens.search.chief import serve
+from keras_hyperens.search.client import Calls
+from keras_hyperens.search.client import StageOver
 from keras_hyperens.search.names import name_of_trial
 from keras_hyperens.search.oracle import EnumeratingOracle
+from keras_hyperens.search.supervision import remember
 from keras_hyperens.search.supervision import supervise
 from tests.search.problem import NLL
 
@@ -131,3 +137,46 @@ def test_metrics_and_spaces_pass_through(make):
     hyperparameters.Float("l2", 0, 1)
     chief.update_space(hyperparameters)
     assert [each.name for each in chief.get_space().space] == ["l2"]
+
+
+def test_what_is_finished_stays_decided(make):
+    chief = make(is_restart=True)
+    remember(chief.oracle, {"0": {"l2": 0.5}}.get)
+    a_lease_passes(chief)
+    assert [chief.create_trial(worker).hyperparameters.values for worker in "ab"] == [{"l2": 0.5}, {"l2": 1.0}]
+
+
+@pytest.fixture
+def port(monkeypatch):
+    """That of a chief, on which somebody else listens."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
+        yield port
+
+
+def test_two_chiefs_do_not_share_an_address(make, port):
+    with pytest.raises(RuntimeError, match=f"end the other chief, or choose another KERASTUNER_ORACLE_PORT.*:{port}"):
+        serve(make(), lambda: None)
+
+
+def test_a_worker_waits_for_its_chief_and_no_longer(port, monkeypatch):
+    import grpc
+
+    class Away(grpc.RpcError):
+        def code(self):
+            return grpc.StatusCode.UNAVAILABLE
+
+    def method(request, timeout):
+        raise Away
+
+    class Stub:
+        def __init__(self, channel=None):
+            self.GetTrial = method
+
+    monkeypatch.setenv("KERAS_HYPERENS_PATIENCE", "0.5")
+    with pytest.raises(ConnectionError, match=f"The chief at 127.0.0.1:{port} did not answer for 0.5 seconds: start"):
+        Calls(Stub(), lambda: False).GetTrial(None, wait_for_ready=True, timeout=1)
+    with pytest.raises(StageOver):
+        Calls(Stub(), lambda: True).GetTrial(None)

@@ -17,7 +17,7 @@ from tests.search.problem import make_builder
 from tests.search.problem import search
 
 pytestmark = pytest.mark.distributed
-REPETITION = int(os.environ.get("REPETITION", 0))  # moves the moments of the faults
+repeated = pytest.mark.parametrize("repetition", range(int(os.environ.get("REPETITIONS", 1))))  # each at another moment
 CANDIDATES = 8
 
 
@@ -34,16 +34,17 @@ def found(directory):
     return essence(Pool(directory / "hyper_deep_ensemble").candidates())
 
 
-def test_a_worker_is_killed_and_others_come_late(tmp_path, undisturbed):
+@repeated
+def test_a_worker_is_killed_and_others_come_late(repetition, tmp_path, undisturbed):
     """Its candidate is trained again, by one that comes under the same name; nothing else is."""
     with Hosts(tmp_path, "paced") as hosts:
         running = [hosts.start("chief"), hosts.start("worker1")]
         lost = hosts.start("worker0")
-        before = 1 + REPETITION % 3
+        before = 1 + repetition % 3
         hosts.wait_for(lambda: [who for who, _ in hosts.trainings()].count("worker0") >= before)
         kill(lost)
         cut_off = [what for who, what in hosts.trainings() if who == "worker0"][-1]
-        running += [hosts.start("worker0" if REPETITION % 2 else "worker2")]
+        running += [hosts.start("worker0" if repetition % 2 else "worker2")]
         assert [result(process) for process in running] == [undisturbed[0]] * 3
         trained = [what for _, what in hosts.trainings()]
         assert len(set(trained)) == CANDIDATES
@@ -53,13 +54,14 @@ def test_a_worker_is_killed_and_others_come_late(tmp_path, undisturbed):
     assert found(tmp_path) == undisturbed[1]
 
 
-def test_the_chief_is_killed_and_started_again(tmp_path, undisturbed):
+@repeated
+def test_the_chief_is_killed_and_started_again(repetition, tmp_path, undisturbed):
     """Workers end what they train, wait, and go on: nothing is trained twice."""
     with Hosts(tmp_path, "paced") as hosts:
         chief, *workers = [hosts.start(name) for name in ("chief", "worker0", "worker1")]
-        hosts.wait_for(lambda: len(hosts.trainings()) >= 2 + REPETITION % 6)  # in both stages
+        hosts.wait_for(lambda: len(hosts.trainings()) >= 2 + repetition % 6)  # in both stages
         kill(chief)
-        time.sleep(0.5 * (REPETITION % 4))
+        time.sleep(0.5 * (repetition % 4))
         chief = hosts.start("chief")
         assert [result(process) for process in (chief, *workers)] == [undisturbed[0]] * 3
         trained = [what for _, what in hosts.trainings()]
@@ -68,7 +70,8 @@ def test_the_chief_is_killed_and_started_again(tmp_path, undisturbed):
 
 
 @pytest.mark.skipif(not can_make_namespaces(), reason="needs root and `ip netns`")
-def test_a_host_is_cut_off_and_comes_back(tmp_path, undisturbed):
+@repeated
+def test_a_host_is_cut_off_and_comes_back(repetition, tmp_path, undisturbed):
     """On three hosts. What the lost one trained is trained again; it learns at last that all is over."""
     with network(3) as (names, cable), Hosts(tmp_path, "paced", address="10.99.0.1") as hosts:
         parts = zip(("chief", "worker0", "worker1"), names)
