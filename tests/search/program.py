@@ -1,6 +1,6 @@
 """A search as a program of its own, to be killed, or to be the chief or a worker.
 
-python -m tests.search.program DIRECTORY [WORKERS] [retrain] [paced] [mirrored]
+python -m tests.search.program DIRECTORY [WORKERS] [retrain] [paced] [mirrored] [small]
 """
 
 import json
@@ -54,7 +54,10 @@ def main():
     workers = [int(option) for option in options if option.isdigit()]
     hypermodel = Paced(pathlib.Path(directory) / "trainings.txt") if "paced" in options else build_model
     strategy = two_devices() if "mirrored" in options else None
-    builder = make_builder(directory, hypermodel, distribution_strategy=strategy)
+    small = {"max_trials": 2, "num_hyperparameter_sets": 1, "initializations": 1, "ensemble_size": 2}
+    builder = make_builder(
+        directory, hypermodel, distribution_strategy=strategy, **(small if "small" in options else {})
+    )
     search(builder, verbose=1, workers=workers[0] if workers else None)
     ensemble = builder.build_ensemble()
     if "retrain" in options:
