@@ -47,12 +47,19 @@ class Chief:
     Args:
         oracle: Supervised.
         name_of: The name of a trial's candidate.
+        ended: Called when all trials have ended, before a worker learns it, and asks the chief of the next stage.
         is_restart: Whether there may be workers that train what another chief gave them: nothing is given out before
             they were heard.
     """
 
-    def __init__(self, oracle: keras_tuner.Oracle, name_of: Callable[[Any], str], is_restart: bool = False) -> None:
-        self.oracle, self.name_of = oracle, name_of
+    def __init__(
+        self,
+        oracle: keras_tuner.Oracle,
+        name_of: Callable[[Any], str],
+        ended: Callable[[], None],
+        is_restart: bool = False,
+    ) -> None:
+        self.oracle, self.name_of, self.ended = oracle, name_of, ended
         self.lock = threading.RLock()
         self.failure: Exception | None = None
         self.looks_until_first = lease_in_looks() if is_restart else 0
@@ -79,8 +86,13 @@ class Chief:
                 trial = self.oracle.create_trial(tuner_id)
             if trial.status == STOPPED:
                 self.told.add(tuner_id)
-                self.is_over.set()
+                self._end()
             return trial
+
+    def _end(self) -> None:
+        if not self.is_over.is_set():
+            self.ended()
+            self.is_over.set()
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -146,8 +158,8 @@ class Chief:
             self.oracle.save()
 
 
-def serve(chief: Chief, ended: Callable[[], None]) -> None:
-    """Answers workers until all trials have ended, calls `ended`, and tells those that still live.
+def serve(chief: Chief) -> None:
+    """Answers workers until all trials have ended and those that live know it.
 
     Raises:
         RuntimeError: If another process listens at the address, or the oracle fails.
@@ -160,7 +172,6 @@ def serve(chief: Chief, ended: Callable[[], None]) -> None:
     try:
         while not chief.is_over.wait(LOOK_SECONDS):
             chief.look()
-        ended()
         for _ in range(lease_in_looks()):
             if chief.all_were_told():
                 break

@@ -132,8 +132,9 @@ class Groups:
         checkpoint = recorder.place_of(each.trial.trial_id)
         model.optimizer.build(model.trainable_variables)  # its variables are in every file of weights
         files.write_whole(checkpoint, model.save_weights)
+        weights = recorder.keep_weights(each.name, checkpoint, each.trial)
         known = recorder.known_of(each.name, each.values)
-        candidate, predictions = recorder.candidate_of(known, model, history, checkpoint, outputs)
+        candidate, predictions = recorder.candidate_of(known, model, history, weights, outputs)
         recorder.pool.add(replace(candidate, seconds=seconds), predictions if candidate.failure is None else ())
 
 

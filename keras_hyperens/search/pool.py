@@ -148,10 +148,8 @@ class Pool:
         """Keeps a tuner's file of weights under the candidate's name, because tuners use theirs again.
 
         Returns:
-            Where it is, as `weights_file` finds it; a file outside of the directory stays where it is.
+            Where it is, relative to the directory.
         """
-        if not files.is_inside(file, self.directory):
-            return files.relative(file, self.directory)
         own = f"{CANDIDATES}/{name}.weights.h5"
         (files.copy if leave else files.move)(file, files.join(self.directory, own))
         return own

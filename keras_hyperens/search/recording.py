@@ -130,7 +130,7 @@ class TrialRecorder:
         seed = self.seed_of(name)
         known = self.known_of(name, values)
         self.running = trial.trial_id
-        checkpoint, place = self.checkpoint_of(trial.trial_id), self.place_of(trial.trial_id)
+        checkpoint = self.checkpoint_of(trial.trial_id)
         files.remove(checkpoint)  # of a training that was cut off
         self.hypermodel.next_seed = seed
         self.hypermodel.share = None if self.training_subset is None else Share(self.training_subset, seed)
@@ -140,9 +140,8 @@ class TrialRecorder:
             with forgotten_gradients():
                 results = self.run(trial, *args, **kwargs)
             self._load_best(checkpoint)
-            if checkpoint != place:
-                files.move(checkpoint, place)
-            candidate, predictions = self.candidate_of(known, self.hypermodel.model, results, place)
+            weights = self.keep_weights(name, checkpoint, trial)
+            candidate, predictions = self.candidate_of(known, self.hypermodel.model, results, weights)
             candidate = replace(candidate, seconds=_since(start))
         except keras_tuner.errors.FatalError:
             raise
@@ -172,22 +171,37 @@ class TrialRecorder:
         return place.replace(".weights.h5", f"{own}.weights.h5")
 
     def candidate_of(
-        self, known: dict[str, Any], model: Any, results: Any, checkpoint: str, outputs: Any = None
+        self, known: dict[str, Any], model: Any, results: Any, weights: str, outputs: Any = None
     ) -> tuple[Candidate, list[np.ndarray]]:
-        """A candidate of a model with its best weights, and its predictions; the pool takes over the checkpoint.
+        """A candidate of a model with its best weights, and its predictions.
 
         Args:
             known: What `known_of` says.
             model: With its best weights.
             results: Of the training.
-            checkpoint: The file of these weights.
+            weights: Of `keep_weights`.
             outputs: For the validation rows, if they are known.
         """
         metrics, best_epoch = best_metrics(results, self.tuner.oracle.objective)
         predictions, described = self._described(model, outputs)
-        described["weights"] = self.pool.take_weights(known["name"], checkpoint, leave=self.goes_on_from_weights)
+        described["weights"] = weights
         described["failure"] = self._divergence(metrics, described["score"])
         return Candidate(**known, **described, metrics=metrics, best_epoch=best_epoch), predictions
+
+    def keep_weights(self, name: str, checkpoint: str, trial: Any) -> str:
+        """Puts the checkpoint of a trial that has ended where it belongs: into the pool, unless it is somebody else's.
+
+        Returns:
+            Where the pool finds it.
+        """
+        place = self.place_of(trial.trial_id)
+        theirs = not files.is_inside(place, self.pool.directory)
+        if checkpoint != place and (theirs or self.goes_on_from_weights):
+            files.move(checkpoint, place)
+            checkpoint = place
+        if theirs:
+            return files.relative(place, self.pool.directory)
+        return self.pool.take_weights(name, checkpoint, leave=self.goes_on_from_weights)
 
     def _load_best(self, checkpoint: str) -> None:
         """Gives the model of the trial the weights of its best epoch."""

@@ -81,8 +81,10 @@ class Stage:
         pool.write_stage(name, self.plan, is_over=False)
         tuner.oracle.verbose = arguments["verbose"]
         tuner.save()
-        chief = Chief(tuner.oracle, self.recorder.name_of, is_restart)
-        serve(chief, lambda: pool.write_stage(name, self.plan, is_over=True))
+        serve(Chief(tuner.oracle, self.recorder.name_of, self._end, is_restart))
+
+    def _end(self) -> None:
+        self.recorder.pool.write_stage(self.recorder.stage, self.plan, is_over=True)
 
     def _decided(self, trial_id: str) -> dict[str, Any] | None:
         candidate = self.recorder.pool.find(name_of_trial(trial_id))

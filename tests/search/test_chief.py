@@ -38,7 +38,7 @@ def make(tmp_path, ended):
         oracle._set_project_dir(tmp_path, "stage")
         oracle.verbose = 0
         supervise(oracle, lambda trial: ended.append(trial.trial_id))
-        return Chief(oracle, lambda trial: name_of_trial(trial.trial_id), is_restart)
+        return Chief(oracle, lambda trial: name_of_trial(trial.trial_id), lambda: ended.append("all"), is_restart)
 
     return make
 
@@ -86,6 +86,7 @@ def test_one_that_was_taken_for_dead_does_no_harm(make, ended):
         finish(chief, trial)
     assert ended == [trial.trial_id]
     assert chief.create_trial("a").status == chief.create_trial("b").status == "STOPPED"
+    assert ended == [trial.trial_id, "all"]
     assert chief.is_over.is_set() and chief.all_were_told()
 
 
@@ -158,7 +159,7 @@ def port(monkeypatch):
 
 def test_two_chiefs_do_not_share_an_address(make, port):
     with pytest.raises(RuntimeError, match=f"end the other chief, or choose another KERASTUNER_ORACLE_PORT.*:{port}"):
-        serve(make(), lambda: None)
+        serve(make())
 
 
 def test_a_worker_waits_for_its_chief_and_no_longer(port, monkeypatch):
