@@ -13,6 +13,7 @@ from tests.search.problem import make_builder
 from tests.search.problem import search
 
 ADDRESS = "ram://bucket/runs"
+SMALL = {"max_trials": 2, "num_hyperparameter_sets": 1, "initializations": 2, "ensemble_size": 2}
 
 
 @pytest.fixture
@@ -26,9 +27,9 @@ def untrainable(*args, **kwargs):
     raise AssertionError("a model was trained")
 
 
-def built(directory, **changes):
+def built(directory):
     """Everything that is known after a search, an ensemble and its retraining."""
-    builder = search(make_builder(directory, **changes))
+    builder = search(make_builder(directory, **SMALL))
     ensemble = builder.build_ensemble()
     chosen = [each.name for each in builder.members], list(ensemble.member_weights)
     data = {"validation_data": blobs(45, seed=1), "batch_size": 20, "epochs": 2, "verbose": 0}
@@ -52,7 +53,7 @@ def test_the_whole_procedure_is_the_same_at_an_address(places, monkeypatch):
 
 
 def test_what_is_not_kept_is_deleted_at_an_address(places):
-    builder = search(make_builder(ADDRESS, keep="best:2"))
+    builder = search(make_builder(ADDRESS, max_trials=3, initializations=0, keep="best:2"))
     assert sum(builder.pool.has_weights(each) for each in builder.candidates) == 2
     builder.build_ensemble(1)
     assert "candidates.csv" in files.names(builder.pool.directory, "*")
