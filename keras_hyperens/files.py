@@ -1,32 +1,198 @@
-"""Files that are there whole or not at all: written under another name, then renamed."""
+"""Files wherever TensorFlow reaches: on this machine, or at an address like `gs://bucket/runs`.
 
+What is written is there whole or not at all: it gets another name first. Every failure is an `OSError`.
+"""
+
+import contextlib
+import fnmatch
+import functools
 import json
 import os
 import pathlib
+import posixpath
+import re
+import tempfile
 import uuid
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
+
+Path = str | os.PathLike
+gfile = tf.io.gfile
+OUTAGES = (  # what says that a place cannot be reached just now
+    OSError,
+    tf.errors.AbortedError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.UnauthenticatedError,
+    tf.errors.UnavailableError,
+)
 
 
-def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
+def is_remote(path: Path) -> bool:
+    """Whether it is an address, `scheme://...`, and not a path of this machine."""
+    return "://" in os.fspath(path)
+
+
+def as_directory(directory: Path) -> Any:
+    """A `pathlib.Path`; an address stays a string, because `pathlib` takes a slash from it."""
+    if re.match(r"[a-zA-Z][\w+.-]+:/[^/]", os.fspath(directory)):
+        raise ValueError(
+            "An address must be a string: `pathlib` takes a slash from `scheme://`. "
+            f"Received: directory={os.fspath(directory)!r}"
+        )
+    return os.fspath(directory) if is_remote(directory) else pathlib.Path(directory)
+
+
+def join(directory: Path, *names: str) -> str:
+    """The path of a file in a directory; a last name that is a whole path or address stays what it is."""
+    return names[-1] if is_remote(names[-1]) else os.path.join(os.fspath(directory), *names)
+
+
+def relative(path: Path, directory: Path) -> str:
+    """How `join` finds a file from a directory: by its name in it, else by a path that leads there."""
+    if is_inside(path, directory) or not (is_remote(path) or is_remote(directory)):
+        return os.path.relpath(path, directory)
+    return os.fspath(path) if is_remote(path) else os.path.abspath(path)
+
+
+def is_inside(path: Path, directory: Path) -> bool:
+    """Whether a file is in a directory or below it."""
+    return pathlib.PurePath(_normal(path)).is_relative_to(_normal(directory))
+
+
+def _normal(path: Path) -> str:
+    return posixpath.normpath(os.fspath(path)) if is_remote(path) else os.path.realpath(path)
+
+
+@contextlib.contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """TensorFlow's errors are none of Python's: what catches a full disk must not have to know them."""
+    try:
+        yield
+    except tf.errors.NotFoundError as error:
+        raise FileNotFoundError(error.message) from error
+    except tf.errors.OpError as error:
+        raise OSError(f"{type(error).__name__}: {error.message}") from error
+
+
+@_as_os_errors()
+def exists(path: Path) -> bool:
+    """Whether there is a file or directory."""
+    return gfile.exists(path)
+
+
+@_as_os_errors()
+def names(directory: Path, pattern: str) -> list[str]:
+    """Names in a directory that fit a pattern like `*.json`, sorted; none if there is no such directory."""
+    found = gfile.listdir(directory) if gfile.isdir(directory) else []
+    return sorted(fnmatch.filter((name.rstrip("/") for name in found), pattern))
+
+
+@_as_os_errors()
+def read_json(path: Path) -> Any:
+    """What a JSON file says."""
+    with gfile.GFile(path, "r") as file:
+        return json.loads(file.read())
+
+
+def read_array(path: Path) -> np.ndarray:
+    """A `.npy` file, memory-mapped.
+
+    One at an address is copied to this machine first, once: a selection reads the predictions of all candidates several
+    times, and together they need not fit into memory.
+    """
+    return np.load(_local_copy(path) if is_remote(path) else path, mmap_mode="r")
+
+
+@_as_os_errors()
+def remove(path: Path) -> None:
+    """Deletes a file, if it is there."""
+    with contextlib.suppress(tf.errors.NotFoundError):
+        gfile.remove(path)
+
+
+@_as_os_errors()
+def remove_tree(directory: Path) -> None:
+    """Deletes a directory with all that is in it, if it is there."""
+    with contextlib.suppress(tf.errors.NotFoundError):
+        gfile.rmtree(directory)
+
+
+@_as_os_errors()
+def move(path: Path, to: Path) -> None:
+    """Renames a file, over another one if there is one."""
+    if is_remote(path) != is_remote(to):
+        copy(path, to)
+        return gfile.remove(path)
+    gfile.makedirs(os.path.dirname(to))
+    gfile.rename(path, to, overwrite=True)
+
+
+def copy(path: Path, to: Path) -> None:
+    """Copies a file, over another one if there is one."""
+    with _as_os_errors():
+        write_whole(to, lambda temporary: gfile.copy(path, temporary))
+
+
+@_as_os_errors()
+def write_whole(path: Path, write: Callable[[str], Any]) -> None:
     """Calls `write` with a temporary name beside `path` that has its ending, and renames the file to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    first, *endings = path.name.split(".")
-    temporary = path.with_name(".".join([f".{first}-{uuid.uuid4().hex[:8]}", *endings]))
+    directory, name = os.path.split(os.fspath(path))
+    gfile.makedirs(directory or ".")
+    first, *endings = name.split(".")
+    temporary = os.path.join(directory, ".".join([f".{first}-{uuid.uuid4().hex[:8]}", *endings]))
     try:
         write(temporary)
-        os.replace(temporary, path)
+        gfile.rename(temporary, os.fspath(path), overwrite=True)
     finally:
-        temporary.unlink(missing_ok=True)
+        remove(temporary)
 
 
-def write_json(path: pathlib.Path, content: Any) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Writes text in UTF-8."""
+
+    def write(temporary: str) -> None:
+        with gfile.GFile(temporary, "w") as file:
+            file.write(text)
+
+    write_whole(path, write)
+
+
+def write_json(path: Path, content: Any) -> None:
     """Writes what `json` can say."""
-    write_whole(path, lambda temporary: temporary.write_text(json.dumps(content, indent=1)))
+    write_text(path, json.dumps(content, indent=1))
 
 
-def write_array(path: pathlib.Path, array: np.ndarray) -> None:
+def write_array(path: Path, array: np.ndarray) -> None:
     """Writes a `.npy` file."""
-    write_whole(path, lambda temporary: np.save(temporary, array))
+
+    def write(temporary: str) -> None:
+        with gfile.GFile(temporary, "wb") as file:
+            np.save(file, array)
+
+    write_whole(path, write)
+    _copies.pop(os.fspath(path), None)
+
+
+@functools.cache
+def scratch() -> tempfile.TemporaryDirectory:
+    """A directory on this machine that is deleted when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="keras_hyperens-")
+
+
+_copies: dict[str, tuple[Any, str]] = {}  # of files at addresses: in which state, and where
+
+
+@_as_os_errors()
+def _local_copy(path: Path) -> str:
+    """The file on this machine, copied anew when it has changed."""
+    path, stat = os.fspath(path), gfile.stat(path)
+    state = stat.mtime_nsec, stat.length
+    if _copies.get(path, (None, ""))[0] != state:
+        _copies[path] = state, os.path.join(scratch().name, f"{len(_copies)}-{uuid.uuid4().hex}.npy")
+        copy(path, _copies[path][1])
+    return _copies[path][1]

@@ -26,7 +26,7 @@ FORBIDDEN = {
     "callbacks.py": ("layers", "models", "metrics", "plots", "search"),
     "plots": ("layers", "models", "metrics", "search"),
 }
-NEEDS_TENSORFLOW = ("hyperparameters/distribution.py", "models/", "callbacks.py", "search/memory.py")
+NEEDS_TENSORFLOW = ("hyperparameters/distribution.py", "models/", "callbacks.py", "search/memory.py", "files.py")
 NUMPY_ONLY = ("search/scores.py", "search/selection.py", "calibration/temperature.py", "calibration/conformal.py")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_hyperens import heads
 from keras_hyperens import plots
-from keras_hyperens.files import write_whole
+from keras_hyperens.files import write_text
 from keras_hyperens.models import HyperBatchEnsemble
 from keras_hyperens.models import HyperDeepEnsemble
 from keras_hyperens.reporting import numbers
@@ -101,7 +101,7 @@ def report(
         )
     parts.append(paragraph(f"Written by keras_hyperens {__version__}.", "small"))
     path, text = pathlib.Path(path), page(title, parts)
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(path, text)
     return path
 
 

@@ -1,12 +1,12 @@
 """From a KerasTuner hypermodel to a hyper-deep ensemble, in one call that can be repeated after any interruption."""
 
 import math
-import pathlib
 from typing import Any
 
 import keras_tuner
 import numpy as np
 
+from keras_hyperens import files
 from keras_hyperens.models import HyperDeepEnsemble
 from keras_hyperens.search.hypermodels import as_hypermodel
 from keras_hyperens.search.pool import RETRAINING
@@ -61,7 +61,8 @@ class HyperDeepEnsembleBuilder(Procedure):
         keep: Weights to keep on disk: `"all"`, `"best:n"` (of all candidates so far, by score) or `"selected"` (the
             members of the last ensemble; the others are deleted when it is built).
         prediction_dtype: Of the predictions on disk, `"float32"` or `"float16"`.
-        directory, project_name, overwrite: As in KerasTuner.
+        directory, project_name, overwrite: As in KerasTuner. The directory may be an address that TensorFlow reads and
+            writes, like `"gs://bucket/runs"`.
         seed: Of everything. Default: drawn at the first call, and kept in the directory.
         distribution_strategy: A `tf.distribute.Strategy` for each training.
 
@@ -136,12 +137,12 @@ class HyperDeepEnsembleBuilder(Procedure):
         self.candidates_at_once = candidates_at_once
         self.keep = keep
         self.prediction_dtype = prediction_dtype
-        self.directory = pathlib.Path(directory)
+        self.directory = files.as_directory(directory)
         self.project_name = project_name
         self.overwrite = overwrite
         self.seed = seed
         self.distribution_strategy = distribution_strategy
-        self.pool = Pool(self.directory / project_name)
+        self.pool = Pool(files.join(self.directory, project_name))
         self.members: list[Candidate] = []
         self.member_weights: tuple[float, ...] = ()
         self.combination = "mean"
@@ -175,11 +176,16 @@ class HyperDeepEnsembleBuilder(Procedure):
             x, y, **arguments: What `keras_tuner.Tuner.search`, and so `fit`, takes: `validation_data` or
                 `validation_split` (of arrays), `epochs`, `batch_size`, `callbacks`, ... `verbose` is 0 (silence),
                 1 (a line of progress) or 2 (KerasTuner's and Keras' output too).
-            workers: Run so many processes on this machine, each training one candidate at a time. (For several
-                machines start this same program on each, with KerasTuner's environment variables.)
+            workers: Run so many processes on this machine, each training one candidate at a time. For several
+                machines start this same program on each, with KerasTuner's environment variables, a `directory` that
+                all of them see, and a `seed`. Three ports are used, from the one that they name. Workers may join at
+                any time, and any process may die and be started again: a worker that the chief has not heard for
+                `KERAS_HYPERENS_LEASE` seconds (default 15) loses its candidate to another one, and workers wait
+                `KERAS_HYPERENS_PATIENCE` seconds (default 900) for a chief that is away.
 
         Raises:
             ValueError: If something is missing or does not fit, or the directory belongs to another search.
+            ConnectionError: In a worker, if the chief stays away.
         """
         if workers is not None:
             check_workers(self, workers)

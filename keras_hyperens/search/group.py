@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_hyperens import files
 from keras_hyperens.conversion.joint import sites_of
 from keras_hyperens.conversion.probing import Facts
 from keras_hyperens.models.candidate_group import CandidateGroup
@@ -128,11 +129,12 @@ class Groups:
     def _write(self, each: Waiting, outputs: Any, history: Any, seconds: float) -> None:
         recorder, model = self.recorder, each.model
         recorder.pool.forget(each.name)
-        checkpoint = recorder.checkpoint_of(each.trial)
+        checkpoint = recorder.place_of(each.trial.trial_id)
         model.optimizer.build(model.trainable_variables)  # its variables are in every file of weights
-        model.save_weights(checkpoint)
+        files.write_whole(checkpoint, model.save_weights)
+        weights = recorder.keep_weights(each.name, checkpoint, each.trial)
         known = recorder.known_of(each.name, each.values)
-        candidate, predictions = recorder.candidate_of(known, model, history, checkpoint, outputs)
+        candidate, predictions = recorder.candidate_of(known, model, history, weights, outputs)
         recorder.pool.add(replace(candidate, seconds=seconds), predictions if candidate.failure is None else ())
 
 

@@ -1,11 +1,8 @@
 """The pool: what is known of every candidate that was trained, on disk, so that nothing finished is ever lost."""
 
 import csv
-import json
+import io
 import math
-import os
-import pathlib
-import shutil
 from collections.abc import Iterable
 from dataclasses import asdict
 from dataclasses import dataclass
@@ -14,11 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_hyperens.files import write_array
-from keras_hyperens.files import write_json
-from keras_hyperens.files import write_whole
+from keras_hyperens import files
 
-IDENTITY = "builder.json"
+IDENTITY, CANDIDATES = "builder.json", "candidates"
 SEARCH, INITIALIZATIONS, RETRAINING = "search", "initializations", "retraining"
 
 
@@ -70,19 +65,23 @@ def rank(candidate: Candidate) -> tuple[float, str]:
 
 
 class Pool:
-    """The candidates of one directory. A candidate is there from the moment its record is: the file written last."""
+    """The candidates of one directory. A candidate is there from the moment its record is: the file written last.
 
-    def __init__(self, directory: pathlib.Path) -> None:
-        self.directory = directory
+    Attributes:
+        directory: A `pathlib.Path`, or an address (`gs://...`) as a string.
+    """
+
+    def __init__(self, directory: files.Path) -> None:
+        self.directory = files.as_directory(directory)
         self._read: dict[str, Candidate] = {}  # records never change
 
     def identity(self) -> dict[str, Any] | None:
         """What the search in this directory is, or `None` if there is none."""
-        file = self.directory / IDENTITY
-        return json.loads(file.read_text()) if file.exists() else None
+        file = files.join(self.directory, IDENTITY)
+        return files.read_json(file) if files.exists(file) else None
 
     def write_identity(self, identity: dict[str, Any]) -> None:
-        write_json(self.directory / IDENTITY, identity)
+        files.write_json(files.join(self.directory, IDENTITY), identity)
 
     def check_identity(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         """Raises a `ValueError` unless the search in this directory is the one that is asked for."""
@@ -95,9 +94,17 @@ class Pool:
                 f"there: { ({name: before.get(name) for name in differ if name != 'space'}) }"
             )
 
+    def stage(self, name: str) -> dict[str, Any]:
+        """What a chief wrote of a stage: its plan, and whether it is over. Empty if there was none."""
+        file = files.join(self.directory, f"stage-{name}.json")
+        return files.read_json(file) if files.exists(file) else {}
+
+    def write_stage(self, name: str, plan: Any, is_over: bool) -> None:
+        files.write_json(files.join(self.directory, f"stage-{name}.json"), {"plan": plan, "is_over": is_over})
+
     def find(self, name: str) -> Candidate | None:
-        if name not in self._read and self._record(name).exists():
-            content = json.loads(self._record(name).read_text())
+        if name not in self._read and files.exists(self._record(name)):
+            content = files.read_json(self._record(name))
             for key in ("heads", "outputs"):
                 content[key] = tuple(content[key])
             self._read[name] = Candidate(**content)
@@ -105,8 +112,8 @@ class Pool:
 
     def candidates(self, *stages: str) -> list[Candidate]:
         """All candidates of these stages (default: of all), failed ones too, in the order of their names."""
-        names = sorted(path.stem for path in (self.directory / "candidates").glob("[a-z]*.json"))
-        found = [self.find(name) for name in names]
+        names = files.names(files.join(self.directory, CANDIDATES), "[a-z]*.json")
+        found = [self.find(name.removesuffix(".json")) for name in names]
         return [each for each in found if each is not None and (not stages or each.stage in stages)]
 
     def finished(self, *stages: str) -> list[Candidate]:
@@ -116,74 +123,64 @@ class Pool:
     def add(self, candidate: Candidate, predictions: Iterable[np.ndarray] = ()) -> None:
         """Writes the predictions, one array per output, and then the record."""
         for number, array in enumerate(predictions):
-            write_array(self._predictions(candidate.name, number), array)
-        write_json(self._record(candidate.name), asdict(candidate))
+            files.write_array(self._predictions(candidate.name, number), array)
+        files.write_json(self._record(candidate.name), asdict(candidate))
 
     def predictions(self, candidate: Candidate) -> list[np.ndarray]:
         """Validation predictions `[N, ..., C]` of each output, memory-mapped."""
-        files = [self._predictions(candidate.name, number) for number in range(max(1, len(candidate.outputs)))]
-        return [np.load(file, mmap_mode="r") for file in files]
+        numbers = range(max(1, len(candidate.outputs)))
+        return [files.read_array(self._predictions(candidate.name, number)) for number in numbers]
 
     def write_labels(self, labels: list[np.ndarray]) -> None:
         for number, array in enumerate(labels):
-            write_array(self.directory / f"labels.{number}.npy", array)
+            files.write_array(files.join(self.directory, f"labels.{number}.npy"), array)
 
     def labels(self) -> list[np.ndarray]:
-        return [np.load(file) for file in sorted(self.directory.glob("labels.*.npy"))]
+        names = files.names(self.directory, "labels.*.npy")
+        return [np.array(files.read_array(files.join(self.directory, name))) for name in names]
 
     def forget(self, name: str) -> None:
         """Deletes a record, before something else gets its name."""
-        self._record(name).unlink(missing_ok=True)
+        files.remove(self._record(name))
         self._read.pop(name, None)
 
-    def take_weights(self, name: str, file: pathlib.Path, leave: bool) -> str:
+    def take_weights(self, name: str, file: str, leave: bool) -> str:
         """Keeps a tuner's file of weights under the candidate's name, because tuners use theirs again.
 
         Returns:
-            Where it is, relative to the directory; a file outside of it stays where it is.
+            Where it is, relative to the directory.
         """
-        if not file.resolve().is_relative_to(self.directory.resolve()):
-            return os.path.relpath(file, self.directory)
-        own = self.directory / "candidates" / f"{name}.weights.h5"
-        own.parent.mkdir(parents=True, exist_ok=True)
-        if leave:
-            write_whole(own, lambda temporary: shutil.copyfile(file, temporary))
-        else:
-            os.replace(file, own)
-        return os.path.relpath(own, self.directory)
+        own = f"{CANDIDATES}/{name}.weights.h5"
+        (files.copy if leave else files.move)(file, files.join(self.directory, own))
+        return own
 
     def has_weights(self, candidate: Candidate) -> bool:
-        return bool(candidate.weights) and self.weights_file(candidate).exists()
+        return bool(candidate.weights) and files.exists(self.weights_file(candidate))
 
-    def weights_file(self, candidate: Candidate) -> pathlib.Path:
-        return self.directory / candidate.weights
+    def weights_file(self, candidate: Candidate) -> str:
+        return files.join(self.directory, candidate.weights)
 
     def drop_weights(self, candidates: Iterable[Candidate]) -> None:
         """Deletes weights, but none outside this directory: those belong to somebody else's search."""
         for candidate in candidates:
-            if candidate.weights and not candidate.weights.startswith(os.pardir):
-                self.weights_file(candidate).unlink(missing_ok=True)
+            if candidate.weights and files.is_inside(self.weights_file(candidate), self.directory):
+                files.remove(self.weights_file(candidate))
 
-    def write_csv(self, weights: dict[str, float]) -> pathlib.Path:
-        """All candidates with their weights in the ensemble, one a line."""
+    def write_csv(self, weights: dict[str, float]) -> None:
+        """All candidates with their weights in the ensemble, one a line, in `candidates.csv`."""
         candidates = self.candidates()
         hyperparameters = sorted({name for each in candidates for name in each.values})
         columns = ["name", "stage", "parent", "seed", "score", "weight", "best_epoch", "seconds", "failure"]
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow([*columns, *hyperparameters])
+        for each in candidates:
+            row = asdict(each) | {"weight": weights.get(each.name, 0.0), "failure": each.reason}
+            writer.writerow([row[c] for c in columns] + [each.values.get(h, "") for h in hyperparameters])
+        files.write_text(files.join(self.directory, "candidates.csv"), text.getvalue())
 
-        def write(path: pathlib.Path) -> None:
-            with path.open("w", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow([*columns, *hyperparameters])
-                for each in candidates:
-                    row = asdict(each) | {"weight": weights.get(each.name, 0.0), "failure": each.reason}
-                    writer.writerow([row[c] for c in columns] + [each.values.get(h, "") for h in hyperparameters])
+    def _record(self, name: str) -> str:
+        return files.join(self.directory, CANDIDATES, f"{name}.json")
 
-        path = self.directory / "candidates.csv"
-        write_whole(path, write)
-        return path
-
-    def _record(self, name: str) -> pathlib.Path:
-        return self.directory / "candidates" / f"{name}.json"
-
-    def _predictions(self, name: str, number: int) -> pathlib.Path:
-        return self.directory / "candidates" / f"{name}.{number}.npy"
+    def _predictions(self, name: str, number: int) -> str:
+        return files.join(self.directory, CANDIDATES, f"{name}.{number}.npy")

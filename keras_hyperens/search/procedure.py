@@ -1,8 +1,7 @@
 """The stages of a builder's procedure, and what they share: the directory, the data, the tuners."""
 
-import pathlib
+import json
 import random
-import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import keras
 import keras_tuner
 import numpy as np
 
+from keras_hyperens import files
 from keras_hyperens.models import HyperDeepEnsemble
 from keras_hyperens.models.tuning import split_rows
 from keras_hyperens.search.assembling import compile_like
@@ -30,14 +30,14 @@ from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.pool import rank
 from keras_hyperens.search.problem import as_problem
+from keras_hyperens.search.processes import is_distributed
+from keras_hyperens.search.processes import is_worker
 from keras_hyperens.search.progress import Progress
 from keras_hyperens.search.recording import TrialRecorder
 from keras_hyperens.search.selection import Selection
 from keras_hyperens.search.selection import greedy_selection
 from keras_hyperens.search.settings import best_of
-from keras_hyperens.search.stage import is_distributed
-from keras_hyperens.search.stage import is_worker
-from keras_hyperens.search.stage import run_stage
+from keras_hyperens.search.stage import Stage
 from keras_hyperens.search.together import groups_of
 from keras_hyperens.search.tuners import make_tuner
 from keras_hyperens.search.validation import ValidationRows
@@ -71,7 +71,7 @@ class Procedure:
     candidates_at_once: int
     keep: str
     prediction_dtype: str
-    directory: pathlib.Path
+    directory: Any
     project_name: str
     overwrite: bool
     seed: int | None
@@ -124,11 +124,11 @@ class Procedure:
         return Run(rows, arguments, Progress(planned, 0 if is_worker() else verbose))
 
     def _open_directory(self, space: list[Any], rows: ValidationRows, arguments: dict[str, Any]) -> None:
-        self.pool = Pool(self.directory / self.project_name)
+        self.pool = Pool(files.join(self.directory, self.project_name))
         if self.seed is None and is_distributed():
             raise ValueError("Several processes must agree on a seed: set `seed`. Received: seed=None")
         if self.overwrite and not is_worker():
-            shutil.rmtree(self.pool.directory, ignore_errors=True)
+            files.remove_tree(self.pool.directory)
             self.overwrite = False
         before = self.pool.identity()
         if self.seed is None:
@@ -155,7 +155,9 @@ class Procedure:
         if self._is_searched:
             recorder.attach(self.tuner)
         else:
-            tuner = self._run_stage(lambda: self._search_tuner(run), recorder, run, run.arguments)
+            fixed = None if self.hyperparameters is None else self.hyperparameters.get_config()
+            plan = json.loads(json.dumps({"max_trials": self.max_trials, "hyperparameters": fixed}))
+            tuner = self._run_stage(lambda: self._search_tuner(run), recorder, plan, run, run.arguments)
             if tuner is not self.tuner:
                 return self._drop_checkpoints()
         for trial in self.tuner.oracle.trials.values():
@@ -206,13 +208,13 @@ class Procedure:
             oracle = EnumeratingOracle(self.objective, runs)
             return make_tuner(oracle, self.hypermodel, self.pool.directory, stage, strategy=self.distribution_strategy)
 
-        self._run_stage(make, recorder or self._recorder(stage, run), run, arguments)
+        self._run_stage(make, recorder or self._recorder(stage, run), runs, run, arguments)
 
     def _run_stage(
-        self, make: Callable[[], keras_tuner.Tuner], recorder: TrialRecorder, run: Run, arguments: dict
+        self, make: Callable[[], keras_tuner.Tuner], recorder: TrialRecorder, plan: Any, run: Run, arguments: dict
     ) -> keras_tuner.Tuner:
-        search = groups_of(self, recorder, arguments, run.progress.say)
-        return run_stage(make, recorder, self._on_end(recorder.stage, run), arguments, search)
+        stage = Stage(recorder, plan, self._on_end(recorder.stage, run), is_new=self.overwrite)
+        return stage.run(make, arguments, groups_of(self, recorder, arguments, run.progress.say))
 
     def _recorder(self, stage: str, run: Run) -> TrialRecorder:
         return TrialRecorder(
@@ -238,8 +240,9 @@ class Procedure:
     def _drop_checkpoints(self) -> None:
         """Those that Hyperband went on from: candidates have their own copies."""
         if not is_worker():
-            for file in (self.pool.directory / SEARCH).glob("trial_*/checkpoint.weights.h5"):
-                file.unlink()
+            project = files.join(self.pool.directory, SEARCH)
+            for name in files.names(project, "trial_*"):
+                files.remove(files.join(project, name, "checkpoint.weights.h5"))
 
     def _drop_worst(self) -> None:
         number = best_of(self.keep)

@@ -1,8 +1,5 @@
 """What happens around a KerasTuner trial, so that it becomes a candidate of the pool, and never a second time."""
 
-import json
-import os
-import pathlib
 import time
 import traceback
 import zlib
@@ -16,7 +13,7 @@ import keras
 import keras_tuner
 import numpy as np
 
-from keras_hyperens.files import write_whole
+from keras_hyperens import files
 from keras_hyperens.search.loading import trained_model
 from keras_hyperens.search.memory import forgotten_gradients
 from keras_hyperens.search.names import name_of_trial
@@ -25,6 +22,8 @@ from keras_hyperens.search.oracle import RUN
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import Pool
+from keras_hyperens.search.processes import is_worker
+from keras_hyperens.search.processes import worker_id
 from keras_hyperens.search.validation import ValidationRows
 
 
@@ -88,6 +87,7 @@ class TrialRecorder:
     batch_size: int | None
     goes_on_from_weights: bool = False
     epochs: dict[str, int] = field(default_factory=dict)
+    running: str | None = field(default=None, init=False)  # the trial
 
     def attach(self, tuner: keras_tuner.Tuner) -> None:
         """Makes the tuner's trials candidates; the tuner itself stays as it is in every other way."""
@@ -95,7 +95,8 @@ class TrialRecorder:
         self.tuner = tuner
         self.hypermodel = tuner.hypermodel = RecordedHyperModel(inner, tuner.oracle.objective.name)
         self.run = type(tuner).run_trial.__get__(tuner)  # not that of an earlier recorder
-        tuner.run_trial = self.run_trial
+        self.place_of = type(tuner)._get_checkpoint_fname.__get__(tuner)
+        tuner.run_trial, tuner._get_checkpoint_fname = self.run_trial, self.checkpoint_of
 
     def name_of(self, trial: Any) -> str:
         return trial.hyperparameters.values.get(RUN) or name_of_trial(trial.trial_id)
@@ -128,8 +129,9 @@ class TrialRecorder:
         self.pool.forget(name)
         seed = self.seed_of(name)
         known = self.known_of(name, values)
-        checkpoint = self.checkpoint_of(trial)
-        checkpoint.unlink(missing_ok=True)  # of a training that was cut off
+        self.running = trial.trial_id
+        checkpoint = self.checkpoint_of(trial.trial_id)
+        files.remove(checkpoint)  # of a training that was cut off
         self.hypermodel.next_seed = seed
         self.hypermodel.share = None if self.training_subset is None else Share(self.training_subset, seed)
         self.hypermodel.epochs = self.epochs.get(name)
@@ -138,16 +140,17 @@ class TrialRecorder:
             with forgotten_gradients():
                 results = self.run(trial, *args, **kwargs)
             self._load_best(checkpoint)
-            candidate, predictions = self.candidate_of(known, self.hypermodel.model, results, checkpoint)
+            weights = self.keep_weights(name, checkpoint, trial)
+            candidate, predictions = self.candidate_of(known, self.hypermodel.model, results, weights)
             candidate = replace(candidate, seconds=_since(start))
         except keras_tuner.errors.FatalError:
             raise
-        except OSError as error:  # a full disk is not the candidate's fault
+        except files.OUTAGES as error:  # a full disk is not the candidate's fault
             raise keras_tuner.errors.FatalRuntimeError(str(error)) from error
         except Exception:
             candidate = Candidate(**known, failure=traceback.format_exc(), seconds=_since(start))
         finally:
-            self.hypermodel.model = None
+            self.running = self.hypermodel.model = None
             self.hypermodel.next_seed = None
         self.pool.add(candidate, predictions if candidate.failure is None else ())
         return candidate
@@ -157,37 +160,58 @@ class TrialRecorder:
         own = {"name": name, "stage": self.stage, "values": values}
         return {**own, "seed": self.seed_of(name), "parent": parent_of(name)}
 
-    def checkpoint_of(self, trial: Any) -> pathlib.Path:
-        """Where the tuner keeps the weights of a trial."""
-        return pathlib.Path(self.tuner._get_checkpoint_fname(trial.trial_id))
+    def checkpoint_of(self, trial_id: str) -> str:
+        """Where the tuner keeps the weights of a trial, or, while it runs, writes them again and again."""
+        place = self.place_of(trial_id)
+        if trial_id != self.running:
+            return place
+        if files.is_remote(place):
+            return files.join(files.scratch().name, f"{self.stage}-{trial_id}.weights.h5")
+        own = f"-{worker_id()}" if is_worker() else ""  # another one that was taken for dead may still write
+        return place.replace(".weights.h5", f"{own}.weights.h5")
 
     def candidate_of(
-        self, known: dict[str, Any], model: Any, results: Any, checkpoint: pathlib.Path, outputs: Any = None
+        self, known: dict[str, Any], model: Any, results: Any, weights: str, outputs: Any = None
     ) -> tuple[Candidate, list[np.ndarray]]:
-        """A candidate of a model with its best weights, and its predictions; the pool takes over the checkpoint.
+        """A candidate of a model with its best weights, and its predictions.
 
         Args:
             known: What `known_of` says.
             model: With its best weights.
             results: Of the training.
-            checkpoint: The file of these weights.
+            weights: Of `keep_weights`.
             outputs: For the validation rows, if they are known.
         """
         metrics, best_epoch = best_metrics(results, self.tuner.oracle.objective)
         predictions, described = self._described(model, outputs)
-        described["weights"] = self.pool.take_weights(known["name"], checkpoint, leave=self.goes_on_from_weights)
+        described["weights"] = weights
         described["failure"] = self._divergence(metrics, described["score"])
         return Candidate(**known, **described, metrics=metrics, best_epoch=best_epoch), predictions
 
-    def _load_best(self, checkpoint: pathlib.Path) -> None:
+    def keep_weights(self, name: str, checkpoint: str, trial: Any) -> str:
+        """Puts the checkpoint of a trial that has ended where it belongs: into the pool, unless it is somebody else's.
+
+        Returns:
+            Where the pool finds it.
+        """
+        place = self.place_of(trial.trial_id)
+        theirs = not files.is_inside(place, self.pool.directory)
+        if checkpoint != place and (theirs or self.goes_on_from_weights):
+            files.move(checkpoint, place)
+            checkpoint = place
+        if theirs:
+            return files.relative(place, self.pool.directory)
+        return self.pool.take_weights(name, checkpoint, leave=self.goes_on_from_weights)
+
+    def _load_best(self, checkpoint: str) -> None:
         """Gives the model of the trial the weights of its best epoch."""
         model: Any = self.hypermodel.model
         if model is None:
             raise ValueError("`HyperModel.fit` was not called: the tuner must train by its hypermodel")
-        if checkpoint.exists():
+        if files.exists(checkpoint):
             model.load_weights(checkpoint)
         else:  # a `HyperModel.fit` of the user's that leaves the tuner's callbacks out
-            write_whole(checkpoint, model.save_weights)
+            files.write_whole(checkpoint, model.save_weights)
 
     def _described(self, model: Any, outputs: Any = None) -> tuple[list[np.ndarray], dict[str, Any]]:
         """A model's predictions on the validation rows, and what a record says of it."""
@@ -219,12 +243,12 @@ class TrialRecorder:
         """Makes a candidate of a trial that was finished before we came, from the weights that the tuner kept."""
         start = time.monotonic()
         name = self.name_of(trial)
-        checkpoint = self.checkpoint_of(trial)
-        if self.pool.find(name) is not None or not checkpoint.exists():
+        checkpoint = self.place_of(trial.trial_id)
+        if self.pool.find(name) is not None or not files.exists(checkpoint):
             return
         values = own_values(trial.hyperparameters.values)
-        config = pathlib.Path(self.tuner._get_build_config_fname(trial.trial_id))
-        build_config = json.loads(config.read_text()) if config.exists() else None
+        config = self.tuner._get_build_config_fname(trial.trial_id)
+        build_config = files.read_json(config) if files.exists(config) else None
         strategy = self.tuner.distribution_strategy
         self.hypermodel.model = trained_model(self.hypermodel.inner, values, checkpoint, build_config, strategy)
         self._load_best(checkpoint)
@@ -232,7 +256,7 @@ class TrialRecorder:
         self.hypermodel.model = None
         metrics = {key: trial.metrics.get_best_value(key) for key in trial.metrics.metrics}
         known: dict[str, Any] = {"name": name, "stage": SEARCH, "values": values, "seed": 0}
-        described["weights"] = os.path.relpath(checkpoint, self.pool.directory)  # where the tuner left it
+        described["weights"] = files.relative(checkpoint, self.pool.directory)  # where the tuner left it
         described["failure"] = self._divergence(metrics, described["score"])
         candidate = Candidate(**known, parent=name, metrics=metrics, **described, seconds=_since(start))
         self.pool.add(candidate, predictions)

@@ -1,73 +1,94 @@
 """One stage of the procedure: a KerasTuner search in this process, or as chief or worker of many."""
 
 import contextlib
-import os
 from collections.abc import Callable
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import keras_tuner
 
-from keras_hyperens.search.pool import INITIALIZATIONS
-from keras_hyperens.search.pool import RETRAINING
+from keras_hyperens.search.chief import Chief
+from keras_hyperens.search.chief import serve
+from keras_hyperens.search.client import Client
+from keras_hyperens.search.client import StageOver
+from keras_hyperens.search.names import name_of_trial
 from keras_hyperens.search.pool import SEARCH
+from keras_hyperens.search.processes import is_distributed
+from keras_hyperens.search.processes import is_worker
+from keras_hyperens.search.processes import own_port
 from keras_hyperens.search.recording import TrialRecorder
-from keras_hyperens.search.supervision import be_patient
+from keras_hyperens.search.supervision import remember
 from keras_hyperens.search.supervision import supervise
 
-ADDRESS, PORT, TUNER_ID = "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID"
-STAGES = (SEARCH, INITIALIZATIONS, RETRAINING)
 
-
-def is_distributed() -> bool:
-    """Whether KerasTuner's environment variables make this process the chief or a worker."""
-    return ADDRESS in os.environ
-
-
-def is_worker() -> bool:
-    """Whether another process, the chief, decides."""
-    return is_distributed() and "chief" not in os.environ.get(TUNER_ID, "")
-
-
-@contextlib.contextmanager
-def own_port(stage: str) -> Iterator[None]:
-    """Every stage has a chief of its own, on a port of its own: the first, or one or two above it."""
-    if not is_distributed():
-        yield
-        return
-    first = os.environ[PORT]
-    os.environ[PORT] = str(int(first) + STAGES.index(stage))
-    try:
-        yield
-    finally:
-        os.environ[PORT] = first
-
-
-def run_stage(
-    make: Callable[[], keras_tuner.Tuner],
-    recorder: TrialRecorder,
-    ended: Callable[[str], None],
-    arguments: dict[str, Any],
-    search: Callable[[], None] | None = None,
-) -> keras_tuner.Tuner:
-    """Runs all trials of a stage; when it returns, every one of them is in the pool.
+@dataclass
+class Stage:
+    """A stage, until every one of its trials is in the pool.
 
     Args:
-        make: Makes the tuner.
         recorder: Makes candidates of its trials.
+        plan: What it will do, as `json` can say it: the same plan in the same directory ends with the same candidates.
         ended: Called with the name of each candidate that ended.
-        arguments: Of `keras_tuner.Tuner.search`.
-        search: Instead of that: another loop over the trials of the tuner to which the recorder is attached.
+        is_new: Whether what the pool says of this stage will be deleted, so that a worker must not believe it.
     """
-    with own_port(recorder.stage):
-        tuner = make()
-        recorder.attach(tuner)
-        if is_worker():
-            be_patient(tuner.oracle)
-        else:
-            supervise(tuner.oracle, lambda trial: ended(recorder.name_of(trial)))
-        if search is None:
+
+    recorder: TrialRecorder
+    plan: Any
+    ended: Callable[[str], None]
+    is_new: bool = False
+
+    def run(
+        self,
+        make: Callable[[], keras_tuner.Tuner],
+        arguments: dict[str, Any],
+        search: Callable[[], None] | None = None,
+    ) -> keras_tuner.Tuner:
+        """Runs all trials.
+
+        Args:
+            make: Makes the tuner.
+            arguments: Of `keras_tuner.Tuner.search`.
+            search: Instead of that: another loop over the trials of the tuner to which the recorder is attached.
+        """
+        with own_port(self.recorder.stage):
+            tuner = make()
+            self.recorder.attach(tuner)
+            if is_worker():
+                self._work(tuner, arguments)
+                return tuner
+            supervise(tuner.oracle, lambda trial: self.ended(self.recorder.name_of(trial)))
+            if is_distributed():
+                self._serve(tuner, arguments)
+            elif search is None:
+                tuner.search(**arguments)
+            else:
+                search()
+        return tuner
+
+    def _work(self, tuner: keras_tuner.Tuner, arguments: dict[str, Any]) -> None:
+        client = Client(tuner.oracle, self.recorder.name_of, self._is_over)
+        with contextlib.suppress(StageOver), client.heard():
             tuner.search(**arguments)
-        else:
-            search()
-    return tuner
+
+    def _serve(self, tuner: keras_tuner.Tuner, arguments: dict[str, Any]) -> None:
+        """What `search` of the tuner does in a chief, which waits for workers that were killed."""
+        if self._is_over():
+            return
+        pool, name = self.recorder.pool, self.recorder.stage
+        is_restart = pool.stage(name) == {"plan": self.plan, "is_over": False}
+        if is_restart and name == SEARCH:
+            remember(tuner.oracle, self._decided)
+        pool.write_stage(name, self.plan, is_over=False)
+        tuner.oracle.verbose = arguments["verbose"]
+        tuner.save()
+        serve(Chief(tuner.oracle, self.recorder.name_of, self._end, is_restart))
+
+    def _end(self) -> None:
+        self.recorder.pool.write_stage(self.recorder.stage, self.plan, is_over=True)
+
+    def _decided(self, trial_id: str) -> dict[str, Any] | None:
+        candidate = self.recorder.pool.find(name_of_trial(trial_id))
+        return None if candidate is None else candidate.values
+
+    def _is_over(self) -> bool:
+        return not self.is_new and self.recorder.pool.stage(self.recorder.stage) == {"plan": self.plan, "is_over": True}

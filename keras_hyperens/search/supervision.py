@@ -1,16 +1,13 @@
 """What a KerasTuner oracle must do besides deciding: never give up, write whole files, end when all have ended."""
 
-import pathlib
-import time
 from collections.abc import Callable
 from typing import Any
 
 import keras_tuner
 
-from keras_hyperens.files import write_json
+from keras_hyperens import files
 
 IDLE, RUNNING, STOPPED = "IDLE", "RUNNING", "STOPPED"  # a trial's status
-POLL_SECONDS = 0.2
 
 
 def supervise(oracle: keras_tuner.Oracle, ended: Callable[[Any], None]) -> None:
@@ -36,24 +33,30 @@ def supervise(oracle: keras_tuner.Oracle, ended: Callable[[Any], None]) -> None:
     oracle.create_trial, oracle.end_trial = create, end
 
 
-def be_patient(client: Any) -> None:
-    """For a worker: KerasTuner asks an idle chief again without a pause."""
-    create_trial = client.create_trial
+def remember(oracle: keras_tuner.Oracle, decided: Callable[[str], dict[str, Any] | None]) -> None:
+    """For a chief that is started again: a tuner that learns may decide otherwise, because it sees other results.
 
-    def create(tuner_id: str) -> Any:
-        trial = create_trial(tuner_id)
-        if trial.status == IDLE:
-            time.sleep(POLL_SECONDS)
-        return trial
+    Args:
+        oracle: Supervised.
+        decided: The values of a trial, if its candidate is finished.
+    """
+    populate = type(oracle).populate_space.__get__(oracle)
 
-    client.create_trial = create
+    def populate_space(trial_id: str) -> dict[str, Any]:
+        response, before = populate(trial_id), decided(trial_id)
+        of_its_own = any(name.startswith("tuner/") for name in response.get("values") or {})  # Hyperband's rounds
+        return (
+            response if response["status"] != RUNNING or before is None or of_its_own else response | {"values": before}
+        )
+
+    oracle.populate_space = populate_space
 
 
 def _write_whole_files(oracle: keras_tuner.Oracle) -> None:
     """KerasTuner writes its files in place: one that is killed while writing cannot be read again."""
-    oracle.save = lambda: write_json(pathlib.Path(oracle._get_oracle_fname()), oracle.get_state())
-    oracle._save_trial = lambda trial: write_json(
-        pathlib.Path(oracle._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state()
+    oracle.save = lambda: files.write_json(oracle._get_oracle_fname(), oracle.get_state())
+    oracle._save_trial = lambda trial: files.write_json(
+        files.join(oracle._get_trial_dir(trial.trial_id), "trial.json"), trial.get_state()
     )
 
 

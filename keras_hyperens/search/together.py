@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import keras_tuner
 
+from keras_hyperens import files
 from keras_hyperens.conversion.joint import NotTogether
 from keras_hyperens.conversion.joint import structure_of
 from keras_hyperens.conversion.probing import facts_of
@@ -17,9 +18,9 @@ from keras_hyperens.search.group import Waiting
 from keras_hyperens.search.memory import forgotten_gradients
 from keras_hyperens.search.pool import RETRAINING
 from keras_hyperens.search.pool import SEARCH
+from keras_hyperens.search.processes import is_distributed
 from keras_hyperens.search.recording import TrialRecorder
 from keras_hyperens.search.recording import own_values
-from keras_hyperens.search.stage import is_distributed
 from keras_hyperens.search.supervision import IDLE
 from keras_hyperens.search.supervision import STOPPED
 
@@ -134,7 +135,7 @@ class Together:
             self.groups.train(group)
         except NotTogether as reason:
             self._warn(structure, reason)
-        except OSError as error:  # a full disk is not the candidates' fault
+        except files.OUTAGES as error:  # a full disk is not the candidates' fault
             raise keras_tuner.errors.FatalRuntimeError(str(error)) from error
         except Exception as error:  # for example too little memory
             self._warn(structure, f"{type(error).__name__}: {error}")

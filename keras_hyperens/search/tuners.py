@@ -1,9 +1,12 @@
 """KerasTuner tuners by name, from an oracle, or the user's own."""
 
-import pathlib
 from typing import Any
 
 import keras_tuner
+
+from keras_hyperens import files
+from keras_hyperens.search.processes import is_worker
+from keras_hyperens.search.processes import worker_id
 
 TUNERS = {
     "random": keras_tuner.RandomSearch,
@@ -39,7 +42,7 @@ def check_tuner(tuner: Any, max_trials: int | None) -> None:
 def make_tuner(
     kind: Any,
     hypermodel: Any,
-    directory: pathlib.Path,
+    directory: files.Path,
     project_name: str,
     *,
     strategy: Any,
@@ -50,7 +53,11 @@ def make_tuner(
     epochs: int = 100,
 ) -> keras_tuner.Tuner:
     """A tuner that starts anew: what it decided before, it decides again, and finished candidates are not trained."""
-    _forget_decisions(directory / project_name)
+    project = files.join(directory, project_name)
+    if is_worker():
+        files.remove(files.join(project, f"{worker_id()}.json"))  # it may have been killed while it wrote that
+    else:
+        _forget_decisions(project)
     common = {
         "hypermodel": hypermodel,
         "directory": str(directory),
@@ -65,6 +72,8 @@ def make_tuner(
     )  # KerasTuner takes a seed of 0 for none
 
 
-def _forget_decisions(project: pathlib.Path) -> None:
-    for file in [*project.glob("*.json"), *project.glob("trial_*/trial.json")]:
-        file.unlink(missing_ok=True)
+def _forget_decisions(project: str) -> None:
+    for name in files.names(project, "*.json"):
+        files.remove(files.join(project, name))
+    for name in files.names(project, "trial_*"):
+        files.remove(files.join(project, name, "trial.json"))

@@ -14,10 +14,10 @@ from typing import Any
 import cloudpickle
 import keras_tuner
 
-from keras_hyperens.search.stage import ADDRESS
-from keras_hyperens.search.stage import PORT
-from keras_hyperens.search.stage import STAGES
-from keras_hyperens.search.stage import TUNER_ID
+from keras_hyperens.search.processes import ADDRESS
+from keras_hyperens.search.processes import PORT
+from keras_hyperens.search.processes import STAGES
+from keras_hyperens.search.processes import TUNER_ID
 
 CHIEF = "chief"
 TAIL = 4000  # characters of a log that an error shows

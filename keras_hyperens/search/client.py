@@ -1,0 +1,117 @@
+"""A worker's side: it says that it lives, waits for a chief that is away, and learns from the pool when all is over."""
+
+import contextlib
+import functools
+import os
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+from keras_tuner.src import protos  # there is no public name for it
+
+from keras_hyperens.search.chief import ALIVE
+from keras_hyperens.search.processes import address
+from keras_hyperens.search.processes import worker_id
+from keras_hyperens.search.supervision import IDLE
+from keras_hyperens.search.supervision import RUNNING
+
+PATIENCE = "KERAS_HYPERENS_PATIENCE"
+POLL_SECONDS = 0.2
+BEAT_SECONDS = 1.0
+ANSWER_SECONDS = 20.0  # a chief that decides for longer is asked again: no call does anything twice
+AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+RECONNECT = [(f"grpc.{name}_reconnect_backoff_ms", ms) for name, ms in (("initial", 200), ("min", 200), ("max", 1000))]
+
+
+class StageOver(Exception):
+    """The chief has ended the stage, and is no longer there to say so."""
+
+
+class Calls:
+    """The calls of KerasTuner's client, each repeated until the chief answers.
+
+    Args:
+        stub: KerasTuner's.
+        is_over: Whether the pool says that the stage has ended.
+    """
+
+    def __init__(self, stub: Any, is_over: Callable[[], bool]) -> None:
+        known = stub.stub if isinstance(stub, Calls) else stub
+        self.stub: Any = type(known)(
+            grpc.insecure_channel(address(), RECONNECT)
+        )  # its own channel is slow to come back
+        self.is_over = is_over
+        self.patience = float(os.environ.get(PATIENCE, 900))
+
+    def __getattr__(self, name: str) -> Any:
+        return functools.partial(self._call, getattr(self.stub, name))
+
+    def _call(self, method: Any, request: Any, **waiting: Any) -> Any:
+        start = time.monotonic()
+        while True:
+            try:
+                return method(request, timeout=ANSWER_SECONDS)
+            except grpc.RpcError as error:
+                if error.code() not in AWAY:
+                    raise
+            if self.is_over():
+                raise StageOver
+            if time.monotonic() - start > self.patience:
+                raise ConnectionError(
+                    f"The chief at {address()} did not answer for {self.patience:g} seconds: start it, or again, and "
+                    f"then this worker; what is finished is kept. (Workers wait as many seconds as {PATIENCE} says.)"
+                )
+            time.sleep(POLL_SECONDS)
+
+
+class Client:
+    """What a tuner's oracle becomes in a worker.
+
+    Args:
+        oracle: KerasTuner's client.
+        name_of: The name of a trial's candidate.
+        is_over: Whether the pool says that the stage has ended.
+    """
+
+    def __init__(self, oracle: Any, name_of: Callable[[Any], str], is_over: Callable[[], bool]) -> None:
+        self.name_of = name_of
+        self.candidate = ""
+        oracle.stub = self.calls = Calls(oracle.stub, is_over)
+        self.ask, self.report = (getattr(type(oracle), name).__get__(oracle) for name in ("create_trial", "end_trial"))
+        oracle.create_trial, oracle.end_trial = self.create_trial, self.end_trial
+
+    def create_trial(self, tuner_id: str) -> Any:
+        """Asks for a trial; KerasTuner asks an idle chief again without a pause."""
+        trial = self.ask(tuner_id)
+        if trial.status == RUNNING:
+            self.candidate = self.name_of(trial)
+        elif trial.status == IDLE:
+            time.sleep(POLL_SECONDS)
+        return trial
+
+    def end_trial(self, trial: Any) -> None:
+        """Reports the end of the trial."""
+        self.report(trial)
+        self.candidate = ""
+
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[None]:
+        """Inside, the chief hears about once a second that this worker lives."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(ended,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _beat(self, ended: threading.Event) -> None:
+        while not ended.wait(BEAT_SECONDS):
+            message = "\n".join([ALIVE, worker_id(), self.candidate])
+            request = protos.get_service().CreateTrialRequest(tuner_id=message)
+            with contextlib.suppress(grpc.RpcError):  # the chief is away: the next call waits for it
+                self.calls.stub.CreateTrial(request, timeout=BEAT_SECONDS)
