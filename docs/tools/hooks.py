@@ -25,6 +25,7 @@ DOCS = ROOT / "docs"
 REPOSITORY = "repository"  # where files from outside docs/ are in the site
 ALWAYS = ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/paper/README.md")
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
+SHIM = re.compile(r'<script src="?https://unpkg.com/iframe-worker/shim"?>')
 OUTSIDE = re.compile(r"^(\w+:|#|/)")
 
 
@@ -55,7 +56,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 def on_post_page(output: str, page: Any, **_: Any) -> str:
     """A script of our own in the place of one from elsewhere, which the theme needs for search from a file."""
     place = os.path.relpath("search-from-file.js", pathlib.PurePosixPath(page.url or "index.html").parent)
-    return re.sub(r'<script src="?https://unpkg.com/iframe-worker/shim"?>', f'<script src="{place}">', output)
+    return SHIM.sub(f'<script src="{place}">', output)
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """The page of a server that has no such page needs neither script."""
+    return SHIM.sub("<script>", output_content)
 
 
 def mathematics(latex: str) -> str:
