@@ -26,7 +26,7 @@ MODULES = (
     "plots",
 )
 MODULES = (*MODULES, "reporting", "search", "uncertainty")
-NOT_DOCUMENTED = {"keras_hyperens.__version__", "keras_hyperens.conversion.Sharing"}  # a number; inside of converters
+NOT_DOCUMENTED = {"keras_hyperens.__version__"}
 
 
 def object_at(path):
