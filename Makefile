@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA_DIR ?= ../shared/tensorflow_datasets
 
-.PHONY: demo test test-all check format benchmark
+.PHONY: demo test test-all test-lowest check format docs benchmark
 
 demo: .venv/installed          ## train, compare, explain and export an ensemble on real images
 	$(BIN)/python -m benchmarks.demo $(ARGS)
@@ -13,6 +13,9 @@ test: .venv/installed          ## all tests but the slow ones
 test-all: test                 ## and then the slow ones
 	$(BIN)/python -m pytest -n 2 -m slow
 
+test-lowest: .venv-lowest/installed  ## the fast tests with the lowest versions that setup.cfg allows
+	.venv-lowest/bin/python -m pytest -n 2 -m "not slow"
+
 check: .venv/installed         ## format, lint, types, import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -22,6 +25,11 @@ check: .venv/installed         ## format, lint, types, import directions
 format: .venv/installed        ## write what `check` wants to see
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: .venv/installed          ## the site, in build/site; a broken link or an unknown name fails
+	$(BIN)/python -m docs.tools.messages
+	$(BIN)/python -m docs.tools.drawing
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 benchmark: .venv/installed     ## the measurements of README
 	$(BIN)/python -m benchmarks.speed
@@ -44,5 +52,12 @@ benchmark: .venv/installed     ## the measurements of README
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[plots,datasets,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[plots,datasets,dev,docs]"
+	touch $@
+
+.venv-lowest/installed: setup.cfg pyproject.toml .ci/lower_bounds.py
+	$(PYTHON) -m venv .venv-lowest
+	$(PYTHON) .ci/lower_bounds.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet --upgrade pip
+	.venv-lowest/bin/python -m pip install --quiet --editable ".[plots,datasets,dev]" --constraint .venv-lowest/constraints.txt
 	touch $@

@@ -1,11 +1,18 @@
 """What README shows runs as it stands there."""
 
+import os
 import pathlib
 import re
+import shlex
+import subprocess
+import sys
+import sysconfig
 
 import numpy as np
+import pytest
 
-README = pathlib.Path(__file__).parent.parent / "README.md"
+ROOT = pathlib.Path(__file__).parent.parent
+README = ROOT / "README.md"
 
 
 def test_the_examples_run(tmp_path, monkeypatch):
@@ -39,3 +46,99 @@ def test_every_file_it_names_exists():
     text = README.read_text()
     for path in re.findall(r"\]\(((?!http)[^)]+)\)", text) + re.findall(r"`(keras_hyperens/[\w/]+(?:\.py)?)", text):
         assert (README.parent / path).exists(), path
+
+
+def test_the_first_example_of_the_site_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.S)
+    exec(code.replace("epochs=20", "epochs=2").replace("y_test)", "y_test, verbose=0)"), names)  # noqa: S102
+    assert names["said"]["prediction"].shape == (797, 10) and (tmp_path / "ensemble.keras").exists()
+
+
+def commands():
+    """Shell commands that README shows, as they stand there: indented, or in backticks; without their comments."""
+    text = README.read_text()
+    indented = re.findall(r"^    ((?:make|pip|python) .*?)(?:\s+#.*)?$", text, re.M)
+    return indented + re.findall(r"`((?:make|pip|python) [^`]*)`", text)
+
+
+def run(command, folder, active=None, **environment):
+    """A line for the shell, with a virtual environment active or with none; gives what it prints."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))}
+    path = inherited["PATH"] if active is None else f"{active / 'bin'}{os.pathsep}{inherited['PATH']}"
+    result = subprocess.run(
+        command,
+        shell=True,  # noqa: S602
+        cwd=folder,
+        env=inherited | {"PATH": path} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, f"{command}: {result.stdout[-2000:]}{result.stderr[-2000:]}"
+    return result.stdout
+
+
+def test_every_command_exists():
+    """Each target of make, each module, and each of its options."""
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
+    found = commands()
+    assert {"make demo", "make test", "pip install .", "make test-all", "make check", "make benchmark"} <= set(found)
+    for command in found:
+        program, first, *rest = shlex.split(command)
+        if program == "make":
+            assert first in targets, command
+        elif program == "python":
+            module = ROOT / rest[0].replace(".", "/")
+            files = [module.with_suffix(".py")] if module.with_suffix(".py").exists() else sorted(module.glob("*.py"))
+            source = "".join(file.read_text() for file in files)
+            shared = (ROOT / "benchmarks" / "runs.py").read_text()
+            assert first == "-m" and source, command
+            for option in rest[1:]:
+                assert not option.startswith("--") or f'"{option}"' in source + shared, command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", sorted({each for each in commands() if each.endswith("--report")}))
+def test_tables_are_what_the_commands_print(command):
+    """Every row with a standard error is in README as it is printed, but for the method's name and the last columns."""
+    printed = run(command.replace("python", sys.executable, 1), ROOT)
+    rows = [cells(line)[1:] for line in printed.splitlines() if "±" in line]
+    shown = [cells(line)[1:] for line in README.read_text().splitlines() if line.startswith("|") and "±" in line]
+    assert rows
+    for row in rows:
+        assert any(row[: len(each)] == each or row[:3] == each[:3] for each in shown), row
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+@pytest.mark.slow
+def test_a_newcomers_walk(tmp_path):
+    """The commands of README, one after the other, in a fresh clone.
+
+    New environments see the packages that are installed here (a `.pth` file), so nothing large is downloaded. Of
+    `make test`, which runs on every change anyway, one test is run.
+    """
+    clone = tmp_path / "clone"
+    for name in run("git ls-files --cached --others --exclude-standard", ROOT).splitlines():
+        if (ROOT / name).is_file():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            (clone / name).write_bytes((ROOT / name).read_bytes())
+    made, own = with_those_that_are_here(clone / ".venv"), with_those_that_are_here(tmp_path / "own")
+    assert "hyper-deep ensemble" in run("make demo", clone)
+    assert "1 passed" in run("make test", clone, PYTEST_ADDOPTS="-k test_public_names_exist_and_are_documented")
+    assert list(made.glob("__editable__*"))
+    assert "Successfully installed keras-hyperens" in run("pip install .", clone, active=own.parents[2])
+    where = run("python -c 'import keras_hyperens; print(keras_hyperens.__file__)'", tmp_path, active=own.parents[2])
+    assert where.strip() == str(own / "keras_hyperens" / "__init__.py")
+
+
+def with_those_that_are_here(place):
+    """The packages' folder of a new virtual environment that sees what is installed in this one."""
+    run(f"{sys.executable} -m venv {place}", place.parent)
+    packages = next((place / "lib").glob("python*/site-packages"))
+    (packages / "those_that_are_here.pth").write_text(sysconfig.get_paths()["purelib"])
+    return packages

@@ -1,0 +1,1 @@
+"""What the pages of the site need: hooks, drawings, the page of all messages."""

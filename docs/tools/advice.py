@@ -1,0 +1,95 @@
+"""What to do about messages: the part of docs/messages.md that is written by hand."""
+
+# For every part of the package that raises or warns.
+ROOMS = {
+    "": "A name that is not there: [the API pages](api/index.md) list all that are.",
+    "calibration": (
+        "Temperatures, conformal sets and intervals are fitted on rows that were not trained on, from what "
+        "`predict` gives: probabilities `[N, ..., C]`, or means and variances. Look for NaN in these rows, for "
+        "logits in the place of probabilities, and for labels that are not class numbers."
+    ),
+    "callbacks": (
+        "The training loss became NaN or infinite, and the callback that every `fit` has stopped the training."
+    ),
+    "conversion": (
+        "`from_model`, `from_hypermodel` or `candidates_at_once` could not make one network of members. "
+        "`conversion_summary()` of an ensemble that was made says what became of each layer. See [Before "
+        "training](faq.md#before-training)."
+    ),
+    "heads": (
+        "What the outputs mean, and how members are combined. `compile` finds the first by the loss; give "
+        "`output_activation` where the loss is one of your own."
+    ),
+    "hyperparameters": (
+        "A `Hyperparameter`, a space or a scope was made with values that cannot be: the message says which."
+    ),
+    "layers": (
+        "A layer of members was made with arguments that do not fit, or was called outside of its ensemble. Rows "
+        "of a layer are `[M*B, ...]`, member by member; the ensemble takes plain batches and tiles them. For the "
+        "arguments see [Layers](api/layers.md)."
+    ),
+    "losses": (
+        "See [Losses](api/losses.md): which outputs a loss takes, and which of its numbers can be hyperparameters."
+    ),
+    "metrics": (
+        "A metric got labels, predictions or weights of a shape or kind that it cannot take. Metrics get "
+        "probabilities, never logits. Metrics of all members belong in `compile(member_metrics=[...])`."
+    ),
+    "models": (
+        "Raised by an ensemble: when it is made, compiled, trained, saved or exported. Most are raised before the "
+        "first step, so nothing is lost. See [Training](faq.md#training) and [Files and export](faq.md#files-and-"
+        "export)."
+    ),
+    "plots": (
+        "A picture got arrays of other shapes than its axes: compare with [Plots](api/plots.md). Probabilities, "
+        "not logits."
+    ),
+    "reporting": "`khe.report` takes a compiled classifier with one output, and one class number for each row.",
+    "search": (
+        "Raised by `HyperDeepEnsembleBuilder`, its selection or its processes. What was trained is on disk: "
+        "correct the call and repeat it, and it goes on where it stopped. See [Searching](faq.md#searching)."
+    ),
+    "uncertainty": (
+        "A measure got something other than members' predictions `[M, B, ..., C]`: call `predict_members`, not "
+        "`predict`. For one output with a sigmoid give both probabilities, `[1 - p, p]`."
+    ),
+}
+
+# For single modules, where the message alone may not be enough.
+MODULES = {
+    "conversion.joint": (
+        "These are the reasons at the end of the warning `Candidates are trained one at a time: …`. The search "
+        "goes on without groups, with the same results; leave `candidates_at_once` out to silence it."
+    ),
+    "conversion.network": (
+        "A layer that is shared is no error; `include` and `exclude` choose which layers have members."
+    ),
+    "layers.members": (
+        "The network was called without its ensemble, or something in it changes the number of rows. Call the "
+        "`HyperBatchEnsemble`, or tile the batch M times."
+    ),
+    "models.candidate_group": (
+        "Reasons at the end of the warning `Candidates are trained one at a time: …`: see `search` below."
+    ),
+    "models.member_rates": (
+        "A reason at the end of the warning `Candidates are trained one at a time: …`: see `search` below."
+    ),
+    "models.network": (
+        "Rows of a batch must not meet in the network. Usual causes: a mean over the batch, a `Reshape` that "
+        "joins the batch with another axis, a layer that compares rows. `exclude` does not help; change that "
+        "layer."
+    ),
+    "models.training": "Without tuning rows a hyper-batch ensemble trains, and tunes nothing.",
+    "models.tuning": (
+        "Tuning rows are read once and stay in memory. They have the structure and shapes of the training rows."
+    ),
+    "search.pool": "The directory is that of a search with other arguments. Nothing in it was changed.",
+    "search.recording": (
+        "KerasTuner shows these. The first passes on the failure of a trial; the candidate is kept with its "
+        "traceback, and `builder.results_summary()` shows its last line."
+    ),
+    "search.workers": (
+        "A worker process ended before its work was done; the end of its log is in the message. Correct the "
+        "cause, and repeat the call: finished candidates are not trained again."
+    ),
+}

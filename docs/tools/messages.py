@@ -1,0 +1,142 @@
+"""Every error and warning of the package, read from its source: the page on which an error message is found.
+
+    python -m docs.tools.messages            # writes docs/messages.md anew
+
+What differs from one time to the next is written as an ellipsis. A place that only passes on the text of another error
+is left out: that error has a place of its own.
+"""
+
+import ast
+import pathlib
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+from docs.tools.advice import MODULES
+from docs.tools.advice import ROOMS
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "messages.md"
+GAP = "…"
+HEAD = """# Every message
+
+Errors and warnings of this package, by the module at the end of the traceback. `…` is what differs from one time to the
+next: names, shapes, values. Most messages end with what was received. Search for some of the words of yours with the
+search at the top of this page, or with your browser.
+
+This page is made from the source: `python -m docs.tools.messages`.
+"""
+
+
+class Message(NamedTuple):
+    """One place that raises or warns."""
+
+    module: str
+    function: str
+    kind: str
+    text: str
+
+
+class Source(NamedTuple):
+    """What texts of one module can be made of."""
+
+    functions: dict[str, ast.FunctionDef]  # of the whole package
+    constants: dict[str, str]  # of the module
+
+
+def messages() -> list[Message]:
+    """All of them, by module and place."""
+    paths = sorted((ROOT / "keras_hyperens").rglob("*.py"))
+    trees = {path: ast.parse(path.read_text()) for path in paths}
+    functions = {node.name: node for tree in trees.values() for node in ast.walk(tree) if _is_function(node)}
+    found = []
+    for path, tree in trees.items():
+        module = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        source = Source(functions, dict(_constants(tree)))
+        said = (Message(module, *parts) for parts in _said_in(tree, "", source))
+        found += [each for each in said if each.text.replace(GAP, "").strip(" .:;")]
+    return list(dict.fromkeys(found))
+
+
+def page() -> str:
+    """The text of the page."""
+    parts = [HEAD]
+    for room, of_room in groupby(messages(), key=lambda message: (message.module + ".").split(".")[1]):
+        parts.append(f"## {f'keras_hyperens.{room}'.strip('.')}\n\n{ROOMS[room]}\n")
+        for module, said in groupby(of_room, key=lambda message: message.module):
+            path = module.removeprefix("keras_hyperens.")
+            if path != room and module != "keras_hyperens":
+                parts.append(f"### {path}\n")
+            if path in MODULES:
+                parts.append(f"{MODULES[path]}\n")
+            parts.append("\n".join(map(_line, said)) + "\n")
+    return "\n".join(parts)
+
+
+def _line(message: Message) -> str:
+    text = re.sub(r"\s+", " ", message.text).strip()
+    fence = "``" if "`" in text else "`"
+    space = " " if fence == "``" else ""
+    return f"- {fence}{space}{text}{space}{fence}  \n  {message.kind}, in `{message.function}`"
+
+
+def _said_in(node: ast.AST, function: str, source: Source) -> Iterator[tuple[str, str, str]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.ClassDef):
+            yield from _said_in(child, f"{function}.{child.name}".lstrip("."), source)
+            continue
+        if isinstance(child, ast.Call):
+            name = ast.unparse(child.func).split(".")[-1]
+            if (name.endswith(("Error", "NotTogether")) or name == "warn") and child.args:
+                kind = "warning" if name == "warn" else name
+                for text in _texts(child.args[0], source):
+                    yield function, kind, text
+        yield from _said_in(child, function, source)
+
+
+def _texts(node: ast.expr, source: Source) -> list[str]:
+    """The texts that an expression can have."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.JoinedStr(values=values):
+            return _joined([_texts(value, source) for value in values])
+        case ast.FormattedValue(value=value):
+            return _texts(value, source)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _joined([_texts(left, source), _texts(right, source)])
+        case ast.BoolOp(values=values):
+            return [text for value in values for text in _texts(value, source)]
+        case ast.Name(id=name) if name in source.constants:
+            return [source.constants[name]]
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in source.functions:
+            returned = [each.value for each in ast.walk(source.functions[name]) if isinstance(each, ast.Return)]
+            strings = [value for value in returned if isinstance(value, ast.Constant | ast.JoinedStr)]
+            return [text for value in strings for text in _texts(value, source)] or [GAP]
+    return [GAP]
+
+
+def _joined(parts: list[list[str]]) -> list[str]:
+    texts = [""]
+    for part in parts:
+        texts = [text + more for text in texts for more in part]
+    return texts
+
+
+def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Names in capitals and what they stand for, as it is printed."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
+            try:
+                yield node.targets[0].id, str(ast.literal_eval(node.value))
+            except ValueError:
+                continue
+
+
+def _is_function(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,34 @@
+"""Links between files of the repository lead somewhere."""
+
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+LINK = re.compile(r"\]\((?!\w+:|#)([^)\s#]+)(?:#([^)\s]*))?\)")
+ELSEWHERE = (".venv", ".venv-lowest", "build", "demo_output", "benchmark_runs", "dist")
+PAGES = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.rglob("*.md"))]
+PAGES = [path for path in PAGES if not path.startswith(ELSEWHERE) and "/." not in f"/{path}"]
+
+
+def anchors(path):
+    """Of the headings of a page, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_relative_links(page):
+    folder = (ROOT / page).parent
+    for link, anchor in LINK.findall((ROOT / page).read_text()):
+        target = folder / link
+        assert target.is_file(), f"{page} links to {link}"
+        assert not anchor or anchor in anchors(target), f"{page} links to {link}#{anchor}"
+        ignored = subprocess.run(["git", "check-ignore", "-q", target], cwd=ROOT, check=False).returncode
+        assert ignored != 0, f"{page} links to {link}, which git ignores"
+
+
+def test_pages_were_looked_at():
+    assert {"README.md", "CONTRIBUTING.md", "docs/index.md", "docs/api/layers.md"} <= set(PAGES)

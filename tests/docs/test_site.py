@@ -1,0 +1,77 @@
+"""The site builds strictly, shows what README says, and loads nothing from elsewhere."""
+
+import html
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+pytest.importorskip("latex2mathml", reason="the extra `docs` is not installed")
+hooks = pytest.importorskip("docs.tools.hooks", reason="the extra `docs` is not installed")
+
+
+def test_cells_come_from_the_readme():
+    text = (ROOT / "README.md").read_text()
+    first = hooks.cell("### Hyper-deep", "hyper-deep ensemble", "NLL")
+    assert first in text and re.fullmatch(r"[\d.]+ ± [\d.]+", first)
+    assert float(hooks.cell("### What it costs", "parameters / plain: LeNet", "ratio")) > 1
+
+
+@pytest.mark.parametrize("cell", [("no such line", "", ""), ("### Hyper-deep", "nothing", "NLL")])
+def test_a_cell_that_is_not_there_fails(cell):
+    with pytest.raises(ValueError, match="README"):
+        hooks.cell(*cell)
+
+
+def test_sections():
+    assert hooks.section("Two commands").count("make demo") == 2
+    with pytest.raises(ValueError, match="no heading"):
+        hooks.section("Two command")
+
+
+def test_links_of_the_site():
+    folder = pathlib.PurePosixPath("docs/api")
+    assert hooks.with_site_links("[a](../../README.md#b)", folder, "api/x.md") == "[a](../repository/README.md#b)"
+    assert (
+        hooks.with_site_links("[a](../faq.md) [b](https://c.d)", folder, "api/x.md")
+        == "[a](../faq.md) [b](https://c.d)"
+    )
+    with pytest.raises(FileNotFoundError, match="nothing.md"):
+        hooks.with_site_links("[a](../nothing.md)", folder, "api/x.md")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    place = tmp_path_factory.mktemp("site")
+    result = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", place],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return place
+
+
+@pytest.mark.slow
+def test_the_site_has_what_the_pages_promise(site):
+    choosing = html.unescape((site / "choosing.html").read_text())
+    assert "{{" not in choosing and hooks.cell("### Hyper-deep", "hyper-deep ensemble", "NLL") in choosing
+    assert "<math" in (site / "concepts.html").read_text()
+    assert "Segmentation: which digit" in (site / "benchmarks.html").read_text()
+    layers = (site / "api" / "layers.html").read_text()
+    assert 'id="keras_hyperens.layers.HyperBatchDense"' in layers and "Input shape" in layers
+    assert (site / "repository" / "tutorials" / "images" / "digits.png").exists()
+
+
+@pytest.mark.slow
+def test_pages_load_nothing_from_elsewhere(site):
+    for page in site.rglob("*.html"):
+        loaded = re.findall(r"<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=\"?(https?:[^\"> ]+)", page.read_text())
+        assert not loaded, f"{page} loads {loaded}"
