@@ -16,6 +16,10 @@ ROOMS = {
         "`conversion_summary()` of an ensemble that was made says what became of each layer. See [Before "
         "training](faq.md#before-training)."
     ),
+    "files": (
+        "A directory of a search: a path of this machine, or an address that TensorFlow reads, such as "
+        "`gs://bucket/runs`, as a string."
+    ),
     "heads": (
         "What the outputs mean, and how members are combined. `compile` finds the first by the loss; give "
         "`output_activation` where the loss is one of your own."
