@@ -10,6 +10,7 @@ import sysconfig
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -27,11 +28,14 @@ def test_the_examples_run(tmp_path, monkeypatch):
         "y_val": np.arange(12) % 10,
         "strange": generator.normal(size=(5, 28, 28, 1)).astype("float32"),
     }
-    both, use, convert, know = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+    both, use, convert, know, devices = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
     shorter = both.replace("epochs=60", "epochs=2, verbose=0").replace("epochs=20", "epochs=1")
     shorter = shorter.replace("max_trials=20", "max_trials=2, initializations=1, num_hyperparameter_sets=2")
     for code in (shorter, use, know, convert):
         exec(code, names)  # noqa: S102
+    names |= {"tf": tf, "strategy": tf.distribute.MirroredStrategy(["CPU:0"])}  # no TPU is at hand
+    code = devices[devices.index("with strategy.scope()") :].replace("epochs=60", "epochs=1, verbose=0")
+    exec(code, names)  # noqa: S102
     assert names["ensemble"].hyperparameters.names == ("l2", "dropout")
     assert names["members"].shape == (4, 5, 10)
     for ensemble in ("ensemble", "deep"):
