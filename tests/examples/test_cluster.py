@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from examples.cluster import search
-from keras_hyperens.search.stage import STAGES
+from keras_hyperens.search.processes import STAGES
 from keras_hyperens.search.workers import _is_free
 
 CLUSTER = pathlib.Path(search.__file__).parent
