@@ -52,6 +52,7 @@ def test_every_file_it_names_exists():
         assert (README.parent / path).exists(), path
 
 
+@pytest.mark.slow
 def test_the_first_example_of_the_site_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}

@@ -31,6 +31,7 @@ for ((rank = 0; rank < SLURM_NTASKS; rank++)); do wait -n; done
 }
 
 
+@pytest.mark.slow
 def test_the_program_alone(tmp_path, capsys):
     search.main([*LITTLE, "--directory", str(tmp_path)])
     assert re.search(r"test rows: accuracy 0\.\d+", capsys.readouterr().out)
