@@ -20,8 +20,7 @@ SETTINGS = "settings.jsonl"  # the best ones of each search
 def trained(method: str, cell: Cell) -> keras.Model:
     """The model of a method, trained. What is on disk of its search is not trained again."""
     keras.utils.set_random_seed(cell.seed)
-    with cell.strategy.scope() if cell.strategy and method in SHARED else contextlib.nullcontext():
-        return METHODS[method](cell)
+    return METHODS[method](cell)
 
 
 def network_epochs(method: str, cell: Cell) -> int:
@@ -76,15 +75,7 @@ def hyper_batch(cell: Cell, compiled: dict[str, Any] | None = None, **options: A
 
     Its members begin around the best setting of the search, with which the batch ensemble stays.
     """
-    ensemble = _from_hypermodel(cell, cell.ensemble_size, **{"initial_values": best_settings(cell), **options})
-    if compiled:
-        ensemble.compile(
-            cell.schedule.optimizer(len(cell.data.train[1])),
-            ensemble.loss,
-            metrics=[keras.metrics.CategoricalCrossentropy(name="nll")],
-            **compiled,
-        )
-    return _fitted(cell, ensemble)
+    return _shared(cell, cell.ensemble_size, compiled, **{"initial_values": best_settings(cell), **options})
 
 
 def _single(cell: Cell) -> keras.Model:
@@ -104,8 +95,7 @@ def _hyper_deep(cell: Cell) -> keras.Model:
 
 
 def _batch(cell: Cell) -> keras.Model:
-    settings = best_settings(cell)
-    return _fitted(cell, _from_hypermodel(cell, cell.ensemble_size, fixed=settings, sharing="batch"))
+    return _shared(cell, cell.ensemble_size, fixed=best_settings(cell), sharing="batch")
 
 
 def _self_tuning(cell: Cell) -> keras.Model:
@@ -115,15 +105,20 @@ def _self_tuning(cell: Cell) -> keras.Model:
         "fast_weights_trainable": False,
         "fast_weight_initializer": "ones",
     }
-    return _fitted(cell, _from_hypermodel(cell, 1, initial_values=best_settings(cell), **without))
+    return _shared(cell, 1, initial_values=best_settings(cell), **without)
 
 
-def _from_hypermodel(cell: Cell, ensemble_size: int, **options: Any) -> khe.HyperBatchEnsemble:
+def _shared(
+    cell: Cell, ensemble_size: int, compiled: dict[str, Any] | None = None, **options: Any
+) -> khe.HyperBatchEnsemble:
+    """One network for all members. A search ends before the scope of a strategy begins: it clears Keras' session."""
     keras.utils.set_random_seed(cell.seed)
-    return khe.HyperBatchEnsemble.from_hypermodel(cell.hypermodel, ensemble_size, seed=cell.seed, **options)
-
-
-def _fitted(cell: Cell, ensemble: khe.HyperBatchEnsemble) -> khe.HyperBatchEnsemble:
+    with cell.strategy.scope() if cell.strategy else contextlib.nullcontext():
+        ensemble = khe.HyperBatchEnsemble.from_hypermodel(cell.hypermodel, ensemble_size, seed=cell.seed, **options)
+        if compiled:
+            optimizer = cell.schedule.optimizer(len(cell.data.train[1]))
+            metrics = [keras.metrics.CategoricalCrossentropy(name="nll")]
+            ensemble.compile(optimizer, ensemble.loss, metrics=metrics, **compiled)
     methods.train(ensemble, cell.one_hot, [], schedule=cell.schedule, monitor="val_nll")
     return ensemble
 
@@ -137,4 +132,3 @@ METHODS: dict[str, Callable[[Cell], keras.Model]] = {
     "self-tuning": _self_tuning,
     "hyper-batch": hyper_batch,
 }
-SHARED = ("batch", "self-tuning", "hyper-batch")  # trained by one `fit`
