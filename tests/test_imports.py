@@ -1,10 +1,13 @@
 """Who may import whom, and what an import of the package costs."""
 
 import ast
+import importlib
 import pathlib
+import pkgutil
 import subprocess
 import sys
 
+import keras
 import pytest
 
 import keras_hyperens as khe
@@ -84,3 +87,20 @@ khe.HyperBatchDense, khe.HyperparameterSpace, khe.metrics.ExpectedCalibrationErr
 assert "keras_hyperens.models" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_no_two_classes_share_a_registered_name():
+    """Keras keeps the last one of a name, and files come back as that."""
+    names = [entry.name for entry in pkgutil.walk_packages(khe.__path__, "keras_hyperens.")]
+    classes = {
+        each for name in names for each in vars(importlib.import_module(name)).values() if isinstance(each, type)
+    }
+    registered = {keras.saving.get_registered_name(each): each for each in classes if is_ours(each)}
+    assert len(registered) > 50
+    assert len({keras.saving.get_registered_object(name) for name in registered}) == len(registered)
+    assert len(registered) == len([each for each in classes if is_ours(each)])
+
+
+def is_ours(each):
+    """Whether a class is registered by this package."""
+    return keras.saving.get_registered_name(each).startswith("keras_hyperens")

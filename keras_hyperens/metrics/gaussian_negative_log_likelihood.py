@@ -10,7 +10,7 @@ from keras_hyperens.metrics.gaussians import residuals_and_scales
 from keras_hyperens.metrics.mean_over_rows import MeanOverRows
 
 
-@keras.saving.register_keras_serializable("keras_hyperens")
+@keras.saving.register_keras_serializable("keras_hyperens.metrics")  # there is a loss of this name
 class GaussianNegativeLogLikelihood(MeanOverRows):
     """How surprising labels are, in nats: the mean of `(ln 2πv + (y - m)² / v) / 2` over rows and values.
 

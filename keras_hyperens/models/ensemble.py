@@ -20,6 +20,7 @@ from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.describing import describe
 from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import export_saved_model
+from keras_hyperens.models.export import input_specs
 from keras_hyperens.models.workers import MultiWorkerModel
 
 FORMAT_VERSION = 1  # of the files of ensembles
@@ -218,7 +219,8 @@ class Ensemble(MultiWorkerModel):
         """
         if format == "tf_saved_model":
             return export_saved_model(self, filepath, measures, self.servable)
-        super().export(filepath, format=format, **export_arguments)
+        export_arguments.setdefault("input_signature", [input_specs(self)])  # Keras would take all inputs for floats
+        super().export(str(filepath), format=format, **export_arguments)
 
     def get_config(self) -> dict[str, Any]:
         temperatures = None if self.temperatures is None else asdict(self.temperatures)

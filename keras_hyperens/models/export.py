@@ -44,9 +44,8 @@ def export_saved_model(
     def named_uncertainty(*flat: Any) -> dict[str, Any]:
         return describe(ensemble, raw_of(keras.tree.pack_sequence_as(specs, flat)), measures, with_members=True)
 
-    signature = _signature(specs)
-    structure = keras.tree.pack_sequence_as(specs, signature)
-    module.serve = tf.function(prediction, input_signature=[structure])  # what `keras.layers.TFSMLayer` looks for
+    signature = keras.tree.flatten(specs)
+    module.serve = tf.function(prediction, input_signature=[specs])  # what `keras.layers.TFSMLayer` looks for
     signatures = {
         "serving_default": tf.function(named_prediction, input_signature=signature),
         "uncertainty": tf.function(named_uncertainty, input_signature=signature),
@@ -55,22 +54,16 @@ def export_saved_model(
 
 
 def input_specs(ensemble: "Ensemble") -> Any:
-    """The structure of a batch: as last seen, else as the network declares it."""
-    if ensemble._seen.batch is not None:
-        return ensemble._seen.batch
-    inputs = ensemble.declared_inputs()
-    if inputs is None:
+    """The structure of a batch of any size, as last seen, else as the network declares it; each input has a name."""
+    seen = ensemble._seen.batch
+    structure = ensemble.declared_inputs() if seen is None else seen
+    if structure is None:
         raise ValueError("The shape of a batch is unknown: call the ensemble on one first. Received: never called")
-    return inputs
-
-
-def _signature(specs: Any) -> list[tf.TensorSpec]:
-    """One named specification per input, of any batch size."""
-    named = keras.tree.flatten_with_path(specs)
-    return [
+    specs = [
         tf.TensorSpec([None, *spec.shape[1:]], spec.dtype, name="_".join(map(str, path)) or "inputs")
-        for path, spec in named
+        for path, spec in keras.tree.flatten_with_path(structure)
     ]
+    return keras.tree.pack_sequence_as(structure, specs)
 
 
 def _write(module: tf.Module, filepath: str, signatures: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from tests.models import two_replicas
 
 pytestmark = pytest.mark.distributed
 
+repeated = pytest.mark.parametrize("repetition", range(int(os.environ.get("REPETITIONS", 1))))
 LIMIT = 600  # seconds for two workers on a machine that others overload; alone they need some 15
 
 
@@ -120,11 +121,15 @@ def check_fault(directory, undisturbed):
     return time.monotonic() - start
 
 
-def test_a_worker_that_dies_ends_the_job_and_backups_continue_it_as_if_nothing_had_been(undisturbed, tmp_path):
+@repeated
+def test_a_worker_that_dies_ends_the_job_and_backups_continue_it_as_if_nothing_had_been(
+    repetition, undisturbed, tmp_path
+):
     check_fault(tmp_path, undisturbed)
 
 
-def test_workers_that_would_start_from_different_steps_say_so(tmp_path):
+@repeated
+def test_workers_that_would_start_from_different_steps_say_so(repetition, tmp_path):
     """As with backups of different epochs, when one of them was cut off before it had written the last."""
     codes, outputs = run_workers("apart", tmp_path)
     assert all(code not in (0, -signal.SIGKILL) for code in codes), codes

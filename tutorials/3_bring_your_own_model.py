@@ -1,0 +1,142 @@
+# %% [markdown]
+# # 3. Bring your own model
+#
+# [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/#upload=true)
+#
+# A network that is trained already is worth keeping. `from_model` converts any Keras model, here a MobileNetV2 of
+# `keras.applications` with its weights, into an ensemble whose members at first predict exactly what it predicts;
+# then they are fine-tuned, and come apart. One table says what was shared and what was not.
+
+# %% tags=["colab"]
+# %pip install -q "keras-hyperens[plots]" scikit-learn
+
+# %% tags=["parameters"] short="PRETRAINING, FINE_TUNING = 1, 1"
+PRETRAINING, FINE_TUNING = 25, 30
+
+# %%
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_digits
+
+import keras_hyperens as khe
+
+keras.utils.set_random_seed(0)
+digits = load_digits()
+order = np.random.default_rng(0).permutation(len(digits.target))
+images = np.repeat(
+    np.repeat(digits.images[order, ..., None] / 8 - 1, 4, axis=1), 4, axis=2
+)  # [B, 32, 32, 1] in [-1, 1]
+x, y = np.repeat(images, 3, axis=3).astype("float32"), digits.target[order]
+
+# %% [markdown]
+# ## A network with weights
+#
+# With a network connection this would be `MobileNetV2(weights="imagenet")`. So that this notebook runs without one,
+# it first learns the digits 0 to 4, and is then given a new last layer for the digits 5 to 9.
+
+# %%
+known = y < 5
+model = keras.applications.MobileNetV2(
+    input_shape=(32, 32, 3), alpha=0.35, weights=None, classes=5, classifier_activation=None
+)
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
+model.fit(x[known], y[known], batch_size=32, epochs=PRETRAINING, verbose=0)
+print("accuracy on the digits that it learnt:", round(model.evaluate(x[known], y[known], verbose=0)[1], 3))
+
+body = keras.Model(model.input, model.layers[-2].output)  # all but the last layer
+network = keras.Sequential([keras.Input((32, 32, 3)), body, keras.layers.Dropout(0.2), keras.layers.Dense(5)])
+network.compile(keras.optimizers.Adam(3e-4), loss, metrics=["accuracy"])
+
+x_new, y_new = x[~known], y[~known] - 5
+x_train, y_train = x_new[:200], y_new[:200]
+x_val, y_val = x_new[200:300], y_new[200:300]
+x_test, y_test = x_new[300:], y_new[300:]
+
+# %% [markdown]
+# ## Converted
+#
+# The roles say what varies between members and is tuned: the L2 of every kernel, and the rate of every dropout layer.
+# (`from_hypermodel` finds the roles by itself; a model object has no `hp` to look at.)
+
+# %%
+roles = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-3), "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear")}
+ensemble = khe.HyperBatchEnsemble.from_model(network, roles, ensemble_size=4, seed=0)
+before = keras.ops.convert_to_numpy(keras.ops.softmax(network.predict(x_test, verbose=0)))
+members = ensemble.predict_members(x_test, verbose=0)
+print("members:", members.shape, " largest difference from the network:", np.abs(members - before).max())
+print(f"{network.count_params():,} parameters, {ensemble.count_params():,} of four members")
+
+# %% [markdown]
+# What became of each layer. Batch normalisation is shared; convolutions have one kernel for all members, one more
+# that their hyperparameters scale, and rank-1 factors of each member's own. (The network has 150 layers; here are the
+# ends.)
+
+# %%
+import contextlib
+import io
+
+with contextlib.redirect_stdout(io.StringIO()) as table:
+    ensemble.conversion_summary()
+lines = table.getvalue().splitlines()
+print("\n".join([*lines[:10], "...", *lines[-12:]]))
+
+# %% [markdown]
+# ## Fine-tuned
+#
+# The network by itself, and the ensemble, on the same 200 images. The ensemble keeps 30 of them to tune on.
+
+
+# %%
+def fine_tune(model, **arguments):
+    stop = keras.callbacks.EarlyStopping(patience=8, restore_best_weights=True)
+    return model.fit(
+        x_train,
+        y_train,
+        batch_size=32,
+        epochs=FINE_TUNING,
+        validation_data=(x_val, y_val),
+        callbacks=[stop],
+        verbose=0,
+        **arguments,
+    )
+
+
+ensemble.compile(keras.optimizers.Adam(3e-4), loss, metrics=["accuracy"])
+histories = {"ensemble": fine_tune(ensemble, tuning_split=0.15), "network": fine_tune(network)}
+
+# %%
+says = {
+    "network": keras.ops.convert_to_numpy(keras.ops.softmax(network.predict(x_test, verbose=0))),
+    "ensemble": ensemble.predict(x_test, verbose=0),
+}
+for name, probabilities in says.items():
+    calibration = khe.metrics.ExpectedCalibrationError()
+    calibration.update_state(y_test, probabilities)
+    nll = -np.log(probabilities[np.arange(len(y_test)), y_test]).mean()
+    accuracy = (probabilities.argmax(1) == y_test).mean()
+    print(f"{name:<10} NLL {nll:.4f}   accuracy {accuracy:.4f}   ECE {float(calibration.result()):.4f}")
+
+figure, axes = plt.subplots(1, 3, figsize=(15, 4), layout="constrained")
+for name, history in histories.items():
+    axes[0].plot(history.history["val_loss"], label=name)
+axes[0].set(title="Validation loss", xlabel="epoch")
+axes[0].legend()
+khe.plots.reliability_diagram(y_test, says["ensemble"], ax=axes[1])
+khe.plots.diversity_matrix(ensemble.predict_members(x_test, verbose=0), ax=axes[2])
+# %% [markdown]
+# ## What else can be converted
+#
+# - `include=` and `exclude=` choose layers by name or class; frozen layers (`trainable = False`) stay shared.
+# - `sharing="batch"` makes a batch ensemble (rank-1 factors only), `sharing="none"` separate members in one graph.
+# - Layers that mix the rows of a batch cannot be converted: the error names the layer.
+# - `ensemble.member(2)` gives one member back as a plain Keras model.
+
+# %%
+plain = ensemble.member(2)
+difference = keras.ops.softmax(plain.predict(x_test, verbose=0)) - ensemble.predict_members(x_test, verbose=0)[2]
+print(type(plain).__name__, "of", len(plain.layers), "layers; largest difference", float(np.abs(difference).max()))
+
+# %% [markdown]
+# Next: [what the ensemble does not know](4_what_it_does_not_know.ipynb).
