@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA_DIR ?= ../shared/tensorflow_datasets
 
-.PHONY: demo test test-all test-lowest check format docs benchmark
+.PHONY: demo test test-all test-lowest check format docs tutorials benchmark
 
 demo: .venv/installed          ## train, compare, explain and export an ensemble on real images
 	$(BIN)/python -m benchmarks.demo $(ARGS)
@@ -12,6 +12,9 @@ test: .venv/installed          ## all tests but the slow ones
 
 test-all: test                 ## and then the slow ones
 	$(BIN)/python -m pytest -n 2 -m slow
+
+tutorials: .venv/installed     ## run the notebooks in full, and keep what they put out
+	$(BIN)/python -m tutorials
 
 test-lowest: .venv-lowest/installed  ## the fast tests with the lowest versions that setup.cfg allows
 	.venv-lowest/bin/python -m pytest -n 2 -m "not slow"

@@ -122,7 +122,7 @@ print("deep ensemble: the best set, as many members", scores(full.build_deep_ens
 # chosen by, so it flatters: choose the size where the curve is flat.)
 
 # %%
-khe.plots.scores_by_size(full.scores_by_size(), "validation NLL")
+khe.plots.scores_by_size(full.scores_by_size(), "validation NLL");
 # %% [markdown]
 # Another measure, another size: `build_ensemble` can be called as often as you like.
 

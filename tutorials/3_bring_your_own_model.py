@@ -124,7 +124,7 @@ for name, history in histories.items():
 axes[0].set(title="Validation loss", xlabel="epoch")
 axes[0].legend()
 khe.plots.reliability_diagram(y_test, says["ensemble"], ax=axes[1])
-khe.plots.diversity_matrix(ensemble.predict_members(x_test, verbose=0), ax=axes[2])
+khe.plots.diversity_matrix(ensemble.predict_members(x_test, verbose=0), ax=axes[2]);
 # %% [markdown]
 # ## What else can be converted
 #

@@ -42,7 +42,7 @@ for photograph in load_sample_images().images:
     pieces.append(small.reshape(13, 8, 20, 8).swapaxes(1, 2).reshape(-1, 8, 8, 1))
 photographs = np.concatenate(pieces).astype("float32")
 shown = np.concatenate([x_test[:6], turned[:6], photographs[100:106]])
-khe.plots.image_grid(shown, ["digit"] * 6 + ["turned"] * 6 + ["photograph"] * 6, columns=9)
+khe.plots.image_grid(shown, ["digit"] * 6 + ["turned"] * 6 + ["photograph"] * 6, columns=9);
 
 
 # %% [markdown]

@@ -124,7 +124,7 @@ khe.plots.diversity_matrix(members)
 said = ensemble.predict_uncertainty(x_test, verbose=0)
 unsure = np.argsort(-said["mutual_information"])[:6]
 titles = [f"is {y_test[row]}; " + " ".join(str(p.argmax()) for p in members[:, row]) for row in unsure]
-khe.plots.image_grid(x_test[unsure], titles, columns=6)
+khe.plots.image_grid(x_test[unsure], titles, columns=6);
 
 # %% [markdown]
 # Next: [regression and time series](6_regression_and_time_series.ipynb).

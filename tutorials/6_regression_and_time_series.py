@@ -102,7 +102,7 @@ ax.fill_between(range(len(order)), *(intervals[order] * scale + center).T, color
 ax.plot(mean[order] * scale + center, color="black", label="mean")
 ax.plot(y_test[order, 0] * scale + center, ".", color="tab:blue", label="measured")
 ax.set(xlabel="test patients, by the prediction", ylabel="progression of the disease after a year")
-ax.legend(ncols=3)
+ax.legend(ncols=3);
 # %% [markdown]
 # ## Two parts of the variance
 #
@@ -125,7 +125,7 @@ figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 ax.plot(factors, np.array(shares), marker="o", label=["aleatoric", "epistemic"])
 ax.set(xlabel="how far from the usual patient (1: test rows as they are)", ylabel="variance (of standardised targets)")
 ax.set(yscale="log")
-ax.legend()
+ax.legend();
 # %% [markdown]
 # ## A time series
 #
@@ -193,7 +193,7 @@ ax.fill_between(times[future], *interval.T, color="0.85", label="90 % interval")
 ax.plot(times[future], mean, color="black", label="forecast")
 ax.plot(times[future], truth, color="tab:blue", label="measured", linewidth=1)
 ax.set(xlabel="seconds", ylabel="channel 1 (standard deviations)")
-ax.legend(ncols=3)
+ax.legend(ncols=3);
 
 # %% [markdown]
 # Next: [into production](7_into_production.ipynb).

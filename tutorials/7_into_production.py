@@ -190,7 +190,7 @@ figure, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
 for name, values in medians.items():
     ax.plot((1, 32, 256), values, marker="o", label=name.split("/")[0].replace("served", "folded"))
 ax.set(xscale="log", yscale="log", xlabel="images in a request", ylabel="ms, median")
-ax.legend()
+ax.legend();
 
 # %% [markdown]
 # Next: [scaling out](8_scaling_out.ipynb).

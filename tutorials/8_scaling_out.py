@@ -75,7 +75,7 @@ figure, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
 ax.plot(history.history["loss"], label="training loss of both replicas, with penalties")
 ax.plot(history.history["val_loss"], label="validation loss")
 ax.set(xlabel="epoch", yscale="log")
-ax.legend()
+ax.legend();
 # %% [markdown]
 # Prediction is spread over the replicas, too, and equals that of one device.
 

@@ -9,6 +9,7 @@ beside it is that source and what it put out. How long the run took is in its me
 
 import argparse
 import pathlib
+import tempfile
 import time
 from typing import Any
 
@@ -27,7 +28,8 @@ def main() -> None:
     for name in parser.parse_args().names:
         source = FOLDER / f"{name}.py"
         start = time.monotonic()
-        notebook = executed(source, FOLDER)
+        with tempfile.TemporaryDirectory() as folder:  # for the files that it writes
+            notebook = executed(source, pathlib.Path(folder))
         seconds = round(time.monotonic() - start)
         notebook.metadata["seconds"] = seconds
         write(notebook, source.with_suffix(".ipynb"))
@@ -67,10 +69,16 @@ def write(notebook: Any, path: pathlib.Path) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if "outputs" in cell:
-            cell["outputs"] = [output for output in cell["outputs"] if output.get("name") != "stderr"]
+            cell["outputs"] = [output for output in cell["outputs"] if not _is_log(output)]
     temporary = path.with_suffix(".tmp")
     nbformat.write(notebook, temporary)
     temporary.replace(path)
+
+
+def _is_log(output: Any) -> bool:
+    """In notebooks TensorFlow writes a part of it to stdout."""
+    logs = ("WARNING:tensorflow", "INFO:tensorflow")
+    return output.get("name") == "stderr" or output.get("text", "").startswith(logs)
 
 
 if __name__ == "__main__":

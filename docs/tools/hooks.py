@@ -145,10 +145,14 @@ def tutorials() -> str:
     """A list of the notebooks: their titles and first paragraphs."""
     lines = []
     for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
-        cells = json.loads(path.read_text())["cells"]
+        notebook = json.loads(path.read_text())
+        cells, seconds = notebook["cells"], notebook["metadata"]["seconds"]
         text = "\n\n".join("".join(each["source"]) for each in cells if each["cell_type"] == "markdown")
         title = re.search(r"^# (.*)$", text, re.M)
-        prose = re.search(r"^(?![#\[!<>\-|`$])(\w.*?)$", text[title.end() if title else 0 :], re.M)
+        prose = re.search(r"^(?![#\[!<>\-|`$])(\w.*?)\n\n", text[title.end() if title else 0 :] + "\n\n", re.M | re.S)
         name = html.escape(title[1] if title else path.stem)
-        lines.append(f"- [{name}]({path.relative_to(ROOT).as_posix()}): {prose[1] if prose else ''}")
-    return "\n".join(lines) or "The notebooks are not written yet."
+        lines.append(
+            f"- [{name}]({path.relative_to(ROOT).as_posix()}): {' '.join(prose[1].split()) if prose else ''} "
+            f"({seconds // 60}:{seconds % 60:02} minutes)"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,180 @@
+"""Exports in the hands of others: ONNX Runtime, OpenVINO and LiteRT, each in a process without TensorFlow."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+import keras_hyperens as khe
+
+ONNX = """
+import onnxruntime
+session = onnxruntime.InferenceSession(path)
+def predict(rows): return session.run([output] if output else None, {session.get_inputs()[0].name: rows})[0]
+"""
+OPENVINO = """
+import openvino
+model = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+def predict(rows): return model([rows])[output or 0]
+"""
+LITERT = """
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(path)
+def predict(rows):
+    place = interpreter.get_input_details()[0]["index"]
+    interpreter.resize_tensor_input(place, rows.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(place, rows)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+"""
+AROUND = """
+import sys
+for name in ("tensorflow", "keras", "keras_hyperens"):
+    sys.modules[name] = None  # an import fails
+import numpy as np
+path, output, x = sys.argv[1], sys.argv[2], np.load(sys.argv[3])
+{runtime}
+np.save(sys.argv[4], np.concatenate([predict(x), predict(x[:1])]))
+"""
+FORMATS = {"onnx": ("e.onnx", ONNX), "openvino": ("e.xml", OPENVINO), "litert": ("e.tflite", LITERT)}
+NEEDED = {"onnx": "tf2onnx", "openvino": "openvino", "litert": "ai_edge_litert"}
+
+
+def images(hp):
+    """Convolutions, batch normalisation, dropout."""
+    l2 = keras.regularizers.L2(hp.Float("l2", 1e-6, 1e-2, sampling="log"))
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 2)),
+            keras.layers.Conv2D(4, 3, kernel_regularizer=l2),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.SeparableConv2D(4, 3, depthwise_regularizer=l2),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dropout(hp.Float("dropout", 0.0, 0.5)),
+            keras.layers.Dense(5, kernel_regularizer=l2),
+        ]
+    )
+
+
+def words(hp):
+    """Integers, attention, normalisation of layers."""
+    l2 = keras.regularizers.L2(hp.Float("l2", 1e-6, 1e-2, sampling="log"))
+    inputs = keras.Input((6,), dtype="int32")
+    hidden = keras.layers.Embedding(20, 8)(inputs)
+    hidden = hidden + keras.layers.MultiHeadAttention(2, 4, kernel_regularizer=l2)(hidden, hidden)
+    hidden = keras.layers.GlobalAveragePooling1D()(keras.layers.LayerNormalization()(hidden))
+    return keras.Model(inputs, keras.layers.Dense(5, kernel_regularizer=l2)(hidden))
+
+
+def series(hp):
+    """A recurrent layer."""
+    l2 = keras.regularizers.L2(hp.Float("l2", 1e-6, 1e-2, sampling="log"))
+    recurrent = keras.layers.LSTM(4, kernel_regularizer=l2)
+    return keras.Sequential([keras.Input((6, 3)), recurrent, keras.layers.Dense(5, kernel_regularizer=l2)])
+
+
+def trained(kind, network):
+    """An ensemble of three and rows for it."""
+
+    def build_model(hp):
+        model = network(hp)
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        return model
+
+    keras.utils.set_random_seed(0)
+    generator = np.random.default_rng(0)
+    models = [build_model(keras_tuner.HyperParameters()) for _ in range(3)]
+    shape = (24, *models[0].input_shape[1:])
+    x = generator.integers(0, 20, shape, "int32") if network is words else generator.normal(size=shape)
+    x, y = x.astype(models[0].inputs[0].dtype), generator.integers(0, 5, 24)
+    if kind == "hyper-batch":
+        ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, 3, seed=0)
+        ensemble.fit(x, y, tuning_split=0.25, verbose=0)
+    else:
+        for model in models:
+            model.fit(x, y, verbose=0)
+        ensemble = khe.HyperDeepEnsemble(models)
+    ensemble.calibrate(x, y, verbose=0)
+    return ensemble, x[:5]
+
+
+def predicted(runtime, path, x, directory, output=""):
+    """What a runtime predicts for the rows, and for the first of them alone, `[6, C]`."""
+    np.save(directory / "x.npy", x)
+    arguments = [str(directory / path), output, str(directory / "x.npy"), str(directory / "p.npy")]
+    run([sys.executable, "-c", AROUND.format(runtime=runtime), *arguments], directory)
+    return np.load(directory / "p.npy")
+
+
+def run(command, directory):
+    result = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+def check(got, wanted):
+    np.testing.assert_allclose(got, np.concatenate([wanted, wanted[:1]]), atol=2e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the converters
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("network", [images, words])
+@pytest.mark.parametrize("kind", ["hyper-batch", "hyper-deep"])
+def test_keras_own_formats(kind, network, format, tmp_path):
+    pytest.importorskip(NEEDED[format], reason="the extra `serving` is not installed")
+    ensemble, x = trained(kind, network)
+    path, runtime = FORMATS[format]
+    ensemble.export(tmp_path / path, format=format, verbose=False)
+    check(predicted(runtime, path, x, tmp_path), ensemble.predict(x, verbose=0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", [images, series])
+@pytest.mark.parametrize("kind", ["hyper-batch", "hyper-deep"])
+def test_a_saved_model_in_other_formats_and_by_its_own_tool(kind, network, tmp_path):
+    """With the signature `uncertainty`, and recurrent layers, which Keras' export to OpenVINO and LiteRT cannot do."""
+    for package in NEEDED.values():
+        pytest.importorskip(package, reason="the extra `serving` is not installed")
+    ensemble, x = trained(kind, network)
+    said = ensemble.predict_uncertainty(x, verbose=0)
+    ensemble.export(tmp_path / "served")
+    module = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", "served", "--signature_def", "uncertainty"]
+    run([*module, "--output", "u.onnx", "--opset", "18"], tmp_path)
+    for output in ("prediction", "mutual_information"):
+        check(predicted(ONNX, "u.onnx", x, tmp_path, output), said[output])
+    run(
+        [
+            sys.executable,
+            "-c",
+            "import openvino; openvino.save_model(openvino.convert_model('served'), 's.xml', False)",
+        ],
+        tmp_path,
+    )
+    check(predicted(OPENVINO, "s.xml", x, tmp_path, "prediction"), said["prediction"])
+    tool = os.path.join(sysconfig.get_path("scripts"), "saved_model_cli")
+    arguments = ["--dir", "served", "--tag_set", "serve", "--signature_def", "uncertainty", "--inputs", "inputs=x.npy"]
+    np.save(tmp_path / "x.npy", x)
+    run([tool, "run", *arguments, "--outdir", "out"], tmp_path)
+    for output in ("prediction", "mutual_information"):
+        np.testing.assert_allclose(np.load(tmp_path / "out" / f"{output}.npy"), said[output], atol=2e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["hyper-batch", "hyper-deep"])
+def test_integers_stay_integers(kind, tmp_path):
+    """Keras' export asks a model, not its inputs, for their dtype."""
+    pytest.importorskip("tf2onnx", reason="the extra `serving` is not installed")
+    ensemble, _ = trained(kind, words)
+    ensemble.export(tmp_path / "e.onnx", format="onnx", verbose=False)
+    import onnxruntime
+
+    (given,) = onnxruntime.InferenceSession(tmp_path / "e.onnx").get_inputs()
+    assert given.type == "tensor(int32)" and given.name == "inputs"
