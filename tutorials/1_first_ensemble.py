@@ -28,7 +28,7 @@ x, y = (digits.images[order, ..., None] / 16).astype("float32"), digits.target[o
 x_train, y_train = x[:500], y[:500]
 x_val, y_val = x[500:600], y[500:600]
 x_test, y_test = x[600:], y[600:]
-khe.plots.image_grid(x_train[:12], [str(label) for label in y_train[:12]], columns=12);
+khe.plots.image_grid(x_train[:8], [str(label) for label in y_train[:8]], columns=8);
 
 # %% [markdown]
 # ## The model that you have
@@ -122,6 +122,7 @@ khe.plots.reliability_diagram(y_test, single_says, ax=axes[0])
 khe.plots.reliability_diagram(y_test, calibrated, ax=axes[1])
 axes[0].set_title("single network")
 axes[1].set_title("hyper-batch ensemble, calibrated");
+
 # %% [markdown]
 # ## What it is not sure of
 #
@@ -132,6 +133,7 @@ axes[1].set_title("hyper-batch ensemble, calibrated");
 said = ensemble.predict_uncertainty(x_test, verbose=0)
 titles = [f"is {label}, says {p.argmax()}" for label, p in zip(y_test, said["prediction"])]
 khe.plots.certain_images(x_test, said["predictive_entropy"], titles, number=6);
+
 # %% [markdown]
 # ## Where each member ended, and a file
 

@@ -40,6 +40,9 @@ known = y < 5
 model = keras.applications.MobileNetV2(
     input_shape=(32, 32, 3), alpha=0.35, weights=None, classes=5, classifier_activation=None
 )
+for layer in model.layers:
+    if isinstance(layer, keras.layers.BatchNormalization):
+        layer.momentum = 0.9  # 0.999 as for ImageNet needs thousands of steps
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
 model.fit(x[known], y[known], batch_size=32, epochs=PRETRAINING, verbose=0)
@@ -125,6 +128,7 @@ axes[0].set(title="Validation loss", xlabel="epoch")
 axes[0].legend()
 khe.plots.reliability_diagram(y_test, says["ensemble"], ax=axes[1])
 khe.plots.diversity_matrix(ensemble.predict_members(x_test, verbose=0), ax=axes[2]);
+
 # %% [markdown]
 # ## What else can be converted
 #

@@ -76,6 +76,7 @@ ax.plot(history.history["loss"], label="training loss of both replicas, with pen
 ax.plot(history.history["val_loss"], label="validation loss")
 ax.set(xlabel="epoch", yscale="log")
 ax.legend();
+
 # %% [markdown]
 # Prediction is spread over the replicas, too, and equals that of one device.
 

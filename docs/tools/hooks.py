@@ -4,11 +4,9 @@
 - `<!-- from README: Heading -->` is replaced by that section of README.md, so no table is kept twice.
 - `{{ Heading; row; column }}` is replaced by that cell of the first table under the heading in README.md.
 - A block of `math` becomes MathML, which needs no script.
-- `<!-- tutorials -->` is replaced by a list of the notebooks.
+- `<!-- tutorials -->` is replaced by a list of the notebooks, each of which is a page.
 """
 
-import html
-import json
 import os
 import pathlib
 import re
@@ -20,11 +18,14 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File
 from mkdocs.structure.files import Files
 
+from docs.tools import notebooks
+
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 REPOSITORY = "repository"  # where files from outside docs/ are in the site
 ALWAYS = ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/paper/README.md")
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
+CODE = re.compile(r"(^```.*?^```$)", re.M | re.S)
 SHIM = re.compile(r'<script src="?https://unpkg.com/iframe-worker/shim"?>')
 OUTSIDE = re.compile(r"^(\w+:|#|/)")
 
@@ -34,6 +35,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in sorted(linked_files()):
         source = str(ROOT / path)
         files.append(File.generated(config, f"{REPOSITORY}/{path}", abs_src_path=source))
+    for path in notebooks.paths(ROOT):
+        uri = f"{REPOSITORY}/{path.relative_to(ROOT).with_suffix('.md').as_posix()}"
+        files.append(File.generated(config, uri, content=notebooks.page(path)))
     return files
 
 
@@ -49,7 +53,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             markdown,
         )
         markdown = re.sub(r"\{\{ (.*?); (.*?); (.*?) \}\}", lambda match: cell(*match.groups()), markdown)
-        markdown = markdown.replace("<!-- tutorials -->", with_site_links(tutorials(), pathlib.PurePosixPath(), uri))
+        listed = "\n".join(notebooks.entry(path, ROOT) for path in notebooks.paths(ROOT))
+        markdown = markdown.replace("<!-- tutorials -->", with_site_links(listed, pathlib.PurePosixPath(), uri))
     return re.sub(r"```math\n(.*?)```", lambda match: mathematics(match[1]), markdown, flags=re.S)
 
 
@@ -74,8 +79,7 @@ def linked_files() -> set[str]:
     """Files outside docs/ that the site needs: those that pages link to, and those that these link to."""
     pages = [path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.md")]
     found, ahead = set(ALWAYS), [*pages, *ALWAYS, "README.md"]
-    for path in (ROOT / "tutorials").glob("*.ipynb"):
-        found.add(path.relative_to(ROOT).as_posix())
+    found |= {path.relative_to(ROOT).as_posix() for path in notebooks.paths(ROOT)}
     while ahead:
         page = ahead.pop()
         for target in targets(page):
@@ -87,7 +91,7 @@ def linked_files() -> set[str]:
 
 def targets(page: str) -> Iterator[str]:
     """What a page of the repository links to in the repository, as paths from its root."""
-    for _, link, _ in LINK.findall((ROOT / page).read_text()):
+    for _, link, _ in LINK.findall(CODE.sub("", (ROOT / page).read_text())):
         if not OUTSIDE.match(link):
             yield os.path.normpath((pathlib.PurePosixPath(page).parent / link.partition("#")[0]).as_posix())
 
@@ -103,9 +107,11 @@ def with_site_links(markdown: str, folder: pathlib.PurePosixPath, uri: str) -> s
         if not (ROOT / path).is_file():
             raise FileNotFoundError(f"{uri} links to {match[2]}: there is no file {path}")
         place = path.removeprefix("docs/") if path.startswith("docs/") else f"{REPOSITORY}/{path}"
+        place = re.sub(r"\.ipynb$", ".md", place)
         return match[1] + os.path.relpath(place, pathlib.PurePosixPath(uri).parent) + hash_ + anchor + match[3]
 
-    return LINK.sub(replace, markdown)
+    parts = CODE.split(markdown)  # text, code, text, ...
+    return "".join(part if number % 2 else LINK.sub(replace, part) for number, part in enumerate(parts))
 
 
 def section(heading: str) -> str:
@@ -139,20 +145,3 @@ def cell(place: str, row: str, column: str) -> str:
     if len(found) != 1 or column not in head:
         raise ValueError(f"README's table under {place!r} has {len(found)} rows {row!r} and the columns {head}")
     return found[0][head.index(column)]
-
-
-def tutorials() -> str:
-    """A list of the notebooks: their titles and first paragraphs."""
-    lines = []
-    for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
-        notebook = json.loads(path.read_text())
-        cells, seconds = notebook["cells"], notebook["metadata"]["seconds"]
-        text = "\n\n".join("".join(each["source"]) for each in cells if each["cell_type"] == "markdown")
-        title = re.search(r"^# (.*)$", text, re.M)
-        prose = re.search(r"^(?![#\[!<>\-|`$])(\w.*?)\n\n", text[title.end() if title else 0 :] + "\n\n", re.M | re.S)
-        name = html.escape(title[1] if title else path.stem)
-        lines.append(
-            f"- [{name}]({path.relative_to(ROOT).as_posix()}): {' '.join(prose[1].split()) if prose else ''} "
-            f"({seconds // 60}:{seconds % 60:02} minutes)"
-        )
-    return "\n".join(lines)

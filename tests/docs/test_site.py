@@ -40,6 +40,10 @@ def test_links_of_the_site():
         hooks.with_site_links("[a](../faq.md) [b](https://c.d)", folder, "api/x.md")
         == "[a](../faq.md) [b](https://c.d)"
     )
+    assert hooks.with_site_links("[a](../../tutorials/1_first_ensemble.ipynb)", folder, "api/x.md") == (
+        "[a](../repository/tutorials/1_first_ensemble.md)"  # a notebook is a page there
+    )
+    assert hooks.with_site_links("```python\nf[0](x)\n```", folder, "api/x.md") == "```python\nf[0](x)\n```"
     with pytest.raises(FileNotFoundError, match="nothing.md"):
         hooks.with_site_links("[a](../nothing.md)", folder, "api/x.md")
 
@@ -68,6 +72,10 @@ def test_the_site_has_what_the_pages_promise(site):
     layers = (site / "api" / "layers.html").read_text()
     assert 'id="keras_hyperens.layers.HyperBatchDense"' in layers and "Input shape" in layers
     assert (site / "repository" / "tutorials" / "images" / "digits.png").exists()
+    assert len(re.findall(r"\d:\d\d minutes", (site / "tutorials.html").read_text())) == 8
+    for path in (ROOT / "tutorials").glob("*.ipynb"):
+        page = site / "repository" / "tutorials" / path.with_suffix(".html").name
+        assert "data:image/png" in page.read_text() and page.with_suffix(".ipynb").exists()
 
 
 @pytest.mark.slow
