@@ -38,6 +38,7 @@ OF_COMPILE: dict[str, Arguments] = {
     "tuning rate 3e-3 throughout": lambda: {"tuning_optimizer": keras.optimizers.Adam(3e-3)},
     "tuning rate 3e-2 throughout": lambda: {"tuning_optimizer": keras.optimizers.Adam(3e-2)},
     "no entropy": lambda: {"entropy_weight": 0.0},
+    "entropy weight 1e-3": lambda: {"entropy_weight": 1e-3},
     "tuning at every step": lambda: {"tuning_every": 1},
     "draws per row": lambda: {"sampling": "example"},
     "tuning by the member loss": lambda: {"tuning_loss": "member"},
