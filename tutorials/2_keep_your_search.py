@@ -27,9 +27,9 @@ keras.utils.set_random_seed(0)
 digits = load_digits()
 order = np.random.default_rng(0).permutation(len(digits.target))
 x, y = (digits.images[order, ..., None] / 16).astype("float32"), digits.target[order]
-x_train, y_train = x[:500], y[:500]
-x_val, y_val = x[500:800], y[500:800]
-x_test, y_test = x[800:], y[800:]
+x_train, y_train = x[:250], y[:250]
+x_val, y_val = x[250:550], y[250:550]
+x_test, y_test = x[550:], y[550:]
 directory = tempfile.mkdtemp()
 
 # %% [markdown]
