@@ -51,6 +51,6 @@ def cells(of_seed: dict[int, Run], baseline: dict[int, Run]) -> list[str]:
 
 
 def mean_and_error(values: list[float]) -> str:
-    """Mean and standard error."""
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return f"{np.mean(values):.4f} ± {error:.4f}"
+    """Mean and standard error, which one value alone has not."""
+    error = f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{error}"
