@@ -87,6 +87,7 @@ def test_budgets_by_hand(tmp_path):
     assert list(budgets.values()) == [260, 250, 280, 340, 280, 260, 280]
 
 
+@pytest.mark.slow
 def test_baselines_get_the_best_setting_of_the_search(tmp_path):
     cell = made_up(tmp_path)
     builder = methods.searched(cell)
@@ -119,6 +120,7 @@ def test_self_tuning_is_one_member_without_factors(tmp_path):
         np.testing.assert_array_equal(layer.r, np.ones(layer.r.shape))
 
 
+@pytest.mark.slow
 def test_a_restart_repeats_nothing(tmp_path, monkeypatch, capsys):
     def killed(_):
         raise KeyboardInterrupt
@@ -192,6 +194,7 @@ def test_every_default_can_be_switched_off(tmp_path):
     assert all(np.isfinite(run[name]) for run in done for name in ("nll", "validation_nll"))
 
 
+@pytest.mark.slow
 def test_without_tuning_the_intervals_stay(tmp_path):
     cell = searched_before(made_up(tmp_path, seed=1))
     model, narrow = (ablation.trained(choice, cell) for choice in ("no tuning", "initial intervals of 0.02"))

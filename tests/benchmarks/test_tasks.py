@@ -28,9 +28,8 @@ def shortened(task):
 
 
 @pytest.mark.filterwarnings("ignore:All members share these layers. positions:UserWarning")
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "regression" else pytest.mark.slow) for name in tasks.TASKS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", tasks.TASKS)
 def test_a_task_is_restartable_and_reports_paired_wins(name, tmp_path, monkeypatch, capsys):
     results = tmp_path / "tasks.jsonl"
     monkeypatch.setattr(segmentation, "SCENES", (20, 20, 20, 20))

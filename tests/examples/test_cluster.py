@@ -49,6 +49,7 @@ def ports_of(job):
     return [10000 + 3 * (job % 7000) + stage for stage in range(len(STAGES))]
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_slurm_script_starts_one_chief_and_its_workers(tmp_path):
     for name, body in STAND_INS.items():

@@ -116,7 +116,7 @@ def recurrent(number):
     ]
 
 
-@pytest.mark.parametrize("layers", [conv, recurrent])
+@pytest.mark.parametrize("layers", [conv, pytest.param(recurrent, marks=pytest.mark.slow)])
 def test_other_layers(layers):
     models = [make(number, OPTIMIZERS["adam"], layers, smoothing=False) for number in range(M)]
     data, validation = rows(smoothing=False), rows(12, smoothing=False)

@@ -214,7 +214,9 @@ ALONE = {
 }
 
 
-@pytest.mark.parametrize("reason", ALONE)
+@pytest.mark.parametrize(
+    "reason", [pytest.param(reason, marks=[] if reason == "clipnorm" else pytest.mark.slow) for reason in ALONE]
+)
 def test_what_cannot_go_together_is_trained_one_at_a_time(tmp_path, reason):
     builder = together(tmp_path, **{"max_trials": 3, "initializations": 0, **ALONE[reason]})
     with pytest.warns(UserWarning, match=f"one at a time.*{reason}"):
