@@ -8,16 +8,16 @@ demo: .venv/installed          ## train, compare, explain and export an ensemble
 	$(BIN)/python -m benchmarks.demo $(ARGS)
 
 test: .venv/installed          ## all tests but the slow ones
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-all: test                 ## and then the slow ones
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 tutorials: .venv/installed     ## run the notebooks in full, and keep what they put out
 	$(BIN)/python -m tutorials
 
 test-lowest: .venv-lowest/installed  ## the fast tests with the lowest versions that setup.cfg allows
-	.venv-lowest/bin/python -m pytest -n 2 -m "not slow"
+	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 check: .venv/installed         ## format, lint, types, import directions
 	$(BIN)/ruff format --check .

@@ -220,7 +220,11 @@ class Ensemble(MultiWorkerModel):
         if format == "tf_saved_model":
             return export_saved_model(self, filepath, measures, self.servable)
         export_arguments.setdefault("input_signature", [input_specs(self)])  # Keras would take all inputs for floats
-        super().export(str(filepath), format=format, **export_arguments)
+        seen = self._seen.batch
+        try:
+            super().export(str(filepath), format=format, **export_arguments)
+        finally:
+            self._seen.batch = seen  # Keras calls the ensemble with what it takes for a batch
 
     def get_config(self) -> dict[str, Any]:
         temperatures = None if self.temperatures is None else asdict(self.temperatures)
