@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+TESTS := -m pytest -n 2 --dist worksteal
 DATA_DIR ?= ../shared/tensorflow_datasets
 
 .PHONY: demo test test-all test-lowest check format docs tutorials benchmark
@@ -8,16 +9,16 @@ demo: .venv/installed          ## train, compare, explain and export an ensemble
 	$(BIN)/python -m benchmarks.demo $(ARGS)
 
 test: .venv/installed          ## all tests but the slow ones
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python $(TESTS) -m "not slow"
 
 test-all: test                 ## and then the slow ones
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+	$(BIN)/python $(TESTS) -m slow
 
 tutorials: .venv/installed     ## run the notebooks in full, and keep what they put out
 	$(BIN)/python -m tutorials
 
 test-lowest: .venv-lowest/installed  ## the fast tests with the lowest versions that setup.cfg allows
-	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal -m "not slow"
+	.venv-lowest/bin/python $(TESTS) -m "not slow"
 
 check: .venv/installed         ## format, lint, types, import directions
 	$(BIN)/ruff format --check .

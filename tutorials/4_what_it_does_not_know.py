@@ -37,8 +37,7 @@ x_test, y_test = x[800:], y[800:]
 turned = np.rot90(x_test, axes=(1, 2)).copy()
 pieces = []
 for photograph in load_sample_images().images:
-    grey = photograph[: 424 // 8 * 8].mean(2) / 255
-    small = grey[::4, ::4][:104, :160]
+    small = photograph[::4, ::4].mean(2)[:104, :160] / 255
     pieces.append(small.reshape(13, 8, 20, 8).swapaxes(1, 2).reshape(-1, 8, 8, 1))
 photographs = np.concatenate(pieces).astype("float32")
 shown = np.concatenate([x_test[:6], turned[:6], photographs[100:106]])

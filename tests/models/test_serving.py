@@ -1,7 +1,6 @@
 """Exports in the hands of others: ONNX Runtime, OpenVINO and LiteRT, each in a process without TensorFlow."""
 
 import os
-import subprocess
 import sys
 import sysconfig
 
@@ -11,6 +10,8 @@ import numpy as np
 import pytest
 
 import keras_hyperens as khe
+from tests.serving import predicted_by
+from tests.serving import run
 
 ONNX = """
 import onnxruntime
@@ -38,9 +39,10 @@ import sys
 for name in ("tensorflow", "keras", "keras_hyperens"):
     sys.modules[name] = None  # an import fails
 import numpy as np
-path, output, x = sys.argv[1], sys.argv[2], np.load(sys.argv[3])
+x_file, p_file, path, output = sys.argv[1:]
+x = np.load(x_file)
 {runtime}
-np.save(sys.argv[4], np.concatenate([predict(x), predict(x[:1])]))
+np.save(p_file, np.concatenate([predict(x), predict(x[:1])]))
 """
 FORMATS = {"onnx": ("e.onnx", ONNX), "openvino": ("e.xml", OPENVINO), "litert": ("e.tflite", LITERT)}
 NEEDED = {"onnx": "tf2onnx", "openvino": "openvino", "litert": "ai_edge_litert"}
@@ -74,10 +76,16 @@ def words(hp):
 
 
 def series(hp):
-    """A recurrent layer."""
+    """Recurrent layers."""
     l2 = keras.regularizers.L2(hp.Float("l2", 1e-6, 1e-2, sampling="log"))
-    recurrent = keras.layers.LSTM(4, kernel_regularizer=l2)
-    return keras.Sequential([keras.Input((6, 3)), recurrent, keras.layers.Dense(5, kernel_regularizer=l2)])
+    return keras.Sequential(
+        [
+            keras.Input((6, 3)),
+            keras.layers.LSTM(4, kernel_regularizer=l2, return_sequences=True),
+            keras.layers.GRU(4, kernel_regularizer=l2),
+            keras.layers.Dense(5, kernel_regularizer=l2),
+        ]
+    )
 
 
 def trained(kind, network):
@@ -107,16 +115,7 @@ def trained(kind, network):
 
 def predicted(runtime, path, x, directory, output=""):
     """What a runtime predicts for the rows, and for the first of them alone, `[6, C]`."""
-    np.save(directory / "x.npy", x)
-    arguments = [str(directory / path), output, str(directory / "x.npy"), str(directory / "p.npy")]
-    run([sys.executable, "-c", AROUND.format(runtime=runtime), *arguments], directory)
-    return np.load(directory / "p.npy")
-
-
-def run(command, directory):
-    result = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result.stdout
+    return predicted_by(AROUND.format(runtime=runtime), x, directory, path, output)
 
 
 def check(got, wanted):
@@ -125,12 +124,13 @@ def check(got, wanted):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the converters
-@pytest.mark.parametrize("network", [images, words])
+@pytest.mark.parametrize(("network", "formats"), [(images, FORMATS), (words, FORMATS), (series, ["onnx"])])
 @pytest.mark.parametrize("kind", ["hyper-batch", "hyper-deep"])
-def test_keras_own_formats(kind, network, tmp_path):
+def test_keras_own_formats(kind, network, formats, tmp_path):
     ensemble, x = trained(kind, network)
-    for format, (path, runtime) in FORMATS.items():
+    for format in formats:
         pytest.importorskip(NEEDED[format], reason="the extra `serving` is not installed")
+        path, runtime = FORMATS[format]
         ensemble.export(tmp_path / path, format=format, verbose=False)
         check(predicted(runtime, path, x, tmp_path), ensemble.predict(x, verbose=0))
 
@@ -147,16 +147,12 @@ def test_a_saved_model_in_other_formats_and_by_its_own_tool(kind, network, tmp_p
     ensemble.export(tmp_path / "served")
     module = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", "served", "--signature_def", "uncertainty"]
     run([*module, "--output", "u.onnx", "--opset", "18"], tmp_path)
+    runtimes = (ONNX,) if network is series else (ONNX, OPENVINO)  # OpenVINO does not read loops from ONNX
     for output in ("prediction", "mutual_information"):
-        check(predicted(ONNX, "u.onnx", x, tmp_path, output), said[output])
-    run(
-        [
-            sys.executable,
-            "-c",
-            "import openvino; openvino.save_model(openvino.convert_model('served'), 's.xml', False)",
-        ],
-        tmp_path,
-    )
+        for runtime in runtimes:
+            check(predicted(runtime, "u.onnx", x, tmp_path, output), said[output])
+    converts = "import openvino; openvino.save_model(openvino.convert_model('served'), 's.xml', False)"
+    run([sys.executable, "-c", converts], tmp_path)
     check(predicted(OPENVINO, "s.xml", x, tmp_path, "prediction"), said["prediction"])
     tool = os.path.join(sysconfig.get_path("scripts"), "saved_model_cli")
     arguments = ["--dir", "served", "--tag_set", "serve", "--signature_def", "uncertainty", "--inputs", "inputs=x.npy"]
