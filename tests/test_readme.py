@@ -121,7 +121,6 @@ def cells(line):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("NEWCOMER" not in os.environ, reason="half an hour on a busy machine: set NEWCOMER to run it")
 def test_a_newcomers_walk(tmp_path):
     """The commands of README, one after the other, in a fresh clone.
 
@@ -134,7 +133,10 @@ def test_a_newcomers_walk(tmp_path):
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             (clone / name).write_bytes((ROOT / name).read_bytes())
     made, own = with_those_that_are_here(clone / ".venv"), with_those_that_are_here(tmp_path / "own")
-    assert "hyper-deep ensemble" in run("make demo", clone)
+    said = run("make demo", clone)
+    assert all(words in said for words in ("hyper-batch ensemble", "hyper-deep ensemble", "member 3"))
+    assert said.count("serves the same predictions") == 2
+    assert (clone / "demo_output" / "digits.png").stat().st_size > 20_000
     assert "1 passed" in run("make test", clone, PYTEST_ADDOPTS="-k test_public_names_exist_and_are_documented")
     assert list(made.glob("__editable__*"))
     assert "Successfully installed keras-hyperens" in run("pip install .", clone, active=own.parents[2])

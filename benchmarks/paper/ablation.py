@@ -31,6 +31,7 @@ OF_LAYERS: dict[str, Arguments] = {  # of `from_hypermodel`
     "u = r and v = s": lambda: {"tie_fast_weights": True},
     "factors of random signs": lambda: {"fast_weight_initializer": "random_sign"},
     "factors N(1, 0.1)": lambda: {"fast_weight_initializer": keras.initializers.RandomNormal(1.0, 0.1)},
+    "factors N(1, 0.35)": lambda: {"fast_weight_initializer": keras.initializers.RandomNormal(1.0, 0.35)},
     "factors N(1, 0.5)": lambda: {"fast_weight_initializer": keras.initializers.RandomNormal(1.0, 0.5)},
 }
 OF_COMPILE: dict[str, Arguments] = {

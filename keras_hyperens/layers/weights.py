@@ -46,7 +46,7 @@ class KernelWeights(HyperLayer):
         self.regularize_fast_weights = regularize_fast_weights
         self.shared_embedding = shared_embedding
         self.fast_weight_initializer = get_initializer(
-            fast_weight_initializer or keras.initializers.RandomNormal(1.0, 0.35)
+            fast_weight_initializer or keras.initializers.RandomNormal(1.0, 0.2)
         )
         self.delta_kernel_initializer = keras.initializers.get(delta_kernel_initializer)
         self.embedding_initializer = keras.initializers.get(

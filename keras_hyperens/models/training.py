@@ -70,6 +70,7 @@ class HyperBatchTrainer(TunableModel):
         input_specs, label_specs, self._batch_size, x = batch_specs(x, y, batch_size)
         if input_specs is not None:
             self.prepare(input_specs)
+            self._build_metrics(input_specs, label_specs)
         self._set_tuning_rows(tuning_data, class_weight)
         if self._tuning_rows is not None and input_specs is not None:
             self._tuning_rows.check_like(input_specs, label_specs)
@@ -87,6 +88,12 @@ class HyperBatchTrainer(TunableModel):
             callbacks=callbacks,
             **fit_arguments,
         )
+
+    def _build_metrics(self, input_specs: Any, label_specs: Any) -> None:
+        """Before the first step: TensorFlow traces a step twice if variables are made in it."""
+        if not self.run_eagerly:
+            with self.distribute_strategy.scope():
+                self._symbolic_build(data_batch=(input_specs, label_specs))
 
     _tuning_rows: TuningRows | None = None
     _batch_size: int | None = None  # of the last `fit`, on all replicas together

@@ -74,7 +74,7 @@ class MultiWorkerModel(keras.Model):
         strategy = self.distribute_strategy
         if iterator is None or not spans_workers(strategy):
             return super()._maybe_symbolic_build(iterator, data_batch)
-        _, _, batches = next(iter(iterator))
+        *_, batches = next(iter(iterator))  # after one or two numbers of steps, by Keras' version
         data_batch = keras.tree.map_structure(
             lambda leaf: strategy.experimental_local_results(leaf)[0], next(batches)
         )  # all replicas have rows of the same shapes

@@ -78,6 +78,4 @@ def first_rows(arguments: dict[str, Any]) -> tuple[Any, Any, Any]:
     x, y, weights = arguments["x"], arguments.get("y"), arguments.get("sample_weight")
     if y is None:
         x, y, weights = next(batches(x, "x"))
-    return keras.tree.map_structure(
-        lambda leaf: None if leaf is None else leaf[:FEW], (x, y, weights), none_is_leaf=False
-    )
+    return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[:FEW], (x, y, weights))

@@ -1,4 +1,4 @@
-"""The measurements run: the whole demo, and the others on little."""
+"""The measurements run on little. (The whole demo: tests/test_readme.py.)"""
 
 import pathlib
 import subprocess
@@ -152,16 +152,6 @@ def test_extra_memory_by_hand():
 @pytest.mark.slow
 def test_search_memory_on_a_few_trials():
     assert "last / fifth: " in run("benchmarks.search_memory", "--trials", 5).stdout
-
-
-@pytest.mark.slow
-def test_demo(tmp_path):
-    result = run("benchmarks.demo", "--output", tmp_path)
-    for words in ("hyper-batch ensemble", "hyper-deep ensemble", "member 3", "serves the same predictions"):
-        assert words in result.stdout
-    assert result.stdout.count("serves the same predictions") == 2
-    assert result.stderr == ""
-    assert (tmp_path / "digits.png").stat().st_size > 20_000
 
 
 @pytest.mark.slow

@@ -94,3 +94,19 @@ def test_the_number_of_operations_grows_with_members_no_faster_than_they_do():
         step = tf.function(lambda ensemble=ensemble, data=data: ensemble.train_step(data)).get_concrete_function()
         sizes.append(len(step.graph.get_operations()))
     assert sizes[2] - sizes[1] <= 2.1 * (sizes[1] - sizes[0])
+
+
+def test_a_step_is_traced_once_with_metrics_too():
+    """They have their variables before the first step: TensorFlow traces a step that makes some a second time."""
+    ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, M, seed=0)
+    ensemble.compile(
+        "adam",
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        weighted_metrics=["sparse_categorical_crossentropy"],
+        member_metrics=[khe.metrics.Disagreement()],
+    )
+    x, y, traced, train_step = np.zeros((8, 8, 8, 3), "float32"), np.zeros(8, "int64"), [], ensemble.train_step
+    ensemble.train_step = lambda data: traced.append(data) or train_step(data)
+    ensemble.fit(x, y, batch_size=4, epochs=2, tuning_data=(x, y), verbose=0)
+    assert len(traced) == 1
