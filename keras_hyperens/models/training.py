@@ -70,10 +70,11 @@ class HyperBatchTrainer(TunableModel):
         input_specs, label_specs, self._batch_size, x = batch_specs(x, y, batch_size)
         if input_specs is not None:
             self.prepare(input_specs)
-            self._build_metrics(input_specs, label_specs)
         self._set_tuning_rows(tuning_data, class_weight)
         if self._tuning_rows is not None and input_specs is not None:
             self._tuning_rows.check_like(input_specs, label_specs)
+        if input_specs is not None:
+            self._build_metrics(input_specs, label_specs)
         if isinstance(callbacks, keras.callbacks.Callback):
             callbacks = [callbacks]
         if not isinstance(callbacks, keras.callbacks.CallbackList):
