@@ -51,7 +51,7 @@ benchmark: .venv/installed     ## the measurements of README
 	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.paper --dataset mnist --network lenet --data-dir $(DATA_DIR)
 	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.paper --dataset cifar10_jpeg --network mlp --data-dir $(DATA_DIR)
 	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.paper --dataset cifar10_jpeg --network lenet --data-dir $(DATA_DIR)
-	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.paper --dataset cifar10_jpeg --network lenet --data-dir $(DATA_DIR) --ablation --seeds 3
+	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.paper --dataset mnist --network mlp --data-dir $(DATA_DIR) --ablation --seeds 3
 
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

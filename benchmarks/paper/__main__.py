@@ -2,7 +2,7 @@
 
     python -m benchmarks.paper --dataset mnist --network mlp --data-dir ../shared/tensorflow_datasets
     python -m benchmarks.paper --dataset cifar10_jpeg --network lenet --data-dir ../shared/tensorflow_datasets
-    python -m benchmarks.paper --dataset cifar10_jpeg --network lenet --data-dir ... --ablation --seeds 3
+    python -m benchmarks.paper --dataset mnist --network mlp --data-dir ... --ablation --seeds 3
     python -m benchmarks.paper --report                  # tables and plots of everything run so far, into README.md
 
 The protocol is in `benchmarks/paper/README.md`. Each run is a line of a file in `benchmarks/paper/results`, and is not
