@@ -116,6 +116,22 @@ def test_tables_are_what_the_commands_print(command):
         assert any(row[: len(each)] == each or row[:3] == each[:3] for each in shown), row
 
 
+def test_ratios_are_those_of_the_papers_comparison():
+    """README's short table, against the page that `benchmarks.paper --report` writes itself."""
+    page = (ROOT / "benchmarks" / "paper" / "README.md").read_text()
+    lines = [cells(line) for line in page.splitlines() if line.startswith("|") and " / " in line and " of 5 " in line]
+    written = {(cell, pair): f"{ratio} ({lower[0]})" for cell, pair, ratio, lower, *_ in lines}
+    table = README.read_text().split("The paper's own comparison")[1].split("###")[0]
+    (_, *header), _, *rows = [cells(line) for line in table.splitlines() if line.startswith("|")]
+    columns = [each.lower().replace("cifar-10,", "cifar10_jpeg,") for each in header[:4]]  # the last is published
+    shown = {
+        (column, re.sub(" (ensemble|network)$", "", pair)): ratio
+        for pair, *ratios in rows
+        for column, ratio in zip(columns, ratios[:4], strict=True)
+    }
+    assert shown == written and len(shown) == 12
+
+
 def cells(line):
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 

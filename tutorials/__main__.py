@@ -40,6 +40,7 @@ def read(source: pathlib.Path) -> Any:
     """The notebook of a source, without outputs; its cells are numbered, so that a second run changes nothing."""
     notebook = jupytext.read(source)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["jupytext"]["cell_metadata_filter"] = "short,tags,-all"  # Jupytext's order changes
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"
     return notebook
