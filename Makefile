@@ -1,24 +1,27 @@
 PYTHON ?= python3
 BIN := .venv/bin
-TESTS := -m pytest -n 2 --dist worksteal
+TESTS := -m pytest -n 2 --dist loadgroup --durations 10
 DATA_DIR ?= ../shared/tensorflow_datasets
 
-.PHONY: demo test test-all test-lowest check format docs tutorials benchmark
+.PHONY: demo test test-all test-lowest faults check format docs tutorials benchmark
 
 demo: .venv/installed          ## train, compare, explain and export an ensemble on real images
 	$(BIN)/python -m benchmarks.demo $(ARGS)
 
-test: .venv/installed          ## all tests but the slow ones
-	$(BIN)/python $(TESTS) -m "not slow"
+test: .venv/installed          ## the unit tests, and one of each kind of the others
+	$(BIN)/python $(TESTS) -m "not integration"
 
-test-all: test                 ## and then the slow ones
-	$(BIN)/python $(TESTS) -m slow
+test-all: test                 ## and then the integration tests: processes, devices, notebooks, whole trainings
+	$(BIN)/python $(TESTS) -m integration
+
+faults: .venv/installed        ## plants faults into copies of the package: the unit tests must see each
+	$(BIN)/python -m tests.faults
 
 tutorials: .venv/installed     ## run the notebooks in full, and keep what they put out
 	$(BIN)/python -m tutorials
 
-test-lowest: .venv-lowest/installed  ## the fast tests with the lowest versions that setup.cfg allows
-	.venv-lowest/bin/python $(TESTS) -m "not slow"
+test-lowest: .venv-lowest/installed  ## the unit tests with the lowest versions that setup.cfg allows
+	.venv-lowest/bin/python $(TESTS) -m "not integration"
 
 check: .venv/installed         ## format, lint, types, import directions
 	$(BIN)/ruff format --check .

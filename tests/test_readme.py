@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 README = ROOT / "README.md"
 
 
+@pytest.mark.integration
 def test_the_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
@@ -52,7 +53,7 @@ def test_every_file_it_names_exists():
         assert (README.parent / path).exists(), path
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_the_first_example_of_the_site_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -104,7 +105,7 @@ def test_every_command_exists():
                 assert not option.startswith("--") or f'"{option}"' in source + shared, command
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.parametrize("command", sorted({each for each in commands() if each.endswith("--report")}))
 def test_tables_are_what_the_commands_print(command):
     """Every row with a standard error is in README as it is printed, but for the method's name and the last columns."""
@@ -136,7 +137,7 @@ def cells(line):
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_a_newcomers_walk(tmp_path):
     """The commands of README, one after the other, in a fresh clone.
 

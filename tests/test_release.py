@@ -46,7 +46,7 @@ def test_lower_bounds_are_those_of_setup():
     assert all(re.fullmatch(r"[\w-]+==[\d.]+", line) for line in printed)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_wheel_and_sdist(tmp_path):
     """Built from what git knows, as a clean clone would; with what is changed and not committed."""
     clone = tmp_path / "clone"

@@ -11,6 +11,7 @@ from keras_hyperens.search.chief import Chief
 from keras_hyperens.search.chief import serve
 from keras_hyperens.search.client import Client
 from keras_hyperens.search.client import StageOver
+from keras_hyperens.search.memory import frozen_garbage_collector
 from keras_hyperens.search.names import name_of_trial
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.processes import is_distributed
@@ -50,7 +51,7 @@ class Stage:
             arguments: Of `keras_tuner.Tuner.search`.
             search: Instead of that: another loop over the trials of the tuner to which the recorder is attached.
         """
-        with own_port(self.recorder.stage):
+        with own_port(self.recorder.stage), frozen_garbage_collector():
             tuner = make()
             self.recorder.attach(tuner)
             if is_worker():

@@ -55,7 +55,7 @@ def test_scores_by_hand():
     assert "0.5000" in methods.table({"this": scores})
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_quality_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, capsys):
     results = tmp_path / "quality.jsonl"
     monkeypatch.setattr(methods, "schedule_of", lambda _: methods.Schedule(1, 1, 100))
@@ -68,7 +68,7 @@ def test_quality_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, c
     assert results.read_text().splitlines() == lines
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_fine_tuning_on_little(tmp_path, monkeypatch, capsys):
     results = tmp_path / "fine_tuning.jsonl"
     for name in ("PRETRAINING", "FINE_TUNING"):
@@ -111,7 +111,7 @@ def test_a_report_by_hand():
     )
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_hyper_deep_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, capsys):
     results = tmp_path / "hyper_deep.jsonl"
     monkeypatch.setattr(methods, "schedule_of", lambda _: methods.Schedule(1, 1, 100))
@@ -138,7 +138,7 @@ def test_a_report_of_hyper_deep_by_hand():
     assert lines[-1] == row
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_selection_in_its_smallest_cell():
     lines = run("benchmarks.selection", "--quick", "--repetitions", 1).stdout.splitlines()
     assert lines[-1].split()[:3] == ["20", "1000", "10"] and "True" in lines[-1] and "False" not in lines[-1]
@@ -149,13 +149,12 @@ def test_extra_memory_by_hand():
     assert abs(taken / 2**20 - 64) < 1
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_search_memory_on_a_few_trials():
     assert "last / fifth: " in run("benchmarks.search_memory", "--trials", 5).stdout
 
 
-@pytest.mark.slow
-@pytest.mark.datasets
+@pytest.mark.integration
 @pytest.mark.skipif(not TFDS.exists(), reason="the TFDS data of ../shared is not there")
 @pytest.mark.parametrize("name", ["mnist", "cifar10_jpeg"])
 def test_demo_on_tfds(name, tmp_path):
@@ -164,6 +163,6 @@ def test_demo_on_tfds(name, tmp_path):
     assert f"{name}: 300 training rows, 10000 test rows" in result.stdout and result.stderr == ""
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_apply_kernels():
     assert "split_and_loop" in run("benchmarks.apply_kernels", "--repetitions", 1, "--members", 2).stdout

@@ -42,7 +42,7 @@ def small(name, *_):
     return data.Data(name, rows(30), rows(20), rows(20), rows(20))
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_on_little(tmp_path, monkeypatch, capsys):
     results = tmp_path / "ood.jsonl"
     monkeypatch.setattr(methods, "schedule_of", lambda _: methods.Schedule(1, 1, 20))

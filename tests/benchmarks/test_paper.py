@@ -23,6 +23,7 @@ from benchmarks.paper import figures
 from benchmarks.paper import methods
 from benchmarks.paper import networks
 from benchmarks.paper import report
+from tests.limit import LIMIT
 
 ROOT = pathlib.Path(__file__).parents[2]
 LITTLE = ("--network", "mlp", "--seeds", "1", "--epochs", "1", "--ensemble-size", "2")
@@ -87,7 +88,7 @@ def test_budgets_by_hand(tmp_path):
     assert list(budgets.values()) == [260, 250, 280, 340, 280, 260, 280]
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_baselines_get_the_best_setting_of_the_search(tmp_path):
     cell = made_up(tmp_path)
     builder = methods.searched(cell)
@@ -120,7 +121,7 @@ def test_self_tuning_is_one_member_without_factors(tmp_path):
         np.testing.assert_array_equal(layer.r, np.ones(layer.r.shape))
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_a_restart_repeats_nothing(tmp_path, monkeypatch, capsys):
     def killed(_):
         raise KeyboardInterrupt
@@ -142,11 +143,11 @@ def test_a_restart_repeats_nothing(tmp_path, monkeypatch, capsys):
     assert file.read_text() == before and "| deep | " in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_a_killed_search_goes_on(tmp_path, monkeypatch):
     given = arguments(tmp_path, "--trials", 9, "--methods", "single")
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.paper", *given], cwd=ROOT, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + LIMIT
     while len(contents(tmp_path)) < methods.AT_ONCE and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
@@ -159,7 +160,7 @@ def test_a_killed_search_goes_on(tmp_path, monkeypatch):
     assert len(runs.read(tmp_path / "results" / "digits-mlp.jsonl")) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_every_method_gives_finite_scores(tmp_path, monkeypatch, capsys):
     run_main(monkeypatch, *arguments(tmp_path, "--trials", 2))
     done = runs.read(tmp_path / "results" / "digits-mlp.jsonl")
@@ -177,14 +178,14 @@ def test_every_method_gives_finite_scores(tmp_path, monkeypatch, capsys):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.parametrize("method", ["single", "hyper-batch"])
 def test_under_a_strategy(method, tmp_path):
     cell = made_up(tmp_path, trials=2, strategy=tf.distribute.MirroredStrategy(["CPU:0"]))
     assert np.isfinite(cells.measured(methods.trained(method, cell), cell.data)["nll"])
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_every_default_can_be_switched_off(tmp_path):
     cell = searched_before(made_up(tmp_path))
     for _ in range(2):  # the second time nothing is trained
@@ -194,7 +195,7 @@ def test_every_default_can_be_switched_off(tmp_path):
     assert all(np.isfinite(run[name]) for run in done for name in ("nll", "validation_nll"))
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_without_tuning_the_intervals_stay(tmp_path):
     cell = searched_before(made_up(tmp_path, seed=1))
     model, narrow = (ablation.trained(choice, cell) for choice in ("no tuning", "initial intervals of 0.02"))
@@ -273,7 +274,7 @@ def test_the_readme_has_a_place_for_the_report():
     assert text.count(report.BEGIN) == text.count(report.END) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.parametrize(("network", "parameters"), [("resnet20", 0.27e6), ("wrn28-10", 36.5e6)])
 def test_large_networks_through_conversion(network, parameters, tmp_path):
     cell = made_up(tmp_path, network, (32, 32, 3), batch_size=8)

@@ -45,19 +45,19 @@ def test_a_candidate_on_disk():
     assert 1 < point.ratio < 1.1
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_bytes_that_replicas_add_up():
     (point,) = reductions.measure()
     assert point.ratio == 1
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_steps_on_little():
     points = list(steps.measure(1, "LeNet", (4, 16, 8)))
     assert len(points) == 2 and all(0.1 < point.ratio < 10 for point in points)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_workers_on_little():
     (point,) = workers.measure(trials=4, seconds=0.5)
     assert 0.3 < point.ratio < 3

@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 
 import pytest
 
@@ -17,6 +16,7 @@ from benchmarks.speed import prediction
 from benchmarks.speed import reference
 from benchmarks.speed import start
 from benchmarks.speed import steps
+from benchmarks.speed import timing
 from benchmarks.speed.aim import Aim
 from benchmarks.speed.aim import table
 from benchmarks.speed.timing import seconds
@@ -29,12 +29,13 @@ def test_the_last_column_is_the_verdict():
     assert "at most 1.25" in table(aims[:1]) and "at least 1.25" in table(aims[2:])
 
 
-def test_medians_forget_a_pause_and_functions_take_turns():
-    called = []
+def test_medians_forget_a_pause_and_functions_take_turns(monkeypatch):
+    called, clock = [], [0.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
 
     def slow():
         called.append("slow")
-        time.sleep(0.5 if called.count("slow") == 5 else 0.004)
+        clock[0] += 0.5 if called.count("slow") == 5 else 0.004
 
     medians = seconds({"slow": slow, "fast": lambda: called.append("fast")}, repetitions=5, calls=2)
     assert 0.004 <= medians["slow"] < 0.05 and medians["fast"] < medians["slow"]
@@ -42,7 +43,7 @@ def test_medians_forget_a_pause_and_functions_take_turns():
     assert timed == ["slow", "slow", "fast", "fast", "fast", "fast", "slow", "slow"] * 2 + timed[:4]
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_steps_on_little():
     aims = list(steps.measure(1, ("LeNet",), (8,)))
     assert [aim.limit for aim in aims] == list(steps.LIMITS.values())
@@ -87,7 +88,7 @@ def test_selection_on_little():
     assert len(aims) == 4 and all(aim.ratio > 0 for aim in aims)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_largest_selection_on_little():
     (aim,) = growth.measure_largest(1, 8, 50)
     assert 0.05 < aim.ratio < 4  # a process that has imported TensorFlow
@@ -99,7 +100,7 @@ def test_candidates_of_a_pool_differ(tmp_path):
     assert len(set(growth.select(tmp_path, 6, 30, "nll"))) == growth.CHOICES
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_input_on_little():
     slowdown, decoded = tuning_input.measure(1, ("MLP",), rows=64)
     assert 0.2 < slowdown.ratio < 5 and decoded.is_met and decoded.note == "64 / 64"
@@ -115,32 +116,32 @@ def test_a_missing_reference_is_left_out_with_a_message(monkeypatch, capsys):
     assert not list(reference.measure(1)) and "left out, edward2 cannot" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.skipif(not edward2_layers.is_importable(), reason="edward2 is not there: `python -m benchmarks.speed`")
 def test_reference_on_little():
     aims = list(reference.measure(1, {"dense, 8 to 6": ((8,), 6, 0), "convolution": ((9, 9, 4), 6, 3)}))
     assert [aim.limit for aim in aims] == 3 * [2.5, 1.2] and all(0.1 < aim.ratio < 50 for aim in aims)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_prediction_on_little():
     aims = list(prediction.measure(1, ("LeNet",)))
     assert [aim.limit for aim in aims] == [1.3, 1.0] and "MiB" in aims[0].note
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_memory_on_little():
     aims = list(memory.measure(1, ("LeNet",), rows=8, parameters=()))
     assert len(aims) == 2 and all(0.7 < aim.ratio < 2 for aim in aims)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_start_on_little():
     aims = list(start.measure(1, ("MLP",)))
     assert len(aims) == 5 and all(aim.ratio > 0 for aim in aims)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_searches_on_little():
     small = pool.Size((28, 28, 1), rows=64, batch_size=32, epochs=1, ours=4, others=2, at_once=2)
     large = pool.Size((32, 32, 3), rows=64, batch_size=32, epochs=1, ours=2, others=2, at_once=2)

@@ -28,7 +28,7 @@ def shortened(task):
 
 
 @pytest.mark.filterwarnings("ignore:All members share these layers. positions:UserWarning")
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.parametrize("name", tasks.TASKS)
 def test_a_task_is_restartable_and_reports_paired_wins(name, tmp_path, monkeypatch, capsys):
     results = tmp_path / "tasks.jsonl"

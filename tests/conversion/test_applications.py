@@ -54,14 +54,14 @@ def test_a_small_one():
     assert kinds["DepthwiseConv2D"] == "HyperBatchDepthwiseConv2D" and kinds["BatchNormalization"] == ""
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.parametrize("name", EXACT)
 def test_it_predicts_what_the_model_predicts(name):
     model = application(name)
     check_equal(model, khe.HyperBatchEnsemble.from_model(model, L2, M))
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_parameters():
     model = application("ResNet50V2")
     ensemble = khe.HyperBatchEnsemble.from_model(model, L2, 4)
@@ -70,7 +70,7 @@ def test_parameters():
     assert independent.network.count_params() / model.count_params() == 4
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.parametrize("name", WHOLE)
 def test_training_tuning_file_and_export(name, tmp_path):
     model = application(name)

@@ -188,7 +188,7 @@ def test_bad_input_is_named():
         from_hypermodel(3, M)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_keras_tuners_own_hypermodels():
     xception = keras_tuner.applications.HyperXception(input_shape=(71, 71, 3), classes=5)
     ensemble = from_hypermodel(xception, 2)

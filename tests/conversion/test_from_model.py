@@ -40,7 +40,11 @@ def scrambled(model, seed=1):
 
 @pytest.mark.parametrize(
     "sharing",
-    ["hyper", "none", *(pytest.param(name, marks=pytest.mark.slow) for name in ("batch", "fixed_initialization"))],
+    [
+        "hyper",
+        "none",
+        *(pytest.param(name, marks=pytest.mark.integration) for name in ("batch", "fixed_initialization")),
+    ],
 )
 @pytest.mark.parametrize("make", [models.sequential, models.branches, models.sequences])
 def test_a_converted_model_predicts_what_the_model_predicts(make, sharing):
@@ -68,7 +72,7 @@ def test_the_model_is_not_changed_and_not_shared():
 
 
 @pytest.mark.parametrize(
-    "make", [models.sequential, models.branches, pytest.param(models.sequences, marks=pytest.mark.slow)]
+    "make", [models.sequential, models.branches, pytest.param(models.sequences, marks=pytest.mark.integration)]
 )
 def test_training_tuning_saving_and_export(make, tmp_path):
     model = make()

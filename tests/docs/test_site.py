@@ -63,7 +63,7 @@ def site(tmp_path_factory):
     return place
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_the_site_has_what_the_pages_promise(site):
     choosing = html.unescape((site / "choosing.html").read_text())
     assert "{{" not in choosing and hooks.cell("### Hyper-deep", "hyper-deep ensemble", "NLL") in choosing
@@ -78,7 +78,7 @@ def test_the_site_has_what_the_pages_promise(site):
         assert "data:image/png" in page.read_text() and page.with_suffix(".ipynb").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_pages_load_nothing_from_elsewhere(site):
     for page in site.rglob("*.html"):
         loaded = re.findall(r"<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=\"?(https?:[^\"> ]+)", page.read_text())

@@ -16,10 +16,10 @@ import yaml
 from examples.cluster import search
 from keras_hyperens.search.processes import STAGES
 from keras_hyperens.search.workers import _is_free
+from tests.limit import LIMIT
 
 CLUSTER = pathlib.Path(search.__file__).parent
 LITTLE = ["--trials", "2", "--initializations", "1", "--ensemble-size", "2", "--epochs", "1"]
-LIMIT = 400  # seconds; it takes about 20 where nothing else runs
 STAND_INS = {
     "scontrol": '[[ $* == "show hostnames node[1-2]" ]] && printf "127.0.0.1\\nnode2\\n"',
     "srun": """
@@ -31,7 +31,7 @@ for ((rank = 0; rank < SLURM_NTASKS; rank++)); do wait -n; done
 }
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_the_program_alone(tmp_path, capsys):
     search.main([*LITTLE, "--directory", str(tmp_path)])
     assert re.search(r"test rows: accuracy 0\.\d+", capsys.readouterr().out)
@@ -49,8 +49,7 @@ def ports_of(job):
     return [10000 + 3 * (job % 7000) + stage for stage in range(len(STAGES))]
 
 
-@pytest.mark.slow
-@pytest.mark.distributed
+@pytest.mark.integration
 def test_slurm_script_starts_one_chief_and_its_workers(tmp_path):
     for name, body in STAND_INS.items():
         (tmp_path / name).write_text(f"#!/bin/bash\nset -euo pipefail\n{body}")

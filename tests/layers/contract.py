@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 import keras_hyperens as khe
 
@@ -31,16 +30,13 @@ def randomise(layer, seed=0):
     layer.set_weights([generator.normal(0.5, 0.5, weight.shape).astype("float32") for weight in layer.get_weights()])
 
 
-def layer_contract(make, row_shape, tmp_path, inputs=1, indices=0):
-    """Build, symbolic and eager call, fit, configuration and file round trip, mixed precision, export.
+def layer_contract(make, row_shape, inputs=1, indices=0):
+    """Build, symbolic and eager call, configuration round trip, mixed precision: what costs little, of every layer.
 
     `make()` gives a new layer; `row_shape` is the shape of one row; `inputs` says how often the layer takes the rows,
-    `indices` that they are integers below this number.
+    `indices` that they are integers below this number. Training, files and compilation: `test_together.py`.
     """
-    generator = np.random.default_rng(0)
-    rows = generator.normal(size=(M * B, *row_shape)).astype("float32")
-    if indices:
-        rows = generator.integers(0, indices, rows.shape).astype("int32")
+    rows = rows_of(row_shape, indices)
     values = draw(1)
     layer = make()
 
@@ -62,29 +58,6 @@ def layer_contract(make, row_shape, tmp_path, inputs=1, indices=0):
         twin.set_weights(layer.get_weights())
         np.testing.assert_allclose(call(twin, rows), outputs, rtol=1e-6)
 
-    start = keras.Input(row_shape, dtype=rows.dtype.name)
-    model = keras.Model(start, keras.layers.Dense(1)(keras.layers.Flatten()(call(make(), start))))
-    model.compile("sgd", "mse")
-    for drawn in (values, draw(B)):
-        with khe.hyperparameter_scope(drawn):
-            model.train_function = None
-            model.fit(rows, np.zeros((M * B, 1)), batch_size=M * B, verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    with khe.hyperparameter_scope(values):
-        expected = model(rows)
-        np.testing.assert_allclose(loaded(rows), expected, rtol=1e-6)
-        model.export(tmp_path / "exported", verbose=False)
-    served = tf.saved_model.load(tmp_path / "exported")
-    np.testing.assert_allclose(served.serve(rows), expected, rtol=1e-4, atol=1e-5)
-
-    for drawn in (values, draw(B)):
-        with khe.hyperparameter_scope(drawn):
-            training = tf.function(lambda x: call(layer, x, training=True), jit_compile=True)
-            assert np.isfinite(training(rows)).all()
-            compiled = tf.function(lambda x: call(layer, x), jit_compile=True)
-            np.testing.assert_allclose(call(layer, rows), compiled(rows), rtol=1e-3, atol=1e-4)
-
     half = type(layer).from_config({**layer.get_config(), "dtype": "mixed_float16"})
     for drawn in (values, draw(B)):
         with khe.hyperparameter_scope(drawn):
@@ -94,3 +67,11 @@ def layer_contract(make, row_shape, tmp_path, inputs=1, indices=0):
             full_outputs = call(layer, rows, training=False)
         assert half_outputs.dtype == "float16"
         np.testing.assert_allclose(half_outputs, full_outputs, rtol=2e-2, atol=5e-2)
+
+
+def rows_of(row_shape, indices=0):
+    """A batch for all members."""
+    generator = np.random.default_rng(0)
+    if indices:
+        return generator.integers(0, indices, (M * B, *row_shape)).astype("int32")
+    return generator.normal(size=(M * B, *row_shape)).astype("float32")

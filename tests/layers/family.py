@@ -1,4 +1,4 @@
-"""Every layer with kernels: how to make it, a batch of rows for it, and its equations written by hand."""
+"""Every layer: how to make it, a batch of rows for it, and, if it has kernels, its equations written by hand."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_hyperens import layers
+from tests.layers.contract import M
 from tests.layers.contract import members
 from tests.layers.oracle import position
 
@@ -144,6 +145,17 @@ FAMILY = {
         {"head_dim": 4, "num_query_heads": 4, "num_key_value_heads": 2, **L2}, PROJECTIONS, inputs=2,
     ),
 }  # fmt: skip
+
+OTHERS = {  # without kernels: how to make one, and the shape of a row
+    "dropout": (lambda: layers.HyperDropout("rate", seed=1, **members()), (6,)),
+    "noise": (lambda: layers.HyperGaussianNoise("rate", seed=0, **members()), (5,)),
+    "gaussian dropout": (lambda: layers.HyperGaussianDropout("rate", seed=0, **members()), (5,)),
+    "spatial dropout 1d": (lambda: layers.HyperSpatialDropout1D("rate", seed=0, **members()), (5, 2)),
+    "spatial dropout 2d": (lambda: layers.HyperSpatialDropout2D("rate", seed=0, **members()), (5, 4, 2)),
+    "spatial dropout 3d": (lambda: layers.HyperSpatialDropout3D("rate", seed=0, **members()), (5, 4, 3, 2)),
+    "batch normalization": (lambda: layers.MemberBatchNormalization(ensemble_size=M), (5,)),
+    "layer normalization": (lambda: layers.MemberLayerNormalization(ensemble_size=M), (5,)),
+}
 
 
 def weights_at(case, layer, member, values):

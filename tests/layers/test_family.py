@@ -17,7 +17,7 @@ from tests.layers.family import plain_layer
 from tests.layers.family import plain_like
 from tests.layers.family import weights_at
 
-# One of each kind with the fast tests; its relatives, which share nearly all of the code, with the slow ones.
+# One of each kind with the unit tests; its relatives, which share nearly all of the code, with the others.
 RELATIVES = (
     *(
         "einsum of two axes",
@@ -31,14 +31,17 @@ RELATIVES = (
 )
 every_case = pytest.mark.parametrize(
     "case",
-    [pytest.param(case, marks=pytest.mark.slow if name in RELATIVES else [], id=name) for name, case in FAMILY.items()],
+    [
+        pytest.param(case, marks=pytest.mark.integration if name in RELATIVES else [], id=name)
+        for name, case in FAMILY.items()
+    ],
 )
 
 TWO_FORMS = ("dense", "einsum", "lstm", "gru", "attention", "grouped")  # the others always fold
 every_form = pytest.mark.parametrize(
     ("case", "form"),
     [
-        pytest.param(case, form, marks=pytest.mark.slow if name in RELATIVES else [], id=f"{name}, {form}")
+        pytest.param(case, form, marks=pytest.mark.integration if name in RELATIVES else [], id=f"{name}, {form}")
         for name, case in FAMILY.items()
         for form in (("folded", "unfolded") if name.startswith(TWO_FORMS) else ("folded",))
     ],
@@ -95,7 +98,11 @@ def test_equal_draws_for_all_rows_equal_one_draw_for_the_member(case, form):
 @every_case
 @pytest.mark.parametrize(
     "sharing",
-    ["hyper", "none", *(pytest.param(name, marks=pytest.mark.slow) for name in ("batch", "fixed_initialization"))],
+    [
+        "hyper",
+        "none",
+        *(pytest.param(name, marks=pytest.mark.integration) for name in ("batch", "fixed_initialization")),
+    ],
 )
 def test_a_converted_layer_gives_what_the_plain_one_gives(case, sharing):
     rows = case.rows(B)
@@ -152,16 +159,10 @@ def test_gradients_of_one_trivial_member_are_the_plain_layers(case):
         np.testing.assert_allclose(*sizes, rtol=1e-3)
 
 
-# The contract is long: of each kind of layer the largest here, the rest with the slow tests.
-FAST = ("einsum", "conv 2d, transposed")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in FAMILY]
-)
-def test_contract(name, tmp_path):
+@pytest.mark.parametrize("name", FAMILY)
+def test_contract(name):
     case = FAMILY[name]
-    layer_contract(case.make, case.row, tmp_path, case.inputs, case.indices)
+    layer_contract(case.make, case.row, case.inputs, case.indices)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "attention"])

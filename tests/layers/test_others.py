@@ -11,23 +11,12 @@ from tests.layers.contract import M
 from tests.layers.contract import draw
 from tests.layers.contract import layer_contract
 from tests.layers.contract import members
+from tests.layers.family import OTHERS
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("make", "row"),
-    [
-        (lambda: layers.HyperGaussianNoise("rate", seed=0, **members()), (5,)),
-        (lambda: layers.HyperGaussianDropout("rate", seed=0, **members()), (5,)),
-        (lambda: layers.HyperSpatialDropout1D("rate", seed=0, **members()), (5, 2)),
-        (lambda: layers.HyperSpatialDropout2D("rate", seed=0, **members()), (5, 4, 2)),
-        (lambda: layers.HyperSpatialDropout3D("rate", seed=0, **members()), (5, 4, 3, 2)),
-        (lambda: layers.MemberBatchNormalization(ensemble_size=M), (5,)),
-        (lambda: layers.MemberLayerNormalization(ensemble_size=M), (5,)),
-    ],
-)
-def test_contract(make, row, tmp_path):
-    layer_contract(make, row, tmp_path)
+@pytest.mark.parametrize("name", OTHERS)
+def test_contract(name):
+    layer_contract(*OTHERS[name])
 
 
 @pytest.mark.parametrize("per_row", [False, True])

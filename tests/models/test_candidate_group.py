@@ -77,7 +77,7 @@ QUICK = ("momentum", "adamw", "schedule")
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in OPTIMIZERS]
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.integration) for name in OPTIMIZERS]
 )
 def test_ten_steps_are_those_of_a_model_alone(name):
     models = [make(number, OPTIMIZERS[name]) for number in range(M)]
@@ -116,7 +116,7 @@ def recurrent(number):
     ]
 
 
-@pytest.mark.parametrize("layers", [conv, pytest.param(recurrent, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("layers", [conv, pytest.param(recurrent, marks=pytest.mark.integration)])
 def test_other_layers(layers):
     models = [make(number, OPTIMIZERS["adam"], layers, smoothing=False) for number in range(M)]
     data, validation = rows(smoothing=False), rows(12, smoothing=False)

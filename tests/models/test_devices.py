@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-LIMIT = 600  # seconds; it takes about 25 where nothing else runs
+from tests.limit import LIMIT
 
 
-@pytest.mark.distributed
+@pytest.mark.integration
 def test_with_two_devices():
     program = [sys.executable, "-m", "tests.models.many_devices"]
     process = subprocess.run(program, capture_output=True, text=True, timeout=LIMIT)

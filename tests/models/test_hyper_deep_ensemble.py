@@ -164,6 +164,7 @@ def test_file_and_export(combination, tmp_path):
     np.testing.assert_allclose(outputs["mutual_information"], information, atol=1e-4)
 
 
+@pytest.mark.integration
 def test_export_loads_in_a_process_without_this_package(tmp_path):
     ensemble = khe.HyperDeepEnsemble(mixed_members())
     np.testing.assert_allclose(predicted_elsewhere(ensemble, X, tmp_path), ensemble.predict(X, verbose=0), atol=1e-5)

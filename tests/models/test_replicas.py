@@ -8,16 +8,17 @@ import keras
 import numpy as np
 import pytest
 
+from tests.limit import LIMIT
 from tests.models.two_replicas import X_VALIDATION
 
-pytestmark = pytest.mark.distributed
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     directory = tmp_path_factory.mktemp("replicas")
     command = [sys.executable, "-m", "tests.models.two_replicas", directory]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    process = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
     assert process.returncode == 0, process.stderr[-3000:]
     return directory, json.loads((directory / "results.json").read_text())
 

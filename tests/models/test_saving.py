@@ -99,24 +99,39 @@ def test_a_file_of_another_format_is_refused(tmp_path):
 
 
 def test_weights_alone(tmp_path):
-    ensemble, (x, y) = compiled(), blobs()
-    ensemble.fit(x, y, tuning_split=0.25, verbose=0)
+    ensemble, (x, _) = varied(compiled()), blobs()
     ensemble.save_weights(tmp_path / "e.weights.h5")
     other = compiled(seed=9)
     other.load_weights(tmp_path / "e.weights.h5")
     np.testing.assert_allclose(other.predict(x, verbose=0), ensemble.predict(x, verbose=0), atol=1e-6)
 
 
-def trained(make=conv_network, data=images, **arguments):
-    ensemble, (x, y) = compiled(make(), **arguments), data()
+@pytest.fixture(scope="module")
+def trained():
+    keras.utils.set_random_seed(0)
+    ensemble, (x, y) = compiled(conv_network()), images()
     ensemble.fit(x, y, tuning_split=0.25, verbose=0)
     return ensemble, x
 
 
-def test_export_gives_predictions_members_and_uncertainty_for_any_batch_size(tmp_path):
-    ensemble, x = trained()
-    ensemble.export(tmp_path / "served")
-    served = tf.saved_model.load(tmp_path / "served")
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory):
+    """The directory of its export."""
+    directory = tmp_path_factory.mktemp("exported") / "served"
+    trained[0].export(directory)
+    return directory
+
+
+def varied(ensemble):
+    """The ensemble as after some training: no weight at an initial value that could hide a mistake."""
+    random = np.random.default_rng(0)
+    ensemble.network.set_weights([random.uniform(0.2, 0.9, w.shape) for w in ensemble.network.get_weights()])
+    return ensemble
+
+
+def test_export_gives_predictions_members_and_uncertainty_for_any_batch_size(trained, exported):
+    ensemble, x = trained
+    served = tf.saved_model.load(exported)
     assert set(served.signatures) == {"serving_default", "uncertainty"}
     for rows in (1, 7, len(x)):
         part = tf.constant(x[:rows])
@@ -136,15 +151,13 @@ def test_export_gives_predictions_members_and_uncertainty_for_any_batch_size(tmp
         np.testing.assert_allclose(served.serve(part), members.mean(0), atol=1e-5)
 
 
-def test_export_stores_folded_kernels_and_no_embedding(tmp_path):
-    ensemble, _ = trained()
-    ensemble.export(tmp_path / "served")
-    variables = tf.train.list_variables(str(tmp_path / "served" / "variables" / "variables"))
+def test_export_stores_folded_kernels_and_no_embedding(exported):
+    variables = tf.train.list_variables(str(exported / "variables" / "variables"))
     shapes = Counter(tuple(shape) for _, shape in variables if len(shape) > 1)
     assert shapes == {(3, 3, 1, 4): 3, (1, 1, 4): 3, (64, 3): 3, (1, 1, 3): 3}  # one of each for every member
     operations = {
         operation.type
-        for operation in tf.saved_model.load(tmp_path / "served").signatures["serving_default"].graph.get_operations()
+        for operation in tf.saved_model.load(exported).signatures["serving_default"].graph.get_operations()
     }
     assert "Einsum" not in operations
 
@@ -179,9 +192,7 @@ def test_export_of_shared_kernels_is_smaller_and_gives_the_same(tmp_path):
     ],
 )
 def test_export_of_other_tasks(make, arguments, outputs, tmp_path):
-    ensemble = compiled(make(), **arguments)
-    x, y = blobs()
-    ensemble.fit(x, np.eye(3)[y] if "variance" not in outputs else y, tuning_split=0.25, verbose=0)
+    ensemble, (x, _) = varied(compiled(make(), **arguments)), blobs()
     ensemble.export(tmp_path / "served")
     served = tf.saved_model.load(tmp_path / "served").signatures["uncertainty"](inputs=tf.constant(x))
     assert set(served) == outputs
@@ -194,7 +205,8 @@ def test_export_of_other_tasks(make, arguments, outputs, tmp_path):
 
 
 def test_export_of_a_subclassed_network_replaces_an_older_one(tmp_path):
-    ensemble, x = trained(Subclassed, blobs)
+    ensemble, (x, _) = compiled(Subclassed()), blobs()
+    ensemble.predict(x, verbose=0)
     for _ in range(2):
         ensemble.export(tmp_path / "served")
     served = tf.saved_model.load(tmp_path / "served")
@@ -202,10 +214,11 @@ def test_export_of_a_subclassed_network_replaces_an_older_one(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["served"]
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(tuple(map(int, keras.__version__.split(".")[:2])) < (3, 13), reason="Keras 3.13 brought LiteRT")
 @pytest.mark.filterwarnings("ignore")  # of TensorFlow's interpreter
-def test_keras_own_export_to_litert(tmp_path):
-    ensemble, x = trained()
+def test_keras_own_export_to_litert(trained, tmp_path):
+    ensemble, x = trained
     ensemble.export(tmp_path / "e.tflite", format="litert", verbose=False)
     interpreter = tf.lite.Interpreter(str(tmp_path / "e.tflite"))
     inputs, outputs = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
@@ -222,15 +235,17 @@ def test_export_needs_a_known_batch(tmp_path):
         compiled(Subclassed()).export(tmp_path / "served")
 
 
-def test_export_under_mixed_precision(tmp_path, mixed_float16):
-    ensemble, x = trained()
+def test_export_under_mixed_precision(trained, tmp_path, mixed_float16):
+    ensemble, x = compiled(conv_network()), trained[1]
+    ensemble.network.set_weights(trained[0].network.get_weights())
     ensemble.export(tmp_path / "served")
     served = tf.saved_model.load(tmp_path / "served")
     np.testing.assert_allclose(served.serve(x), ensemble.predict(x, verbose=0), atol=2e-3)
 
 
-def test_export_loads_in_a_process_without_this_package(tmp_path):
-    ensemble, x = trained()
+@pytest.mark.integration
+def test_export_loads_in_a_process_without_this_package(trained, tmp_path):
+    ensemble, x = trained
     np.testing.assert_allclose(predicted_elsewhere(ensemble, x, tmp_path), ensemble.predict(x, verbose=0), atol=1e-5)
 
 

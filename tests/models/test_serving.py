@@ -13,6 +13,8 @@ import keras_hyperens as khe
 from tests.serving import predicted_by
 from tests.serving import run
 
+pytestmark = pytest.mark.integration
+
 ONNX = """
 import onnxruntime
 session = onnxruntime.InferenceSession(path)
@@ -122,7 +124,6 @@ def check(got, wanted):
     np.testing.assert_allclose(got, np.concatenate([wanted, wanted[:1]]), atol=2e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the converters
 @pytest.mark.parametrize(("network", "formats"), [(images, FORMATS), (words, FORMATS), (series, ["onnx"])])
 @pytest.mark.parametrize("kind", ["hyper-batch", "hyper-deep"])
@@ -135,7 +136,6 @@ def test_keras_own_formats(kind, network, formats, tmp_path):
         check(predicted(runtime, path, x, tmp_path), ensemble.predict(x, verbose=0))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("network", [images, series])
 @pytest.mark.parametrize("kind", ["hyper-batch", "hyper-deep"])
 def test_a_saved_model_in_other_formats_and_by_its_own_tool(kind, network, tmp_path):

@@ -16,9 +16,7 @@ from tests.models.networks import conv_network
 from tests.models.networks import dense_network
 from tests.models.networks import images
 
-pytestmark = pytest.mark.distributed
-
-SLOW = pytest.mark.slow
+INTEGRATION = pytest.mark.integration
 ROWS = 16
 NETWORKS = {"dense": (dense_network, blobs), "conv": (conv_network, images)}  # dropout in both, batch norm in one
 
@@ -40,7 +38,13 @@ def program(function, *arguments):
     return compiled_function.experimental_get_compiler_ir(*arguments)(stage="hlo")
 
 
-CASES = [("dense", "member"), ("conv", "member"), ("dense", "example"), pytest.param("conv", "example", marks=SLOW)]
+CASES = [
+    ("dense", "member"),
+    *(
+        pytest.param(*case, marks=INTEGRATION)
+        for case in (("conv", "member"), ("dense", "example"), ("conv", "example"))
+    ),
+]
 
 
 @pytest.mark.parametrize(("kind", "sampling"), CASES)
@@ -57,6 +61,7 @@ def test_every_step_compiles_with_static_shapes(kind, sampling):
     assert "conditional" in texts["train"]  # the tuning branch
 
 
+@INTEGRATION
 def test_fit_compiled_by_xla_trains_tunes_and_evaluates():
     x, y = blobs(64)
     ensemble = compiled(jit_compile=True, tuning_every=2, optimizer=keras.optimizers.Adam(0.03), metrics=["accuracy"])

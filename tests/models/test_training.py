@@ -283,10 +283,10 @@ def test_weight_decay_spares_fast_weights_and_embeddings():
 
 
 @pytest.mark.parametrize("arguments", [
-    {"sampling": "example"}, {"member_loss": "ensemble"}, {"steps_per_execution": 3}, {"run_eagerly": True},
-    pytest.param({"jit_compile": True}, marks=pytest.mark.slow),
-    pytest.param({"jit_compile": True, "sampling": "example"}, marks=pytest.mark.slow),
-    {"tuning_optimizer": "sgd"}, {"optimizer": keras.optimizers.AdamW(clipnorm=1.0, use_ema=True)},
+    {"sampling": "example", "member_loss": "ensemble"}, {"steps_per_execution": 3, "tuning_optimizer": "sgd"},
+    {"run_eagerly": True}, {"optimizer": keras.optimizers.AdamW(clipnorm=1.0, use_ema=True)},
+    pytest.param({"jit_compile": True}, marks=pytest.mark.integration),
+    pytest.param({"jit_compile": True, "sampling": "example"}, marks=pytest.mark.integration),
 ])  # fmt: skip
 def test_ways_to_train(arguments):
     x, y = blobs(90)

@@ -15,7 +15,6 @@ from tests.models.networks import blobs
 from tests.models.networks import compiled
 from tests.models.networks import dense_network
 from tests.models.networks import members
-from tests.serving import predicted_elsewhere
 
 X, Y = blobs()
 GAUSSIAN = khe.losses.GaussianNegativeLogLikelihood()
@@ -125,7 +124,7 @@ def test_gaussian_head(tmp_path):
     np.testing.assert_allclose(ensemble.evaluate(X, targets, verbose=0, return_dict=True)["loss"], loss, rtol=1e-4)
     found = ensemble.calibrate(X, targets, verbose=0)
     np.testing.assert_allclose(found.values[0], ((targets - means.mean(0)) ** 2 / total).mean(), rtol=1e-4)
-    assert predicted_elsewhere(ensemble, X, tmp_path).shape == (len(X), 2)
+    assert served(ensemble, tmp_path).shape == (len(X), 2)
     with pytest.raises(ValueError, match="by \"mean\". Received: combination='median'"):
         heads.combined(each, "gaussian", combination="median")
 

@@ -100,13 +100,15 @@ def test_another_size_and_metric_cost_no_training(builder, monkeypatch):
 
 
 def test_the_same_call_again_trains_nothing_and_the_same_seed_finds_the_same(builder, tmp_path, monkeypatch):
-    again = search(make_builder(tmp_path / "again"))
-    assert essence(again.candidates) == essence(builder.candidates)
+    searched = [each for each in essence(builder.candidates) if each[0].startswith("search")]
+    again = search(make_builder(tmp_path / "again", initializations=0))
+    assert essence(again.candidates) == searched
     monkeypatch.setattr(keras.Model, "fit", untrainable)
-    assert essence(search(make_builder(tmp_path / "again")).candidates) == essence(builder.candidates)
+    assert essence(search(make_builder(tmp_path / "again", initializations=0)).candidates) == searched
+    assert essence(search(make_builder(builder.directory)).candidates) == essence(builder.candidates)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_another_seed_finds_others_and_no_seed_is_remembered(builder, tmp_path):
     other = make_builder(tmp_path / "other", seed=1, max_trials=2, initializations=0, ensemble_size=1)
     assert search(other).candidates[0].values != builder.candidates[0].values
@@ -116,7 +118,7 @@ def test_another_seed_finds_others_and_no_seed_is_remembered(builder, tmp_path):
     assert essence(search(unseeded).candidates) == first
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_stages_one_by_one_are_the_whole(builder, tmp_path):
     steps = make_builder(tmp_path / "steps")
     arguments = dict(validation_data=blobs(45, seed=1), epochs=2, batch_size=20, verbose=0)
@@ -133,7 +135,7 @@ def test_a_search_is_continued_with_more_trials(builder):
     assert after[:4] == before and len(after) == 6
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_weights_belong_to_their_candidates_when_the_chosen_sets_change(builder):
     changed = search(make_builder(builder.directory, max_trials=6, num_hyperparameter_sets=3, initializations=1))
     assert len(changed.candidates) > 8
@@ -143,7 +145,7 @@ def test_weights_belong_to_their_candidates_when_the_chosen_sets_change(builder)
         np.testing.assert_allclose(deep.predict(x, verbose=0), changed.pool.predictions(candidate)[0], atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_one_set_and_fixed_initialization_are_the_baselines(tmp_path):
     deep = search(make_builder(tmp_path / "deep", max_trials=2, num_hyperparameter_sets=1, include_search=False))
     deep.build_ensemble(2)
@@ -163,7 +165,7 @@ def test_weights_that_were_not_kept(builder):
     assert len(builder.members) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_keep_decides_what_stays_on_disk(builder, tmp_path):
     def kept(directory):
         return sorted(path.name for path in directory.glob("**/*.weights.h5"))
@@ -195,7 +197,7 @@ class Failing(keras_tuner.HyperModel):
         return model.fit(*args, **kwargs)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_failed_and_diverged_trials_are_recorded_and_left_out(tmp_path, capsys):
     builder = search(make_builder(tmp_path, Failing(), max_trials=12, initializations=0, ensemble_size=1))
     failures = [each.failure for each in builder.candidates]
@@ -297,7 +299,10 @@ def test_predictions_in_half_precision(tmp_path):
 
 @pytest.mark.parametrize(
     "tuner",
-    ["tuner", *(pytest.param(name, marks=pytest.mark.slow) for name in ("grid", "bayesian", "hyperband", "oracle"))],
+    [
+        "tuner",
+        *(pytest.param(name, marks=pytest.mark.integration) for name in ("grid", "bayesian", "hyperband", "oracle")),
+    ],
 )
 def test_any_tuner_searches_and_resumes(tuner, tmp_path, monkeypatch):
     def make(changed=tuner):
@@ -335,7 +340,7 @@ def test_from_a_finished_keras_tuner_search(tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("theirs/**/checkpoint.weights.h5"))) == 3  # theirs: not ours to delete
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_from_tuner_with_initializations_needs_and_takes_training_rows(tmp_path):
     tuner = keras_tuner.RandomSearch(build_model, NLL, 2, seed=3, directory=tmp_path, project_name="theirs")
     tuner.search(*blobs(), validation_data=blobs(45, seed=1), epochs=1, verbose=0)
@@ -466,7 +471,7 @@ def two_in_two_out(as_dictionary):
     return build
 
 
-@pytest.mark.parametrize("as_dictionary", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("as_dictionary", [True, pytest.param(False, marks=pytest.mark.integration)])
 def test_several_inputs_and_outputs(as_dictionary, tmp_path):
     def rows(number, seed):
         x, kind = blobs(number, seed)
@@ -490,7 +495,7 @@ def test_several_inputs_and_outputs(as_dictionary, tmp_path):
     np.testing.assert_allclose(nll(kind, y["kind"]) + ((size - y["size"]) ** 2).mean(), first.score, rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_members_of_different_architectures_and_a_strategy_for_each(tmp_path):
     import tensorflow as tf
 

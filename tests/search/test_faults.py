@@ -1,6 +1,5 @@
 """Chief and workers that are killed, come late or are cut off: the ensemble is that of one undisturbed process."""
 
-import json
 import os
 import time
 
@@ -13,21 +12,10 @@ from tests.search.hosts import kill
 from tests.search.hosts import network
 from tests.search.hosts import result
 from tests.search.problem import essence
-from tests.search.problem import make_builder
-from tests.search.problem import search
 
-pytestmark = pytest.mark.distributed
+pytestmark = pytest.mark.integration
 repeated = pytest.mark.parametrize("repetition", range(int(os.environ.get("REPETITIONS", 1))))  # each at another moment
 CANDIDATES = 8
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """What one process finds: its result's line and its candidates."""
-    builder = search(make_builder(tmp_path_factory.mktemp("undisturbed")))
-    ensemble = builder.build_ensemble()
-    line = "RESULT " + json.dumps([[each.name for each in builder.members], list(ensemble.member_weights)])
-    return line, essence(builder.candidates)
 
 
 def found(directory):

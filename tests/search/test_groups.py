@@ -1,6 +1,7 @@
 """Candidates trained together: the same search, records and files as one at a time."""
 
 import json
+import shutil
 
 import keras
 import keras_tuner
@@ -65,20 +66,33 @@ def check_candidates(builder):
     for each in builder.pool.finished():
         weights = builder.pool.weights_file(each)
         model = trained_model(builder.hypermodel, each.values, weights, each.build_config)
-        probabilities = keras.ops.softmax(model.predict(x, verbose=0)).numpy()
+        model.run_eagerly = True  # once
+        probabilities = keras.ops.softmax(model(x)).numpy()
         np.testing.assert_allclose(probabilities, builder.pool.predictions(each)[0], atol=1e-5)
         scores = model.evaluate(x, y, verbose=0, return_dict=True)
         for name, score in scores.items():
             np.testing.assert_allclose(each.metrics[f"val_{name}"], score, rtol=1e-4, atol=1e-6)
 
 
-def test_a_search_in_groups(tmp_path, sizes):
-    builder = search(together(tmp_path / "one", max_trials=6))
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A search that has ended, and the sizes of its groups."""
+    directory, sizes, train = tmp_path_factory.mktemp("search"), [], group_module.Groups.train
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(group_module, "paces", lambda *_: None)
+        patched.setattr(
+            group_module.Groups, "train", lambda self, group: (sizes.append(len(group)), train(self, group))
+        )
+        return search(together(directory, max_trials=6)), sizes
+
+
+def test_a_search_in_groups(finished):
+    builder, sizes = finished
     assert sizes == [4, 2, 4]  # then two sets of hyperparameters from two initialisations
     assert len(builder.candidates) == 10 and not [each for each in builder.candidates if each.failure]
     assert len({each.score for each in builder.candidates}) == 10
     check_candidates(builder)
-    trials = sorted((tmp_path / "one").glob("*/search/trial_*/trial.json"))
+    trials = sorted(builder.pool.directory.glob("search/trial_*/trial.json"))
     assert len(trials) == 6
     for each, file in zip(builder.candidates[4:], trials, strict=True):
         trial = json.loads(file.read_text())
@@ -86,11 +100,9 @@ def test_a_search_in_groups(tmp_path, sizes):
         assert trial["score"] == each.metrics["val_nll"]
     ensemble = builder.build_ensemble()
     assert ensemble.predict(blobs()[0], verbose=0).shape == (60, 3)
-    again = search(together(tmp_path / "two", max_trials=6))
-    assert essence(again.candidates) == essence(builder.candidates)
+    before = essence(builder.candidates)
     sizes.clear()
-    assert essence(search(together(tmp_path / "one", max_trials=6)).candidates) == essence(builder.candidates)
-    assert not sizes
+    assert essence(search(together(builder.directory, max_trials=6)).candidates) == before and not sizes
 
 
 def test_the_values_and_seeds_are_those_of_one_at_a_time(tmp_path):
@@ -119,8 +131,8 @@ def test_structures_form_groups_of_their_own(tmp_path, sizes):
     def structured(hp):
         return build_model(hp, hp.Choice("units", [3, 5]))
 
-    builder = search(together(tmp_path, structured, max_trials=9, initializations=0))
-    assert sum(sizes) == 9 and len(sizes) >= 3
+    builder = search(together(tmp_path, structured, max_trials=5, initializations=0, candidates_at_once=2))
+    assert sum(sizes) == 5 and len(sizes) >= 3
     check_candidates(builder)
 
 
@@ -141,9 +153,7 @@ class Interrupted(BaseException):
     pass
 
 
-def test_a_search_that_was_cut_off_goes_on(tmp_path, sizes, monkeypatch):
-    whole = search(together(tmp_path / "whole", max_trials=8, initializations=0))
-    sizes.clear()
+def test_a_search_that_was_cut_off_goes_on_to_the_same_candidates(tmp_path, finished, sizes, monkeypatch):
     fit = group_module.CandidateGroup.fit
 
     def cut_off(self, *args, **kwargs):
@@ -154,21 +164,21 @@ def test_a_search_that_was_cut_off_goes_on(tmp_path, sizes, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(group_module.CandidateGroup, "fit", cut_off)
         with pytest.raises(Interrupted):
-            search(together(tmp_path / "cut", max_trials=8, initializations=0))
-    first = together(tmp_path / "cut", max_trials=8, initializations=0)
+            search(together(tmp_path, max_trials=6))
+    first = together(tmp_path, max_trials=6)
     assert len(first.candidates) == 4
     sizes.clear()
-    assert essence(search(first).candidates) == essence(whole.candidates) and sizes == [4]
+    assert essence(search(first).candidates) == essence(finished[0].candidates) and sizes == [2, 4]
 
 
-def test_a_candidate_is_missing_in_the_middle(tmp_path, sizes):
-    builder = search(together(tmp_path, max_trials=4, initializations=0))
+def test_a_candidate_is_missing_in_the_middle(tmp_path, finished, sizes):
+    shutil.copytree(finished[0].directory, tmp_path / "copy")
+    builder = together(tmp_path / "copy", max_trials=6, initializations=0)
     before = essence(builder.candidates)
     builder.pool.forget("search-0002")
-    sizes.clear()
-    after = essence(search(together(tmp_path, max_trials=4, initializations=0)).candidates)
+    after = essence(search(builder).candidates)
     assert [each for each in after if each[0] != "search-0002"] == [e for e in before if e[0] != "search-0002"]
-    assert len(after) == 4 and sizes == [1]
+    assert len(after) == len(before) == 10 and sizes == [1]
 
 
 def test_one_that_diverges_or_cannot_be_built_fails_alone(tmp_path, sizes):
@@ -215,7 +225,7 @@ ALONE = {
 
 
 @pytest.mark.parametrize(
-    "reason", [pytest.param(reason, marks=[] if reason == "clipnorm" else pytest.mark.slow) for reason in ALONE]
+    "reason", [pytest.param(reason, marks=[] if reason == "clipnorm" else pytest.mark.integration) for reason in ALONE]
 )
 def test_what_cannot_go_together_is_trained_one_at_a_time(tmp_path, reason):
     builder = together(tmp_path, **{"max_trials": 3, "initializations": 0, **ALONE[reason]})

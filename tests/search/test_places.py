@@ -13,7 +13,7 @@ from tests.search.problem import make_builder
 from tests.search.problem import search
 
 ADDRESS = "ram://bucket/runs"
-SMALL = {"max_trials": 2, "num_hyperparameter_sets": 1, "initializations": 2, "ensemble_size": 2}
+SMALL = {"max_trials": 2, "num_hyperparameter_sets": 1, "initializations": 1, "ensemble_size": 2}
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_what_is_not_kept_is_deleted_at_an_address(places):
     assert "candidates.csv" in files.names(builder.pool.directory, "*")
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.filterwarnings("ignore:Skipping variable loading")  # KerasTuner's own way to load
 def test_hyperband_goes_on_from_weights_at_an_address(places):
     results = []

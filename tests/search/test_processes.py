@@ -13,6 +13,8 @@ import keras_tuner
 import pytest
 
 from keras_hyperens.search.pool import Pool
+from tests.limit import LIMIT
+from tests.search.hosts import result
 from tests.search.problem import build_model
 from tests.search.problem import essence
 from tests.search.problem import make_builder
@@ -27,8 +29,7 @@ class Broken(keras_tuner.HyperModel):
         raise RuntimeError("no fit")
 
 
-pytestmark = pytest.mark.slow
-LIMIT = 300  # seconds that a program may take
+SMALL = {"max_trials": 2, "num_hyperparameter_sets": 1, "initializations": 1, "ensemble_size": 2}
 
 
 def start(directory, *arguments, **environment):
@@ -42,12 +43,6 @@ def start(directory, *arguments, **environment):
     )
 
 
-def result(process):
-    output, errors = process.communicate(timeout=LIMIT)
-    assert process.returncode == 0, errors[-3000:]
-    return output.splitlines()[-1]
-
-
 def pool(directory):
     return Pool(directory / "hyper_deep_ensemble")
 
@@ -58,12 +53,12 @@ def records(directory):
     return {file.name: (file.stat().st_mtime_ns, file.read_text()) for file in files}
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("undisturbed")
-    return directory, result(start(directory))
+def test_a_chief_and_a_worker_find_what_one_process_finds(tmp_path):
+    alone, together = (search(make_builder(tmp_path / str(number), **SMALL), workers=number) for number in (None, 1))
+    assert len(alone.candidates) == 3 and essence(together.candidates) == essence(alone.candidates)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_in_each_stage_nothing_is_lost(seed, tmp_path, undisturbed):
     """In the search, between the stages or in the initialisations, somewhere between two lines of progress."""
@@ -81,12 +76,13 @@ def test_killed_in_each_stage_nothing_is_lost(seed, tmp_path, undisturbed):
         assert before
         names = {each.name for each in pool(tmp_path).finished()}
         assert names == {file.removesuffix(".json") for file in before}  # whatever is there is whole
-    assert result(start(tmp_path)) == undisturbed[1]
+    assert result(start(tmp_path)) == undisturbed[0]
     after = records(tmp_path)
     assert {name: after[name] for name in before} == before  # trained once
-    assert essence(pool(tmp_path).candidates()) == essence(pool(undisturbed[0]).candidates())
+    assert essence(pool(tmp_path).candidates()) == undisturbed[1]
 
 
+@pytest.mark.integration
 def test_killed_while_retraining_nothing_is_lost(tmp_path):
     process = start(tmp_path / "killed", "retrain")
     for line in process.stdout:
@@ -103,6 +99,7 @@ def test_killed_while_retraining_nothing_is_lost(tmp_path):
     assert essence(pool(tmp_path / "killed").candidates()) == essence(pool(tmp_path / "whole").candidates())
 
 
+@pytest.mark.integration
 def test_chief_and_workers_find_what_one_process_finds(tmp_path, undisturbed):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -111,20 +108,22 @@ def test_chief_and_workers_find_what_one_process_finds(tmp_path, undisturbed):
     names = ("chief", "worker0", "worker1")
     processes = [start(tmp_path, KERASTUNER_TUNER_ID=name, **address) for name in names]
     try:
-        assert [result(process) for process in processes] == [undisturbed[1]] * 3
+        assert [result(process) for process in processes] == [undisturbed[0]] * 3
     finally:
         for process in processes:
             process.kill()
-    assert essence(pool(tmp_path).candidates()) == essence(pool(undisturbed[0]).candidates())
+    assert essence(pool(tmp_path).candidates()) == undisturbed[1]
     trials = list(tmp_path.glob("hyper_deep_ensemble/*/trial_*/trial.json"))
     assert len(trials) == len(pool(tmp_path).candidates()) == 8  # a second training would be a second trial
 
 
+@pytest.mark.integration
 def test_workers_of_one_call(tmp_path, undisturbed):
-    assert result(start(tmp_path, "2")) == undisturbed[1]
-    assert essence(pool(tmp_path).candidates()) == essence(pool(undisturbed[0]).candidates())
+    assert result(start(tmp_path, "2")) == undisturbed[0]
+    assert essence(pool(tmp_path).candidates()) == undisturbed[1]
 
 
+@pytest.mark.integration
 def test_workers_end_with_the_program_that_started_them(tmp_path):
     process = start(tmp_path, "2")
     for line in process.stdout:
@@ -134,7 +133,7 @@ def test_workers_end_with_the_program_that_started_them(tmp_path):
     assert len(children) == 3
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + LIMIT
     while any(os.path.exists(f"/proc/{child}") for child in children) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not [child for child in children if os.path.exists(f"/proc/{child}")]
@@ -148,5 +147,9 @@ def test_what_workers_cannot_do_is_said(tmp_path):
         search(make_builder(tmp_path, tuner=own), workers=2)
     with pytest.raises(ValueError, match="sends the hypermodel, data and callbacks"):
         search(make_builder(tmp_path), workers=2, callbacks=[threading.Lock()])
+
+
+@pytest.mark.integration
+def test_why_a_worker_failed_is_said(tmp_path):
     with pytest.raises(RuntimeError, match="(?s)ended with code 1.*4 candidates failed or diverged.*no fit"):
         search(make_builder(tmp_path, Broken()), workers=1)

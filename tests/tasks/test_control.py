@@ -28,7 +28,7 @@ def situations(rows=256, seed=0):
     return states, 2 * axis + (way[np.arange(rows), axis] < 0)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_from_demonstrations(tmp_path):
     model = policy()
     model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -47,6 +47,7 @@ def policy_gradient(y_true, y_pred):
     return keras.losses.sparse_categorical_crossentropy(actions, y_pred, from_logits=True) * returns
 
 
+@pytest.mark.integration
 def test_from_rewards(tmp_path):
     ensemble = khe.HyperBatchEnsemble.from_model(policy(), L2, M, output_activation="softmax")
     ensemble.compile(keras.optimizers.Adam(0.01), policy_gradient)

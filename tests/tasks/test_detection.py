@@ -51,7 +51,7 @@ def detector(hp):
     return model
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_detection(tmp_path):
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(detector, M)
     assert set(ensemble.hyperparameters.names) == {"l2", "box_weight"}

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 from keras import ops
 
@@ -10,6 +11,7 @@ from tests.tasks.contract import L2
 from tests.tasks.contract import M
 from tests.tasks.contract import task_contract
 
+pytestmark = pytest.mark.integration
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 

@@ -14,7 +14,7 @@ LETTERS, MELS = 5, 8
 VOICE = np.random.default_rng(0).normal(size=(LETTERS + 1, MELS))  # how each letter sounds
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_speech_recognition(tmp_path):
     spectrogram = keras.Input((24, MELS))
     frames = layers.Conv1D(16, 3, strides=2, padding="same", activation="relu")(spectrogram)
@@ -43,7 +43,7 @@ def speaker(hp):
     return model
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_text_to_speech(tmp_path):
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(speaker, M)
     assert set(ensemble.hyperparameters.names) == {"dropout", "l2"}
@@ -65,7 +65,7 @@ class Positions(layers.Layer):
         return inputs + self.table
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_text_classification(tmp_path):
     words = keras.Input((10,), dtype="int32")
     x = Positions(name="positions")(layers.Embedding(20, 12, mask_zero=True)(words))

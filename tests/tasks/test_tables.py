@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
 from keras import ops
 
@@ -11,6 +12,7 @@ from tests.tasks.contract import M
 from tests.tasks.contract import task_contract
 
 
+@pytest.mark.integration
 def test_recommendation(tmp_path):
     user, item = keras.Input((), dtype="int32", name="user"), keras.Input((), dtype="int32", name="item")
     taste, kind = layers.Embedding(30, 6)(user), layers.Embedding(20, 6)(item)

@@ -4,12 +4,14 @@ import json
 
 import pytest
 
+from tests.limit import LIMIT
+
 runner = pytest.importorskip("tutorials.__main__", reason="jupytext and nbclient are not installed")
 NOTEBOOKS = {path.stem: path for path in runner.SOURCES}
 NEEDED = {"7_into_production": "onnxruntime"}  # of the extra `serving`
-LARGE = ("3_bring_your_own_model",)  # a network of 150 layers, four times
+SHORTEST = "5_which_hyperparameters_mattered"
 notebooks = pytest.mark.parametrize(
-    "name", [pytest.param(each, marks=[pytest.mark.slow] if each in LARGE else []) for each in NOTEBOOKS]
+    "name", [pytest.param(each, marks=[] if each == SHORTEST else pytest.mark.integration) for each in NOTEBOOKS]
 )
 
 
@@ -24,7 +26,7 @@ def text(cell):
 @notebooks
 def test_a_notebook_runs(name, tmp_path):
     pytest.importorskip(NEEDED.get(name, "jupytext"), reason="the extra `serving` is not installed")
-    notebook = runner.executed(NOTEBOOKS[name], tmp_path, is_short=True, timeout=600)
+    notebook = runner.executed(NOTEBOOKS[name], tmp_path, is_short=True, timeout=LIMIT)
     ran = [cell for cell in notebook.cells if cell.cell_type == "code" and "colab" not in cell.metadata.get("tags", [])]
     assert all(cell.execution_count for cell in ran)
 

@@ -1,0 +1,255 @@
+"""Faults planted into copies of the package, one at a time: the tests of `make test` must see each of them.
+
+python -m tests.faults                        # about five minutes on two cores
+python -m tests.faults --only selection       # those whose file has this in its path
+python -m tests.faults --root ../elsewhere    # the package and tests of another checkout
+
+A text that is not in its file exactly once is an error, so that no fault is left behind when the package changes.
+"""
+
+import argparse
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+COPIED = ("keras_hyperens", "tests", "benchmarks", "pyproject.toml")
+FAILED, PASSED = 1, 0  # exit codes of pytest
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One line of `keras_hyperens/` that is wrong, and the tests of `tests/` that must say so."""
+
+    file: str
+    old: str
+    new: str
+    tests: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.old!r} -> {self.new!r}"
+
+    def planted(self, text: str) -> str:
+        if text.count(self.old) != 1:
+            raise ValueError(f"The text must be there exactly once. Received: {text.count(self.old)} times in {self}")
+        return text.replace(self.old, self.new)
+
+
+LOOP = "layers/test_family.py::test_outputs_and_penalties_equal_a_loop_over_members_and_rows"
+EQUATIONS = "layers/test_kernel.py::test_outputs_penalties_and_gradients_equal_the_equations"
+STEP = "models/test_candidate_group.py::test_ten_steps_are_those_of_a_model_alone"
+FAULTS = (
+    Fault("layers/kernel.py", "join_members(members * before)", "join_members(members)", f"{LOOP}[1-dense, unfolded]"),
+    Fault(
+        "layers/kernel.py", "concatenate([self.activation(output) for output in outputs])", "concatenate(outputs)",
+        f"{LOOP}[1-separable 2d, folded]",
+    ),
+    Fault(
+        "layers/members.py", "ops.concatenate([batch] * ensemble_size)", "ops.repeat(batch, ensemble_size, axis=0)",
+        "layers/test_members.py",
+    ),
+    Fault(
+        "layers/penalties.py", "delta * (2 * quadratic)", "delta * quadratic",
+        f"{EQUATIONS}[dense-one draw per member-folded]",
+    ),
+    Fault("layers/penalized.py", "ops.mean(penalty)", "ops.sum(penalty)", f"{LOOP}[1-dense, unfolded]"),
+    Fault(
+        "layers/dropout.py", "uniform >= level, 1 / (1 - level)", "uniform >= level, 1 / (1 + level)",
+        "layers/test_dropout.py::test_each_member_or_row_has_its_own_rate",
+    ),
+    Fault(
+        "layers/noise.py", "level * noise", "ops.square(level) * noise",
+        "layers/test_others.py::test_noise_is_as_strong_as_each_member_says",
+    ),
+    Fault(
+        "layers/normalization.py", "part(members[k], **extra[k])", "part(members[0], **extra[k])",
+        "layers/test_others.py::test_every_member_is_normalised_by_itself",
+    ),
+    Fault(
+        "layers/embedding.py", "* self.plain.input_dim", "* (self.plain.input_dim - 1)", f"{LOOP}[1-embedding, folded]"
+    ),
+    Fault("layers/recurrent.py", "for number in (0, 1, 3)", "for number in (1, 0, 3)", f"{LOOP}[1-lstm, folded]"),
+    Fault(
+        "layers/attention.py", "queries / queries.shape[-1] ** 0.5", "queries / queries.shape[-1]",
+        f"{LOOP}[1-attention, folded]",
+    ),
+    Fault(
+        "layers/attention.py", "[:, None] >= ops.arange", "[:, None] > ops.arange",
+        "layers/test_family.py::test_causal_attention",
+    ),
+    Fault("hyperparameters/space.py", "((high - low) / 2)", "(high - low)", "hyperparameters/test_space.py"),
+    Fault(
+        "hyperparameters/distribution.py", "room = 1.0 - MINIMUM_WIDTH / 2", "room = 1.0",
+        "hyperparameters/test_distribution.py::test_projection",
+    ),
+    Fault(
+        "hyperparameters/distribution.py", "centres = strata * (1 - widths)", "centres = strata",
+        "hyperparameters/test_distribution.py::test_members_start_spread_over_the_space",
+    ),
+    Fault(
+        "models/training.py", "loss - self.settings.entropy_weight", "loss + self.settings.entropy_weight",
+        "models/test_training.py::test_entropy_pulls_intervals_open",
+    ),
+    Fault(
+        "models/training.py", "(number >= 0)", "(number > 0)", "models/test_training.py::test_tuning_every_and_warm_up"
+    ),
+    Fault(
+        "models/training.py", "old + multiplier * (", "old + (",
+        "models/test_training.py::test_fast_weights_learn_at_their_own_rate",
+    ),
+    Fault(
+        "models/tuning.py", "(number * replicas + tf.cast(replica, tf.int64))", "(number + tf.cast(replica, tf.int64))",
+        "models/test_tuning.py::test_parts_of_replicas_are_together_the_batch_of_one_device",
+    ),
+    Fault("models/member_rates.py", "self.weight_decay * self.rate_of", "self.rate_of", f"{STEP}[adamw]"),
+    Fault("models/member_rates.py", "tf.shape(self.rates)[0] - 1", "tf.shape(self.rates)[0] - 20", f"{STEP}[schedule]"),
+    Fault(
+        "models/response.py", "there[..., column] = value", "there[:1, ..., column] = value",
+        "models/test_uncertainty.py::test_response_curves_are_losses_at_other_hyperparameters",
+    ),
+    Fault(
+        "losses/gaussian.py", "ops.exp(-log_scales)", "ops.exp(log_scales)",
+        "models/test_uncertainty.py::test_gaussian_head",
+    ),
+    Fault(
+        "losses/label_smoothing.py", "+ smoothing / classes", "+ smoothing / (classes - 1)",
+        "losses/test_hyperparameter_losses.py::test_categorical_labels_are_smoothed_in_the_training_of_a_member",
+    ),
+    Fault(
+        "losses/members.py", "range(ensemble_size))) / ensemble_size", "range(ensemble_size)))",
+        "test_heads.py::test_losses_of_members_and_of_the_ensemble",
+    ),
+    Fault(
+        "heads.py", "log_sigmoid(members)) - log_mean_exp", "log_sigmoid(members)) + log_mean_exp",
+        "test_heads.py::test_combined_raw_predicts_the_mean_of_predictions",
+    ),
+    Fault("metrics/disagreement.py", "max(number - 1, 1)", "max(number, 1)", "metrics/test_contract.py"),
+    Fault(
+        "metrics/out_of_distribution_fpr95.py", "(0.95 - rounding)", "(0.9 - rounding)",
+        "metrics/test_out_of_distribution.py::test_scores_of_any_range",
+    ),
+    Fault(
+        "metrics/expected_calibration_error.py", "rows.confidence * self.num_bins",
+        "rows.confidence * (self.num_bins - 1)",
+        "metrics/test_expected_calibration_error.py::test_equals_tensorflow_probability",
+    ),
+    Fault(
+        "uncertainty/entropy.py", "prediction) - expected_entropy", "prediction) + expected_entropy",
+        "uncertainty/test_uncertainty.py::test_entropies_equal_scipy",
+    ),
+    Fault(
+        "uncertainty/combining.py", "below > 0.5 + rounding", "below >= 0.5 - rounding",
+        "uncertainty/test_uncertainty.py::test_median_equals_numpy_on_repeated_members",
+    ),
+    Fault(
+        "uncertainty/combining.py", "ranks < number - n_outliers", "ranks <= number - n_outliers",
+        "uncertainty/test_uncertainty.py::test_trimmed_mean_leaves_out_the_farthest_from_the_median",
+    ),
+    Fault(
+        "uncertainty/gaussian.py", "combine(_parts(members)[1], weights)", "combine(_parts(members)[0], weights)",
+        "uncertainty/test_measures.py::test_gaussian_mixtures",
+    ),
+    Fault(
+        "calibration/conformal.py", "(len(scores) + 1) * coverage", "len(scores) * coverage",
+        "calibration/test_conformal.py::test_too_few_rows_for_the_coverage_give_everything",
+    ),
+    Fault(
+        "calibration/temperature.py", "(middle, high) if is_too_sure(np.exp(middle)) else (low, middle)",
+        "(low, middle) if is_too_sure(np.exp(middle)) else (middle, high)",
+        "calibration/test_temperature.py::test_finds_by_how_much_logits_were_scaled",
+    ),
+    Fault(
+        "search/selection.py", "allowed[chosen] = replacement", "allowed[chosen] = True",
+        "search/test_selection.py::test_equals_brute_force",
+    ),
+    Fault(
+        "search/scores.py", "self.sum_norm + 2 * self.with_sum", "self.sum_norm + self.with_sum",
+        "search/test_selection.py::test_equals_brute_force",
+    ),
+    Fault(
+        "search/recording.py", "zlib.crc32(name.encode())", "1",
+        "search/test_builder.py::test_every_stage_has_its_candidates",
+    ),
+    Fault(
+        "search/procedure.py", "each.best_epoch + 1 for", "each.best_epoch + 2 for",
+        "search/test_builder.py::test_retraining_on_all_rows",
+    ),
+    Fault(
+        "conversion/probing.py", "return factor if all(", "return factor if any(",
+        "conversion/test_from_hypermodel.py::test_where_nothing_can_vary_the_error_says_why_and_what_to_do",
+    ),
+    Fault(
+        "layers/recurrent.py", "*biases[1:]]", "*biases[:1]]",
+        "layers/test_family.py::test_a_converted_layer_gives_what_the_plain_one_gives[hyper-gru]",
+    ),
+    Fault(
+        "models/network.py", "layer.member_weights(member, values)", "layer.member_weights(0, values)",
+        "models/test_hyper_batch_ensemble.py::test_functional_networks_nested_with_branches_and_shared_layers",
+    ),
+    Fault(
+        "models/hyper_batch_ensemble.py", "            state.assign(store[", "            str(store[",
+        "models/test_saving.py::test_training_continued_from_a_file_equals_training_that_was_not_stopped[dense]",
+    ),
+    Fault(
+        "models/hyper_deep_ensemble.py", "tuple(float(weights[k]) for k in kept)", "tuple(1.0 for k in kept)",
+        "models/test_hyper_deep_ensemble.py::test_prediction_is_the_weighted_mean_of_the_members_probabilities",
+    ),
+    Fault(
+        "models/hyper_deep_ensemble.py", "list(self.member_heads)", "[self.heads for _ in self.members]",
+        "models/test_hyper_deep_ensemble.py::test_file_and_export[mean]",
+    ),
+    Fault(
+        "models/folded.py", "biases[each.member : each.member + 1]", "biases[:1]",
+        "models/test_saving.py::test_an_export_calls_every_kind_of_layer_for_one_member_at_a_time[residual]",
+    ),
+    Fault(
+        "layers/normalization.py", "self.parts[stored.member]", "self.parts[0]",
+        "models/test_saving.py::test_an_export_calls_every_kind_of_layer_for_one_member_at_a_time[residual]",
+    ),
+)  # fmt: skip
+
+
+def exit_code(root: pathlib.Path, tests: list[str], fault: Fault | None = None) -> int:
+    """That of pytest, for tests of a copy of a checkout, with a fault or none."""
+    with tempfile.TemporaryDirectory() as name:
+        copy = pathlib.Path(name)
+        for part in COPIED:
+            (shutil.copytree if (root / part).is_dir() else shutil.copy)(root / part, copy / part)
+        if fault is not None:
+            file = copy / "keras_hyperens" / fault.file
+            file.write_text(fault.planted(file.read_text()))
+        options = ("-m", "not integration", "--exitfirst", "--quiet", "-p", "no:cacheprovider")
+        command = [sys.executable, "-m", "pytest", *options, *(f"tests/{each}" for each in tests)]
+        environment = {**os.environ, "PYTHONPATH": name, "PYTHONDONTWRITEBYTECODE": "1"}
+        result = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode not in (FAILED, PASSED):
+        raise RuntimeError(f"pytest did not run {tests}: {result.stdout[-2000:]}{result.stderr[-2000:]}")
+    return result.returncode
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="a part of the paths of files")
+    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path(__file__).parent.parent)
+    arguments = parser.parse_args()
+    faults = [fault for fault in FAULTS if arguments.only in fault.file]
+    for fault in faults:
+        fault.planted((arguments.root / "keras_hyperens" / fault.file).read_text())
+    if exit_code(arguments.root, sorted({fault.tests for fault in faults})) != PASSED:
+        sys.exit("The tests fail without any fault.")
+    missed = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        codes = pool.map(lambda fault: exit_code(arguments.root, [fault.tests], fault), faults)
+        for fault, code in zip(faults, codes, strict=True):
+            print("caught" if code == FAILED else "MISSED", fault, flush=True)
+            missed += [fault] if code == PASSED else []
+    print(f"{len(faults) - len(missed)} of {len(faults)} faults caught")
+    sys.exit(bool(missed))
+
+
+if __name__ == "__main__":
+    main()

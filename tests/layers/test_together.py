@@ -1,0 +1,85 @@
+"""One network of all layers: what costs much is done once, for all of them together."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_hyperens as khe
+from tests.layers.contract import B
+from tests.layers.contract import M
+from tests.layers.contract import draw
+from tests.layers.contract import rows_of
+from tests.layers.family import FAMILY
+from tests.layers.family import OTHERS
+
+OPTIONS = {
+    "own embeddings": {"shared_embedding": False},
+    "no hyperparameters": {"hyperparameters": None, "kernel_l2": 0.3, "bias_l2": 0.1},
+}
+DRAWS = {"one draw per member": draw(1), "one draw per row": draw(B)}
+
+
+def branches():
+    """By name, a layer, the shape of its rows, how often it takes them, and below which number they are indices."""
+    for name, case in FAMILY.items():
+        yield name, case.make(), case.row, case.inputs, case.indices
+    for name, arguments in OPTIONS.items():
+        yield name, FAMILY["dense"].make(**arguments), FAMILY["dense"].row, 1, 0
+    for name, (make, row) in OTHERS.items():
+        yield name, make(), row, 1, 0
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """The network, trained in both ways of drawing, and its rows."""
+    inputs, outputs, rows = {}, {}, {}
+    for name, layer, row, times, indices in branches():
+        name = name.replace(",", "").replace(" ", "_").replace("-", "_")
+        rows[name] = rows_of(row, indices)
+        inputs[name] = keras.Input(row, dtype=rows[name].dtype.name, name=name)
+        outputs[name] = layer(*[inputs[name]] * times)
+    network = keras.Model(inputs, outputs)
+    network.compile("sgd", "mse")
+    targets = {name: np.zeros((M * B, *output.shape[1:])) for name, output in outputs.items()}
+    for values in DRAWS.values():
+        with khe.hyperparameter_scope(values):
+            network.train_function = None
+            network.fit(rows, targets, batch_size=M * B, verbose=0)
+    for weight in network.trainable_weights:
+        assert np.isfinite(weight).all(), weight.path
+    return network, rows
+
+
+def check_equal(received, expected, **tolerance):
+    assert set(received) == set(expected)
+    for name in expected:
+        np.testing.assert_allclose(received[name], expected[name], err_msg=name, **tolerance)
+
+
+def test_file(trained, tmp_path):
+    network, rows = trained
+    network.save(tmp_path / "network.keras")
+    loaded = keras.models.load_model(tmp_path / "network.keras")
+    with khe.hyperparameter_scope(draw(1)):
+        check_equal(loaded(rows), network(rows), rtol=1e-6)
+
+
+def test_export(trained, tmp_path):
+    network, rows = trained
+    with khe.hyperparameter_scope(draw(1)):
+        expected = network(rows)
+        network.export(tmp_path / "exported", verbose=False)
+    served = tf.saved_model.load(tmp_path / "exported")  # its variables live as long as it does
+    check_equal(served.serve(rows), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("draws", DRAWS)
+def test_compiled_by_xla(draws, trained):
+    network, rows = trained
+    with khe.hyperparameter_scope(DRAWS[draws]):
+        both = tf.function(lambda rows: (network(rows), network(rows, training=True)), jit_compile=True)
+        outputs, in_training = both(rows)
+        check_equal(outputs, network(rows), rtol=1e-3, atol=1e-4)
+    for name, output in in_training.items():
+        assert np.isfinite(output).all(), name
