@@ -105,7 +105,7 @@ def like_outputs(setting: Any, outputs: Any, output_names: list[str] | None) -> 
 
 def prediction(raw: Any, head: Head) -> Any:
     """What users see: probabilities of logits, variances of Gaussians, anything else as it is; at least float32."""
-    raw = _at_least_float32(raw)
+    raw = at_least_float32(raw)
     if head == "softmax":
         return ops.softmax(raw, axis=-1)
     if head == "gaussian":
@@ -129,6 +129,7 @@ def combined(members: Any, head: Head, weights: Any = None, combination: Combina
 
 def tempered(prediction: Any, head: Head, temperature: Any) -> Any:
     """A prediction less sure by a temperature above 1: `p ** (1 / T)` normalised, or T times a Gaussian's variance."""
+    temperature = ops.cast(temperature, prediction.dtype)
     if head in CATEGORICAL:
         return ops.softmax(_log(prediction) / temperature, axis=-1)
     if head in BERNOULLI:
@@ -137,6 +138,16 @@ def tempered(prediction: Any, head: Head, temperature: Any) -> Any:
         means, variances = ops.split(prediction, 2, axis=-1)
         return ops.concatenate([means, variances * temperature], axis=-1)
     return prediction
+
+
+def tempered_raw(raw: Any, head: Head, temperature: Any) -> Any:
+    """The raw output whose prediction is the tempered one of a raw output."""
+    if head in ("softmax", "sigmoid"):
+        return raw / ops.cast(temperature, raw.dtype)
+    if head == "gaussian":
+        means, log_scales = ops.split(raw, 2, axis=-1)
+        return ops.concatenate([means, log_scales + ops.cast(ops.log(temperature) / 2, raw.dtype)], axis=-1)
+    return tempered(raw, head, temperature)
 
 
 def raw_of(prediction: Any, head: Head) -> Any:
@@ -153,7 +164,7 @@ def raw_of(prediction: Any, head: Head) -> Any:
 
 def combined_raw(members: Any, head: Head) -> Any:
     """The raw output whose prediction is the mean of the members' predictions, `[M, B, ...]` to `[B, ...]`."""
-    members = _at_least_float32(members)
+    members = at_least_float32(members)
     if head == "softmax":
         return log_mean_exp(ops.log_softmax(members, axis=-1))
     if head == "sigmoid":
@@ -167,6 +178,7 @@ def _log(values: Any) -> Any:
     return ops.log(ops.maximum(values, SMALLEST))
 
 
-def _at_least_float32(output: Any) -> Any:
+def at_least_float32(output: Any) -> Any:
+    """The output, or a half-precision one in float32."""
     half = keras.backend.standardize_dtype(output.dtype) in ("float16", "bfloat16")
     return ops.cast(output, "float32") if half else output

@@ -97,6 +97,11 @@ class HyperparameterDistribution(keras.layers.Layer):
         """Means of the values in natural scale, `[M, P]`."""
         return self.space.mean_values(*bounds)
 
+    def middle(self, bounds: tuple[Any, Any]) -> Any:
+        """Values in the middle of the intervals, natural scale, `[M, P]`: on the log scale the geometric mean."""
+        lower, upper = bounds
+        return self.space.values((lower + upper) / 2)
+
     def entropy(self, bounds: tuple[Any, Any]) -> Any:
         """Entropy of the positions of all members together (they are independent: a sum of logarithmic widths)."""
         return ops.sum(tfp.distributions.Uniform(*bounds).entropy())

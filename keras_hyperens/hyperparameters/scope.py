@@ -11,18 +11,21 @@ from contextvars import ContextVar
 from typing import Any
 
 _current: ContextVar[Any] = ContextVar("keras_hyperens_hyperparameters", default=None)
+_centers: ContextVar[Any] = ContextVar("keras_hyperens_centers", default=None)
 _member: ContextVar[Mapping[str, Any] | None] = ContextVar("keras_hyperens_member", default=None)
 
 
 @contextmanager
-def hyperparameter_scope(values: Any) -> Iterator[None]:
+def hyperparameter_scope(values: Any, centers: Any = None) -> Iterator[None]:
     """Hyper-batch layers called inside use these hyperparameter values.
 
     Args:
         values: `[M, 1, P]` (one draw per member) or `[M, B, P]` (one per row), natural scale, float32.
+        centers: The values at which kernels do not respond, `[M, 1, P]`, natural scale. Default: the middle of every
+            range.
 
     Raises:
-        ValueError: If `values` does not have three axes.
+        ValueError: If `values` or `centers` do not have three axes.
 
     Example:
     >>> import numpy as np
@@ -32,16 +35,24 @@ def hyperparameter_scope(values: Any) -> Iterator[None]:
     """
     if len(values.shape) != 3:
         raise ValueError(f"`values` must be [members, 1 or rows, hyperparameters]. Received: shape={values.shape}")
-    token = _current.set(values)
+    if centers is not None and len(centers.shape) != 3:
+        raise ValueError(f"`centers` must be [members, 1, hyperparameters]. Received: shape={centers.shape}")
+    tokens = _current.set(values), _centers.set(centers)
     try:
         yield
     finally:
-        _current.reset(token)
+        _current.reset(tokens[0])
+        _centers.reset(tokens[1])
 
 
 def current_hyperparameters() -> Any:
     """The values of the innermost scope, `[M, 1 or B, P]`, or `None` outside any scope."""
     return _current.get()
+
+
+def current_centers() -> Any:
+    """The centers of the innermost scope, `[M, 1, P]`, or `None`: the middle of every range."""
+    return _centers.get()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_hyperens.hyperparameters.scope import current_centers
 from keras_hyperens.layers.folding import the_one_member
 from keras_hyperens.layers.members import check_rows
 from keras_hyperens.layers.members import join_members
@@ -15,11 +16,14 @@ from keras_hyperens.layers.penalized import PenalizedKernel
 class HyperBatchLayer(PenalizedKernel):
     """A layer with a kernel of which every member has its own version. Abstract.
 
-    For member k at position z of its hyperparameters, with `e = z @ kernel_embedding`, `e' = z @ bias_embedding`:
+    For member k at position z of its hyperparameters, with `e = (z - m_k) @ kernel_embedding` and
+    `e' = (z - m_k) @ bias_embedding`:
 
         kernel_k = kernel * (r_k s_kᵀ) + [delta_kernel * (u_k v_kᵀ)] * e
         bias_k   = bias_k + delta_bias_k * e'
 
+    The center m_k is where the kernel does not respond: in a `HyperBatchEnsemble` the middle of the member's own
+    interval, or 0 with `response="reference"`; see `hyperparameter_scope`.
     r and u scale the kernel's fan-in (A input channels), s, v and e its units (U); all are broadcast over the
     spatial axes of a convolution. Without hyperparameters only the first terms are there: a batch ensemble.
 
@@ -102,7 +106,7 @@ class HyperBatchLayer(PenalizedKernel):
             return Draw([kernel], bias)
         positions = None
         if self.is_conditioned:
-            positions = self.hyperparameters.positions(self.current_values(inputs))  # [M, 1 or B, P]
+            positions = self._positions(self.current_values(inputs))
         shift = self._shift(positions)
         biases = self._biases(positions)
         draw_by_row = shift is not None and shift.shape[1] != 1
@@ -147,10 +151,15 @@ class HyperBatchLayer(PenalizedKernel):
         return [self.apply_kernel(rows, ops.cast(kernel, self.compute_dtype)) for rows, kernel in pairs]
 
     def fold(self, values: Any) -> tuple[list[Any], Any]:
-        """Every member's kernel, and biases `[M, 1, U]` (or `None`), at values `[M, 1, P]`."""
-        positions = self.hyperparameters.positions(values) if self.is_conditioned else None
+        """Every member's kernel, and biases `[M, 1, U]` (or `None`), at values `[M, 1, P]` and the scope's centers."""
+        positions = self._positions(values) if self.is_conditioned else None
         kernels = self._kernels(self._shift(positions))
         return kernels if isinstance(kernels, list) else ops.unstack(kernels), self._biases(positions)
+
+    def _positions(self, values: Any) -> Any:
+        """z: where the values lie in their ranges, `[M, 1 or B, P]`, as seen from the scope's centers."""
+        positions, centers = self.hyperparameters.positions(values), current_centers()
+        return positions if centers is None else positions - self.hyperparameters.positions(centers)
 
     def _shift(self, positions: Any) -> Any:
         """e: what the hyperparameters add to the units' factors of `delta_kernel`."""

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_hyperens.hyperparameters import current_hyperparameters
 from keras_hyperens.hyperparameters import hyperparameter_scope
+from keras_hyperens.hyperparameters.scope import current_centers
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -41,7 +42,7 @@ class HyperBatchTimeDistributed(keras.layers.TimeDistributed):
         flat = ops.reshape(inputs, (-1, *ops.shape(inputs)[2:]))
         values = current_hyperparameters()
         if values is not None and values.shape[1] != 1:  # a draw per row: the same at all of its times
-            with hyperparameter_scope(ops.repeat(values, times, axis=1)):
+            with hyperparameter_scope(ops.repeat(values, times, axis=1), current_centers()):
                 outputs = self.layer(flat, **keywords)
         else:
             outputs = self.layer(flat, **keywords)

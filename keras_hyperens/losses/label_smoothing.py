@@ -15,6 +15,14 @@ CATEGORICAL = (keras.losses.CategoricalCrossentropy, keras.losses.SparseCategori
 CROSS_ENTROPIES = (*CATEGORICAL, keras.losses.BinaryCrossentropy)
 
 
+def without_smoothing(loss: Any) -> Any:
+    """A loss that takes labels as they are, from one that may smooth them by a fixed amount."""
+    smooths = isinstance(loss, keras.losses.Loss) and getattr(loss, "label_smoothing", None)
+    if not smooths or isinstance(loss, LabelSmoothing):
+        return loss
+    return type(loss).from_config({**loss.get_config(), "label_smoothing": 0.0})
+
+
 @keras.saving.register_keras_serializable("keras_hyperens")
 class LabelSmoothing(HyperparameterLoss):
     """A cross-entropy whose labels are smoothed as much as a hyperparameter says.
@@ -44,9 +52,7 @@ class LabelSmoothing(HyperparameterLoss):
         loss = as_loss(loss)
         if not isinstance(loss, CROSS_ENTROPIES):
             raise ValueError(f"Label smoothing needs a cross-entropy. Received: loss={loss!r}")
-        config = loss.get_config()
-        if config.get("label_smoothing"):
-            loss = type(loss).from_config({**config, "label_smoothing": 0.0})
+        loss = without_smoothing(loss)
         self.label_smoothing = tuple(label_smoothing) if isinstance(label_smoothing, list) else label_smoothing
         used = self.label_smoothing if isinstance(self.label_smoothing, str) else self.label_smoothing[0]
         super().__init__(self._smoothed, loss, [used], name or loss.name)

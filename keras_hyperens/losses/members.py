@@ -12,13 +12,15 @@ from keras_hyperens.heads import combined_raw
 from keras_hyperens.hyperparameters.scope import member_scope
 
 
-def member_loss(loss: Callable[[Any], Any], members: Any, values: Sequence[Mapping[str, Any]] | None = None) -> Any:
+def member_loss(
+    loss: Callable[[Any, int], Any], members: Any, values: Sequence[Mapping[str, Any]] | None = None
+) -> Any:
     """The mean over members of each member's own loss (the Gibbs loss).
 
     One call per member: a call on all rows at once is wrong for `reduction="sum"` and for losses that compare rows.
 
     Args:
-        loss: Raw outputs `[B, ...]` (or a structure of them) to a scalar.
+        loss: One member's raw outputs `[B, ...]` (or a structure of them) and its number k to a scalar.
         members: Raw outputs `[M, B, ...]` (or a structure of them).
         values: In training, each member's hyperparameter values by name, `[1 or B]`, for losses that vary with them.
     """
@@ -26,7 +28,7 @@ def member_loss(loss: Callable[[Any], Any], members: Any, values: Sequence[Mappi
 
     def of_member(k: int) -> Any:
         with nullcontext() if values is None else member_scope(values[k]):
-            return loss(keras.tree.map_structure(lambda output: output[k], members))
+            return loss(keras.tree.map_structure(lambda output: output[k], members), k)
 
     return sum(map(of_member, range(ensemble_size))) / ensemble_size
 
@@ -35,7 +37,8 @@ def ensemble_loss(loss: Callable[[Any], Any], members: Any, heads: Any) -> Any:
     """The loss of the combined prediction.
 
     Args:
-        loss, members: As in `member_loss`.
+        loss: Raw outputs `[B, ...]` (or a structure of them) to a scalar.
+        members: Raw outputs `[M, B, ...]` (or a structure of them).
         heads: A head for each output, in the structure of `members`.
     """
     return loss(keras.tree.map_structure(combined_raw, members, heads))

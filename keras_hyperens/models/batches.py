@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -31,26 +32,47 @@ def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
     yield from map(keras.utils.unpack_x_y_sample_weight, data)
 
 
-def batch_specs(x: Any, y: Any, batch_size: int | None = None) -> tuple[Any, Any, int | None, Any]:
-    """What a batch looks like, and `x` again (a generator gets its first batch back).
+class BatchSpecs(NamedTuple):
+    """What batches look like: structures of `tf.TensorSpec` with an unknown number of rows; `None` if unknown."""
 
-    Returns:
-        `(input specs, label specs, rows, x)`: structures of `tf.TensorSpec` with an unknown number of rows, and the
-        expected number of rows. `None` where nothing is known.
-    """
+    x: Any = None
+    y: Any = None
+    sample_weight: Any = None
+    size: int | None = None  # the expected number of rows
+
+    def describe_batches(self, exactly: bool = False) -> bool:
+        """Whether batches are known before training, with all of their axes if need be."""
+        if self.x is None or not exactly:
+            return self.x is not None
+        leaves = [spec for spec in keras.tree.flatten((self.x, self.y, self.sample_weight)) if spec is not None]
+        return self.size is not None and all(None not in spec.shape[1:] for spec in leaves)
+
+
+def batch_specs(
+    x: Any, y: Any, batch_size: int | None = None, sample_weight: Any = None, class_weight: Any = None
+) -> tuple[BatchSpecs, Any]:
+    """What a batch looks like, and `x` again (a generator gets its first batch back); arguments as in `fit`."""
+    specs, x = _batch_specs(x, y, batch_size, sample_weight)
+    if class_weight is not None and specs.sample_weight is None and specs.x is not None:
+        specs = specs._replace(sample_weight=tf.TensorSpec([None], keras.config.floatx()))
+    return specs, x
+
+
+def _batch_specs(x: Any, y: Any, batch_size: int | None, sample_weight: Any) -> tuple[BatchSpecs, Any]:
     if isinstance(x, Iterator):
         first = next(x, None)
         if first is None:
             raise ValueError("A generator of training data must yield batches. Received: a generator that has ended")
-        return *_specs(first), _restarted(first, x)
+        return _specs(first), _restarted(first, x)
     if isinstance(x, keras.utils.PyDataset):
-        return *_specs(x[0]), x
+        return _specs(x[0]), x
     if hasattr(x, "element_spec"):  # tf.data, also distributed
-        return *_specs(x.element_spec), x
-    if all(leaf is None or (hasattr(leaf, "shape") and hasattr(leaf, "dtype")) for leaf in keras.tree.flatten((x, y))):
-        inputs, labels, rows = _specs((x, y))
-        return inputs, labels, min(rows or 1, batch_size or 32), x  # 32 is Keras' default
-    return None, None, None, x
+        return _specs(x.element_spec), x
+    arrays = (x, y, sample_weight)
+    if all(leaf is None or (hasattr(leaf, "shape") and _dtype(leaf)) for leaf in keras.tree.flatten(arrays)):
+        specs = _specs(arrays)
+        return specs._replace(size=min(specs.size or 1, batch_size or 32)), x  # 32 is Keras' default
+    return BatchSpecs(), x
 
 
 def rows_and_labels(x: Any, y: Any) -> tuple[Any, Any]:
@@ -71,14 +93,23 @@ def _restarted(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
     yield from itertools.chain([first], rest)
 
 
-def _specs(batch: Any) -> tuple[Any, Any, int | None]:
-    x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-    rows = keras.tree.flatten(x)[0].shape[0]
-    return keras.tree.map_structure(_spec, x), keras.tree.map_structure(_spec, y), rows
+def _specs(batch: Any) -> BatchSpecs:
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+    size = keras.tree.flatten(x)[0].shape[0]
+    return BatchSpecs(*(keras.tree.map_structure(_spec, part) for part in (x, y, sample_weight)), size)
 
 
 def _spec(leaf: Any) -> tf.TensorSpec | None:
     if leaf is None:
         return None
-    dtype = tf.as_dtype(leaf.dtype)
-    return tf.TensorSpec([None, *leaf.shape[1:]], keras.config.floatx() if dtype.is_floating else dtype)
+    dtype = _dtype(leaf)
+    columns = (1,) if hasattr(leaf, "to_frame") else leaf.shape[1:]  # Keras makes a column of a pandas series
+    return tf.TensorSpec([None, *columns], keras.config.floatx() if dtype.is_floating else dtype)
+
+
+def _dtype(leaf: Any) -> tf.DType | None:
+    """The dtype of an array, a tensor, or a table of numbers; `None` if it has none that TensorFlow knows."""
+    try:
+        return tf.as_dtype(getattr(leaf, "dtype", None) or np.result_type(*leaf.dtypes))
+    except (AttributeError, TypeError, ValueError):
+        return None

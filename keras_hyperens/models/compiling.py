@@ -11,6 +11,7 @@ import numpy as np
 from keras_hyperens import heads
 from keras_hyperens.losses import WeightedLoss
 from keras_hyperens.losses.hyperparameter_loss import used_by
+from keras_hyperens.losses.label_smoothing import without_smoothing
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import unused_hyperparameters
@@ -37,6 +38,8 @@ class TunableModel(Ensemble):
         tuning_warmup: int = 0,
         entropy_weight: float = 1e-4,
         fast_weight_learning_rate: float = 1.0,
+        member_rows: str | int | None = None,
+        tune_temperature: bool = True,
         **compile_arguments: Any,
     ) -> None:
         """Settles how to train and tune.
@@ -53,13 +56,22 @@ class TunableModel(Ensemble):
             sampling: `"member"`, one draw per member and step (default: at nearly the price of a plain step), or
                 `"example"`, one per row.
             tuning_optimizer: Any Keras optimiser for the bounds, which are positions in [-1, 1]. Default Adam with a
-                learning rate of 1e-2 / (1 + t / 200) at tuning step t: members reach good values while there is still
-                training left, 1/200 of the range a step at first, and then settle.
+                learning rate of 3e-2 / (1 + t / 200) at tuning step t: members reach good values while there is still
+                training left, and then settle.
             tuning_every: Steps from one tuning step to the next.
             tuning_warmup: Steps before the first tuning step.
             entropy_weight: Weight of the entropy of all members' distributions, which keeps them from collapsing. The
                 paper's 1e-3 held intervals open where the loss was small and the data wanted them closed.
             fast_weight_learning_rate: Multiplier of the updates of the rank-1 factors.
+            member_rows: The training samples of members in a step. `"distinct"`: each member has a batch of its own,
+                that of the member before it one step ago, so that shared kernels learn from M batches; an integer: from
+                one member to the next so many steps (more can be better where 20 epochs do not suffice, worse where
+                training overfits; it keeps (M - 1) times as many batches in memory). `"same"`: one batch for all.
+                `"split"`: each member has B // M samples of the batch, at the price of one network. Default
+                `"distinct"`, or `"same"` with `member_loss="ensemble"`. Where samples are distinct, training metrics
+                are those of members on their own samples, and `member_metrics` are there in validation alone.
+            tune_temperature: Whether tuning steps fit a temperature for each output (for a Gaussian, a factor of its
+                variance), which is part of every prediction. Without it hyperparameters are tuned to calibrate.
             **compile_arguments: Passed on to `keras.Model.compile`: `weighted_metrics`, `jit_compile`,
                 `steps_per_execution`, `run_eagerly`, `auto_scale_loss`.
 
@@ -76,6 +88,8 @@ class TunableModel(Ensemble):
             tuning_warmup,
             entropy_weight,
             fast_weight_learning_rate,
+            member_rows,
+            tune_temperature,
         )
         loss, loss_weights = WeightedLoss.of_outputs(loss, loss_weights, self._middles())
         self._check_hyperparameters(used_by(loss), member_loss)
@@ -84,7 +98,7 @@ class TunableModel(Ensemble):
         check_metrics((metrics, compile_arguments.get("weighted_metrics"), member_metrics), self.heads)
         optimizer = keras.optimizers.get(optimizer)
         tuning_optimizer = (
-            keras.optimizers.Adam(keras.optimizers.schedules.InverseTimeDecay(1e-2, 200, 1.0))
+            keras.optimizers.Adam(keras.optimizers.schedules.InverseTimeDecay(3e-2, 200, 1.0))
             if tuning_optimizer is None
             else keras.optimizers.get(tuning_optimizer)
         )
@@ -95,14 +109,24 @@ class TunableModel(Ensemble):
         self._untracked = SimpleNamespace(
             member_metrics=member_metrics,
             tuning_loss=keras.metrics.Mean(name="tuning_loss"),
+            window=None,  # of batches, where members train on different ones
             arguments={"member_metrics": member_metrics, "tuning_optimizer": tuning_optimizer},
         )
         plain = keras.Model()  # the compiled loss by itself: no penalties, and its trackers stay out of the logs
         plain.output_names = self.output_names
-        plain.compile(loss=loss, loss_weights=loss_weights)
+        unsmoothed = keras.tree.map_structure(without_smoothing, loss)  # smoothed labels want other temperatures
+        plain.compile(loss=unsmoothed, loss_weights=loss_weights)
         self.objective = plain.compute_loss
         if self.built:
             self.build_optimizers()
+
+    def tunes_bounds(self) -> bool:
+        """Whether a kernel depends on hyperparameters."""
+        return any(layer.is_conditioned for layer in hyper_batch_layers(self.network))
+
+    def tunes_temperature(self) -> bool:
+        """Whether an output has a temperature that is tuned."""
+        return self.settings.tune_temperature and any(head is not None for head in keras.tree.flatten(self.heads))
 
     def _middles(self) -> dict[str, float]:
         """A value in the middle of each hyperparameter's range."""

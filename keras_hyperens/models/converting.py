@@ -44,6 +44,7 @@ class Convertible:
         output_activation: Any = "auto",
         initial_width: float | None = None,
         initial_values: Mapping[str, Any] | None = None,
+        response: str = "centered",
         seed: int | None = None,
         **layer_options: Any,
     ) -> Any:
@@ -70,8 +71,8 @@ class Convertible:
             fast_weight_initializer: Of the rank-1 factors; for example `keras.initializers.RandomNormal(1, 0.1)`
                 makes members differ from the start, at the price of the model's predictions. Default ones: with a
                 model worth keeping they were better (`python -m benchmarks.fine_tuning`).
-            combination, output_activation, initial_width, initial_values, seed: As in `HyperBatchEnsemble`; a loss of
-                one's own that takes logits needs `output_activation="softmax"` or `"sigmoid"`.
+            combination, output_activation, initial_width, initial_values, response, seed: As in `HyperBatchEnsemble`;
+                a loss of one's own that takes logits needs `output_activation="softmax"` or `"sigmoid"`.
             **layer_options: More options of `HyperBatchLayer`, for all layers: `tie_fast_weights`,
                 `fast_weights_trainable`, `shared_embedding`, and so on. With `ensemble_size=1`,
                 `tie_fast_weights=True` and `fast_weights_trainable=False` the result is a self-tuning network.
@@ -96,7 +97,12 @@ class Convertible:
         options = {"sharing": sharing, "fast_weight_initializer": fast_weight_initializer, **layer_options}
         how = Sharing(ensemble_size, include, exclude, member_normalization, options)
         conversion = convert_model(model, hyperparameters or {}, how)
-        of_ensemble = {"combination": combination, "output_activation": output_activation, "seed": seed}
+        of_ensemble = {
+            "combination": combination,
+            "output_activation": output_activation,
+            "response": response,
+            "seed": seed,
+        }
         return cls._converted(conversion, how, initial_width, initial_values or {}, **of_ensemble)
 
     @classmethod
@@ -116,6 +122,7 @@ class Convertible:
         output_activation: Any = "auto",
         initial_width: float | None = None,
         initial_values: Mapping[str, Any] | None = None,
+        response: str = "centered",
         seed: int | None = None,
         **layer_options: Any,
     ) -> Any:
@@ -136,7 +143,7 @@ class Convertible:
                 are random unless `fast_weight_initializer` says something else.
             initial_values: By name, for example `best.values` of a KerasTuner search: what varies begins around its
                 value, what does not has it.
-            combination, output_activation, initial_width, seed: As in `from_model`.
+            combination, output_activation, initial_width, response, seed: As in `from_model`.
 
         Raises:
             ValueError: If nothing can vary inside one network, or a name is unknown.
@@ -157,7 +164,12 @@ class Convertible:
         values = dict(initial_values or {})
         conversion = convert_hypermodel(hypermodel, hyperparameters, space, fixed, values, how)
         varied = {name: value for name, value in values.items() if name in conversion.space.names}
-        of_ensemble = {"combination": combination, "output_activation": output_activation, "seed": seed}
+        of_ensemble = {
+            "combination": combination,
+            "output_activation": output_activation,
+            "response": response,
+            "seed": seed,
+        }
         return cls._converted(conversion, how, initial_width, varied, **of_ensemble)
 
     @classmethod

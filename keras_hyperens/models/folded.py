@@ -15,7 +15,7 @@ from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import hyper_layers
 
 
-def member_by_member(network: keras.Model, ensemble_size: int, values: Any) -> Servable:
+def member_by_member(network: keras.Model, ensemble_size: int, values: Any, centers: Any) -> Servable:
     """The network called once for each member, with the member's own kernels, on the batch itself.
 
     Nothing is tiled, split or joined but the outputs, and a step of one member stays in the cache. What all members
@@ -25,10 +25,12 @@ def member_by_member(network: keras.Model, ensemble_size: int, values: Any) -> S
         network: Of hyper-batch and ordinary layers, built.
         ensemble_size: M.
         values: `[M, 1, P]`, a NumPy array: constants of the trace.
+        centers: Of the scope, likewise.
     """
     stored = [Stored(member, {}) for member in range(ensemble_size)]
     for layer in hyper_batch_layers(network):
-        kernels, biases = layer.fold(values)
+        with hyperparameter_scope(values, centers):
+            kernels, biases = layer.fold(values)
         for each, kernel in zip(stored, kernels, strict=True):
             bias = None if biases is None else biases[each.member : each.member + 1]
             each.weights[layer] = keras.tree.map_structure(_variable, (kernel, bias))
@@ -46,7 +48,7 @@ def member_by_member(network: keras.Model, ensemble_size: int, values: Any) -> S
     def outputs_of(inputs: Any) -> Any:
         outputs = []
         for member in stored:
-            with hyperparameter_scope(values), one_member(member):
+            with hyperparameter_scope(values, centers), one_member(member):
                 outputs.append(network(inputs, training=False))
         return keras.tree.map_structure(lambda *each: ops.stack(each), *outputs)
 

@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -14,8 +16,9 @@ from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters import current_hyperparameters
 from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.hyperparameters.distribution import HyperparameterDistribution
+from keras_hyperens.hyperparameters.scope import current_centers
 from keras_hyperens.layers.members import split_members
-from keras_hyperens.layers.members import tile_members
+from keras_hyperens.models.calibrating import Temperatures
 from keras_hyperens.models.converting import Convertible
 from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.ensemble import inputs_of
@@ -29,6 +32,9 @@ from keras_hyperens.models.network import member_network
 from keras_hyperens.models.response import ResponseCurve
 from keras_hyperens.models.response import response_curves
 from keras_hyperens.models.training import HyperBatchTrainer
+from keras_hyperens.models.tuned_temperature import TunedTemperature
+
+RESPONSES = ("centered", "reference")
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -37,7 +43,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
 
     Every training step draws hyperparameters for every member from the member's own distribution and trains the
     weights for them; every few steps the distributions themselves are tuned on held-out rows. A trained member is the
-    network at the mean of its distribution, and a prediction is the mean of the members' predictions.
+    network in the middle of its interval, and a prediction is the mean of the members' predictions.
 
     Args:
         network: A Keras model (Sequential, Functional, subclassed, nested) of hyper-batch and ordinary layers, from
@@ -54,6 +60,10 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             Default 1/3, and 0.15 around initial values.
         initial_values: Values around which the members begin, by name: for example the best ones of a search. By
             default they begin spread over the whole range.
+        response: How kernels respond to hyperparameters. `"centered"` (default): to the distance from the middle of the
+            member's own interval, where the kernel is that of a batch ensemble. `"reference"`: to the position in the
+            range, as in the paper, where the second kernel learns what the first one learns, and tuning can follow the
+            wrong sign.
         seed: Seed of the initial intervals, of the draws and of the order of tuning rows. Default: drawn from Python's
             generator, which `keras.utils.set_random_seed` sets.
 
@@ -100,6 +110,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         output_activation: Any = "auto",
         initial_width: float | None = None,
         initial_values: Mapping[str, float] | None = None,
+        response: str = "centered",
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -108,6 +119,8 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             raise TypeError(f"`hyperparameters` must be a `HyperparameterSpace`. Received: hyperparameters={space!r}")
         if seed is not None and (not isinstance(seed, int) or seed < 0):
             raise ValueError(f"`seed` must be a non-negative integer or None. Received: seed={seed!r}")
+        if response not in RESPONSES:
+            raise ValueError(f"`response` must be one of {RESPONSES}. Received: response={response!r}")
         check_network(network, space, ensemble_size)
         combination = heads.checked_combination(combination)
         heads.check_output_activation(output_activation)
@@ -117,6 +130,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         self.hyperparameters = space
         self.ensemble_size = ensemble_size
         self.combination = combination
+        self.response = response
         self.seed = random.randrange(2**31) if seed is None else seed
         self.initial_width = initial_width
         self.initial_values = dict(initial_values or {})
@@ -126,6 +140,8 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         self.step = self.add_weight(
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica"
         )
+        outputs = keras.tree.flatten(getattr(network, "outputs", None) or [None])
+        self.temperature = TunedTemperature(len(outputs))
         self.output_activation = output_activation
         self.heads = None if output_activation == "auto" else output_activation
         self.output_names = getattr(network, "output_names", None)
@@ -138,22 +154,78 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         self.built = True
 
     def member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
-        """Raw outputs of every member, `[M, B, ..., C]`: at the scope's values, or at the means outside any scope."""
+        """Raw outputs of every member, `[M, B, ..., C]`: at the scope's values, or at its own outside any scope."""
+        return self.outputs_of_members([inputs] * self.ensemble_size, training)
+
+    def outputs_of_members(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
+        """Raw outputs of every member for a batch of its own, `[M, B, ..., C]`.
+
+        Args:
+            inputs: For each member a batch of the same size.
+            training: As in `call`.
+        """
         if current_hyperparameters() is None:
-            with hyperparameter_scope(self.mean_values()):
-                return self.member_outputs(inputs, training)
-        batch_size = ops.shape(keras.tree.flatten(inputs)[0])[0]
-        rows = keras.tree.map_structure(lambda leaf: tile_members(leaf, self.ensemble_size), inputs)
+            with self.prediction_scope():
+                return self.outputs_of_members(inputs, training)
+        batch_size = ops.shape(keras.tree.flatten(inputs[0])[0])[0]
+        rows = keras.tree.map_structure(lambda *leaves: ops.concatenate(leaves), *inputs)
         outputs = self.network(rows, training=training)
         return keras.tree.map_structure(lambda output: split_members(output, self.ensemble_size, batch_size), outputs)
 
-    def mean_values(self) -> Any:
-        """The means of the members' distributions, `[M, 1, P]`, natural scale."""
-        return ops.expand_dims(self.distribution.mean(self.distribution.bounds()), 1)
+    def member_values(self) -> Any:
+        """What the members are at prediction, `[M, 1, P]`, natural scale.
+
+        The middle of each interval, where a centered response is zero; with the reference's response the mean of the
+        distribution.
+        """
+        of_bounds = self.distribution.middle if self.response == "centered" else self.distribution.mean
+        return ops.expand_dims(of_bounds(self.distribution.bounds()), 1)
+
+    def centers(self, bounds: Any = None) -> Any:
+        """Where kernels do not respond, `[M, 1, P]`, natural scale; `None` with the reference's response."""
+        if self.response != "centered":
+            return None
+        middle = self.distribution.middle(self.distribution.bounds() if bounds is None else bounds)
+        return ops.stop_gradient(ops.expand_dims(middle, 1))
+
+    def prediction_scope(self, as_numpy: bool = False) -> AbstractContextManager:
+        """The scope of a prediction; with `as_numpy` its values are constants of a trace."""
+        values, centers = self.member_values(), self.centers()
+        if as_numpy:
+            values, centers = (None if each is None else ops.convert_to_numpy(each) for each in (values, centers))
+        return hyperparameter_scope(values, centers)
+
+    def at_temperature(self, raw: Any, logarithms: Any = None) -> Any:
+        """Raw outputs at the tuned temperatures, or at those with the given logarithms, one for each output."""
+        return self._at(heads.tempered_raw, raw, self.temperature.logarithms if logarithms is None else logarithms)
+
+    def final(self, pooled: Any) -> Any:
+        return super().final(self._at(heads.tempered, pooled, self.temperature.logarithms))
+
+    def _at(self, tempered: Any, outputs: Any, logarithms: Any) -> Any:
+        flat, of_outputs = keras.tree.flatten(outputs), keras.tree.flatten(self.heads_of(outputs))
+        temperatures = ops.exp(ops.convert_to_tensor(logarithms))
+        last = temperatures.shape[0] - 1  # a subclassed network has one for all of its outputs
+        changed = [
+            tempered(output, head, temperatures[min(number, last)])
+            for number, (output, head) in enumerate(zip(flat, of_outputs, strict=True))
+        ]
+        return keras.tree.pack_sequence_as(outputs, changed)
+
+    def temperature_values(self) -> np.ndarray:
+        """The tuned temperature of each output (a factor of a Gaussian's variance): 1 where nothing was tuned."""
+        return np.exp(ops.convert_to_numpy(self.temperature.logarithms))
+
+    def calibrate(self, x: Any, y: Any = None, per: str = "ensemble", **predict_arguments: Any) -> Temperatures:
+        """As in every ensemble, on top of the tuned temperature; those of members take the place of it."""
+        temperatures = super().calibrate(x, y, per, **predict_arguments)
+        if per == "member":
+            self.temperature.forget()
+        return temperatures
 
     def hyperparameter_values(self) -> dict[str, np.ndarray]:
-        """Each hyperparameter's values, one per member `[M]`: the means of the distributions, natural scale."""
-        values = ops.convert_to_numpy(self.mean_values())
+        """Each hyperparameter's values, one per member `[M]`, in natural scale: see `member_values`."""
+        values = ops.convert_to_numpy(self.member_values())
         return {name: values[:, 0, column] for column, name in enumerate(self.hyperparameters.names)}
 
     def hyperparameter_bounds(self) -> dict[str, np.ndarray]:
@@ -202,7 +274,8 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             raise ValueError(f"`member` must be in [0, {self.ensemble_size}). Received: member={member}")
         if not self.network.built:
             raise ValueError(f"The network must be built: call the ensemble on a batch first. Received: {self.name!r}")
-        return member_network(self.network, member, self.hyperparameters, ops.convert_to_numpy(self.mean_values()))
+        with self.prediction_scope(as_numpy=True):
+            return member_network(self.network, member, self.hyperparameters, current_hyperparameters())
 
     def prepare(self, batch: Any) -> None:
         """Builds everything and checks the order of rows, so that `fit` fails before its first step or not at all."""
@@ -217,14 +290,19 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         is_numeric = all(spec.dtype not in (tf.string, "string") for spec in keras.tree.flatten(batch))
         if self._seen.rows_checked or not is_numeric:  # no row of strings can be made up
             return
-        check_rows(self.network, batch, self.ensemble_size, ops.convert_to_numpy(self.mean_values()))
+        with self.prediction_scope(as_numpy=True):
+            check_rows(self.network, batch, self.ensemble_size)
         self._seen.rows_checked = True
 
     def declared_inputs(self) -> Any:
         return inputs_of(self.network)
 
     def servable(self) -> Servable:
-        return member_by_member(self.network, self.ensemble_size, ops.convert_to_numpy(self.mean_values()))
+        with self.prediction_scope(as_numpy=True):
+            read, outputs = member_by_member(
+                self.network, self.ensemble_size, current_hyperparameters(), current_centers()
+            )
+        return [*read, self.temperature.logarithms.value], outputs
 
     def export(
         self,
@@ -247,7 +325,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         batch = keras.tree.map_structure(
             lambda spec: tf.zeros([1, *(axis or 1 for axis in spec.shape[1:])], spec.dtype), input_specs(self)
         )
-        with hyperparameter_scope(ops.convert_to_numpy(self.mean_values())):
+        with self.prediction_scope(as_numpy=True):
             self(batch)  # Keras exports only what was called
             super().export(filepath, format=format, **export_arguments)
 
@@ -276,6 +354,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             "heads": self.heads,
             "initial_width": self.initial_width,
             "initial_values": self.initial_values,
+            "response": self.response,
             "seed": self.seed,
             "conversion": self.conversion_config(),
         }

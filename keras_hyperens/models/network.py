@@ -7,7 +7,6 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens.hyperparameters import HyperparameterSpace
-from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.layers import HyperBatchLayer
 from keras_hyperens.layers import HyperLayer
 from keras_hyperens.layers.wrappers import Pair
@@ -59,27 +58,25 @@ def unused_hyperparameters(network: keras.Model, space: HyperparameterSpace) -> 
     return [name for name in space.names if name not in used]
 
 
-def check_rows(network: keras.Model, inputs: Any, ensemble_size: int, values: Any) -> None:
+def check_rows(network: keras.Model, inputs: Any, ensemble_size: int) -> None:
     """Checks that every row of the output comes from the row of the input in the same place.
 
-    Changes one row at a time and looks which rows of the prediction change.
+    Changes one row at a time and looks which rows of the prediction change. Belongs inside a hyperparameter scope.
 
     Args:
         network: Built or not.
         inputs: Shapes and dtypes of a batch, a structure of objects with `shape` and `dtype`.
         ensemble_size: M.
-        values: Hyperparameter values, `[M, 1, P]`.
 
     Raises:
         ValueError: If the network drops, adds, reorders or mixes rows.
     """
     number = 2 * ensemble_size
     rows = keras.tree.map_structure(lambda spec: _random_rows(spec, number), inputs)
-    with hyperparameter_scope(values):
-        try:
-            _probe_rows(network, rows, number)
-        except ValueError as error:
-            raise ValueError(f"{error}{_first_to_mix(network, rows, number)}") from None
+    try:
+        _probe_rows(network, rows, number)
+    except ValueError as error:
+        raise ValueError(f"{error}{_first_to_mix(network, rows, number)}") from None
 
 
 def may_mix_rows(network: keras.Model) -> bool:
@@ -149,7 +146,7 @@ def _check_only_row_changed(name: str, before: np.ndarray, after: np.ndarray, nu
 
 
 def member_network(network: keras.Model, member: int, space: HyperparameterSpace, values: np.ndarray) -> keras.Model:
-    """A plain Keras model of one member, with weights of its own.
+    """A plain Keras model of one member, with weights of its own. Belongs inside a hyperparameter scope.
 
     Args:
         network: Sequential, Functional, or nested of those.

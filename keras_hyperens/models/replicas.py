@@ -25,6 +25,14 @@ def assign_all(variables: Sequence[keras.Variable], values: Sequence[Any]) -> No
     context.merge_call(update, args=(list(values),))
 
 
+def summed(values: Sequence[Any]) -> Sequence[Any]:
+    """Sums over all replicas."""
+    context = tf.distribute.get_replica_context()
+    if context is None or tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return values
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, list(values))
+
+
 def replica_number() -> Any:
     """The number of this replica, 0 outside any strategy."""
     context = tf.distribute.get_replica_context()

@@ -30,7 +30,7 @@ def response_curves(
     """See `HyperBatchEnsemble.response_curves`."""
     space = ensemble.hyperparameters
     grid = ops.convert_to_numpy(space.values(np.repeat(np.linspace(-1, 1, points)[:, None], len(space), 1)))  # [G, P]
-    means = ops.convert_to_numpy(ensemble.mean_values())  # [M, 1, P]
+    values = ops.convert_to_numpy(ensemble.member_values())  # [M, 1, P]
     progress = keras.utils.Progbar(points * len(space), verbose=verbose, unit_name="point")
     rows = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size)
     losses_of = tf.function(lambda values, x, y: _losses(ensemble, values, x, y), reduce_retracing=True)
@@ -38,7 +38,7 @@ def response_curves(
     for column, name in enumerate(space.names):
         measured = []
         for value in grid[:, column]:
-            there = means.copy()
+            there = values.copy()
             there[..., column] = value
             measured.append(_mean_over(rows, losses_of, tf.constant(there)))
             progress.add(1)
@@ -49,7 +49,7 @@ def response_curves(
 
 def _losses(ensemble: "HyperBatchEnsemble", values: Any, x: Any, y: Any) -> Any:
     """Of the combined prediction, then of each member, `[1 + M]`, without penalties."""
-    with hyperparameter_scope(values):
+    with hyperparameter_scope(values, ensemble.centers()):
         outputs = ensemble.member_outputs(x, training=False)
 
     def objective(raw: Any) -> Any:

@@ -11,6 +11,7 @@ CHOICES = {
     "tuning_loss": ("ensemble", "member"),
     "sampling": ("member", "example"),
 }
+MEMBER_ROWS = ("distinct", "same", "split")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class TrainingSettings:
     tuning_warmup: int
     entropy_weight: float
     fast_weight_learning_rate: float
+    member_rows: str | int | None
+    tune_temperature: bool
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -37,6 +40,29 @@ class TrainingSettings:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"`{name}` must be a finite number of at least 0. Received: {name}={value!r}")
+        self._check_member_rows()
+
+    def _check_member_rows(self) -> None:
+        rows = self.member_rows
+        is_lag = isinstance(rows, int) and not isinstance(rows, bool) and rows > 0
+        if rows is not None and rows not in MEMBER_ROWS and not is_lag:
+            raise ValueError(
+                f"`member_rows` must be one of {MEMBER_ROWS} or a positive number of steps. "
+                f"Received: member_rows={rows!r}"
+            )
+        if self.member_loss == "ensemble" and rows not in (None, "same"):
+            raise ValueError(
+                'The loss of the combined prediction needs the same samples for all members: use member_rows="same" '
+                f'with member_loss="ensemble". Received: member_rows={rows!r}'
+            )
+
+    @property
+    def lag(self) -> int | None:
+        """Steps from the batch of one member to that of the next, or `None`: not from other steps."""
+        if isinstance(self.member_rows, int):
+            return self.member_rows
+        is_distinct = self.member_rows == "distinct" or (self.member_rows is None and self.member_loss == "member")
+        return 1 if is_distinct else None
 
 
 def check_metrics(metrics: tuple[Any, Any, Any], head_or_heads: Any) -> None:

@@ -1,11 +1,13 @@
 """How a hyper-batch ensemble is trained and tuned: the steps that `fit` and `evaluate` run.
 
-One training step: draw hyperparameters for every member, one forward pass for all members, gradients for all weights.
-Every few steps, on a batch of held-out rows: the gradient of the tuning loss for the bounds of the distributions.
+One training step: a batch and hyperparameters for every member, one forward pass for all members, gradients for all
+weights. Every few steps, on a batch of tuning data: the gradient of the tuning loss for the bounds of the distributions
+and for the temperature.
 """
 
 import warnings
 from typing import Any
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -15,19 +17,34 @@ from keras_hyperens import losses
 from keras_hyperens.callbacks import StopOnNaN
 from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.layers.form import expected_batch_size
+from keras_hyperens.layers.members import join_members
+from keras_hyperens.models import member_rows
+from keras_hyperens.models.batches import BatchSpecs
 from keras_hyperens.models.batches import batch_specs
 from keras_hyperens.models.compiling import TunableModel
+from keras_hyperens.models.member_rows import Batch
+from keras_hyperens.models.member_rows import BatchWindow
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.replicas import all_finite
 from keras_hyperens.models.replicas import assign_all
 from keras_hyperens.models.replicas import equally_finite
 from keras_hyperens.models.replicas import replica_number
+from keras_hyperens.models.replicas import summed
 from keras_hyperens.models.tuning import TuningRows
 from keras_hyperens.models.tuning import split_rows
 from keras_hyperens.models.workers import SameStart
 from keras_hyperens.models.workers import logs_of_step
 
 TRAINING_DRAW, TUNING_DRAW = 0, 1  # what a random key is for
+
+
+class TuningGradients(NamedTuple):
+    """What a tuning batch says: of lower and upper bounds, of inverse temperatures, and the loss."""
+
+    bounds: list[Any]
+    slopes: Any  # [outputs]
+    curvatures: Any
+    loss: Any
 
 
 class HyperBatchTrainer(TunableModel):
@@ -54,7 +71,7 @@ class HyperBatchTrainer(TunableModel):
                 apply to tuning rows too.
             tuning_data: Held-out rows: `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset`, a
                 `keras.utils.PyDataset` or a generator that ends. They are read once and stay in memory. Without them
-                the bounds stay where they are.
+                the bounds and the temperature stay where they are.
             tuning_split: Instead, the fraction of the training arrays to hold out: their last rows, taken before
                 `validation_split` takes its share.
             **fit_arguments: The other arguments of `keras.Model.fit`.
@@ -67,14 +84,16 @@ class HyperBatchTrainer(TunableModel):
                 raise ValueError("Give `tuning_data` or `tuning_split`, not both. Received: both")
             (x, y, sample_weight), tuning_data = split_rows(x, y, sample_weight, tuning_split)
         self.set_temperatures(None)  # they were those of other weights
-        input_specs, label_specs, self._batch_size, x = batch_specs(x, y, batch_size)
-        if input_specs is not None:
-            self.prepare(input_specs)
+        specs, x = batch_specs(x, y, batch_size, sample_weight, class_weight)
+        self._batch_size = specs.size
+        if specs.x is not None:
+            self.prepare(specs.x)
         self._set_tuning_rows(tuning_data, class_weight)
-        if self._tuning_rows is not None and input_specs is not None:
-            self._tuning_rows.check_like(input_specs, label_specs)
-        if input_specs is not None:
-            self._build_metrics(input_specs, label_specs)
+        if self._tuning_rows is not None and specs.x is not None:
+            self._tuning_rows.check_like(specs.x, specs.y)
+        if specs.x is not None:
+            self._build_metrics(specs.x, specs.y)
+        self._set_window(specs)
         if isinstance(callbacks, keras.callbacks.Callback):
             callbacks = [callbacks]
         if not isinstance(callbacks, keras.callbacks.CallbackList):
@@ -96,21 +115,44 @@ class HyperBatchTrainer(TunableModel):
             with self.distribute_strategy.scope():
                 self._symbolic_build(data_batch=(input_specs, label_specs))
 
+    def _set_window(self, specs: BatchSpecs) -> None:
+        """Where members train on other batches than each other, the window that gives them."""
+        lag, window = self.settings.lag, self._untracked.window
+        if lag is None or self.ensemble_size == 1:
+            self._untracked.window = None
+        elif not specs.describe_batches(exactly=self.jit_compile):
+            self._untracked.window = None
+            warnings.warn(
+                "Members train on the same samples, because the shape of a batch is unknown before training: pass "
+                "arrays, a `tf.data.Dataset`, a `PyDataset` or a generator (with `jit_compile` batches of a known size), "
+                'or compile with member_rows="same"',
+                stacklevel=3,
+            )
+        else:
+            strategy = self.distribute_strategy
+            size = specs.size and specs.size // strategy.num_replicas_in_sync
+            arguments = ((specs.x, specs.y, specs.sample_weight), size, self.ensemble_size, lag)
+            if window is None or not window.serves(*arguments):
+                with strategy.scope():
+                    self._untracked.window = BatchWindow(*arguments)
+        if self._untracked.window is not window:
+            self.train_function = None
+
     _tuning_rows: TuningRows | None = None
     _batch_size: int | None = None  # of the last `fit`, on all replicas together
     _said_untuned = False
 
     def _set_tuning_rows(self, data: Any, class_weight: dict[int, float] | None) -> None:
         rows = None
-        can_tune = any(layer.is_conditioned for layer in hyper_batch_layers(self.network))
-        if data is not None and len(self.hyperparameters) and not can_tune:
+        tunes_bounds = self.tunes_bounds()
+        if data is not None and not tunes_bounds and not self.tunes_temperature():
             raise ValueError(
-                "No kernel depends on hyperparameters, so nothing can be tuned on held-out rows: leave `tuning_data` "
-                'out, or use layers with sharing="hyper". Received: tuning data'
+                "No kernel depends on hyperparameters and no output has a temperature, so nothing can be tuned: leave "
+                '`tuning_data` out, or use layers with sharing="hyper". Received: tuning data'
             )
-        if data is not None and can_tune:
+        if data is not None:
             rows = TuningRows(data, class_weight, self.seed)
-        elif can_tune and not self._said_untuned:
+        elif tunes_bounds and not self._said_untuned:
             self._said_untuned = True
             warnings.warn(
                 "No tuning data: hyperparameters are drawn from their present distributions, which stay as they are. "
@@ -127,25 +169,49 @@ class HyperBatchTrainer(TunableModel):
             return self._train_step(data)
 
     def _train_step(self, data: Any) -> dict[str, Any]:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        batch_size = tf.shape(keras.tree.flatten(x)[0])[0]
-        values = self._draw(self.distribution.bounds(), batch_size, TRAINING_DRAW)
-        with hyperparameter_scope(values):  # around the gradient too: a rematerialised layer runs again there
+        batches = self._member_batches(Batch(*keras.utils.unpack_x_y_sample_weight(data)))
+        batch_size = batches[0].size
+        bounds = self.distribution.bounds()
+        values = self._draw(bounds, batch_size, TRAINING_DRAW)
+        # The scope is around the gradient too: a rematerialised layer runs again there.
+        with hyperparameter_scope(values, self.centers(bounds)):
             with tf.GradientTape() as tape:
-                outputs = self.member_outputs(x, training=True)
-                loss = self._loss_of(
-                    self.settings.member_loss,
-                    lambda raw: self.compute_loss(x, y, raw, sample_weight, training=True),
-                    outputs,
-                    self._by_name(values),
-                )
+                outputs = self.outputs_of_members([batch.x for batch in batches], training=True)
+                loss = self._training_loss(batches, outputs, self._by_name(values))
                 scaled_loss = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled_loss, self.trainable_variables)
         self._update_weights(gradients)
         if self._tuning_rows is not None:
             self._tune(batch_size)
         self.step.assign_add(1)
-        return self._logs(x, y, sample_weight, outputs, loss, batch_size, training=True)
+        return self._training_logs(batches, outputs, loss)
+
+    def _member_batches(self, batch: Batch) -> list[Batch]:
+        """What each member trains on in this step."""
+        window = self._untracked.window
+        if self.settings.member_rows == "split":
+            return member_rows.split(batch, self.ensemble_size)
+        if window is None or not all(isinstance(leaf, tf.Tensor | None) for leaf in keras.tree.flatten(batch)):
+            return [batch] * self.ensemble_size
+        return window.batches(batch)
+
+    def _training_loss(self, batches: list[Batch], outputs: Any, values: Any) -> Any:
+        def loss_of(raw: Any, member: int = 0) -> Any:
+            x, y, sample_weight = batches[member]
+            return self.compute_loss(x, y, raw, sample_weight, training=True)
+
+        if self.settings.member_loss == "member":
+            return losses.member_loss(loss_of, outputs, values)
+        return losses.ensemble_loss(loss_of, outputs, self.heads_of(outputs))
+
+    def _training_logs(self, batches: list[Batch], outputs: Any, loss: Any) -> dict[str, Any]:
+        """Metrics of the combined prediction, or of members where each has samples of its own."""
+        if all(batch is batches[0] for batch in batches):
+            return self._logs(batches[0], outputs, loss, training=True)
+        own = member_rows.joined(batches)
+        predictions = keras.tree.map_structure(join_members, self.predictions_of(outputs))
+        self._update_loss(loss, own.size)
+        return self._finished(self.compute_metrics(own.x, own.y, predictions, own.sample_weight), training=True)
 
     def evaluate(self, *arguments: Any, **keywords: Any) -> Any:
         before, self._is_evaluating = self._is_evaluating, True
@@ -157,23 +223,17 @@ class HyperBatchTrainer(TunableModel):
     _is_evaluating = False
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        outputs = self.member_outputs(x, training=False)
-        loss = self.compute_loss(x, y, self._combined_raw(outputs), sample_weight, training=False)
-        batch_size = tf.shape(keras.tree.flatten(x)[0])[0]
-        return self._logs(x, y, sample_weight, outputs, loss, batch_size, training=False)
+        batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
+        outputs = self.member_outputs(batch.x, training=False)
+        loss = self.compute_loss(batch.x, batch.y, self._combined_raw(outputs), batch.sample_weight, training=False)
+        return self._logs(batch, outputs, loss, training=False)
 
     def _combined_raw(self, outputs: Any) -> Any:
         """Raw outputs, as the loss takes them, of what `predict` gives."""
         means = self.heads_of(outputs)
         if self.combination == "mean" and self.temperatures is None:
-            return keras.tree.map_structure(heads.combined_raw, outputs, means)
+            return self.at_temperature(keras.tree.map_structure(heads.combined_raw, outputs, means))
         return keras.tree.map_structure(heads.raw_of, self.combine(self.predictions_of(outputs)), means)
-
-    def _loss_of(self, kind: str, loss: Any, outputs: Any, values: Any = None) -> Any:
-        if kind == "member":
-            return losses.member_loss(loss, outputs, values)
-        return losses.ensemble_loss(loss, outputs, self.heads_of(outputs))
 
     def _by_name(self, values: Any) -> list[dict[str, Any]]:
         """Values `[M, 1 or B, P]` as each member's own, `[1 or B]` by name."""
@@ -199,7 +259,7 @@ class HyperBatchTrainer(TunableModel):
         assign_all(slowed, after)
 
     def _tune(self, batch_size: Any) -> None:
-        """One update of the bounds, if this step has one.
+        """One update of the bounds and of the temperature, if this step has one.
 
         Only the gradient is inside the condition. The optimiser runs at every step, because some strategies refuse it
         inside a condition; where the step does not tune, all that it changed is put back.
@@ -208,67 +268,99 @@ class HyperBatchTrainer(TunableModel):
         every = self.settings.tuning_every
         is_tuning = (number >= 0) & (number % every == 0)
         bounds = self.distribution.bounds()
-        gradients, loss = tf.cond(
+        nothing = tf.zeros_like(tf.convert_to_tensor(self.temperature.logarithms))
+        gradients, slopes, curvatures, loss = tf.cond(
             is_tuning,
             lambda: self.tuning_gradients(bounds, number // every, batch_size),
-            lambda: ([tf.zeros_like(bound) for bound in bounds], tf.zeros((), tf.float32)),
+            lambda: TuningGradients([tf.zeros_like(bound) for bound in bounds], nothing, nothing, tf.zeros(())),
         )
         variables = [self.distribution.lower, self.distribution.upper]
-        state = [*variables, *self.tuning_optimizer.variables]
+        state = [*variables, *self.temperature.state, *self.tuning_optimizer.variables]
         before = [tf.identity(variable) for variable in state]
         gradients = equally_finite(gradients, self.tuning_optimizer)
         self.tuning_optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        tuned = is_tuning & all_finite(state)  # of all replicas: gradients were summed
+        assign_all(self.temperature.state, self.temperature.updated(*summed([slopes, curvatures])))
+        is_good = is_tuning & all_finite(state)  # of all replicas: gradients were summed
         assign_all(variables, self.distribution.project(self.distribution.bounds()))
-        assign_all(state, [tf.where(tuned, variable.value, old) for variable, old in zip(state, before, strict=True)])
+        assign_all(state, [tf.where(is_good, variable.value, old) for variable, old in zip(state, before, strict=True)])
         counts = is_tuning & tf.math.is_finite(loss)
         self._untracked.tuning_loss.update_state(tf.where(counts, loss, 0.0), sample_weight=tf.cast(counts, tf.float32))
 
-    def tuning_gradients(self, bounds: Any, number: Any, batch_size: Any) -> tuple[list[Any], Any]:
-        """Gradients of the tuning objective for the bounds, on tuning batch `number`, and the tuning loss.
+    def tuning_gradients(self, bounds: Any, number: Any, batch_size: Any) -> TuningGradients:
+        """What tuning batch `number` says of the bounds and of the temperature.
 
-        The objective is the tuning loss minus `entropy_weight` times the entropy of all distributions. The forward pass
-        is that of inference, without penalties: hyperparameters act through the kernels alone.
+        The objective of the bounds is the tuning loss, at the present temperature, minus `entropy_weight` times the
+        entropy of all distributions. The forward pass is that of inference, without penalties: hyperparameters act
+        through the kernels alone, and a kernel's center is a constant.
         """
         rows: Any = self._tuning_rows
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        x, y, sample_weight = rows.batch(number, batch_size, replica_number(), replicas)
+        batch = Batch(*rows.batch(number, batch_size, replica_number(), replicas))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(bounds)
-            values = self._draw(bounds, tf.shape(keras.tree.flatten(x)[0])[0], TUNING_DRAW)
-            with hyperparameter_scope(values):
-                outputs = self.member_outputs(x, training=False)
-            loss = self._loss_of(
-                self.settings.tuning_loss, lambda raw: self.objective(x, y, raw, sample_weight), outputs
-            )
+            values = self._draw(bounds, batch.size, TUNING_DRAW)
+            with hyperparameter_scope(values, self.centers(bounds)):
+                outputs = self.member_outputs(batch.x, training=False)
+            loss = self._tuning_loss(batch, outputs)
             entropy = self.distribution.entropy(bounds) / replicas  # gradients are summed over them, as Keras' are
             objective = loss - self.settings.entropy_weight * entropy
             scaled = self.tuning_optimizer.scale_loss(objective)
-        return list(tape.gradient(scaled, bounds)), tf.cast(loss * replicas, tf.float32)
+        gradients = [tf.zeros_like(bound) for bound in bounds]
+        if self.tunes_bounds():
+            gradients = list(tape.gradient(scaled, bounds))
+        slopes = curvatures = tf.zeros_like(tf.convert_to_tensor(self.temperature.logarithms))
+        if self.tunes_temperature():
+            fixed = keras.tree.map_structure(tf.stop_gradient, outputs)
+            slopes, curvatures = self.temperature.slopes_and_curvatures(
+                lambda logarithms: tf.cast(self._tuning_loss(batch, fixed, logarithms), tf.float32)
+            )
+        return TuningGradients(gradients, slopes, curvatures, tf.cast(loss * replicas, tf.float32))
 
-    def _logs(
-        self, x: Any, y: Any, sample_weight: Any, outputs: Any, loss: Any, batch_size: Any, training: bool
-    ) -> dict[str, Any]:
+    def _tuning_loss(self, batch: Batch, outputs: Any, logarithms: Any = None) -> Any:
+        def loss_of(raw: Any, member: int = 0) -> Any:
+            tempered = self.at_temperature(keras.tree.map_structure(heads.at_least_float32, raw), logarithms)
+            return self.objective(batch.x, batch.y, tempered, batch.sample_weight)
+
+        if self.settings.tuning_loss == "member":
+            return losses.member_loss(loss_of, outputs)
+        return losses.ensemble_loss(loss_of, outputs, self.heads_of(outputs))
+
+    def _logs(self, batch: Batch, outputs: Any, loss: Any, training: bool) -> dict[str, Any]:
         members = self.predictions_of(outputs)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self._update_loss(loss, batch.size)
+        self._update_member_metrics(batch.y, members)
+        logs = self.compute_metrics(batch.x, batch.y, self.combine(members), batch.sample_weight)
+        return self._finished(logs, training)
+
+    def _update_loss(self, loss: Any, size: Any) -> None:
         tracker = next(metric for metric in self.metrics if metric.name == "loss")
-        tracker.update_state(loss * replicas, sample_weight=batch_size)
-        self._update_member_metrics(y, members)
-        return logs_of_step(self._shown(self.compute_metrics(x, y, self.combine(members), sample_weight), training))
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        tracker.update_state(loss * replicas, sample_weight=size)
+
+    def _finished(self, logs: dict[str, Any], training: bool) -> dict[str, Any]:
+        return logs_of_step(self._shown(logs, training))
 
     def get_metrics_result(self) -> dict[str, Any]:
         """What is logged. After an epoch Keras asks for it outside the step, where it is that of all replicas."""
         return self._shown(super().get_metrics_result(), training=not self._is_evaluating)
 
     def _shown(self, logs: dict[str, Any], training: bool) -> dict[str, Any]:
-        logs = {name: value for name, value in logs.items() if name not in ("tuning_loss", "entropy")}
+        hidden = {"tuning_loss", "entropy"}
+        if training and self._members_have_own_samples():
+            hidden |= {metric.name for metric in keras.tree.flatten(self._untracked.member_metrics) if metric is not None}
+        logs = {name: value for name, value in logs.items() if name not in hidden}
         if training and self._tuning_rows is not None:
             # Not a number, not 0, where no step has tuned yet.
             tuning_loss = self._untracked.tuning_loss
             logs["tuning_loss"] = tf.where(tuning_loss.count > 0, tuning_loss.result(), float("nan"))
+            if self.tunes_temperature() and self.temperature.num_outputs == 1:
+                logs["temperature"] = tf.exp(self.temperature.logarithms[0])
         if training and len(self.hyperparameters):
             logs["entropy"] = self.distribution.entropy(self.distribution.bounds())
         return logs
+
+    def _members_have_own_samples(self) -> bool:
+        return self._untracked.window is not None or self.settings.member_rows == "split"
 
     def _update_member_metrics(self, y: Any, members: Any) -> None:
         if self._untracked.member_metrics is None:

@@ -1,0 +1,133 @@
+"""Which samples of the training data each member sees in a step: a batch of its own, the same batch, or a part of it.
+
+The shared kernels of a hyper-batch ensemble get the mean of the members' gradients. If all members see the same B
+samples it is the gradient of B samples, for the price of M * B; with distinct batches it is that of M * B samples.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+
+class Batch(NamedTuple):
+    """What one member trains on in one step, as `keras.utils.unpack_x_y_sample_weight` gives it."""
+
+    x: Any
+    y: Any
+    sample_weight: Any
+
+    @property
+    def size(self) -> Any:
+        """The number of samples, a scalar tensor."""
+        return tf.shape(keras.tree.flatten(self.x)[0])[0]
+
+
+def split(batch: Batch, ensemble_size: int) -> list[Batch]:
+    """Each member gets B // M samples of its own; with fewer than M samples some are given twice, others left out."""
+    size = tf.maximum(batch.size // ensemble_size, 1)
+    places = tf.range(ensemble_size * size) % batch.size
+
+    def part(leaf: Any, member: int) -> Any:
+        return None if leaf is None else tf.gather(leaf, places[member * size : (member + 1) * size])
+
+    return [
+        keras.tree.map_structure(lambda leaf, member=member: part(leaf, member), batch)
+        for member in range(ensemble_size)
+    ]
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """All members' samples as one batch `[M*B, ...]`, member by member."""
+    return keras.tree.map_structure(lambda *leaves: None if leaves[0] is None else tf.concat(leaves, 0), *batches)
+
+
+class BatchWindow:
+    """The latest batches of a stream, of which every member gets another: member k the batch of `k * lag` steps ago.
+
+    So each member sees all samples of an epoch once, a few steps later than the member before it, and a batch is read
+    and decoded once. Until `(M - 1) * lag` batches have come by, and where the sizes of batches differ (the last one of
+    an epoch is smaller), all members get the present batch.
+
+    Every replica has a window of its own. It is no part of a model and is not saved.
+
+    Args:
+        specs: Shapes and dtypes of a batch's `(x, y, sample_weight)`, structures of `tf.TensorSpec` or `None`.
+        size: The number of samples in a batch of one replica, or `None`: unknown.
+        ensemble_size: M.
+        lag: Steps from one member to the next.
+    """
+
+    def __init__(self, specs: Any, size: int | None, ensemble_size: int, lag: int) -> None:
+        self.specs, self.size, self.ensemble_size, self.lag = specs, size, ensemble_size, lag
+        leaves = [spec for spec in keras.tree.flatten(specs) if spec is not None]
+        self.past = [[_buffer(spec, size) for spec in leaves] for _ in range((ensemble_size - 1) * lag)]
+        self.count = _variable(tf.zeros((), tf.int64))  # of the batches that came by
+
+    def serves(self, specs: Any, size: int | None, ensemble_size: int, lag: int) -> bool:
+        """Whether it is the window of such batches; if so it begins anew."""
+        is_same = (self.specs, self.size, self.ensemble_size, self.lag) == (specs, size, ensemble_size, lag)
+        if is_same:
+            self.count.assign(tf.zeros((), tf.int64))
+        return is_same
+
+    def batches(self, batch: Batch) -> list[Batch]:
+        """The batch of each member; from inside a replica."""
+        present = [leaf for leaf in keras.tree.flatten(batch) if leaf is not None]
+        latest = self.past[0]
+        present = [tf.cast(leaf, buffer.dtype) for leaf, buffer in zip(present, latest, strict=True)]
+        is_like_latest = tf.reduce_all(
+            [tf.reduce_all(tf.shape(leaf) == tf.shape(buffer)) for leaf, buffer in zip(present, latest)]
+        )
+        starts = (self.count == 0) | (tf.shape(present[0])[0] > tf.shape(latest[0])[0])
+        is_full = is_like_latest & (self.count >= len(self.past))
+        size = tf.shape(present[0])[0]
+        members = tf.cond(
+            is_full,
+            lambda: [present, *([_read(b, leaf, size) for b, leaf in zip(old, present)] for old in self._seen())],
+            lambda: [present] * self.ensemble_size,
+        )
+        tf.cond(starts | is_like_latest, lambda: self._push(present, starts), lambda: False)
+        return [self._packed(batch, leaves) for leaves in members]
+
+    def _seen(self) -> list[list[tf.Variable]]:
+        """The buffers of members 1 to M - 1."""
+        return self.past[self.lag - 1 :: self.lag]
+
+    def _push(self, present: list[Any], starts: Any) -> bool:
+        padded = [tf.concat([leaf, buffer[tf.shape(leaf)[0] :]], 0) for leaf, buffer in zip(present, self.past[0])]
+        newer = [padded, *self.past[:-1]]  # padding is for compilers alone: a batch that comes here has none
+        for buffers, leaves in reversed(list(zip(self.past, newer))):
+            for buffer, leaf in zip(buffers, leaves, strict=True):
+                buffer.assign(leaf)
+        self.count.assign(tf.where(starts, tf.ones((), tf.int64), self.count + 1))
+        return True
+
+    @staticmethod
+    def _packed(batch: Batch, leaves: list[Any]) -> Batch:
+        rest = iter(leaves)
+        return keras.tree.map_structure(lambda leaf: None if leaf is None else next(rest), batch)
+
+
+def _buffer(spec: tf.TensorSpec, size: int | None) -> tf.Variable:
+    # Of no declared shape: else TensorFlow's optimizer takes it for the shape of every batch, of the last one too.
+    shape = [length or 0 for length in (size, *spec.shape[1:])]
+    return _variable(tf.zeros(shape, spec.dtype), tf.TensorShape(None))
+
+
+def _variable(value: Any, shape: Any = None) -> tf.Variable:
+    return tf.Variable(
+        value,
+        trainable=False,
+        shape=shape,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
+
+
+def _read(buffer: tf.Variable, like: Any, size: Any) -> Any:
+    """A buffer in the shape of a present batch: compilers want that of both branches of a condition."""
+    value = tf.convert_to_tensor(buffer)[:size]
+    return tf.ensure_shape(value, like.shape)

@@ -1,0 +1,80 @@
+"""The temperature of each output, which tuning steps fit: what tuning hyperparameters need not do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from keras_hyperens.calibration.temperature import LARGEST
+
+MEMORY = 0.95  # of the averages over tuning steps: some twenty batches count
+STEP = 0.05  # of logarithms, for differences of the loss
+LARGEST_CHANGE = float(np.log(2.0))  # of a logarithm in one step
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class TunedTemperature(keras.layers.Layer):
+    """One temperature T per output, at the minimum of the tuning loss, found without a learning rate.
+
+    The negative log-likelihood of probabilities `p ** (1 / T)` and of a Gaussian with T times the variance is convex in
+    `q = 1 / T`. Each tuning batch gives its slope a and curvature b at the present q; the temperature goes where the
+    weighted sum of all these parabolas is lowest, `q = mean(b q - a) / mean(b)`, with weights that fall by a twentieth
+    from one batch to the one before.
+
+    Args:
+        num_outputs: How many outputs have a temperature of their own.
+    """
+
+    def __init__(self, num_outputs: int, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", trainable=False, **kwargs)
+        self.num_outputs = num_outputs
+        self.logarithms = self._add("logarithms")
+        self.curvature = self._add("curvature")  # mean(b)
+        self.moment = self._add("moment")  # mean(b q - a)
+        self.built = True
+
+    def _add(self, name: str) -> keras.Variable:
+        return self.add_weight(
+            name=name, shape=(self.num_outputs,), initializer="zeros", trainable=False, autocast=False
+        )
+
+    @property
+    def state(self) -> list[keras.Variable]:
+        """All that a tuning step changes."""
+        return [self.logarithms, self.curvature, self.moment]
+
+    def slopes_and_curvatures(self, loss: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """Derivatives of the loss for the inverse temperatures, `[outputs]` each.
+
+        Args:
+            loss: Logarithms of temperatures `[outputs]` to a scalar.
+        """
+        logarithms = tf.convert_to_tensor(self.logarithms)
+        here = loss(logarithms)
+        steps = STEP * np.eye(self.num_outputs, dtype="float32")
+        around = [(loss(logarithms + step), loss(logarithms - step)) for step in steps]
+        first = tf.stack([(above - below) / (2 * STEP) for above, below in around])
+        second = tf.stack([(above - 2 * here + below) / STEP**2 for above, below in around])
+        temperatures = tf.exp(logarithms)  # d/dq = -T d/dlnT
+        return -first * temperatures, tf.maximum(second + first, 0.0) * tf.square(temperatures)
+
+    def updated(self, slopes: Any, curvatures: Any) -> list[Any]:
+        """New values of the state."""
+        old, curvature, moment = (tf.convert_to_tensor(variable) for variable in self.state)
+        curvature = MEMORY * curvature + (1 - MEMORY) * curvatures
+        moment = MEMORY * moment + (1 - MEMORY) * (curvatures * tf.exp(-old) - slopes)
+        lowest = tf.maximum(moment, 1e-6 * curvature) / tf.maximum(curvature, 1e-30)
+        logarithms = tf.clip_by_value(-tf.math.log(lowest), old - LARGEST_CHANGE, old + LARGEST_CHANGE)
+        logarithms = tf.clip_by_value(logarithms, -np.log(LARGEST), np.log(LARGEST))
+        return [tf.where(curvature > 0, logarithms, old), curvature, moment]
+
+    def forget(self) -> None:
+        """All temperatures are 1 again."""
+        for variable in self.state:
+            variable.assign(ops.zeros_like(variable))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_outputs": self.num_outputs}
