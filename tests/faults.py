@@ -54,7 +54,7 @@ FAULTS = (
     ),
     Fault(
         "layers/penalties.py", "delta * (2 * quadratic)", "delta * quadratic",
-        f"{EQUATIONS}[dense-one draw per member-folded]",
+        f"{EQUATIONS}[dense-folded-one draw per member]",
     ),
     Fault("layers/penalized.py", "ops.mean(penalty)", "ops.sum(penalty)", f"{LOOP}[1-dense, unfolded]"),
     Fault(

@@ -146,6 +146,18 @@ FAMILY = {
     ),
 }  # fmt: skip
 
+# One of each kind with the unit tests; its relatives, which share nearly all of the code, with the others.
+RELATIVES = (
+    *(
+        "einsum of two axes",
+        "einsum, crossed",
+        "conv 2d, groups",
+        "conv 3d",
+        "conv 1d, transposed",
+        "conv 3d, transposed",
+    ),
+    *("depthwise 1d", "separable 1d", "lstm of sequences, backwards", "gru, reset before", "grouped-query attention"),
+)
 OTHERS = {  # without kernels: how to make one, and the shape of a row
     "dropout": (lambda: layers.HyperDropout("rate", seed=1, **members()), (6,)),
     "noise": (lambda: layers.HyperGaussianNoise("rate", seed=0, **members()), (5,)),

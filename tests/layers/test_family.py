@@ -12,23 +12,12 @@ from tests.layers.contract import draw
 from tests.layers.contract import layer_contract
 from tests.layers.contract import randomise
 from tests.layers.family import FAMILY
+from tests.layers.family import RELATIVES
 from tests.layers.family import penalty_at
 from tests.layers.family import plain_layer
 from tests.layers.family import plain_like
 from tests.layers.family import weights_at
 
-# One of each kind with the unit tests; its relatives, which share nearly all of the code, with the others.
-RELATIVES = (
-    *(
-        "einsum of two axes",
-        "einsum, crossed",
-        "conv 2d, groups",
-        "conv 3d",
-        "conv 1d, transposed",
-        "conv 3d, transposed",
-    ),
-    *("depthwise 1d", "separable 1d", "lstm of sequences, backwards", "gru, reset before", "grouped-query attention"),
-)
 every_case = pytest.mark.parametrize(
     "case",
     [

@@ -1,4 +1,4 @@
-"""One network of all layers: what costs much is done once, for all of them together."""
+"""Networks of all layers: what costs much is done once, for all of them together."""
 
 import keras
 import numpy as np
@@ -12,29 +12,40 @@ from tests.layers.contract import draw
 from tests.layers.contract import rows_of
 from tests.layers.family import FAMILY
 from tests.layers.family import OTHERS
+from tests.layers.family import RELATIVES
 
 OPTIONS = {
     "own embeddings": {"shared_embedding": False},
     "no hyperparameters": {"hyperparameters": None, "kernel_l2": 0.3, "bias_l2": 0.1},
 }
 DRAWS = {"one draw per member": draw(1), "one draw per row": draw(B)}
+SMOKE = ("all kinds", "one draw per row")
+NETWORKS = [
+    pytest.param((kind, draws), marks=[] if (kind, draws) == SMOKE else pytest.mark.integration, id=f"{kind}, {draws}")
+    for kind in ("all kinds", "relatives")
+    for draws in DRAWS
+]
 
 
-def branches():
+def branches(kind):
     """By name, a layer, the shape of its rows, how often it takes them, and below which number they are indices."""
     for name, case in FAMILY.items():
-        yield name, case.make(), case.row, case.inputs, case.indices
+        if (name in RELATIVES) == (kind == "relatives"):
+            yield name, case.make(), case.row, case.inputs, case.indices
+    if kind == "relatives":
+        return
     for name, arguments in OPTIONS.items():
         yield name, FAMILY["dense"].make(**arguments), FAMILY["dense"].row, 1, 0
     for name, (make, row) in OTHERS.items():
         yield name, make(), row, 1, 0
 
 
-@pytest.fixture(scope="module")
-def trained():
-    """The network, trained in both ways of drawing, and its rows."""
+@pytest.fixture(scope="module", params=NETWORKS)
+def trained(request):
+    """A trained network, its rows, and the values with which it was trained."""
+    kind, draws = request.param
     inputs, outputs, rows = {}, {}, {}
-    for name, layer, row, times, indices in branches():
+    for name, layer, row, times, indices in branches(kind):
         name = name.replace(",", "").replace(" ", "_").replace("-", "_")
         rows[name] = rows_of(row, indices)
         inputs[name] = keras.Input(row, dtype=rows[name].dtype.name, name=name)
@@ -42,13 +53,11 @@ def trained():
     network = keras.Model(inputs, outputs)
     network.compile("sgd", "mse")
     targets = {name: np.zeros((M * B, *output.shape[1:])) for name, output in outputs.items()}
-    for values in DRAWS.values():
-        with khe.hyperparameter_scope(values):
-            network.train_function = None
-            network.fit(rows, targets, batch_size=M * B, verbose=0)
+    with khe.hyperparameter_scope(DRAWS[draws]):
+        network.fit(rows, targets, batch_size=M * B, verbose=0)
     for weight in network.trainable_weights:
         assert np.isfinite(weight).all(), weight.path
-    return network, rows
+    return network, rows, DRAWS[draws]
 
 
 def check_equal(received, expected, **tolerance):
@@ -58,7 +67,7 @@ def check_equal(received, expected, **tolerance):
 
 
 def test_file(trained, tmp_path):
-    network, rows = trained
+    network, rows, _ = trained
     network.save(tmp_path / "network.keras")
     loaded = keras.models.load_model(tmp_path / "network.keras")
     with khe.hyperparameter_scope(draw(1)):
@@ -66,7 +75,7 @@ def test_file(trained, tmp_path):
 
 
 def test_export(trained, tmp_path):
-    network, rows = trained
+    network, rows, _ = trained
     with khe.hyperparameter_scope(draw(1)):
         expected = network(rows)
         network.export(tmp_path / "exported", verbose=False)
@@ -74,12 +83,12 @@ def test_export(trained, tmp_path):
     check_equal(served.serve(rows), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("draws", DRAWS)
-def test_compiled_by_xla(draws, trained):
-    network, rows = trained
-    with khe.hyperparameter_scope(DRAWS[draws]):
+def test_compiled_by_xla(trained):
+    network, rows, values = trained
+    with khe.hyperparameter_scope(values):
+        expected = network(rows)  # training changes moving averages
         both = tf.function(lambda rows: (network(rows), network(rows, training=True)), jit_compile=True)
         outputs, in_training = both(rows)
-        check_equal(outputs, network(rows), rtol=1e-3, atol=1e-4)
+        check_equal(outputs, expected, rtol=1e-3, atol=1e-4)
     for name, output in in_training.items():
         assert np.isfinite(output).all(), name

@@ -65,6 +65,7 @@ def check_as_if_alone(group, models, data, validation, epochs=1, **arguments):
         group.release(number, model)
         trained = model.get_weights()
         model.set_weights(before)
+        model.run_eagerly = True  # once: to trace it would take longer
         alone = model.fit(*data, validation_data=validation, **arguments).history
         for mine, theirs in zip(trained, model.get_weights(), strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
@@ -73,7 +74,7 @@ def check_as_if_alone(group, models, data, validation, epochs=1, **arguments):
             np.testing.assert_allclose([epoch[number] for epoch in history[name]], alone[name], rtol=1e-4, atol=1e-5)
 
 
-QUICK = ("momentum", "adamw", "schedule")
+QUICK = ("adamw", "schedule")
 
 
 @pytest.mark.parametrize(
@@ -161,6 +162,7 @@ def test_a_member_that_diverges_leaves_the_others_alone():
         group.release(number, models[number])
         trained = models[number].get_weights()
         models[number].set_weights(before)
+        models[number].run_eagerly = True
         models[number].fit(*data, batch_size=B, shuffle=False, verbose=0)
         np.testing.assert_allclose(trained[0], models[number].get_weights()[0], rtol=1e-4, atol=1e-5)
     group.release(1, models[1])

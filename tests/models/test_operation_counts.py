@@ -1,6 +1,7 @@
 """How much a training step computes, in operations of the traced graph: what would grow unseen on a fast machine."""
 
 from collections import Counter
+from functools import cache
 
 import keras
 import numpy as np
@@ -31,6 +32,7 @@ def build_model(hp):
     return model
 
 
+@cache
 def operations(sampling, rows, tuning=False):
     """Numbers of operations of each type in a step, and those in its condition."""
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, M, seed=0)

@@ -199,7 +199,7 @@ def test_temperatures_lower_the_loss_and_are_kept(kind, per, ensembles, tmp_path
 
 
 def test_training_again_forgets_temperatures_and_bad_calls_are_named():
-    ensemble = trained()
+    ensemble = compiled()
     ensemble.calibrate(X, Y, verbose=0)
     ensemble.fit(X, Y, tuning_split=0.25, verbose=0)
     assert ensemble.temperatures is None
