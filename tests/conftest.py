@@ -6,14 +6,7 @@ import benchmarks  # noqa: F401  TensorFlow starts without a word
 import keras
 import pytest
 
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Tests that use what their file trains once run in one worker, where it is trained once."""
-    for item in items:
-        scopes = {name: found[-1].scope for name, found in item._fixtureinfo.name2fixturedefs.items()}
-        if any(scope == "module" and name != "cleared" for name, scope in scopes.items()):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+from keras_hyperens.search.memory import forgotten_gradients
 
 
 def pytest_collection_finish():
@@ -30,8 +23,10 @@ def seeded():
 @pytest.fixture(autouse=True, scope="module")
 def cleared():
     """Once for each file: to clear Keras' session takes longer than most tests."""
-    yield
+    with forgotten_gradients():
+        yield
     keras.backend.clear_session()
+    gc.freeze()  # what is left now stays
 
 
 @pytest.fixture
