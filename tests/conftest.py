@@ -5,6 +5,7 @@ import benchmarks  # noqa: F401  TensorFlow starts without a word
 # isort: split
 import keras
 import pytest
+import tensorflow as tf
 
 from keras_hyperens.search.memory import forgotten_gradients
 
@@ -13,6 +14,13 @@ def pytest_collection_finish():
     """Of half a million imported objects none becomes garbage: KerasTuner looks for it twice before every trial."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 100)  # a traced graph is a hundred thousand objects, none of them garbage
+
+
+def pytest_configure():
+    """What hides frames of Keras and TensorFlow from users costs a tenth of every tracing."""
+    keras.config.disable_traceback_filtering()
+    tf.debugging.disable_traceback_filtering()
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from tests.models.networks import compiled
 
 
 def test_bounds_per_epoch_and_in_tensorboard(tmp_path):
-    ensemble, (x, y) = compiled(tuning_every=1), blobs()
+    ensemble, (x, y) = compiled(tuning_every=1, run_eagerly=True), blobs()
     start = ensemble.hyperparameter_bounds()
     history = khe.HyperparameterHistory(log_dir=str(tmp_path))
     ensemble.fit(x, y, tuning_split=0.25, epochs=3, callbacks=[history], verbose=0)

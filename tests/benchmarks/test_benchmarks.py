@@ -144,6 +144,7 @@ def test_selection_in_its_smallest_cell():
     assert lines[-1].split()[:3] == ["20", "1000", "10"] and "True" in lines[-1] and "False" not in lines[-1]
 
 
+@pytest.mark.integration
 def test_extra_memory_by_hand():
     taken = memory.extra_bytes(np.ones, partial(tuple, [2**23]), partial(tuple, [1]))
     assert abs(taken / 2**20 - 64) < 1

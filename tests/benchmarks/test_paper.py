@@ -103,7 +103,7 @@ def test_baselines_get_the_best_setting_of_the_search(tmp_path):
     assert runs.read(tmp_path / methods.SETTINGS) == [{**cell.key(), "values": best}]
 
 
-@pytest.mark.parametrize("method", ["self-tuning", "hyper-batch"])
+@pytest.mark.parametrize("method", ["self-tuning", pytest.param("hyper-batch", marks=pytest.mark.integration)])
 def test_what_tunes_begins_around_the_best_setting(method, tmp_path, monkeypatch):
     cell = searched_before(made_up(tmp_path))
     monkeypatch.setattr(methods, "searched", None)  # the setting is on disk: nothing is searched
@@ -111,10 +111,11 @@ def test_what_tunes_begins_around_the_best_setting(method, tmp_path, monkeypatch
     for name, value in methods.best_settings(cell).items():
         lower, upper = model.hyperparameter_bounds()[name].T
         assert model.initial_values[name] == value and ((lower < value) & (value < upper)).all()
+    if method == "self-tuning":
+        check_that_it_is_one_member_without_factors(model)
 
 
-def test_self_tuning_is_one_member_without_factors(tmp_path):
-    model = methods.trained("self-tuning", searched_before(made_up(tmp_path)))
+def check_that_it_is_one_member_without_factors(model):
     assert model.ensemble_size == 1 and len(model.hyperparameters) == 5
     for layer in (layer for layer in model.network.layers if hasattr(layer, "r")):
         assert not layer.fast_weights_trainable and layer.tie_fast_weights

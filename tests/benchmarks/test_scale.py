@@ -18,6 +18,7 @@ from benchmarks.scale.point import Point
 from benchmarks.scale.point import table
 
 
+@pytest.mark.integration
 def test_weights_are_counted_exactly_and_exports_nearly():
     of_weights, state, *exports = weights.measure(("LeNet",))
     assert of_weights.ratio == 1 and state.ratio == pytest.approx(1, rel=1e-4)
@@ -35,6 +36,7 @@ def test_sizes_by_hand():
     assert costs.search_seconds(10, 2.0, workers=4) == 6
 
 
+@pytest.mark.integration
 def test_selection_on_little():
     memory, seconds = pool.measure_selection(1, (4, 300), (8, 600))
     assert memory.is_counted and not seconds.is_counted and seconds.ratio > 0

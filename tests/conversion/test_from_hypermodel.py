@@ -65,8 +65,13 @@ def test_with_one_seed_a_batch_ensemble_starts_from_the_same_weights():
 
 
 def test_the_same_function_gives_both_ensembles(tmp_path):
-    ensemble = from_hypermodel(small_hypermodel, 2, seed=0)
-    builder = khe.HyperDeepEnsembleBuilder(small_hypermodel, 2, max_trials=2, directory=tmp_path, seed=0)
+    def build_model(hp):
+        model = small_hypermodel(hp)
+        model.run_eagerly = True
+        return model
+
+    ensemble = from_hypermodel(build_model, 2, seed=0)
+    builder = khe.HyperDeepEnsembleBuilder(build_model, 2, max_trials=2, directory=tmp_path, seed=0)
     x, y = np.random.default_rng(0).normal(size=(30, 4)).astype("float32"), np.eye(3)[np.arange(30) % 3]
     builder.search(x, y, validation_data=(x, y), epochs=1, verbose=0)
     assert ensemble.predict(x, verbose=0).shape == builder.build_ensemble().predict(x, verbose=0).shape == (30, 3)
@@ -171,6 +176,7 @@ def two_outputs(hp):
 def test_weights_of_outputs():
     ensemble = from_hypermodel(two_outputs, M, seed=0)
     assert ensemble.hyperparameters.names == ("weight",)
+    ensemble.run_eagerly = True
     x, y = np.ones((6, 4), "float32"), {"a": np.ones((6, 1)), "b": np.zeros((6, 1))}
     ensemble.fit(x, y, tuning_data=(x, y), verbose=0)
     predicted = ensemble.predict(x, verbose=0)

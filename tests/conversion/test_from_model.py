@@ -64,7 +64,7 @@ def test_the_model_is_not_changed_and_not_shared():
     model = scrambled(models.sequential())
     before = model.get_weights()
     ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M, seed=0)
-    ensemble.compile("sgd", LOGITS)
+    ensemble.compile("sgd", LOGITS, run_eagerly=True)
     x = batch_for(model, 12)
     ensemble.fit(x, np.arange(12) % 3, tuning_split=0.3, verbose=0)
     for left, right in zip(before, model.get_weights(), strict=True):
@@ -72,7 +72,11 @@ def test_the_model_is_not_changed_and_not_shared():
 
 
 @pytest.mark.parametrize(
-    "make", [models.sequential, models.branches, pytest.param(models.sequences, marks=pytest.mark.integration)]
+    "make",
+    [
+        models.sequential,
+        *(pytest.param(make, marks=pytest.mark.integration) for make in (models.branches, models.sequences)),
+    ],
 )
 def test_training_tuning_saving_and_export(make, tmp_path):
     model = make()
@@ -176,7 +180,7 @@ def _places(model):
 def test_a_hyperparameter_ensemble_keeps_its_values():
     model = models.sequential()
     ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M, sharing="none", seed=0)
-    ensemble.compile("adam", LOGITS)
+    ensemble.compile("adam", LOGITS, run_eagerly=True)
     x, y = batch_for(model, 12), np.arange(12) % 3
     values = ensemble.hyperparameter_values()["l2"]
     assert len(set(values)) == M
@@ -191,7 +195,7 @@ def test_a_self_tuning_network_is_one_member_with_frozen_factors():
     ensemble = khe.HyperBatchEnsemble.from_model(
         model, L2, 1, tie_fast_weights=True, fast_weights_trainable=False, seed=0
     )
-    ensemble.compile(keras.optimizers.Adam(0.01), LOGITS, tuning_every=1)
+    ensemble.compile(keras.optimizers.Adam(0.01), LOGITS, tuning_every=1, run_eagerly=True)
     x, y = batch_for(model, 12), np.arange(12) % 3
     ensemble.fit(x, y, tuning_data=(x, y), epochs=2, verbose=0)
     dense = ensemble.network.layers[-1]
@@ -214,7 +218,7 @@ def test_what_a_compiled_model_was_compiled_with_is_taken_over():
 @pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", LOGITS])
 def test_label_smoothing_is_a_role_of_the_compiled_loss(loss):
     model = models.sequential()
-    model.compile("sgd", loss)
+    model.compile("sgd", loss, run_eagerly=True)
     ensemble = khe.HyperBatchEnsemble.from_model(
         model, {"label_smoothing": khe.Hyperparameter("a", 0.0, 0.2, "linear")}, M
     )

@@ -19,11 +19,13 @@ OPTIONS = {
     "no hyperparameters": {"hyperparameters": None, "kernel_l2": 0.3, "bias_l2": 0.1},
 }
 DRAWS = {"one draw per member": draw(1), "one draw per row": draw(B)}
-SMOKE = ("all kinds", "one draw per row")
 NETWORKS = [
-    pytest.param((kind, draws), marks=[] if (kind, draws) == SMOKE else pytest.mark.integration, id=f"{kind}, {draws}")
-    for kind in ("all kinds", "relatives")
-    for draws in DRAWS
+    pytest.param(("all kinds", "one draw per row", True), id="all kinds, eagerly"),
+    *(
+        pytest.param((kind, draws, False), marks=pytest.mark.integration, id=f"{kind}, {draws}")
+        for kind in ("all kinds", "relatives")
+        for draws in DRAWS
+    ),
 ]
 
 
@@ -43,7 +45,7 @@ def branches(kind):
 @pytest.fixture(scope="module", params=NETWORKS)
 def trained(request):
     """A trained network, its rows, and the values with which it was trained."""
-    kind, draws = request.param
+    kind, draws, run_eagerly = request.param
     inputs, outputs, rows = {}, {}, {}
     for name, layer, row, times, indices in branches(kind):
         name = name.replace(",", "").replace(" ", "_").replace("-", "_")
@@ -51,7 +53,7 @@ def trained(request):
         inputs[name] = keras.Input(row, dtype=rows[name].dtype.name, name=name)
         outputs[name] = layer(*[inputs[name]] * times)
     network = keras.Model(inputs, outputs)
-    network.compile("sgd", "mse")
+    network.compile("sgd", "mse", run_eagerly=run_eagerly)
     targets = {name: np.zeros((M * B, *output.shape[1:])) for name, output in outputs.items()}
     with khe.hyperparameter_scope(DRAWS[draws]):
         network.fit(rows, targets, batch_size=M * B, verbose=0)
@@ -74,6 +76,7 @@ def test_file(trained, tmp_path):
         check_equal(loaded(rows), network(rows), rtol=1e-6)
 
 
+@pytest.mark.integration
 def test_export(trained, tmp_path):
     network, rows, _ = trained
     with khe.hyperparameter_scope(draw(1)):
@@ -83,6 +86,7 @@ def test_export(trained, tmp_path):
     check_equal(served.serve(rows), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.integration
 def test_compiled_by_xla(trained):
     network, rows, values = trained
     with khe.hyperparameter_scope(values):

@@ -103,16 +103,22 @@ def test_every_member_is_trained_with_its_own_smoothing(sampling):
     np.testing.assert_allclose(ensemble.evaluate(x, y, verbose=0), nll, rtol=1e-4)
 
 
+eagerly_and_in_a_graph = pytest.mark.parametrize(
+    "run_eagerly", [True, pytest.param(False, marks=pytest.mark.integration)], ids=["eagerly", "graph"]
+)
+
+
 @keras.saving.register_keras_serializable("tests")
 def robust(y_true, y_pred, hyperparameters):
     return keras.ops.minimum(keras.ops.abs(y_true - y_pred)[:, 0], hyperparameters["threshold"])
 
 
-def test_a_function_of_the_users_and_its_way_through_a_file(tmp_path):
+@eagerly_and_in_a_graph
+def test_a_function_of_the_users_and_its_way_through_a_file(tmp_path, run_eagerly):
     space = khe.HyperparameterSpace([khe.Hyperparameter("threshold", 0.5, 2.0)])
     ensemble = khe.HyperBatchEnsemble(network(space, ["a"]), space, M, seed=0)
     loss = HyperparameterLoss(robust, "mean_absolute_error", ["threshold"])
-    ensemble.compile("adam", {"a": loss}, tuning_every=1)
+    ensemble.compile("adam", {"a": loss}, tuning_every=1, run_eagerly=run_eagerly)
     x, _ = data()
     y = {"a": x[:, :1] * 3}
     history = ensemble.fit(x, y, tuning_data=(x, y), epochs=5, verbose=0).history
@@ -127,10 +133,12 @@ def test_a_function_of_the_users_and_its_way_through_a_file(tmp_path):
     )
 
 
-def test_loss_weights_by_name(tmp_path):
+@eagerly_and_in_a_graph
+def test_loss_weights_by_name(tmp_path, run_eagerly):
     space = khe.HyperparameterSpace([khe.Hyperparameter("weight", 0.1, 10.0)])
     ensemble = khe.HyperBatchEnsemble(network(space, ["a", "b"]), space, M, seed=0)
-    ensemble.compile("sgd", {"a": "mse", "b": "mse"}, loss_weights={"a": 2.0, "b": ("weight", 3.0)})
+    weights = {"a": 2.0, "b": ("weight", 3.0)}
+    ensemble.compile("sgd", {"a": "mse", "b": "mse"}, loss_weights=weights, run_eagerly=run_eagerly)
     x, _ = data()
     y = {"a": x[:, :1], "b": x[:, 1:2]}
     ensemble.fit(x, y, tuning_data=(x, y), verbose=0)

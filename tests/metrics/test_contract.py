@@ -102,20 +102,27 @@ def test_wrong_weights_are_named(case):
         case.new().update_state(case.labels, case.predictions, negative)
 
 
+in_a_graph_and_by_xla = pytest.mark.parametrize(
+    "jit_compile", [False, pytest.param(True, marks=pytest.mark.integration)], ids=["graph", "xla"]
+)
+
+
+@in_a_graph_and_by_xla
 @pytest.mark.parametrize("cases", [CLASSES, OOD, SCORED, REGRESSION], ids=["classes", "ood", "scores", "regression"])
-def test_inside_a_compiled_model(cases):
+def test_inside_a_compiled_model(cases, jit_compile):
     labels, predictions = cases[0].labels, cases[0].predictions.reshape(len(cases[0].predictions), -1)
     model = keras.Sequential([keras.Input(predictions.shape[1:]), keras.layers.Activation("linear")])
     weighted = [case.new() for case in cases]
-    model.compile(loss=lambda y, x: x[:, 0], weighted_metrics=weighted, jit_compile=True)
+    model.compile(loss=lambda y, x: x[:, 0], weighted_metrics=weighted, jit_compile=jit_compile)
     logs = model.evaluate(predictions, labels, 128, sample_weight=WEIGHTS, verbose=0, return_dict=True)
     for case in cases:
         expected = case.exact(*[np.repeat(array, WEIGHTS, 0) for array in (case.labels, case.predictions)])
         assert float(logs[case.new().name]) == pytest.approx(float(expected), rel=1e-4, abs=2 * case.tolerance)
 
 
+@in_a_graph_and_by_xla
 @pytest.mark.filterwarnings("ignore:No tuning data")
-def test_of_the_members_of_a_compiled_ensemble(tmp_path):
+def test_of_the_members_of_a_compiled_ensemble(tmp_path, jit_compile):
     x = np.random.default_rng(0).normal(size=(96, 4)).astype("float32")
     y = np.where(np.arange(96) % 3 == 0, -1, x.argmax(-1))
     space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-4, 1.0)])
@@ -128,9 +135,11 @@ def test_of_the_members_of_a_compiled_ensemble(tmp_path):
         loss,
         metrics=[khe.metrics.OutOfDistributionAUPR()],
         member_metrics=[case.new() for case in OF_MEMBERS],
-        jit_compile=True,
+        jit_compile=jit_compile,
     )
+    ensemble.run_eagerly = not jit_compile  # its training; the graph is that of the evaluation
     ensemble.fit(x, y, epochs=1, verbose=0)
+    ensemble.run_eagerly = False
     logs = ensemble.evaluate(x, y, verbose=0, return_dict=True)
     members = ensemble.predict_members(x, verbose=0)
     for case in OF_MEMBERS:

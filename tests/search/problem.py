@@ -33,6 +33,13 @@ def build_model(hp):
     return model
 
 
+def eager_model(hp):
+    """The same, for tests of what happens around the trainings: to trace one takes longer than all its steps."""
+    model = build_model(hp)
+    model.run_eagerly = True
+    return model
+
+
 def make_builder(directory, hypermodel=build_model, **changes):
     settings = {
         "ensemble_size": 3,

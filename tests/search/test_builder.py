@@ -12,11 +12,11 @@ import pytest
 
 import keras_hyperens as khe
 from keras_hyperens.search.loading import trained_model
+from tests.search import problem
 from tests.search.problem import NLL
 from tests.search.problem import blobs
-from tests.search.problem import build_model
+from tests.search.problem import eager_model
 from tests.search.problem import essence
-from tests.search.problem import make_builder
 from tests.search.problem import search
 
 
@@ -33,6 +33,10 @@ def builder(finished, tmp_path):
     """A builder on a copy of it, after `search` has found that nothing is left to do."""
     shutil.copytree(finished, tmp_path / "copy")
     return search(make_builder(tmp_path / "copy"))
+
+
+def make_builder(directory, hypermodel=eager_model, **changes):
+    return problem.make_builder(directory, hypermodel, **changes)
 
 
 def untrainable(hp):
@@ -185,7 +189,7 @@ class Failing(keras_tuner.HyperModel):
     """Fails or diverges for some values, after the first build."""
 
     def build(self, hp):
-        model = build_model(hp)
+        model = eager_model(hp)
         self.units = hp.get("units")
         return model
 
@@ -251,7 +255,7 @@ def test_retraining_on_all_rows(builder):
     hyperparameters = keras_tuner.HyperParameters()
     hyperparameters.values = dict(parents[0].values)
     keras.utils.set_random_seed(builder.members[0].seed)
-    model = build_model(hyperparameters)
+    model = eager_model(hyperparameters)
     model.fit(*rows, batch_size=20, epochs=parents[0].best_epoch + 1, verbose=0)
     expected = keras.ops.softmax(model.predict(x, verbose=0))
     np.testing.assert_allclose(ensemble.predict_members(x, verbose=0)[0], expected, atol=1e-5)
@@ -274,7 +278,7 @@ def test_a_share_of_the_rows_for_each_candidate(tmp_path):
 
     class Spy(keras_tuner.HyperModel):
         def build(self, hp):
-            return build_model(hp)
+            return eager_model(hp)
 
         def fit(self, hp, model, x, y, **kwargs):
             seen.append((x, y))
@@ -309,7 +313,7 @@ def test_any_tuner_searches_and_resumes(tuner, tmp_path, monkeypatch):
         if tuner == "oracle":
             changed = keras_tuner.oracles.RandomSearchOracle(objective=NLL, max_trials=4, seed=3)
         elif tuner == "tuner":
-            changed = keras_tuner.RandomSearch(build_model, NLL, 4, seed=3, directory=tmp_path, project_name="own")
+            changed = keras_tuner.RandomSearch(eager_model, NLL, 4, seed=3, directory=tmp_path, project_name="own")
         limit = {"max_trials": 4} if tuner in ("bayesian", "grid") else {"max_trials": None}
         return make_builder(tmp_path, tuner=changed, initializations=0, ensemble_size=2, **limit)
 
@@ -323,7 +327,7 @@ def test_any_tuner_searches_and_resumes(tuner, tmp_path, monkeypatch):
 
 def test_from_a_finished_keras_tuner_search(tmp_path, monkeypatch):
     def make():
-        return keras_tuner.RandomSearch(build_model, NLL, 3, seed=3, directory=tmp_path, project_name="theirs")
+        return keras_tuner.RandomSearch(eager_model, NLL, 3, seed=3, directory=tmp_path, project_name="theirs")
 
     tuner = make()
     x, y = blobs(45, seed=1)
@@ -342,7 +346,7 @@ def test_from_a_finished_keras_tuner_search(tmp_path, monkeypatch):
 
 @pytest.mark.integration
 def test_from_tuner_with_initializations_needs_and_takes_training_rows(tmp_path):
-    tuner = keras_tuner.RandomSearch(build_model, NLL, 2, seed=3, directory=tmp_path, project_name="theirs")
+    tuner = keras_tuner.RandomSearch(eager_model, NLL, 2, seed=3, directory=tmp_path, project_name="theirs")
     tuner.search(*blobs(), validation_data=blobs(45, seed=1), epochs=1, verbose=0)
     builder = khe.HyperDeepEnsembleBuilder.from_tuner(tuner, 2, initializations=1, directory=tmp_path, seed=0)
     with pytest.raises(ValueError, match="Training needs `x`"):
@@ -354,9 +358,10 @@ def test_from_tuner_with_initializations_needs_and_takes_training_rows(tmp_path)
 def test_no_graph_of_a_training_stays_behind(tmp_path):
     from tensorflow.python.framework import ops
 
-    search(make_builder(tmp_path, max_trials=1, initializations=0, ensemble_size=1))
+    settings = {"hypermodel": problem.build_model, "initializations": 0, "ensemble_size": 1}
+    search(make_builder(tmp_path, max_trials=1, **settings))
     left = {name for name in ops.gradient_registry.list() if name.startswith("CustomGradient")}
-    search(make_builder(tmp_path, max_trials=3, initializations=0, ensemble_size=1))
+    search(make_builder(tmp_path, max_trials=2, **settings))
     assert {name for name in ops.gradient_registry.list() if name.startswith("CustomGradient")} == left
 
 
@@ -434,7 +439,7 @@ def test_a_directory_of_another_search_is_refused_and_left_alone(builder):
         (dict(seed=1), {}, r"differs in \['seed'\]"),
         (dict(), dict(epochs=3), r"differs in \['epochs'\].*Received: {'epochs': 3}, there: {'epochs': 2}"),
         (dict(), dict(validation_data=blobs(44, seed=1)), "validation labels"),
-        (dict(hypermodel=lambda hp: (hp.Int("depth", 1, 2), build_model(hp))[1]), {}, "space"),
+        (dict(hypermodel=lambda hp: (hp.Int("depth", 1, 2), eager_model(hp))[1]), {}, "space"),
     ):
         with pytest.raises(ValueError, match=message):
             search(make_builder(builder.directory, **changes), **data)
@@ -465,7 +470,7 @@ def two_in_two_out(as_dictionary):
         kind = keras.layers.Dense(3, name="kind")(hidden)
         model = keras.Model([left, right], {"size": size, "kind": kind} if as_dictionary else [size, kind])
         logits = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile("adam", {"size": "mse", "kind": logits})
+        model.compile("adam", {"size": "mse", "kind": logits}, run_eagerly=True)
         return model
 
     return build

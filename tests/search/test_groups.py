@@ -113,7 +113,12 @@ def test_the_values_and_seeds_are_those_of_one_at_a_time(tmp_path):
         hp.Fixed("dropout", 0.0)
         return build_model(hp)
 
-    alone = search(make_builder(tmp_path / "alone", undisturbed, **settings), **arguments)
+    def eager(hp):
+        model = undisturbed(hp)
+        model.run_eagerly = True
+        return model
+
+    alone = search(make_builder(tmp_path / "alone", eager, **settings), **arguments)
     grouped = search(together(tmp_path / "together", undisturbed, **settings), **arguments)
     for one, other in zip(alone.candidates, grouped.candidates, strict=True):
         assert (one.name, one.values, one.seed, one.best_epoch) == (
@@ -136,6 +141,7 @@ def test_structures_form_groups_of_their_own(tmp_path, sizes):
     check_candidates(builder)
 
 
+@pytest.mark.integration
 def test_grid_search(tmp_path, sizes):
     def gridded(hp):
         hp.Choice("rate", [0.01, 0.1])
@@ -228,14 +234,15 @@ ALONE = {
     "reason", [pytest.param(reason, marks=[] if reason == "clipnorm" else pytest.mark.integration) for reason in ALONE]
 )
 def test_what_cannot_go_together_is_trained_one_at_a_time(tmp_path, reason):
-    builder = together(tmp_path, **{"max_trials": 3, "initializations": 0, **ALONE[reason]})
+    settings = {"max_trials": 2, "initializations": 0, "ensemble_size": 2}
+    builder = together(tmp_path, **settings, **ALONE[reason])
     with pytest.warns(UserWarning, match=f"one at a time.*{reason}"):
         search(builder)
-    assert len(builder.pool.finished()) == 3
+    assert len(builder.pool.finished()) == 2
 
 
 def test_callbacks_are_of_one_model(tmp_path):
-    builder = together(tmp_path, max_trials=3, initializations=0)
+    builder = together(tmp_path, max_trials=2, initializations=0, ensemble_size=2)
     with pytest.warns(UserWarning, match="one at a time.*callbacks"):
         search(builder, callbacks=[keras.callbacks.EarlyStopping("val_loss")])
 

@@ -6,6 +6,7 @@ import keras
 import pytest
 
 from keras_hyperens.search.memory import frozen_garbage_collector
+from tests.search.problem import eager_model
 from tests.search.problem import make_builder
 from tests.search.problem import search
 
@@ -50,5 +51,5 @@ def test_a_stage_trains_inside_also_if_it_is_cut_off(nothing_frozen, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search(make_builder(tmp_path), callbacks=[CutOff()])
+        search(make_builder(tmp_path, eager_model), callbacks=[CutOff()])
     assert seen[0] > 0 and gc.get_freeze_count() == 0

@@ -8,6 +8,7 @@ import pytest
 
 from keras_hyperens import files
 from tests.search.problem import blobs
+from tests.search.problem import eager_model
 from tests.search.problem import essence
 from tests.search.problem import make_builder
 from tests.search.problem import search
@@ -29,7 +30,7 @@ def untrainable(*args, **kwargs):
 
 def built(directory):
     """Everything that is known after a search, an ensemble and its retraining."""
-    builder = search(make_builder(directory, **SMALL))
+    builder = search(make_builder(directory, eager_model, **SMALL))
     ensemble = builder.build_ensemble()
     chosen = [each.name for each in builder.members], list(ensemble.member_weights)
     data = {"validation_data": blobs(45, seed=1), "batch_size": 20, "epochs": 2, "verbose": 0}
@@ -49,11 +50,11 @@ def test_the_whole_procedure_is_the_same_at_an_address(places, monkeypatch):
     assert len(files.names(f"{ADDRESS}/hyper_deep_ensemble/candidates", "*.weights.h5")) == len(local)
     monkeypatch.undo()
     smaller = {"max_trials": 1, "initializations": 0, "ensemble_size": 1}
-    assert len(search(make_builder(ADDRESS, overwrite=True, **smaller)).candidates) == 1
+    assert len(search(make_builder(ADDRESS, eager_model, overwrite=True, **smaller)).candidates) == 1
 
 
 def test_what_is_not_kept_is_deleted_at_an_address(places):
-    builder = search(make_builder(ADDRESS, max_trials=3, initializations=0, keep="best:2"))
+    builder = search(make_builder(ADDRESS, eager_model, max_trials=3, initializations=0, keep="best:2"))
     assert sum(builder.pool.has_weights(each) for each in builder.candidates) == 2
     builder.build_ensemble(1)
     assert "candidates.csv" in files.names(builder.pool.directory, "*")

@@ -16,6 +16,7 @@ from keras_hyperens.search.pool import Pool
 from tests.limit import LIMIT
 from tests.search.hosts import result
 from tests.search.problem import build_model
+from tests.search.problem import eager_model
 from tests.search.problem import essence
 from tests.search.problem import make_builder
 from tests.search.problem import search
@@ -54,7 +55,9 @@ def records(directory):
 
 
 def test_a_chief_and_a_worker_find_what_one_process_finds(tmp_path):
-    alone, together = (search(make_builder(tmp_path / str(number), **SMALL), workers=number) for number in (None, 1))
+    alone, together = (
+        search(make_builder(tmp_path / str(number), eager_model, **SMALL), workers=number) for number in (None, 1)
+    )
     assert len(alone.candidates) == 3 and essence(together.candidates) == essence(alone.candidates)
 
 

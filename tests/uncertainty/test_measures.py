@@ -76,7 +76,7 @@ def test_order_of_members_does_not_matter(measure):
     close(measure(members[::-1], weights[::-1]), measure(members, weights), rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.integration)])
 @pytest.mark.parametrize("measures", [[*OF_PROBABILITIES, uncertainty.energy], by_kind.OF_GAUSSIANS])
 def test_in_a_graph_with_any_number_of_rows(measures, jit_compile):
     members, weights = arguments(measures[0]).astype("float32"), [1.0, 2.0, 3.0, 4.0]
