@@ -64,7 +64,7 @@ def test_losses_of_members_and_of_the_ensemble():
     labels = np.arange(6) % 5
     probabilities = np.asarray(keras.ops.softmax(LOGITS))
 
-    def nll(raw):
+    def nll(raw, member=0):
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, raw)
 
     of_members = [-np.log(one[np.arange(6), labels]).mean() for one in probabilities]

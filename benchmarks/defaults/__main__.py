@@ -42,7 +42,10 @@ def _hyper_batch(data: Data, network: str, settings: dict[str, float], seed: int
         build_model, options.pop("ensemble_size", 3), initial_values=settings, seed=seed, **options
     )
     ensemble.compile(
-        SCHEDULE.optimizer(TRAIN), ensemble.loss, metrics=[keras.metrics.CategoricalCrossentropy(name="nll")], **compiled
+        SCHEDULE.optimizer(TRAIN),
+        ensemble.loss,
+        metrics=[keras.metrics.CategoricalCrossentropy(name="nll")],
+        **compiled,
     )
     return _trained(ensemble, data)
 
@@ -90,6 +93,8 @@ METHODS: dict[str, Callable[..., keras.Model]] = {
     "hyper-batch, no temperature": _without(tune_temperature=False),
     "hyper-batch, the reference's response": lambda *arguments: _hyper_batch(*arguments, response="reference"),
     "hyper-batch, samples 4 steps apart": _without(member_rows=4),
+    "hyper-batch, bounds move from the first step on": _without(tuning_warmup=0),
+    "hyper-batch, bounds move after 300 steps": _without(tuning_warmup=300),
     "hyper-batch as it was": lambda *arguments: _hyper_batch(
         *arguments,
         response="reference",
@@ -135,7 +140,9 @@ def _measured(model: keras.Model, data: Data) -> dict[str, Any]:
     scores = asdict(score(model, data.test))
     values = {}
     if isinstance(model, khe.HyperBatchEnsemble):
-        values = {name: [float(f"{each:.4g}") for each in found] for name, found in model.hyperparameter_values().items()}
+        values = {
+            name: [float(f"{each:.4g}") for each in found] for name, found in model.hyperparameter_values().items()
+        }
         values["temperature"] = round(float(model.temperature_values()[0]), 4)
     return {**scores, "calibrated": asdict(score(calibrated(model, data), data.test)), "values": values}
 

@@ -59,7 +59,7 @@ class TunableModel(Ensemble):
                 learning rate of 3e-2 / (1 + t / 200) at tuning step t: members reach good values while there is still
                 training left, and then settle.
             tuning_every: Steps from one tuning step to the next.
-            tuning_warmup: Steps before the first tuning step.
+            tuning_warmup: Steps before bounds first move; the temperature is tuned from the first step on.
             entropy_weight: Weight of the entropy of all members' distributions, which keeps them from collapsing. The
                 paper's 1e-3 held intervals open where the loss was small and the data wanted them closed.
             fast_weight_learning_rate: Multiplier of the updates of the rank-1 factors.

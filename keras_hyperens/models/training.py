@@ -264,9 +264,9 @@ class HyperBatchTrainer(TunableModel):
         Only the gradient is inside the condition. The optimiser runs at every step, because some strategies refuse it
         inside a condition; where the step does not tune, all that it changed is put back.
         """
-        number = self.step.value - self.settings.tuning_warmup
-        every = self.settings.tuning_every
-        is_tuning = (number >= 0) & (number % every == 0)
+        number, every = self.step.value, self.settings.tuning_every
+        is_tuning = number % every == 0
+        moves_bounds = is_tuning & (number >= self.settings.tuning_warmup)
         bounds = self.distribution.bounds()
         nothing = tf.zeros_like(tf.convert_to_tensor(self.temperature.logarithms))
         gradients, slopes, curvatures, loss = tf.cond(
@@ -275,14 +275,17 @@ class HyperBatchTrainer(TunableModel):
             lambda: TuningGradients([tf.zeros_like(bound) for bound in bounds], nothing, nothing, tf.zeros(())),
         )
         variables = [self.distribution.lower, self.distribution.upper]
-        state = [*variables, *self.temperature.state, *self.tuning_optimizer.variables]
+        of_bounds = [*variables, *self.tuning_optimizer.variables]
+        state = [*of_bounds, *self.temperature.state]
         before = [tf.identity(variable) for variable in state]
         gradients = equally_finite(gradients, self.tuning_optimizer)
         self.tuning_optimizer.apply_gradients(zip(gradients, variables, strict=True))
         assign_all(self.temperature.state, self.temperature.updated(*summed([slopes, curvatures])))
-        is_good = is_tuning & all_finite(state)  # of all replicas: gradients were summed
+        is_finite = all_finite(state)  # of all replicas: gradients were summed
         assign_all(variables, self.distribution.project(self.distribution.bounds()))
-        assign_all(state, [tf.where(is_good, variable.value, old) for variable, old in zip(state, before, strict=True)])
+        changes = [moves_bounds] * len(of_bounds) + [is_tuning] * len(self.temperature.state)
+        kept = zip(changes, state, before, strict=True)
+        assign_all(state, [tf.where(is_finite & change, variable.value, old) for change, variable, old in kept])
         counts = is_tuning & tf.math.is_finite(loss)
         self._untracked.tuning_loss.update_state(tf.where(counts, loss, 0.0), sample_weight=tf.cast(counts, tf.float32))
 
@@ -347,7 +350,9 @@ class HyperBatchTrainer(TunableModel):
     def _shown(self, logs: dict[str, Any], training: bool) -> dict[str, Any]:
         hidden = {"tuning_loss", "entropy"}
         if training and self._members_have_own_samples():
-            hidden |= {metric.name for metric in keras.tree.flatten(self._untracked.member_metrics) if metric is not None}
+            hidden |= {
+                metric.name for metric in keras.tree.flatten(self._untracked.member_metrics) if metric is not None
+            }
         logs = {name: value for name, value in logs.items() if name not in hidden}
         if training and self._tuning_rows is not None:
             # Not a number, not 0, where no step has tuned yet.

@@ -69,7 +69,8 @@ class TunedTemperature(keras.layers.Layer):
         lowest = tf.maximum(moment, 1e-6 * curvature) / tf.maximum(curvature, 1e-30)
         logarithms = tf.clip_by_value(-tf.math.log(lowest), old - LARGEST_CHANGE, old + LARGEST_CHANGE)
         logarithms = tf.clip_by_value(logarithms, -np.log(LARGEST), np.log(LARGEST))
-        return [tf.where(curvature > 0, logarithms, old), curvature, moment]
+        is_known = (curvature > 0) | (moment != 0)
+        return [tf.where(is_known, logarithms, old), curvature, moment]
 
     def forget(self) -> None:
         """All temperatures are 1 again."""

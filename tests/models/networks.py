@@ -76,7 +76,8 @@ def images(rows=48, seed=0):
 
 
 def compiled(network=None, size=M, seed=0, **arguments):
+    """Without a temperature: predictions are means of members' (tests/models/test_tuned_temperature.py has one)."""
     network = dense_network(size=size) if network is None else network
     ensemble = khe.HyperBatchEnsemble(network, **members(size), seed=seed)
-    ensemble.compile(**{"optimizer": "adam", "loss": LOGITS, **arguments})
+    ensemble.compile(**{"optimizer": "adam", "loss": LOGITS, "tune_temperature": False, **arguments})
     return ensemble

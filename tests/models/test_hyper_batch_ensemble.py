@@ -76,6 +76,8 @@ def test_several_outputs(outputs, tmp_path):
         loss_weights={"label": 1.0, "size": 0.1},
         metrics={"label": ["accuracy"], "size": ["mae"]},
         member_metrics={"label": [keras.metrics.SparseCategoricalAccuracy(name="member_accuracy")]},
+        member_rows="same",
+        tune_temperature=False,
     )
     (image, y), (number, _) = images(), blobs(48)
     x, size = {"image": image, "number": number}, number.sum(1, keepdims=True)

@@ -99,7 +99,7 @@ def test_under_jit_compile():
 
 def gaussian_ensemble():
     ensemble = khe.HyperBatchEnsemble(dense_network(2), **members(), seed=0)
-    ensemble.compile("adam", GAUSSIAN)
+    ensemble.compile("adam", GAUSSIAN, tune_temperature=False)
     return ensemble, X[:, :1] + np.random.default_rng(0).normal(0, 0.3, (len(X), 1)).astype("float32")
 
 
@@ -132,7 +132,7 @@ def test_gaussian_head(tmp_path):
 @pytest.mark.parametrize("combination", ["median", ("trimmed_mean", 2)])
 def test_hyper_batch_combinations_in_files_exports_and_losses(combination, tmp_path):
     ensemble = khe.HyperBatchEnsemble(dense_network(), **members(), combination=combination, seed=0)
-    ensemble.compile("adam", LOGITS)
+    ensemble.compile("adam", LOGITS, tune_temperature=False)
     ensemble.fit(X, Y, tuning_split=0.25, verbose=0)
     each, predicted = ensemble.predict_members(X, verbose=0), ensemble.predict(X, verbose=0)
     if combination == "median":
@@ -219,11 +219,11 @@ def test_response_curves_are_losses_at_other_hyperparameters(ensembles):
     curves = ensemble.response_curves(X, Y, points=3, batch_size=7)
     assert list(curves) == ["l2", "rate"]
     np.testing.assert_allclose(curves["l2"].values, [1e-6, np.sqrt(1e-7), 1e-1], rtol=1e-4)
-    means = np.asarray(ensemble.mean_values())
+    values = np.asarray(ensemble.member_values())
     for point, value in enumerate(curves["rate"].values):
-        there = means.copy()
+        there = values.copy()
         there[..., 1] = value
-        with khe.hyperparameter_scope(there):
+        with khe.hyperparameter_scope(there, ensemble.centers()):
             each = scipy.special.softmax(np.asarray(ensemble.member_outputs(X, training=False), "float64"), -1)
         true = each[:, np.arange(len(Y)), Y]
         np.testing.assert_allclose(curves["rate"].members[:, point], -np.log(true).mean(1), rtol=1e-4)

@@ -145,9 +145,10 @@ def broken_replica(strategy, policy):
     gradients_of, before = model.tuning_gradients, np.stack(model.distribution.bounds())
 
     def broken(*arguments):
-        gradients, loss = gradients_of(*arguments)
+        gradients = gradients_of(*arguments)
         poison = tf.where(replica_number() == 1, float("nan"), 0.0)
-        return [gradient + poison for gradient in gradients], loss + poison
+        bounds = [gradient + poison for gradient in gradients.bounds]
+        return gradients._replace(bounds=bounds, loss=gradients.loss + poison)
 
     model.tuning_gradients = broken
     x = X[:32].copy()
