@@ -168,7 +168,7 @@ def report() -> str:
         by_method = {method: {run["seed"]: run for run in done if run["method"] == method} for method in METHODS}
         baseline = by_method["batch"]
         lines = [
-            f"{done[0]['dataset']}, {done[0]['network']}, {len(baseline)} seeds: scores on {FURTHER:,} held-out samples",
+            f"{done[0]['dataset']}, {done[0]['network']}, {len(baseline)} seeds, scores on {FURTHER:,} samples",
             "",
             "| | NLL | accuracy | ECE | NLL / batch | lower | NLL / batch, both calibrated |",
             "|---|---|---|---|---|---|---|",

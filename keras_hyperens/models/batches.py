@@ -96,13 +96,14 @@ def _restarted(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
 def _specs(batch: Any) -> BatchSpecs:
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     size = keras.tree.flatten(x)[0].shape[0]
-    return BatchSpecs(*(keras.tree.map_structure(_spec, part) for part in (x, y, sample_weight)), size)
+    x, y, sample_weight = (keras.tree.map_structure(_spec, part) for part in (x, y, sample_weight))
+    return BatchSpecs(x, y, sample_weight, size)
 
 
 def _spec(leaf: Any) -> tf.TensorSpec | None:
     if leaf is None:
         return None
-    dtype = _dtype(leaf)
+    dtype: Any = _dtype(leaf)
     columns = (1,) if hasattr(leaf, "to_frame") else leaf.shape[1:]  # Keras makes a column of a pandas series
     return tf.TensorSpec([None, *columns], keras.config.floatx() if dtype.is_floating else dtype)
 

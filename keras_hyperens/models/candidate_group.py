@@ -69,7 +69,8 @@ class CandidateGroup(keras.Model):
             raise NotTogether("nothing in the model has a kernel")
         if may_mix_rows(self.network):
             try:
-                check_rows(self.network, model.input, self.ensemble_size, self._numbers.numpy())
+                with hyperparameter_scope(self._numbers):
+                    check_rows(self.network, model.input, self.ensemble_size)
             except ValueError as error:
                 raise NotTogether(str(error)) from error
 

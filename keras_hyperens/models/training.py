@@ -124,8 +124,8 @@ class HyperBatchTrainer(TunableModel):
             self._untracked.window = None
             warnings.warn(
                 "Members train on the same samples, because the shape of a batch is unknown before training: pass "
-                "arrays, a `tf.data.Dataset`, a `PyDataset` or a generator (with `jit_compile` batches of a known size), "
-                'or compile with member_rows="same"',
+                "arrays, a `tf.data.Dataset`, a `PyDataset` or a generator (with `jit_compile`, batches of a known "
+                'size), or compile with member_rows="same"',
                 stacklevel=3,
             )
         else:
