@@ -186,7 +186,7 @@ def test_a_hyperparameter_ensemble_keeps_its_values():
     assert len(set(values)) == M
     ensemble.fit(x, y, epochs=2, verbose=0)
     np.testing.assert_array_equal(ensemble.hyperparameter_values()["l2"], values)
-    ensemble.fit(x, y, tuning_split=0.5, verbose=0)
+    ensemble.fit(x, y, tuning_split=0.5, epochs=3, verbose=0)
     np.testing.assert_array_equal(ensemble.hyperparameter_values()["l2"], values)
     assert ensemble.temperature_values()[0] != 1  # that is all there is to tune
 
