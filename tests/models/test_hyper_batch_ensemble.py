@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_hyperens as khe
+from tests.models.eagerly import eagerly_first
 from tests.models.networks import LOGITS
 from tests.models.networks import M
 from tests.models.networks import Subclassed
@@ -22,6 +23,7 @@ def softmax(logits):
     return np.asarray(keras.ops.softmax(logits))
 
 
+@eagerly_first
 def test_predictions_are_those_of_the_members_taken_out():
     ensemble, (x, y) = compiled(conv_network()), images()
     ensemble.fit(x, y, tuning_split=0.25, epochs=2, verbose=0)
@@ -31,6 +33,7 @@ def test_predictions_are_those_of_the_members_taken_out():
     assert np.abs(each[0] - each[1]).max() > 1e-3
 
 
+@eagerly_first
 def test_a_member_has_no_hyper_batch_layer_and_weights_of_its_own():
     ensemble, (x, y) = compiled(), blobs()
     ensemble.fit(x, y, tuning_split=0.25, verbose=0)
@@ -58,6 +61,7 @@ def functional(outputs="one"):
     return keras.Model({"image": image, "number": number}, structures[outputs])
 
 
+@eagerly_first
 def test_functional_networks_nested_with_branches_and_shared_layers():
     ensemble = compiled(functional())
     (image, y), (number, _) = images(), blobs(48)
@@ -67,6 +71,7 @@ def test_functional_networks_nested_with_branches_and_shared_layers():
     np.testing.assert_allclose(ensemble.predict(x, verbose=0), each.mean(0), atol=1e-5)
 
 
+@eagerly_first
 @pytest.mark.parametrize("outputs", [pytest.param("list", marks=pytest.mark.integration), "dict"])
 def test_several_outputs(outputs, tmp_path):
     ensemble = khe.HyperBatchEnsemble(functional(outputs), **members(), seed=0)
@@ -101,6 +106,7 @@ def test_several_outputs(outputs, tmp_path):
     np.testing.assert_allclose(outputs["size_variance"], np.var([one[1] for one in each], 0), atol=1e-4)
 
 
+@eagerly_first
 def test_a_subclassed_network_trains_and_says_that_no_member_can_be_taken_out(tmp_path):
     ensemble, (x, y) = compiled(Subclassed()), blobs()
     ensemble.fit(x, y, tuning_split=0.25, verbose=0)
@@ -120,6 +126,7 @@ def test_regression_combines_values():
     assert history["loss"][-1] < history["loss"][0] and each.min() < 0
 
 
+@eagerly_first
 @pytest.mark.parametrize(
     ("loss", "one_hot", "activation"),
     [
@@ -166,6 +173,7 @@ def test_output_activation_can_be_set_by_hand():
     np.testing.assert_allclose(ensemble.predict(blobs()[0], verbose=0).sum(-1), 1, rtol=1e-5)
 
 
+@eagerly_first
 @pytest.mark.parametrize("rows", [1, 5, 33])
 def test_any_number_of_rows(rows):
     ensemble, (x, y) = compiled(), blobs()

@@ -138,7 +138,9 @@ def test_several_inputs_and_outputs(tmp_path):
     np.testing.assert_allclose(outputs["size_variance"], np.average(deviations**2, 0, [1, 3]), atol=1e-5)
 
 
-@pytest.mark.parametrize("combination", ["mean", ("trimmed_mean", 2), "median"])
+@pytest.mark.parametrize(
+    "combination", ["mean", ("trimmed_mean", 2), pytest.param("median", marks=pytest.mark.integration)]
+)
 def test_file_and_export(combination, tmp_path):
     ensemble = khe.HyperDeepEnsemble(mixed_members(), [1, 2, 3], combination=combination)
     ensemble.compile(loss=LOGITS, metrics=["accuracy"])
@@ -182,6 +184,7 @@ def test_members_that_see_their_input_late_and_mixed_precision(mixed_float16):
     np.testing.assert_allclose(predicted.sum(-1), 1, atol=1e-6)
 
 
+@pytest.mark.integration
 def test_under_jit_compile():
     ensemble = khe.HyperDeepEnsemble(mixed_members(), combination="trimmed_mean")
     expected = ensemble.predict(X, verbose=0)

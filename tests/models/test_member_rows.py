@@ -8,6 +8,7 @@ import keras_hyperens as khe
 from keras_hyperens.models import member_rows
 from keras_hyperens.models.member_rows import Batch
 from keras_hyperens.models.member_rows import BatchWindow
+from tests.models.eagerly import eagerly_first
 from tests.models.networks import M
 from tests.models.networks import blobs
 from tests.models.networks import compiled
@@ -127,6 +128,7 @@ def test_training_is_that_of_members_on_their_own_samples(rows):
         np.testing.assert_allclose(left, right, atol=1e-5)
 
 
+@eagerly_first
 @pytest.mark.filterwarnings("ignore:No tuning data", "ignore:Neither a layer")
 def test_training_metrics_are_those_of_members_on_their_own_samples():
     x, y = blobs(12)
@@ -144,6 +146,7 @@ def test_training_metrics_are_those_of_members_on_their_own_samples():
     np.testing.assert_allclose(history["accuracy"], np.mean(own), rtol=1e-6)
 
 
+@eagerly_first
 @pytest.mark.filterwarnings("ignore:No tuning data")
 def test_tables_of_pandas_and_class_weights():
     x, y = blobs(36)
@@ -164,6 +167,7 @@ def test_choices_are_checked():
     assert compiled(member_loss="ensemble").settings.lag is None and compiled().settings.lag == 1
 
 
+@eagerly_first
 @pytest.mark.filterwarnings("ignore:No tuning data")
 def test_one_member_needs_no_window():
     x, y = blobs(24)

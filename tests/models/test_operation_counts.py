@@ -41,6 +41,7 @@ def operations(sampling, rows, tuning=False):
     )
     x, y = np.zeros((rows, 8, 8, 3), "float32"), np.zeros(rows, "int64")
     if tuning:
+        ensemble.run_eagerly = True  # only its tuning samples are needed
         ensemble.fit(x, y, batch_size=rows, tuning_data=(x, y), verbose=0)
     else:
         ensemble.prepare(tf.TensorSpec((None, 8, 8, 3)))
@@ -88,7 +89,7 @@ def test_tuning_is_one_forward_and_one_backward_pass_inside_a_condition():
 
 def test_the_number_of_operations_grows_with_members_no_faster_than_they_do():
     sizes = []
-    for members in (2, 4, 8):
+    for members in (2, 3, 5):
         ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, members, seed=0)
         ensemble.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         ensemble.prepare(tf.TensorSpec((None, 8, 8, 3)))

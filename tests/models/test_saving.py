@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import keras_hyperens as khe
+from tests.models.eagerly import eagerly_first
 from tests.models.networks import LOGITS
 from tests.models.networks import Subclassed
 from tests.models.networks import blobs
@@ -39,7 +40,7 @@ def test_training_continued_from_a_file_equals_training_that_was_not_stopped(cas
     ensemble.save(tmp_path / "e.keras")
     loaded = keras.models.load_model(tmp_path / "e.keras")
     assert loaded.settings == ensemble.settings
-    histories = [train(model, 2).history for model in (ensemble, loaded)]
+    histories = [train(model, 1).history for model in (ensemble, loaded)]
     assert histories[0] == histories[1]
     for left, right in zip(ensemble.variables, loaded.variables):
         np.testing.assert_array_equal(left, right, err_msg=left.path)
@@ -48,8 +49,9 @@ def test_training_continued_from_a_file_equals_training_that_was_not_stopped(cas
             np.testing.assert_array_equal(left, right, err_msg=left.path)
 
 
+@eagerly_first
 def test_backup_and_restore_continues_an_interrupted_fit(tmp_path):
-    x, y = blobs()
+    x, y = blobs(64)
 
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -74,6 +76,7 @@ def test_backup_and_restore_continues_an_interrupted_fit(tmp_path):
         np.testing.assert_allclose(left, right, atol=1e-6)
 
 
+@eagerly_first
 def test_model_checkpoint_keeps_the_best(tmp_path):
     ensemble, (x, y) = compiled(), blobs()
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "val_loss", save_best_only=True)
@@ -111,7 +114,9 @@ def test_weights_alone(tmp_path):
 def trained():
     keras.utils.set_random_seed(0)
     ensemble, (x, y) = compiled(conv_network()), images()
+    ensemble.run_eagerly = True
     ensemble.fit(x, y, tuning_split=0.25, verbose=0)
+    ensemble.run_eagerly = False
     return ensemble, x
 
 

@@ -38,16 +38,9 @@ def program(function, *arguments):
     return compiled_function.experimental_get_compiler_ir(*arguments)(stage="hlo")
 
 
-CASES = [
-    ("dense", "member"),
-    *(
-        pytest.param(*case, marks=INTEGRATION)
-        for case in (("conv", "member"), ("dense", "example"), ("conv", "example"))
-    ),
-]
-
-
-@pytest.mark.parametrize(("kind", "sampling"), CASES)
+@INTEGRATION
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("sampling", ["member", "example"])
 def test_every_step_compiles_with_static_shapes(kind, sampling):
     ensemble, x, y = built(kind, sampling)
     texts = {"train": program(lambda x, y: ensemble.train_step((x, y)), x, y)}

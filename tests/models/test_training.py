@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_hyperens as khe
+from tests.models.eagerly import eagerly_first
 from tests.models.networks import LOGITS
 from tests.models.networks import M
 from tests.models.networks import blobs
@@ -24,6 +25,7 @@ def one_step(ensemble, x, y, **arguments):
     ensemble.fit(x, y, batch_size=len(x), shuffle=False, verbose=0, **arguments)
 
 
+@eagerly_first
 @pytest.mark.filterwarnings("ignore:No tuning data")
 @pytest.mark.parametrize("sampling", ["member", "example"])
 def test_a_step_is_the_mean_of_what_lone_members_would_do(sampling):
@@ -44,8 +46,15 @@ def test_a_step_is_the_mean_of_what_lone_members_would_do(sampling):
         np.testing.assert_allclose(weight, old - gradient, atol=1e-5, err_msg=weight.name)
 
 
-@pytest.mark.parametrize("tuning_loss", ["ensemble", "member"])
-@pytest.mark.parametrize("sampling", ["member", "example"])
+@pytest.mark.parametrize(
+    ("tuning_loss", "sampling"),
+    [
+        ("ensemble", "member"),
+        ("member", "example"),
+        pytest.param("ensemble", "example", marks=pytest.mark.integration),
+        pytest.param("member", "member", marks=pytest.mark.integration),
+    ],
+)
 def test_gradients_for_the_bounds_equal_finite_differences(tuning_loss, sampling):
     ensemble = compiled(tuning_loss=tuning_loss, sampling=sampling, entropy_weight=0.1, seed=3)
     x, y = blobs(24)
@@ -76,6 +85,7 @@ def test_gradients_for_the_bounds_equal_finite_differences(tuning_loss, sampling
                 np.testing.assert_allclose(gradients[side][member, column], difference, rtol=2e-2, atol=2e-4)
 
 
+@eagerly_first
 def test_a_tuning_step_moves_the_bounds_along_the_gradient_and_nothing_else():
     ensemble = compiled(
         optimizer=keras.optimizers.SGD(0.0), tuning_optimizer=keras.optimizers.SGD(0.01), tuning_every=1
@@ -112,6 +122,7 @@ def test_entropy_pulls_intervals_open():
     assert entropies[10.0][-1] > entropies[0.0][-1] + 0.5
 
 
+@eagerly_first
 def test_without_tuning_rows_the_bounds_stay_and_fit_says_so_once():
     ensemble, (x, y) = compiled(), blobs()
     before = bounds_of(ensemble)
@@ -194,6 +205,7 @@ def trained_on(training, tuning):
     return ensemble.get_weights()
 
 
+@eagerly_first
 def test_every_kind_of_data_gives_the_same_weights():
     expected = trained_on("arrays", "arrays")
     for kinds in (("dataset", "generator"), ("pydataset", "dataset"), ("generator", "pydataset")):
@@ -201,6 +213,7 @@ def test_every_kind_of_data_gives_the_same_weights():
             np.testing.assert_allclose(left, right, atol=1e-6, err_msg=str(kinds))
 
 
+@eagerly_first
 def test_sample_and_class_weights_apply():
     x, y = blobs(48)
     results = {}
@@ -219,6 +232,7 @@ def test_sample_and_class_weights_apply():
     assert any(np.abs(left - right).max() > 1e-4 for left, right in zip(results["class"], results["none"]))
 
 
+@eagerly_first
 def test_seeds_repeat_and_zero_is_a_seed():
     x, y = blobs()
     runs = []
@@ -249,6 +263,7 @@ def test_logs_and_metrics():
     assert history["loss"][-1] < history["loss"][0]
 
 
+@eagerly_first
 def test_compiling_again_starts_with_fresh_metrics():
     ensemble, (x, y) = compiled(member_metrics=[keras.metrics.SparseCategoricalAccuracy(name="old")]), blobs()
     ensemble.fit(x, y, tuning_split=0.25, verbose=0)
@@ -256,6 +271,7 @@ def test_compiling_again_starts_with_fresh_metrics():
     assert set(ensemble.fit(x, y, tuning_split=0.25, verbose=0).history) == {"loss", "tuning_loss", "entropy"}
 
 
+@eagerly_first
 @pytest.mark.parametrize("multiplier", [0.0, 0.5])
 @pytest.mark.filterwarnings("ignore:No tuning data")
 def test_fast_weights_learn_at_their_own_rate(multiplier):
@@ -283,10 +299,15 @@ def test_weight_decay_spares_fast_weights_and_embeddings():
 
 
 @pytest.mark.parametrize("arguments", [
-    {"sampling": "example", "member_loss": "ensemble"}, {"steps_per_execution": 3, "tuning_optimizer": "sgd"},
-    {"run_eagerly": True}, {"optimizer": keras.optimizers.AdamW(clipnorm=1.0, use_ema=True)},
-    pytest.param({"jit_compile": True}, marks=pytest.mark.integration),
-    pytest.param({"jit_compile": True, "sampling": "example"}, marks=pytest.mark.integration),
+    {"sampling": "example", "member_loss": "ensemble"},
+    {"optimizer": keras.optimizers.AdamW(clipnorm=1.0, use_ema=True)},
+    *(
+        pytest.param(arguments, marks=pytest.mark.integration)
+        for arguments in (
+            {"steps_per_execution": 3, "tuning_optimizer": "sgd"}, {"run_eagerly": True},
+            {"jit_compile": True}, {"jit_compile": True, "sampling": "example"},
+        )
+    ),
 ])  # fmt: skip
 def test_ways_to_train(arguments):
     x, y = blobs(90)
@@ -295,6 +316,7 @@ def test_ways_to_train(arguments):
     assert history["loss"][-1] < history["loss"][0] and np.nanmax(history["tuning_loss"]) < 5
 
 
+@pytest.mark.integration
 @pytest.mark.filterwarnings("ignore:Neither a layer nor the loss uses")
 def test_jit_and_plain_steps_agree():
     """With given draws: XLA has a random generator of its own."""
@@ -323,6 +345,7 @@ def test_mixed_precision_scales_both_losses(mixed_float16):
     assert ensemble.predict(x, verbose=0).dtype == "float32"
 
 
+@eagerly_first
 def test_a_tuning_scale_too_large_is_lowered(mixed_float16):
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-3), initial_scale=1e30)
     ensemble, (x, y) = compiled(tuning_every=1, tuning_optimizer=optimizer), blobs()
@@ -343,12 +366,14 @@ def test_early_stopping_gives_back_weights_and_bounds():
     np.testing.assert_allclose(loss, min(history["val_loss"]), rtol=1e-5)
 
 
+@eagerly_first
 def test_learning_rate_schedules_and_a_single_callback():
     schedule = keras.optimizers.schedules.CosineDecay(1e-2, 20)
     ensemble, (x, y) = compiled(optimizer=keras.optimizers.Adam(schedule)), blobs()
     ensemble.fit(x, y, tuning_split=0.25, epochs=2, callbacks=keras.callbacks.TerminateOnNaN(), verbose=0)
 
 
+@eagerly_first
 def test_nan_in_training_stops_and_leaves_the_bounds_finite():
     ensemble, (x, y) = compiled(tuning_every=1), blobs()
     bad = x.copy()
@@ -359,6 +384,7 @@ def test_nan_in_training_stops_and_leaves_the_bounds_finite():
     assert np.isfinite(bounds_of(ensemble)).all()
 
 
+@eagerly_first
 def test_a_gradient_that_is_not_finite_is_skipped():
     ensemble, (x, y) = compiled(tuning_every=1), blobs()
     one_step(ensemble, x, y, tuning_data=(x, y))
@@ -400,6 +426,7 @@ def test_member_metrics_must_be_objects_and_optimizers_two():
         compiled(optimizer=adam, tuning_optimizer=adam)
 
 
+@eagerly_first
 def test_convolutions_train_too():
     ensemble, (x, y) = compiled(conv_network(), sampling="example"), images()
     history = ensemble.fit(x, y, tuning_split=0.25, epochs=3, verbose=0).history

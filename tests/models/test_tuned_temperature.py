@@ -6,6 +6,7 @@ import tensorflow as tf
 import keras_hyperens as khe
 from keras_hyperens.calibration import fit_temperature
 from keras_hyperens.models.tuned_temperature import TunedTemperature
+from tests.models.eagerly import eagerly_first
 from tests.models.networks import LOGITS
 from tests.models.networks import M
 from tests.models.networks import blobs
@@ -102,10 +103,18 @@ def fitted_temperature(ensemble, x, y):
     return fit_temperature(members.mean(0), y)
 
 
-def test_tuning_steps_fit_it_to_the_combined_prediction_of_tuning_data():
+@pytest.fixture(scope="module")
+def fitted():
+    """An ensemble after many tuning steps, and its samples."""
+    keras.utils.set_random_seed(0)
     ensemble = frozen()
     x, y = labelled(ensemble)
     ensemble.fit(x, y, batch_size=64, epochs=80, tuning_data=(x, y), verbose=0)
+    return ensemble, x, y
+
+
+def test_tuning_steps_fit_it_to_the_combined_prediction_of_tuning_data(fitted):
+    ensemble, x, y = fitted
     expected = fitted_temperature(ensemble, x, y)
     assert abs(np.log(expected)) > 0.1
     # Tuning steps draw hyperparameters, to which kernels do not respond yet.
@@ -136,6 +145,7 @@ def test_a_batch_ensemble_has_one_too():
     np.testing.assert_array_equal(np.stack(ensemble.distribution.bounds()), before)
 
 
+@eagerly_first
 @pytest.mark.parametrize("arguments", [{"tune_temperature": False}, {"loss": "mse"}])
 def test_off_and_outputs_without_one(arguments):
     ensemble, (x, y) = frozen(**arguments), blobs(64)
@@ -153,10 +163,8 @@ def test_nothing_to_tune_is_refused():
         ensemble.fit(x, y, tuning_data=(x, y), verbose=0)
 
 
-def test_it_is_kept_in_files_and_exports_and_calibration_goes_on_from_it(tmp_path):
-    ensemble = frozen()
-    x, y = labelled(ensemble)
-    ensemble.fit(x, y, batch_size=64, epochs=40, tuning_data=(x, y), verbose=0)
+def test_it_is_kept_in_files_and_exports_and_calibration_goes_on_from_it(fitted, tmp_path):
+    ensemble, x, y = fitted
     expected, temperature = ensemble.predict(x, verbose=0), ensemble.temperature_values()
     assert abs(np.log(temperature[0])) > 0.05
     ensemble.save(tmp_path / "e.keras")
@@ -166,13 +174,14 @@ def test_it_is_kept_in_files_and_exports_and_calibration_goes_on_from_it(tmp_pat
     ensemble.export(tmp_path / "served")
     served = tf.saved_model.load(tmp_path / "served")
     np.testing.assert_allclose(served.serve(x), expected, atol=1e-5)
-    found = ensemble.calibrate(x, y, verbose=0)
+    found = loaded.calibrate(x, y, verbose=0)
     total = fitted_temperature(ensemble, x, y)
     np.testing.assert_allclose(found.values[0] * temperature, [total], rtol=1e-3)
-    ensemble.calibrate(x, y, per="member", verbose=0)
-    np.testing.assert_array_equal(ensemble.temperature_values(), [1.0])
+    loaded.calibrate(x, y, per="member", verbose=0)
+    np.testing.assert_array_equal(loaded.temperature_values(), [1.0])
 
 
+@pytest.mark.integration
 def test_several_outputs():
     inputs = keras.Input((4,))
     rows = khe.HyperBatchDense(6, activation="relu", kernel_l2="l2", **members())(

@@ -10,11 +10,13 @@ import keras_hyperens as khe
 from keras_hyperens import heads
 from keras_hyperens import uncertainty
 from keras_hyperens.uncertainty import by_kind
+from tests.models.eagerly import eagerly_first
 from tests.models.networks import LOGITS
 from tests.models.networks import blobs
 from tests.models.networks import compiled
 from tests.models.networks import dense_network
 from tests.models.networks import members
+from tests.serving import predicted_elsewhere
 
 X, Y = blobs()
 GAUSSIAN = khe.losses.GaussianNegativeLogLikelihood()
@@ -22,14 +24,16 @@ GAUSSIAN = khe.losses.GaussianNegativeLogLikelihood()
 
 def trained(network=None, **arguments):
     ensemble = compiled(network or dense_network(), **arguments)
+    ensemble.run_eagerly = True
     ensemble.fit(X, Y, tuning_split=0.25, epochs=3, verbose=0)
+    ensemble.run_eagerly = False
     return ensemble
 
 
 def deep():
     def member(units):
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units, "relu"), keras.layers.Dense(3)])
-        model.compile("adam", LOGITS)
+        model.compile("adam", LOGITS, run_eagerly=True)
         model.fit(X, Y, epochs=3, verbose=0)
         return model
 
@@ -88,6 +92,7 @@ def test_defaults_functions_and_unknown_measures(ensembles):
     assert ensemble.predict(X, verbose=0).shape == (len(X), 3)  # and predicting goes on as before
 
 
+@pytest.mark.integration
 def test_under_jit_compile():
     ensemble = compiled(dense_network(), jit_compile=True)
     names = ["mutual_information", "disagreement", "energy", "margin"]
@@ -103,6 +108,7 @@ def gaussian_ensemble():
     return ensemble, X[:, :1] + np.random.default_rng(0).normal(0, 0.3, (len(X), 1)).astype("float32")
 
 
+@eagerly_first
 def test_gaussian_head(tmp_path):
     ensemble, targets = gaussian_ensemble()
     ensemble.fit(X, targets, tuning_split=0.25, epochs=2, verbose=0)
@@ -129,7 +135,16 @@ def test_gaussian_head(tmp_path):
         heads.combined(each, "gaussian", combination="median")
 
 
-@pytest.mark.parametrize("combination", ["median", ("trimmed_mean", 2)])
+@pytest.mark.integration
+def test_a_gaussian_export_loads_in_a_process_without_this_package(tmp_path):
+    ensemble, targets = gaussian_ensemble()
+    ensemble.fit(X, targets, tuning_split=0.25, verbose=0)
+    predicted = ensemble.predict(X, verbose=0)
+    np.testing.assert_allclose(predicted_elsewhere(ensemble, X, tmp_path), predicted, rtol=1e-4, atol=1e-5)
+
+
+@eagerly_first
+@pytest.mark.parametrize("combination", ["median", pytest.param(("trimmed_mean", 2), marks=pytest.mark.integration)])
 def test_hyper_batch_combinations_in_files_exports_and_losses(combination, tmp_path):
     ensemble = khe.HyperBatchEnsemble(dense_network(), **members(), combination=combination, seed=0)
     ensemble.compile("adam", LOGITS, tune_temperature=False)
@@ -163,8 +178,15 @@ def test_unknown_combinations_are_named(combination):
         khe.HyperBatchEnsemble(dense_network(), **members(), combination=combination)
 
 
-@pytest.mark.parametrize("per", ["ensemble", "member"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "per"),
+    [
+        ("hyper-batch", "ensemble"),
+        ("hyper-deep", "member"),
+        pytest.param("hyper-batch", "member", marks=pytest.mark.integration),
+        pytest.param("hyper-deep", "ensemble", marks=pytest.mark.integration),
+    ],
+)
 def test_temperatures_lower_the_loss_and_are_kept(kind, per, ensembles, tmp_path):
     ensemble = ensembles[kind]
     if kind == "hyper-deep":
@@ -198,6 +220,7 @@ def test_temperatures_lower_the_loss_and_are_kept(kind, per, ensembles, tmp_path
     np.testing.assert_allclose(ensemble.evaluate(X, Y, verbose=0), before, rtol=1e-5)
 
 
+@eagerly_first
 def test_training_again_forgets_temperatures_and_bad_calls_are_named():
     ensemble = compiled()
     ensemble.calibrate(X, Y, verbose=0)

@@ -23,7 +23,8 @@ IMAGES = (np.eye(3)[LABELS].repeat(12, -1).reshape(40, 6, 6, 1) + GENERATOR.norm
 @pytest.fixture(scope="module")
 def hyper_batch():
     keras.utils.set_random_seed(0)
-    ensemble = compiled(conv_network(), run_eagerly=True)
+    ensemble = compiled(conv_network())
+    ensemble.run_eagerly = True
     ensemble.fit(IMAGES, LABELS, tuning_split=0.25, epochs=3, verbose=0)
     ensemble.run_eagerly = False
     return ensemble
