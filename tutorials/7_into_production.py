@@ -60,7 +60,7 @@ wanted = ensemble.predict(images, verbose=0)
 # %% [markdown]
 # ## SavedModel
 #
-# `export` computes each member's kernels once, at the means of its hyperparameters, and writes them. The temperature
+# `export` computes each member's kernels once, at its hyperparameters, and writes them. The temperature
 # is part of it. TensorFlow's own tool says what is in there:
 
 # %%

@@ -1,0 +1,47 @@
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.defaults import __main__ as defaults
+
+
+def test_the_report_has_ratios_to_the_batch_ensemble_of_the_same_seed(monkeypatch, tmp_path):
+    monkeypatch.setattr(defaults, "FOLDER", tmp_path)
+    (tmp_path / "results").mkdir()
+    nlls = {("batch", 1000): 0.5, ("batch", 1001): 0.4, ("hyper-batch", 1000): 0.4, ("hyper-batch", 1001): 0.44}
+    lines = [
+        {
+            "dataset": "digits", "network": "mlp", "seed": seed, "method": method, "nll": nll, "accuracy": 0.9,
+            "ece": 0.01, "calibrated": {"nll": nll / 2},
+        }
+        for (method, seed), nll in nlls.items()
+    ]  # fmt: skip
+    (tmp_path / "results" / "digits-mlp.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    row = next(line for line in defaults.report().splitlines() if line.startswith("| hyper-batch |"))
+    assert row.split(" | ")[1].startswith("0.4200 ±") and row.split(" | ")[4:] == ["0.950", "1 of 2", "0.950 |"]
+
+
+def test_all_parts_are_of_the_training_set_and_distinct(monkeypatch):
+    monkeypatch.setattr(defaults, "TRAIN", 300)
+    for name, size in (("TUNING", 50), ("VALIDATION", 60), ("FURTHER", 70)):
+        monkeypatch.setattr(defaults, name, size)
+    asked = []
+
+    def load(name, data_dir, train_rows, held_out_rows):
+        asked.append(train_rows)
+        rows = np.arange(train_rows)
+        return defaults.Data(name, (rows, rows), *[(rows[:1], rows[:1])] * 3)
+
+    monkeypatch.setattr(defaults, "load", load)
+    data = defaults.data_of("some", None)
+    parts = [part[1] for part in (data.train, data.tuning, data.validation, data.test)]
+    assert asked == [480] and [len(part) for part in parts] == [300, 50, 60, 70]
+    assert len(set(np.concatenate(parts))) == 480
+
+
+def test_bad_starts_are_places_in_the_ranges(monkeypatch):
+    starts = []
+    monkeypatch.setattr(defaults, "_hyper_batch", lambda *arguments: starts.append(arguments[2]))
+    defaults._from(0.8, None, "mlp", {"l2_input": 1e-3, "dropout": 0.1, "label_smoothing": 0.0}, 0)
+    assert starts[0] == pytest.approx({"l2_input": 10**-2.6, "dropout": 0.4, "label_smoothing": 0.16})
