@@ -95,7 +95,8 @@ FAULTS = (
         "models/test_training.py::test_entropy_pulls_intervals_open",
     ),
     Fault(
-        "models/training.py", "(number >= 0)", "(number > 0)", "models/test_training.py::test_tuning_every_and_warm_up"
+        "models/training.py", "(number >= self.settings.tuning_warmup)", "(number > self.settings.tuning_warmup)",
+        "models/test_training.py::test_tuning_every_and_warm_up",
     ),
     Fault(
         "models/training.py", "old + multiplier * (", "old + (",

@@ -101,7 +101,7 @@ def test_a_tuning_step_moves_the_bounds_along_the_gradient_and_nothing_else():
 
 
 def test_tuning_every_and_warm_up():
-    ensemble = compiled(tuning_every=3, tuning_warmup=4, tuning_optimizer=keras.optimizers.Adam(0.01))
+    ensemble = compiled(tuning_every=3, tuning_warmup=6, tuning_optimizer=keras.optimizers.Adam(0.01))
     x, y = blobs(32)
     history = khe.HyperparameterHistory()
     logs = ensemble.fit(x, y, batch_size=32, epochs=12, tuning_data=(x, y), callbacks=[history], verbose=0).history
