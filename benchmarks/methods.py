@@ -1,8 +1,8 @@
 """Training and scoring one method: a single network, a batch ensemble, or a hyper-batch ensemble.
 
-All take the same training rows, batches, optimiser, number of epochs at most and stopping rule; only the hyper-batch
-ensemble looks at the tuning rows while it trains. The others have L2 and dropout chosen beforehand on those rows and
-the validation rows.
+All take the same training rows, batches, optimiser, number of epochs at most and stopping rule. The hyper-batch ensemble
+tunes on the tuning rows while it trains, and the batch ensemble its temperature; L2 and dropout of the others were chosen
+beforehand on those rows and the validation rows.
 """
 
 from dataclasses import asdict
@@ -64,16 +64,21 @@ def build(
     seed: int,
     learning_rate: float = Schedule.learning_rate,
 ) -> keras.Model:
-    """The compiled model of a method, all from one hypermodel; `settings` are hyperparameters that it does not tune."""
+    """The compiled model of a method, all from one hypermodel; `settings` are hyperparameters that it does not tune.
+
+    All have the hypermodel's defaults for what is not among the settings; a hyper-batch ensemble begins around them.
+    """
     keras.utils.set_random_seed(seed)
     build_model = networks.hypermodel_of(data, replace(schedule_of(data), learning_rate=learning_rate))
+    hyperparameters = keras_tuner.HyperParameters()
+    hyperparameters.values = dict(settings)
+    single = build_model(hyperparameters)
     if method == "single":
-        hyperparameters = keras_tuner.HyperParameters()
-        hyperparameters.values = dict(settings)
-        return build_model(hyperparameters)
+        return single
     sharing = {"batch": "batch", "hyper-batch": "hyper"}[method]
+    defaults = {name: value for name, value in hyperparameters.values.items() if name not in settings}
     return khe.HyperBatchEnsemble.from_hypermodel(
-        build_model, ensemble_size, fixed=settings, sharing=sharing, seed=seed
+        build_model, ensemble_size, fixed=settings, sharing=sharing, initial_values=defaults, seed=seed
     )
 
 
@@ -88,7 +93,7 @@ def train(
     """Trains until the validation loss has not fallen for a while, and takes the best epoch's weights."""
     schedule = schedule or schedule_of(data)
     stop = keras.callbacks.EarlyStopping(monitor, mode="min", patience=schedule.patience, restore_best_weights=True)
-    tunes = isinstance(model, khe.HyperBatchEnsemble) and len(model.hyperparameters)
+    tunes = isinstance(model, khe.HyperBatchEnsemble) and (model.tunes_bounds() or model.tunes_temperature())
     return model.fit(
         *data.train,
         batch_size=schedule.batch_size,

@@ -23,7 +23,7 @@ from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
 from keras_hyperens.models.workers import MultiWorkerModel
 
-FORMAT_VERSION = 1  # of the files of ensembles
+FORMAT_VERSION = 2  # of the files of ensembles
 
 
 def inputs_of(model: keras.Model) -> Any:
@@ -206,7 +206,7 @@ class Ensemble(MultiWorkerModel):
         """Writes the ensemble for serving.
 
         A SavedModel takes any batch size and loads without this package; a hyper-batch ensemble's has folded kernels,
-        at the means of its hyperparameters. Its signatures, whose outputs all have the batch first:
+        at its hyperparameters. Its signatures, whose outputs all have the batch first:
 
         - `serving_default`: a batch to the combined prediction;
         - `uncertainty`: a batch to `prediction`, `members` `[B, M, ..., C]` and the measures of `predict_uncertainty`.

@@ -164,8 +164,10 @@ class HyperBatchTrainer(TunableModel):
         self._tuning_rows = rows
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        with expected_batch_size(self._batch_size and self._batch_size // replicas):
+        parts = tf.distribute.get_strategy().num_replicas_in_sync
+        if self.settings.member_rows == "split":
+            parts *= self.ensemble_size
+        with expected_batch_size(self._batch_size and max(self._batch_size // parts, 1)):
             return self._train_step(data)
 
     def _train_step(self, data: Any) -> dict[str, Any]:

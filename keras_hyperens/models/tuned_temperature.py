@@ -52,14 +52,19 @@ class TunedTemperature(keras.layers.Layer):
         Args:
             loss: Logarithms of temperatures `[outputs]` to a scalar.
         """
-        logarithms = tf.convert_to_tensor(self.logarithms)
-        here = loss(logarithms)
-        steps = STEP * np.eye(self.num_outputs, dtype="float32")
-        around = [(loss(logarithms + step), loss(logarithms - step)) for step in steps]
-        first = tf.stack([(above - below) / (2 * STEP) for above, below in around])
-        second = tf.stack([(above - 2 * here + below) / STEP**2 for above, below in around])
-        temperatures = tf.exp(logarithms)  # d/dq = -T d/dlnT
-        return -first * temperatures, tf.maximum(second + first, 0.0) * tf.square(temperatures)
+
+        def slopes_at(logarithms: Any) -> Any:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(logarithms)
+                value = loss(logarithms)
+            gradients = tape.gradient(value, logarithms, unconnected_gradients="zero")
+            return -gradients * tf.exp(logarithms)  # d/dq = -T d/dlnT
+
+        # Differences of slopes, because not every loss has a second derivative in TensorFlow.
+        here = tf.convert_to_tensor(self.logarithms)
+        above, below = here + STEP, here - STEP
+        curvatures = (slopes_at(below) - slopes_at(above)) / (tf.exp(-below) - tf.exp(-above))
+        return slopes_at(here), tf.maximum(curvatures, 0.0)
 
     def updated(self, slopes: Any, curvatures: Any) -> list[Any]:
         """New values of the state."""

@@ -93,7 +93,7 @@ def main(phase, directory):
         write(directory / f"plain-{INDEX}", model, history)
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        model = compiled(dense_network(), optimizer="adam", tuning_every=2, tuning_warmup=1)
+        model = compiled(dense_network(), optimizer="adam", tuning_every=2, tuning_warmup=1, member_rows="same")
     dies = [Die()] if phase == "killed" and INDEX == 1 else []
     if phase == "apart":
         model.step.assign(INDEX)

@@ -67,7 +67,7 @@ def train_member():
     """Arrays and sample weights; a learning rate of tuning that shows whether gradients are summed."""
     model = ensemble(
         optimizer=keras.optimizers.SGD(0.05, momentum=0.9), tuning_optimizer=keras.optimizers.SGD(0.02, momentum=0.9),
-        tuning_every=2, fast_weight_learning_rate=0.5,
+        tuning_every=2, fast_weight_learning_rate=0.5, member_rows="same",
     )  # fmt: skip
     data = {"sample_weight": WEIGHTS, "tuning_data": (X, Y), "validation_data": (X_VALIDATION, Y_VALIDATION)}
     history = model.fit(X, Y, batch_size=16, epochs=3, shuffle=False, verbose=0, **data)
@@ -75,8 +75,10 @@ def train_member():
 
 
 def train_example():
-    """Batches of `tf.data`, a sum as the loss, a draw for each row, Adam."""
-    model = ensemble(optimizer="adam", loss=SUM, sampling="example", tuning_loss="member", tuning_every=1)
+    """Batches of `tf.data`, distinct for members, a sum as the loss, a draw for each row, Adam, a temperature."""
+    model = ensemble(
+        optimizer="adam", loss=SUM, sampling="example", tuning_loss="member", tuning_every=1, tune_temperature=True
+    )
     rows = tf.data.Dataset.from_tensor_slices((X, Y)).batch(16)
     return model, model.fit(rows, epochs=2, tuning_data=(X[:21], Y[:21]), verbose=0).history
 
