@@ -31,6 +31,7 @@ def test_what_each_hyperparameter_drives_is_found(capsys):
     assert fixed == ["  units: 8; not a `Float` but Int", "  rate: 0.01; changes `learning_rate` of the optimizer"]
 
 
+@pytest.mark.integration
 def test_it_trains_tunes_and_comes_back_from_a_file(tmp_path):
     ensemble = from_hypermodel(small_hypermodel, M, seed=0)
     generator = np.random.default_rng(0)
@@ -64,6 +65,7 @@ def test_with_one_seed_a_batch_ensemble_starts_from_the_same_weights():
         np.testing.assert_array_equal(left, right)
 
 
+@pytest.mark.integration
 def test_the_same_function_gives_both_ensembles(tmp_path):
     def build_model(hp):
         model = small_hypermodel(hp)

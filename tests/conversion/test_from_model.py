@@ -73,11 +73,9 @@ def test_the_model_is_not_changed_and_not_shared():
 
 @pytest.mark.parametrize(
     "make",
-    [
-        models.sequential,
-        *(pytest.param(make, marks=pytest.mark.integration) for make in (models.branches, models.sequences)),
-    ],
+    [models.sequential, models.branches, models.sequences],
 )
+@pytest.mark.integration
 def test_training_tuning_saving_and_export(make, tmp_path):
     model = make()
     roles = {**L2, "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear")} if make is not models.branches else L2

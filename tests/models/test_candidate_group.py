@@ -74,7 +74,7 @@ def check_as_if_alone(group, models, data, validation, epochs=1, **arguments):
             np.testing.assert_allclose([epoch[number] for epoch in history[name]], alone[name], rtol=1e-4, atol=1e-5)
 
 
-QUICK = ("adamw", "schedule")
+QUICK = ("schedule",)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,8 @@ def recurrent(number):
     ]
 
 
-@pytest.mark.parametrize("layers", [conv, pytest.param(recurrent, marks=pytest.mark.integration)])
+@pytest.mark.parametrize("layers", [conv, recurrent])
+@pytest.mark.integration
 def test_other_layers(layers):
     models = [make(number, OPTIMIZERS["adam"], layers, smoothing=False) for number in range(M)]
     data, validation = rows(smoothing=False), rows(12, smoothing=False)
@@ -138,6 +139,7 @@ def functional(number, weight=0.5):
     return model
 
 
+@pytest.mark.integration
 def test_several_outputs():
     x, kind = blobs(STEPS * B)
     sizes = x[:, :1]

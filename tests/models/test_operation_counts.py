@@ -78,6 +78,7 @@ def test_dense_layers_multiply_twice_for_few_rows_and_once_for_each_member_for_m
     assert many["MatMul"] + many["BatchMatMulV2"] <= 2 * M * 3 + 4 * 2 * 2 + 4 * M * 2 * 4
 
 
+@pytest.mark.integration
 def test_tuning_is_one_forward_and_one_backward_pass_inside_a_condition():
     counts, inner = operations("member", rows=4, tuning=True)
     assert counts["If"] + counts["StatelessIf"] == 1
@@ -87,6 +88,7 @@ def test_tuning_is_one_forward_and_one_backward_pass_inside_a_condition():
     assert inner["ResourceGather"] + inner["GatherV2"] >= 2  # rows of the tuning set are read there and nowhere else
 
 
+@pytest.mark.integration
 def test_the_number_of_operations_grows_with_members_no_faster_than_they_do():
     sizes = []
     for members in (2, 3, 5):
@@ -99,6 +101,7 @@ def test_the_number_of_operations_grows_with_members_no_faster_than_they_do():
     assert sizes[2] - sizes[1] <= 2.1 * (sizes[1] - sizes[0])
 
 
+@pytest.mark.integration
 def test_a_step_is_traced_once_with_metrics_too():
     """They have their variables before the first step: TensorFlow traces a step that makes some a second time."""
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, M, seed=0)

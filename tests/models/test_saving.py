@@ -27,7 +27,9 @@ CONTINUED = {
 }
 
 
-@pytest.mark.parametrize("case", CONTINUED)
+@pytest.mark.parametrize(
+    "case", ["dense", *(pytest.param(case, marks=pytest.mark.integration) for case in CONTINUED if case != "dense")]
+)
 def test_training_continued_from_a_file_equals_training_that_was_not_stopped(case, tmp_path):
     make, data, arguments = CONTINUED[case]
     # Eagerly, because a graph adds up gradients in the order in which threads happen to have them.
@@ -61,13 +63,13 @@ def test_backup_and_restore_continues_an_interrupted_fit(tmp_path):
     def train(ensemble, *callbacks):
         backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
         ensemble.fit(
-            x, y, tuning_split=0.25, epochs=4, shuffle=False, callbacks=[*callbacks, backup], verbose=0
+            x, y, 64, tuning_split=0.25, epochs=4, shuffle=False, callbacks=[*callbacks, backup], verbose=0
         )  # the interruption comes before the third backup
         return ensemble.get_weights()
 
     keras.utils.set_random_seed(1)
     undisturbed = compiled(member_rows="same")  # a window of batches is in no backup
-    undisturbed.fit(x, y, tuning_split=0.25, epochs=4, shuffle=False, verbose=0)
+    undisturbed.fit(x, y, 64, tuning_split=0.25, epochs=4, shuffle=False, verbose=0)
     keras.utils.set_random_seed(1)
     with pytest.raises(KeyboardInterrupt):
         train(compiled(member_rows="same"), Interrupt())
@@ -297,7 +299,7 @@ def network_to_serve(name):
     return keras.Model(inputs, {"residual": residual, "recurrent": recurrent, "words": words}[name](inputs)), members
 
 
-@pytest.mark.parametrize("name", ["residual", "recurrent", "words"])
+@pytest.mark.parametrize("name", ["residual", pytest.param("recurrent", marks=pytest.mark.integration), "words"])
 def test_an_export_calls_every_kind_of_layer_for_one_member_at_a_time(name, tmp_path):
     network, members = network_to_serve(name)
     random = np.random.default_rng(0)

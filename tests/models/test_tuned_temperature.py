@@ -135,6 +135,7 @@ def test_fixed_label_smoothing_does_not_blunt_it():
     np.testing.assert_allclose(ensemble.temperature_values(), [fitted_temperature(ensemble, x, y)], rtol=3e-2)
 
 
+@pytest.mark.integration
 def test_a_batch_ensemble_has_one_too():
     network = dense_network(sharing="batch")
     ensemble = frozen(network)
@@ -150,7 +151,7 @@ def test_a_batch_ensemble_has_one_too():
 def test_off_and_outputs_without_one(arguments):
     ensemble, (x, y) = frozen(**arguments), blobs(64)
     labels = y if "loss" not in arguments else np.eye(3, dtype="float32")[y]
-    ensemble.fit(x, labels, epochs=4, tuning_data=(x, labels), verbose=0)
+    ensemble.fit(x, labels, tuning_data=(x, labels), verbose=0)
     np.testing.assert_array_equal(ensemble.temperature_values(), [1.0])
     np.testing.assert_allclose(
         ensemble.predict(x, verbose=0), ensemble.predict_members(x, verbose=0).mean(0), atol=1e-6

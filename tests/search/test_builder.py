@@ -303,11 +303,9 @@ def test_predictions_in_half_precision(tmp_path):
 
 @pytest.mark.parametrize(
     "tuner",
-    [
-        "tuner",
-        *(pytest.param(name, marks=pytest.mark.integration) for name in ("grid", "bayesian", "hyperband", "oracle")),
-    ],
+    ["tuner", "grid", "bayesian", "hyperband", "oracle"],
 )
+@pytest.mark.integration
 def test_any_tuner_searches_and_resumes(tuner, tmp_path, monkeypatch):
     def make(changed=tuner):
         if tuner == "oracle":

@@ -132,6 +132,7 @@ def test_the_values_and_seeds_are_those_of_one_at_a_time(tmp_path):
         np.testing.assert_allclose(other.score, one.score, rtol=1e-4)
 
 
+@pytest.mark.integration
 def test_structures_form_groups_of_their_own(tmp_path, sizes):
     def structured(hp):
         return build_model(hp, hp.Choice("units", [3, 5]))

@@ -40,6 +40,7 @@ def built(directory):
     return essence(builder.candidates), chosen, predictions
 
 
+@pytest.mark.integration
 def test_the_whole_procedure_is_the_same_at_an_address(places, monkeypatch):
     (local, chosen, predictions), remote = (built(place) for place in places)
     assert remote[:2] == (local, chosen)

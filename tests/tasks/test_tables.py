@@ -49,6 +49,7 @@ def regressor(hp):
     return model
 
 
+@pytest.mark.integration
 def test_regression_with_its_own_noise(tmp_path):
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(regressor, M)
     assert set(ensemble.hyperparameters.names) == {"l2", "dropout"}
