@@ -50,10 +50,9 @@ def made_up(directory, network="mlp", image_shape=(6, 6, 1), batch_size=8, **cha
     return cells.Cell(data, network, **{**given, "results": directory, **changes})
 
 
-def searched_before(cell):
+def searched_before(cell, groups=("input", "hidden", "output"), **values):
     """The cell, with the best setting of a search on disk."""
-    values = {f"l2_{group}": 1e-3 for group in ("input", "hidden", "output")}
-    known = {**cell.key(), "values": {**values, "dropout": 0.2, "label_smoothing": 0.1}}
+    known = {**cell.key(), "values": {**{f"l2_{group}": 1e-3 for group in groups}, "label_smoothing": 0.1, **values}}
     runs.append(cell.results / methods.SETTINGS, [known])
     return cell
 
@@ -105,7 +104,7 @@ def test_baselines_get_the_best_setting_of_the_search(tmp_path):
 
 @pytest.mark.parametrize("method", ["self-tuning", pytest.param("hyper-batch", marks=pytest.mark.integration)])
 def test_what_tunes_begins_around_the_best_setting(method, tmp_path, monkeypatch):
-    cell = searched_before(made_up(tmp_path))
+    cell = searched_before(made_up(tmp_path), dropout=0.2)
     monkeypatch.setattr(methods, "searched", None)  # the setting is on disk: nothing is searched
     model = methods.trained(method, cell)
     for name, value in methods.best_settings(cell).items():
@@ -188,7 +187,7 @@ def test_under_a_strategy(method, tmp_path):
 
 @pytest.mark.integration
 def test_every_default_can_be_switched_off(tmp_path):
-    cell = searched_before(made_up(tmp_path))
+    cell = searched_before(made_up(tmp_path), dropout=0.2)
     for _ in range(2):  # the second time nothing is trained
         ablation.run(cell)
     done = runs.read(tmp_path / ablation.FILE)
@@ -198,7 +197,7 @@ def test_every_default_can_be_switched_off(tmp_path):
 
 @pytest.mark.integration
 def test_without_tuning_the_intervals_stay(tmp_path):
-    cell = searched_before(made_up(tmp_path, seed=1))
+    cell = searched_before(made_up(tmp_path, seed=1), dropout=0.2)
     model, narrow = (ablation.trained(choice, cell) for choice in ("no tuning", "initial intervals of 0.02"))
     for name, bounds in model.hyperparameter_bounds().items():
         assert np.ptp(narrow.hyperparameter_bounds()[name], axis=1).max() < np.ptp(bounds, axis=1).max()
@@ -278,12 +277,10 @@ def test_the_readme_has_a_place_for_the_report():
 @pytest.mark.integration
 @pytest.mark.parametrize(("network", "parameters"), [("resnet20", 0.27e6), ("wrn28-10", 36.5e6)])
 def test_large_networks_through_conversion(network, parameters, tmp_path):
-    cell = made_up(tmp_path, network, (32, 32, 3), batch_size=8)
+    groups = ("input", "group_1", "group_2", "group_3", "output")
+    cell = searched_before(made_up(tmp_path, network, (32, 32, 3), batch_size=8), groups)
     ensemble = methods.trained("hyper-batch", cell)
-    assert set(ensemble.hyperparameters.names) == {
-        *(f"l2_{group}" for group in ("input", "group_1", "group_2", "group_3", "output")),
-        "label_smoothing",
-    }
+    assert set(ensemble.hyperparameters.names) == {*(f"l2_{group}" for group in groups), "label_smoothing"}
     assert ensemble.member(0).count_params() == pytest.approx(parameters, rel=0.03)
     predicted = ensemble.predict(cell.data.test[0], verbose=0)
     np.testing.assert_allclose(predicted.sum(1), 1, rtol=1e-5)

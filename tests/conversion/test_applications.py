@@ -13,7 +13,7 @@ EXACT = (
     *("MobileNetV2", "MobileNetV3Small", "MobileNetV3Large", "EfficientNetV2B0", "ResNet50V2", "DenseNet121"),
     *("ConvNeXtTiny", "Xception", "VGG16", "InceptionV3", "MobileNet", "EfficientNetB0", "ResNet50"),
 )
-WHOLE = ("MobileNetV2", "EfficientNetV2B0", "ResNet50V2", "Xception")
+WHOLE = ("EfficientNetV2B0", "Xception")  # MobileNetV2 is trained by a tutorial, ResNets by benchmarks.paper
 # Keras warns by itself of these when it makes or saves its own models; a layer scale has weights of its own kind.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:distutils"),

@@ -74,7 +74,7 @@ def check_as_if_alone(group, models, data, validation, epochs=1, **arguments):
             np.testing.assert_allclose([epoch[number] for epoch in history[name]], alone[name], rtol=1e-4, atol=1e-5)
 
 
-QUICK = ("schedule",)
+QUICK = ("adamw", "schedule")
 
 
 @pytest.mark.parametrize(
