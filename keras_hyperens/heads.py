@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyperens.checks import is_integer
 from keras_hyperens.uncertainty import combine
 from keras_hyperens.uncertainty import gaussian_mixture
 from keras_hyperens.uncertainty import log_mean_exp
@@ -71,8 +72,8 @@ def checked_combination(combination: Any) -> Combination:
     if isinstance(combination, str) and combination in COMBINATIONS:
         return combination
     if isinstance(combination, tuple | list) and len(combination) == 2 and combination[0] == "trimmed_mean":
-        if isinstance(combination[1], int) and combination[1] >= 0:
-            return combination[0], combination[1]
+        if is_integer(combination[1]) and combination[1] >= 0:
+            return combination[0], int(combination[1])
     raise ValueError(
         f'`combination` must be one of {tuple(COMBINATIONS)} or ("trimmed_mean", n_outliers). '
         f"Received: combination={combination!r}"

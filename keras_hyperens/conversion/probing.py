@@ -64,7 +64,7 @@ class Probe:
         initial_values: dict[str, Any] | None = None,
     ) -> None:
         self._build_model = hypermodel.build if isinstance(hypermodel, keras_tuner.HyperModel) else hypermodel
-        if not callable(self._build_model):
+        if not callable(self._build_model) or isinstance(hypermodel, keras.Model):
             raise TypeError(
                 "A hypermodel must be a function `build_model(hp)` or a `keras_tuner.HyperModel`. "
                 f"Received: {hypermodel!r}"

@@ -29,6 +29,10 @@ class Roles:
     """
 
     def __init__(self, hyperparameters: Mapping[str, Hyperparameter] | None) -> None:
+        if not isinstance(hyperparameters, Mapping | None):
+            raise TypeError(
+                f"`hyperparameters` must be a dictionary of roles. Received: hyperparameters={hyperparameters!r}"
+            )
         hyperparameters = dict(hyperparameters or {})
         for role, hyperparameter in hyperparameters.items():
             if role not in ROLES:

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from keras import ops
 
+from keras_hyperens.checks import is_number
 from keras_hyperens.hyperparameters.space import HyperparameterSpace
 
 MINIMUM_WIDTH = 0.02  # of z's range of 2: bounds that met would have an entropy of minus infinity
@@ -58,12 +59,14 @@ class HyperparameterDistribution(keras.layers.Layer):
         initial_values: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        if initial_width is not None and not 0 < initial_width <= 1:
+        if initial_width is not None and not (is_number(initial_width) and 0 < initial_width <= 1):
             raise ValueError(
-                f"`initial_width` is a fraction of the range, in (0, 1]. Received: initial_width={initial_width}"
+                f"`initial_width` is a fraction of the range, in (0, 1]. Received: initial_width={initial_width!r}"
             )
         super().__init__(dtype="float32", trainable=False, **kwargs)
         self.space = space
+        if not isinstance(initial_values, Mapping | None):
+            raise TypeError(f"`initial_values` must be a dictionary. Received: initial_values={initial_values!r}")
         initial_values = dict(initial_values or {})
         widths = np.array([AROUND if name in initial_values else SPREAD for name in space.names], "float32")
         widths = widths if initial_width is None else np.full_like(widths, initial_width)
@@ -131,7 +134,7 @@ def _centres(
     centres = strata * (1 - widths)
     for name, value in initial_values.items():
         entry, column = space[name], space.column(name)
-        if not entry.low <= value <= entry.high:
+        if not (is_number(value) and entry.low <= value <= entry.high):
             raise ValueError(
                 f"The initial value of {name!r} must be in its range [{entry.low}, {entry.high}]. "
                 f"Received: initial_values={dict(initial_values)}"

@@ -33,10 +33,12 @@ def hyperparameter_scope(values: Any, centers: Any = None) -> Iterator[None]:
     ...     current_hyperparameters().shape
     (4, 1, 1)
     """
-    if len(values.shape) != 3:
-        raise ValueError(f"`values` must be [members, 1 or rows, hyperparameters]. Received: shape={values.shape}")
-    if centers is not None and len(centers.shape) != 3:
-        raise ValueError(f"`centers` must be [members, 1, hyperparameters]. Received: shape={centers.shape}")
+    shape = getattr(values, "shape", None)
+    if shape is None or len(shape) != 3:
+        raise ValueError(f"`values` must be an array [members, 1 or rows, hyperparameters]. Received: shape={shape}")
+    shape = getattr(centers, "shape", None)
+    if centers is not None and (shape is None or len(shape) != 3):
+        raise ValueError(f"`centers` must be an array [members, 1, hyperparameters]. Received: shape={shape}")
     tokens = _current.set(values), _centers.set(centers)
     try:
         yield

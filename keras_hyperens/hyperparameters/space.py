@@ -17,10 +17,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_hyperens.checks import is_number
+
 if TYPE_CHECKING:
     import keras_tuner
 
 SCALES = ("log", "linear")
+FLOAT32 = np.finfo("float32")
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,16 @@ class Hyperparameter:
             raise ValueError(f"`name` must be a non-empty string. Received: name={self.name!r}")
         if self.scale not in SCALES:
             raise ValueError(f"`scale` must be one of {SCALES}. Received: scale={self.scale!r}")
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+        bounds = (self.low, self.high)
+        if not all(is_number(bound) and abs(bound) < FLOAT32.max for bound in bounds) or not self.low < self.high:
             raise ValueError(
-                f"Hyperparameter {self.name!r} needs finite bounds with low < high. "
-                f"Received: low={self.low}, high={self.high}"
+                f"Hyperparameter {self.name!r} needs finite bounds with low < high, such as float32 holds. "
+                f"Received: low={self.low!r}, high={self.high!r}"
             )
-        if self.scale == "log" and self.low <= 0:
+        if self.scale == "log" and self.low < FLOAT32.tiny:
             raise ValueError(
-                f"Hyperparameter {self.name!r} is on the log scale and needs low > 0; use a small positive value "
-                f'or scale="linear". Received: low={self.low}'
+                f"Hyperparameter {self.name!r} is on the log scale and needs low > 0, such as float32 holds; use a "
+                f'small positive value or scale="linear". Received: low={self.low}'
             )
 
 
@@ -90,6 +94,8 @@ class HyperparameterSpace:
     """
 
     def __init__(self, hyperparameters: Iterable[Hyperparameter] = ()) -> None:
+        if not isinstance(hyperparameters, Iterable):
+            raise TypeError(f"A space is made of `Hyperparameter` objects. Received: {hyperparameters!r}")
         self._hyperparameters = tuple(hyperparameters)
         for entry in self._hyperparameters:
             if not isinstance(entry, Hyperparameter):

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_hyperens.checks import is_integer
+from keras_hyperens.checks import is_number
 from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters import current_hyperparameters
 from keras_hyperens.layers.folding import the_one_member
@@ -46,7 +48,7 @@ class HyperLayer(keras.layers.Layer):
     def __init__(
         self, *arguments: Any, ensemble_size: int, hyperparameters: HyperparameterSpace | None = None, **keywords: Any
     ) -> None:
-        if not isinstance(ensemble_size, int) or ensemble_size < 1:
+        if not is_integer(ensemble_size) or ensemble_size < 1:
             raise ValueError(f"`ensemble_size` must be a positive integer. Received: ensemble_size={ensemble_size!r}")
         if not isinstance(hyperparameters, HyperparameterSpace | None):
             raise TypeError(
@@ -56,14 +58,23 @@ class HyperLayer(keras.layers.Layer):
         check_no_penalty(type(self), keywords)
         own = {name: keywords[name] for name in OF_EVERY_LAYER if name in keywords}
         keywords.pop("trainable", None)  # some layers do not take it
-        plain = self.plain_layer(*arguments, **keywords)  # checks and completes what the two have in common
+        plain = self._made_plain(arguments, keywords)  # checks and completes what the two have in common
         super().__init__(**own)
         self._plain = SimpleNamespace(layer=plain)  # in a namespace it is no part of this layer
-        self.ensemble_size = ensemble_size
+        self.ensemble_size = int(ensemble_size)
         self.hyperparameters = hyperparameters if hyperparameters is not None else HyperparameterSpace()
         self.supports_masking = plain.supports_masking
         for name, setting in settings.items():
             setattr(self, name, self._check_setting(name, setting, self.highest))
+
+    @classmethod
+    def _made_plain(cls, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> keras.layers.Layer:
+        try:
+            return cls.plain_layer(*arguments, **keywords)
+        except TypeError as error:  # Keras compares before it looks at types
+            received = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in keywords.items())]
+            name = cls.plain_layer.__name__
+            raise TypeError(f"`{name}` refuses these arguments: {error}. Received: {', '.join(received)}") from error
 
     @property
     def num_members(self) -> int:
@@ -108,9 +119,9 @@ class HyperLayer(keras.layers.Layer):
             return None
         setting = tuple(setting) if isinstance(setting, list) else setting
         name, number = named(setting)
-        if name is not None and name not in self.hyperparameters.names:
+        if not is_number(number) or (name is not None and name not in self.hyperparameters.names):
             raise ValueError(
-                f"`{argument}` must name one of {list(self.hyperparameters.names)} or be a number. "
+                f"`{argument}` must name one of {list(self.hyperparameters.names)} or be a finite number. "
                 f"Received: {argument}={setting!r}"
             )
         entry = None if name is None else self.hyperparameters[name]

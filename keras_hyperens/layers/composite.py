@@ -6,6 +6,7 @@ import keras
 
 from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.kernel import HyperBatchLayer
+from keras_hyperens.layers.weights import check_sharing
 from keras_hyperens.layers.weights import options_of
 
 
@@ -25,6 +26,7 @@ class HyperBatchComposite(HyperLayer):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         self._options, keywords = options_of(keywords)
         super().__init__(*arguments, **keywords)
+        check_sharing(self._options.get("sharing", "hyper"))  # parts may be made only when shapes are known
         self.parts: list[HyperBatchLayer] = []
         self.make_parts()
 

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyperens.checks import is_number
+
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class RandomSign(keras.initializers.Initializer):
@@ -25,8 +27,8 @@ class RandomSign(keras.initializers.Initializer):
     """
 
     def __init__(self, probability: float = 0.5, seed: int | None = None) -> None:
-        if not 0 <= probability <= 1:
-            raise ValueError(f"`probability` must be in [0, 1]. Received: probability={probability}")
+        if not (is_number(probability) and 0 <= probability <= 1):
+            raise ValueError(f"`probability` must be in [0, 1]. Received: probability={probability!r}")
         self.probability = probability
         self._given_seed = seed
         self.seed = random.randrange(2**31) if seed is None else seed

@@ -37,8 +37,7 @@ class KernelWeights(HyperLayer):
         embedding_initializer: Any = None,
         **keywords: Any,
     ) -> None:
-        if sharing not in SHARINGS:
-            raise ValueError(f"`sharing` must be one of {SHARINGS}. Received: sharing={sharing!r}")
+        check_sharing(sharing)
         super().__init__(*arguments, **keywords)
         self.sharing = sharing
         self.tie_fast_weights = tie_fast_weights
@@ -154,6 +153,12 @@ class KernelWeights(HyperLayer):
         own = {name: getattr(self, name) for name in _OPTIONS}
         own |= {name: keras.initializers.serialize(getattr(self, name)) for name in _INITIALIZERS}
         return {**super().get_config(), **own}
+
+
+def check_sharing(sharing: Any) -> None:
+    """Raises a `ValueError` unless it is one of the ways to share."""
+    if sharing not in SHARINGS:
+        raise ValueError(f"`sharing` must be one of {SHARINGS}. Received: sharing={sharing!r}")
 
 
 _OPTIONS = ("sharing", "tie_fast_weights", "fast_weights_trainable", "regularize_fast_weights", "shared_embedding")

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyperens.checks import is_number
 from keras_hyperens.hyperparameters.scope import current_member
 
 Setting = str | tuple[str, float]  # a hyperparameter's name, or that and a factor
@@ -78,6 +79,8 @@ def as_loss(loss: Any) -> keras.losses.Loss:
     if isinstance(loss, str):  # "mean_squared_error" is a function to Keras, "MeanSquaredError" an object
         loss = getattr(keras.losses, "".join(map(str.title, loss.split("_"))), loss)
     loss = keras.losses.get(loss)
+    if loss is None:
+        raise ValueError("A loss is needed: an object, a name or a function. Received: loss=None")
     return loss if isinstance(loss, keras.losses.Loss) else _FunctionLoss(loss)
 
 
@@ -96,6 +99,18 @@ class _FunctionLoss(keras.losses.Loss):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "_FunctionLoss":
         return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+
+
+def checked_setting(argument: str, setting: Any) -> Setting:
+    """A hyperparameter's name, or that and a positive factor; raises a `ValueError` for anything else."""
+    setting = tuple(setting) if isinstance(setting, list) else setting
+    name, factor = setting if isinstance(setting, tuple) and len(setting) == 2 else (setting, 1.0)
+    if not (isinstance(name, str) and name and is_number(factor) and factor > 0):
+        raise ValueError(
+            f"`{argument}` must be a hyperparameter's name, or a name and a positive factor. "
+            f"Received: {argument}={setting!r}"
+        )
+    return setting
 
 
 def value_beside(setting: Setting, values: Mapping[str, Any], rank: int) -> Any:

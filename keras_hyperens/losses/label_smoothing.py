@@ -9,6 +9,7 @@ from keras import ops
 from keras_hyperens.losses.hyperparameter_loss import HyperparameterLoss
 from keras_hyperens.losses.hyperparameter_loss import Setting
 from keras_hyperens.losses.hyperparameter_loss import as_loss
+from keras_hyperens.losses.hyperparameter_loss import checked_setting
 from keras_hyperens.losses.hyperparameter_loss import value_beside
 
 CATEGORICAL = (keras.losses.CategoricalCrossentropy, keras.losses.SparseCategoricalCrossentropy)
@@ -36,7 +37,7 @@ class LabelSmoothing(HyperparameterLoss):
         name: Of the loss.
 
     Raises:
-        ValueError: If the loss is another.
+        ValueError: If the loss is another, or `label_smoothing` no name.
 
     Example:
     >>> import keras
@@ -53,7 +54,7 @@ class LabelSmoothing(HyperparameterLoss):
         if not isinstance(loss, CROSS_ENTROPIES):
             raise ValueError(f"Label smoothing needs a cross-entropy. Received: loss={loss!r}")
         loss = without_smoothing(loss)
-        self.label_smoothing = tuple(label_smoothing) if isinstance(label_smoothing, list) else label_smoothing
+        self.label_smoothing = checked_setting("label_smoothing", label_smoothing)
         used = self.label_smoothing if isinstance(self.label_smoothing, str) else self.label_smoothing[0]
         super().__init__(self._smoothed, loss, [used], name or loss.name)
 

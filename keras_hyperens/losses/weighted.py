@@ -9,6 +9,7 @@ from keras_hyperens.hyperparameters.scope import current_member
 from keras_hyperens.losses.hyperparameter_loss import HyperparameterLoss
 from keras_hyperens.losses.hyperparameter_loss import Setting
 from keras_hyperens.losses.hyperparameter_loss import as_loss
+from keras_hyperens.losses.hyperparameter_loss import checked_setting
 from keras_hyperens.losses.hyperparameter_loss import value_beside
 
 
@@ -33,7 +34,7 @@ class WeightedLoss(HyperparameterLoss):
 
     def __init__(self, loss: Any, weight: Setting, evaluation_weight: float = 1.0, name: str | None = None) -> None:
         loss = as_loss(loss)
-        self.weight = tuple(weight) if isinstance(weight, list) else weight
+        self.weight = checked_setting("weight", weight)
         used = self.weight if isinstance(self.weight, str) else self.weight[0]
         super().__init__(self._weighted, loss, {*getattr(loss, "hyperparameters", ()), used}, name or loss.name)
         self.evaluation_weight = float(evaluation_weight)

@@ -96,12 +96,10 @@ class TunableModel(Ensemble):
         if self.output_activation == "auto":
             self.heads = heads.heads_of_losses(loss)
         check_metrics((metrics, compile_arguments.get("weighted_metrics"), member_metrics), self.heads)
-        optimizer = keras.optimizers.get(optimizer)
-        tuning_optimizer = (
-            keras.optimizers.Adam(keras.optimizers.schedules.InverseTimeDecay(3e-2, 200, 1.0))
-            if tuning_optimizer is None
-            else keras.optimizers.get(tuning_optimizer)
-        )
+        optimizer = _optimizer("optimizer", optimizer)
+        if tuning_optimizer is None:
+            tuning_optimizer = keras.optimizers.Adam(keras.optimizers.schedules.InverseTimeDecay(3e-2, 200, 1.0))
+        tuning_optimizer = _optimizer("tuning_optimizer", tuning_optimizer)
         super().compile(optimizer, loss, loss_weights=loss_weights, metrics=metrics, **compile_arguments)
         self.settings = settings
         self.tuning_optimizer = self._scaled_like_main(tuning_optimizer)
@@ -192,3 +190,13 @@ class TunableModel(Ensemble):
             return super().metrics
         members = [metric for metric in keras.tree.flatten(self._untracked.member_metrics) if metric is not None]
         return [*super().metrics, *members, self._untracked.tuning_loss]
+
+
+def _optimizer(argument: str, given: Any) -> keras.optimizers.Optimizer:
+    try:
+        optimizer = keras.optimizers.get(given)
+    except ValueError:
+        optimizer = None
+    if optimizer is None:
+        raise ValueError(f"`{argument}` must be a Keras optimizer, or the name of one. Received: {argument}={given!r}")
+    return optimizer

@@ -1,10 +1,12 @@
 """What `compile` settles beyond Keras' own arguments."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+
+from keras_hyperens.checks import is_integer
+from keras_hyperens.checks import is_number
 
 CHOICES = {
     "member_loss": ("member", "ensemble"),
@@ -34,17 +36,21 @@ class TrainingSettings:
                 raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={getattr(self, name)!r}")
         for name, lowest in (("tuning_every", 1), ("tuning_warmup", 0)):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < lowest:
+            if not is_integer(value) or value < lowest:
                 raise ValueError(f"`{name}` must be an integer of at least {lowest}. Received: {name}={value!r}")
         for name in ("entropy_weight", "fast_weight_learning_rate"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
+            if not (is_number(value) and value >= 0):
                 raise ValueError(f"`{name}` must be a finite number of at least 0. Received: {name}={value!r}")
+        if not isinstance(self.tune_temperature, bool):
+            raise TypeError(
+                f"`tune_temperature` must be True or False. Received: tune_temperature={self.tune_temperature!r}"
+            )
         self._check_member_rows()
 
     def _check_member_rows(self) -> None:
         rows = self.member_rows
-        is_lag = isinstance(rows, int) and not isinstance(rows, bool) and rows > 0
+        is_lag = is_integer(rows) and rows > 0
         if rows is not None and rows not in MEMBER_ROWS and not is_lag:
             raise ValueError(
                 f"`member_rows` must be one of {MEMBER_ROWS} or a positive number of steps. "
@@ -59,8 +65,8 @@ class TrainingSettings:
     @property
     def lag(self) -> int | None:
         """Steps from the batch of one member to that of the next, or `None`: not from other steps."""
-        if isinstance(self.member_rows, int):
-            return self.member_rows
+        if is_integer(self.member_rows):
+            return int(self.member_rows)
         is_distinct = self.member_rows == "distinct" or (self.member_rows is None and self.member_loss == "member")
         return 1 if is_distinct else None
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_hyperens.checks import is_integer
 from keras_hyperens.uncertainty.checks import checked_members
 from keras_hyperens.uncertainty.checks import normalized_weights
 
@@ -110,7 +111,7 @@ def trimmed_mean(members: Any, weights: Any = None, n_outliers: int = 1) -> Any:
     """
     members = checked_members(members)
     number = members.shape[0]
-    if not 0 <= n_outliers < number:
+    if not (is_integer(n_outliers) and 0 <= n_outliers < number):
         raise ValueError(f"`n_outliers` must be in [0, {number}), the number of members. Received: {n_outliers}")
     weights = normalized_weights(weights, members)
     middle = median(members, ops.reshape(weights, (-1,)))
