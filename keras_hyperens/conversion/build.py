@@ -24,6 +24,7 @@ from keras_hyperens.layers.base import Setting
 class Conversion:
     """What has become of a model."""
 
+    model: keras.Model
     network: keras.Model
     space: HyperparameterSpace
     records: list[Record]
@@ -66,7 +67,7 @@ def convert_model(model: keras.Model, hyperparameters: Mapping[str, Hyperparamet
     converter = sharing.converter(roles.space, roles.settings_of)
     network = converter.convert(model)
     arguments = compile_arguments(model, driven, numbers) if compiled else None
-    return Conversion(network, roles.space, converter.records, {}, arguments)
+    return Conversion(model, network, roles.space, converter.records, {}, arguments)
 
 
 def convert_hypermodel(
@@ -97,4 +98,4 @@ def convert_hypermodel(
     arguments = None
     if probe.model.compiled:
         arguments = compile_arguments(probe.model, probe.of_loss(), loss_numbers(probe.model))
-    return Conversion(network, probe.space, converter.records, probe.fixed, arguments)
+    return Conversion(probe.model, network, probe.space, converter.records, probe.fixed, arguments)

@@ -17,6 +17,7 @@ from keras_hyperens.layers.normalization import MemberNormalization
 from keras_hyperens.layers.wrappers import copy_of
 from keras_hyperens.layers.wrappers import is_wrapper
 from keras_hyperens.layers.wrappers import rewrapped
+from keras_hyperens.layers.wrappers import take_state
 
 Chosen = str | type[keras.layers.Layer]
 
@@ -82,7 +83,7 @@ class Converter:
             if isinstance(new, HyperLayer):
                 new.adopt(old.get_weights())
             else:
-                new.set_weights(old.get_weights())
+                take_state(new, old)
         self._warn_of_shared()
         return network
 

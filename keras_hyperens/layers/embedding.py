@@ -37,6 +37,7 @@ class HyperBatchEmbedding(HyperBatchLayer):
     """
 
     plain_layer = keras.layers.Embedding
+    takes_indices = True
     is_batched = True
     settings = ("kernel_l1", "kernel_l2")
     roles = {"kernel": "embeddings"}

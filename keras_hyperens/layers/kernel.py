@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_hyperens.hyperparameters.scope import current_centers
@@ -59,6 +60,7 @@ class HyperBatchLayer(PenalizedKernel):
     """
 
     channel_axis = -1  # of inputs and outputs alike
+    takes_indices = False  # and not what is multiplied
     is_batched = False  # whether `apply_kernels` can apply all members' kernels at once
 
     def folds(self, inputs: Any, draw_by_row: bool) -> bool:
@@ -93,6 +95,8 @@ class HyperBatchLayer(PenalizedKernel):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         check_rows(inputs.shape[0], self.num_members)
+        if not self.takes_indices and not keras.backend.is_float_dtype(inputs.dtype):
+            inputs = ops.cast(inputs, self.compute_dtype)  # as Keras' products do
         draw = self.draw(inputs)
         if training:
             self.penalize(draw)

@@ -1,5 +1,6 @@
 """Copies of layers, and Keras' wrappers around a layer of members or around a plain one."""
 
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,19 @@ Pair = tuple[keras.layers.Layer, keras.layers.Layer]  # an old layer, and the ne
 def copy_of(layer: Any) -> Any:
     """A new layer, or bare operation, of the same configuration; a function stays the same object."""
     return layer if isinstance(layer, keras.layers.Lambda) else type(layer).from_config(layer.get_config())
+
+
+def take_state(new: keras.layers.Layer, old: keras.layers.Layer) -> None:
+    """All that Keras would save of a layer: weights, variables of its own kind, and files such as a vocabulary."""
+    new.set_weights(old.get_weights())
+    if type(old).save_own_variables is not keras.layers.Layer.save_own_variables:
+        store: dict[str, Any] = {}
+        old.save_own_variables(store)
+        new.load_own_variables(store)
+    if hasattr(old, "save_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            old.save_assets(folder)
+            new.load_assets(folder)
 
 
 def is_wrapper(layer: Any) -> bool:

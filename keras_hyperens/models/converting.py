@@ -16,6 +16,7 @@ from keras_hyperens.conversion import table
 from keras_hyperens.heads import Combination
 from keras_hyperens.hyperparameters import Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace
+from keras_hyperens.models.equality import check_equality
 from keras_hyperens.models.export import input_specs
 from keras_hyperens.models.network import may_mix_rows
 
@@ -188,6 +189,9 @@ class Convertible:
         ensemble._records, ensemble._fixed = tuple(conversion.records), conversion.fixed
         if may_mix_rows(conversion.network):
             ensemble.check_rows(input_specs(ensemble))
+            check_equality(
+                conversion.model, conversion.network, ensemble.member_values(), how.ensemble_size, input_specs(ensemble)
+            )
         if conversion.compile_arguments is not None:
             ensemble.compile(**conversion.compile_arguments)
         return ensemble

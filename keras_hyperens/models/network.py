@@ -13,6 +13,7 @@ from keras_hyperens.layers.wrappers import Pair
 from keras_hyperens.layers.wrappers import copy_of
 from keras_hyperens.layers.wrappers import is_wrapper
 from keras_hyperens.layers.wrappers import rewrapped
+from keras_hyperens.layers.wrappers import take_state
 
 UNKNOWN_AXIS = 32  # stands in for an axis of unknown length when rows are probed
 
@@ -72,7 +73,7 @@ def check_rows(network: keras.Model, inputs: Any, ensemble_size: int) -> None:
         ValueError: If the network drops, adds, reorders or mixes rows.
     """
     number = 2 * ensemble_size
-    rows = keras.tree.map_structure(lambda spec: _random_rows(spec, number), inputs)
+    rows = made_up_rows(inputs, number)
     try:
         _probe_rows(network, rows, number)
     except ValueError as error:
@@ -115,8 +116,12 @@ def _first_to_mix(network: keras.Model, rows: Any, number: int) -> str:
     return ""
 
 
+def made_up_rows(inputs: Any, number: int) -> Any:
+    """Zeros and ones for a structure of objects with `shape` and `dtype`: legal pixels, features and indices alike."""
+    return keras.tree.map_structure(lambda spec: _random_rows(spec, number), inputs)
+
+
 def _random_rows(spec: Any, number: int) -> np.ndarray:
-    """Zeros and ones: legal pixels, features and indices alike."""
     shape = [UNKNOWN_AXIS if axis is None else axis for axis in spec.shape[1:]]
     dtype = keras.backend.standardize_dtype(spec.dtype)
     return np.random.default_rng(0).integers(0, 2, (number, *shape)).astype(dtype)
@@ -180,7 +185,10 @@ def member_network(network: keras.Model, member: int, space: HyperparameterSpace
     plain_network = keras.models.clone_model(network, clone_function=clone, recursive=True)
     for layer, plain in pairs:
         is_hyper = isinstance(layer, HyperLayer)
-        plain.set_weights(layer.member_weights(member, values) if is_hyper else layer.get_weights())
+        if is_hyper:
+            plain.set_weights(layer.member_weights(member, values))
+        else:
+            take_state(plain, layer)
     for hidden in hyper_layers(plain_network):
         raise _cannot_extract(hidden)
     return plain_network

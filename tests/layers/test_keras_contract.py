@@ -45,3 +45,14 @@ def test_a_space_is_part_of_the_configuration():
     layer = khe.HyperBatchDense(3, ensemble_size=2, hyperparameters=space(), kernel_l2="l2")
     copy = keras.layers.deserialize(keras.layers.serialize(layer))
     assert copy.hyperparameters == space() and copy.kernel_l2 == "l2"
+
+
+@pytest.mark.parametrize("rows", [1, 40])  # by row, and with folded kernels
+def test_whole_numbers_are_multiplied_as_keras_does(rows):
+    plain = keras.layers.Dense(3)
+    x = np.random.default_rng(0).integers(0, 5, (rows, 4))
+    expected = plain(x)
+    layer = khe.HyperBatchDense.from_plain(plain, {"ensemble_size": 2, "fast_weight_initializer": "ones"})
+    layer.build((None, 4))
+    layer.adopt(plain.get_weights())
+    np.testing.assert_allclose(layer(np.concatenate([x, x])), np.concatenate([expected] * 2), rtol=1e-6)

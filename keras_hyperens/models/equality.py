@@ -1,0 +1,85 @@
+"""What a conversion promises, looked at: with rank-1 factors of one, every member predicts what the model predicts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hyperens.hyperparameters import hyperparameter_scope
+from keras_hyperens.models.network import hyper_batch_layers
+from keras_hyperens.models.network import made_up_rows
+
+ROWS = 2
+TOLERANCES = {"float16": 3e-2, "bfloat16": 1e-1}  # of the largest output; of others:
+TOLERANCE = 1e-3
+
+
+def check_equality(model: keras.Model, network: keras.Model, values: Any, ensemble_size: int, batch: Any) -> None:
+    """Checks on made-up rows that every member predicts what the model predicts.
+
+    Args:
+        model: The model.
+        network: What became of it, with the model's weights.
+        values: Hyperparameter values `[M, 1, P]`.
+        ensemble_size: M.
+        batch: Shapes and dtypes of a batch, a structure of objects with `shape` and `dtype`.
+
+    Raises:
+        ValueError: If a member does not; it names the first layer that differs.
+    """
+    if any(keras.backend.standardize_dtype(spec.dtype) == "string" for spec in keras.tree.flatten(batch)):
+        return  # no row of strings can be made up
+    rows = made_up_rows(batch, ROWS)
+    of_members = keras.tree.map_structure(lambda array: np.concatenate([array] * ensemble_size), rows)
+    with _factors_of_one(network), hyperparameter_scope(values, values):
+        wrong = _difference(model, network, rows, of_members)
+        if not wrong:
+            return
+        layer = _first_that_differs(model, network, rows, of_members)
+    raise ValueError(
+        "Every member must first predict what the model predicts, and does not: a layer has state beyond its weights "
+        "and its configuration. Make that state part of `get_config`, or of `save_own_variables` and "
+        f"`load_own_variables`. Received: {layer}, with a largest difference of {wrong:.2g}"
+    )
+
+
+@contextmanager
+def _factors_of_one(network: keras.Model) -> Iterator[None]:
+    factors = [factor for layer in hyper_batch_layers(network) if layer.is_shared for factor in (layer.r, layer.s)]
+    before = [ops.convert_to_numpy(factor) for factor in factors]
+    for factor in factors:
+        factor.assign(ops.ones_like(factor))
+    try:
+        yield
+    finally:
+        for factor, value in zip(factors, before, strict=True):
+            factor.assign(value)
+
+
+def _difference(model: keras.Model, other: keras.Model, rows: Any, others: Any) -> float:
+    """The largest difference of outputs, each as a part of the largest; 0 within tolerance."""
+    worst = 0.0
+    pairs = zip(*(keras.tree.flatten(each) for each in (model(rows, training=False), other(others, training=False))))
+    for left, right in pairs:
+        dtype = keras.backend.standardize_dtype(left.dtype)
+        left, right = (ops.convert_to_numpy(ops.cast(each, "float32")) for each in (left, right))
+        left = np.concatenate([left] * (len(right) // len(left)))
+        difference = np.abs(left - right).max(initial=0.0) / max(np.abs(left).max(initial=0.0), 1e-6)
+        worst = max(worst, difference if difference > TOLERANCES.get(dtype, TOLERANCE) else 0.0)
+    return float(worst)
+
+
+def _first_that_differs(model: keras.Model, network: keras.Model, rows: Any, of_members: Any) -> str:
+    """In words; the model as a whole where a part cannot be looked at by itself."""
+    for layer in model.layers:
+        try:
+            pair = [keras.Model(each.input, each.get_layer(layer.name).output) for each in (model, network)]
+            differs = _difference(*pair, rows, of_members)
+        except (AttributeError, ValueError):  # called more than once, or not known by this name
+            continue
+        if differs:
+            return f"layer {layer.name!r} of type {type(layer).__name__}"
+    return f"model {model.name!r}"
