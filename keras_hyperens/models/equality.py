@@ -76,8 +76,8 @@ def _first_that_differs(model: keras.Model, network: keras.Model, rows: Any, of_
     """In words; the model as a whole where a part cannot be looked at by itself."""
     for layer in model.layers:
         try:
-            pair = [keras.Model(each.input, each.get_layer(layer.name).output) for each in (model, network)]
-            differs = _difference(*pair, rows, of_members)
+            one, other = (keras.Model(each.input, each.get_layer(layer.name).output) for each in (model, network))
+            differs = _difference(one, other, rows, of_members)
         except (AttributeError, ValueError):  # called more than once, or not known by this name
             continue
         if differs:
