@@ -86,6 +86,12 @@ def exists(path: Path) -> bool:
 
 
 @_as_os_errors()
+def is_directory(path: Path) -> bool:
+    """Whether there is a directory."""
+    return gfile.isdir(path)
+
+
+@_as_os_errors()
 def names(directory: Path, pattern: str) -> list[str]:
     """Names in a directory that fit a pattern like `*.json`, sorted; none if there is no such directory."""
     found = gfile.listdir(directory) if gfile.isdir(directory) else []
@@ -130,6 +136,12 @@ def move(path: Path, to: Path) -> None:
         return gfile.remove(path)
     gfile.makedirs(os.path.dirname(to))
     gfile.rename(path, to, overwrite=True)
+
+
+@_as_os_errors()
+def rename(path: Path, to: Path) -> None:
+    """Renames a file or a directory, to a name that is free."""
+    gfile.rename(path, to)
 
 
 def copy(path: Path, to: Path) -> None:

@@ -19,8 +19,11 @@ from keras_hyperens.models.calibrating import fitted
 from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.describing import describe
 from keras_hyperens.models.export import Servable
+from keras_hyperens.models.export import export_file
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
+from keras_hyperens.models.saving import save_model
+from keras_hyperens.models.saving import save_weights
 from keras_hyperens.models.workers import MultiWorkerModel
 
 FORMAT_VERSION = 2  # of the files of ensembles
@@ -195,6 +198,14 @@ class Ensemble(MultiWorkerModel):
             self.predict_function = self.test_function = None
             self._predicting.functions.clear()
 
+    def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **arguments: Any) -> None:
+        """As `keras.Model.save`, but an older file stays whole until the new one is."""
+        save_model(super().save, filepath, overwrite, zipped, arguments)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None) -> None:
+        """As `keras.Model.save_weights`, but an older file stays whole until the new one is."""
+        save_weights(super().save_weights, filepath, overwrite, max_shard_size)
+
     def export(
         self,
         filepath: str,
@@ -216,13 +227,17 @@ class Ensemble(MultiWorkerModel):
             format: `"tf_saved_model"`, or any other that `keras.Model.export` knows: these get the call alone.
             measures: Of the signature `uncertainty`, as in `predict_uncertainty`.
             **export_arguments: For the other formats, passed on to `keras.Model.export`.
+
+        Raises:
+            ValueError: If something else than a SavedModel stands in its place: nothing else is ever deleted. An older
+                one stays whole until the new one is.
         """
         if format == "tf_saved_model":
             return export_saved_model(self, filepath, measures, self.servable)
         export_arguments.setdefault("input_signature", [input_specs(self)])  # Keras would take all inputs for floats
         seen = self._seen.batch
         try:
-            super().export(str(filepath), format=format, **export_arguments)
+            export_file(filepath, lambda path: super(Ensemble, self).export(path, format=format, **export_arguments))
         finally:
             self._seen.batch = seen  # Keras calls the ensemble with what it takes for a batch
 
