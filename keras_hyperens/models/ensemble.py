@@ -1,5 +1,6 @@
 """What every ensemble of this package is: a Keras model of members, from plain batches to one prediction."""
 
+import gc
 from dataclasses import asdict
 from functools import partial
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ from keras_hyperens.models.saving import save_model
 from keras_hyperens.models.saving import save_weights
 from keras_hyperens.models.workers import MultiWorkerModel
 
+MOST_KINDS = 8  # of what is predicted: so many traced functions are kept
 FORMAT_VERSION = 2  # of the files of ensembles
 
 
@@ -34,6 +36,14 @@ def inputs_of(model: keras.Model) -> Any:
     if not getattr(model, "inputs", None):
         return None
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
+def _drop_oldest(functions: dict[Any, Any]) -> None:
+    """Keeps a few traced functions: a measure that is written on the spot is another one at every call."""
+    if len(functions) > MOST_KINDS:
+        for kind in list(functions)[: MOST_KINDS // 2]:
+            del functions[kind]
+        gc.collect()  # a graph refers to itself, and Python would let hundreds of them gather
 
 
 class Ensemble(MultiWorkerModel):
@@ -147,11 +157,13 @@ class Ensemble(MultiWorkerModel):
 
     def _predict(self, kind: Any, describe: Any, x: Any, predict_arguments: dict[str, Any]) -> Any:
         """`predict`, but of each batch what `describe` says; traced once for each kind of description."""
-        own, self.predict_function = self.predict_function, self._predicting.functions.get(kind)
+        functions = self._predicting.functions
+        own, self.predict_function = self.predict_function, functions.pop(kind, None)
         self._predicting.describe = describe
         try:
             outputs = self.predict(x, **predict_arguments)
-            self._predicting.functions[kind] = self.predict_function
+            functions[kind] = self.predict_function
+            _drop_oldest(functions)
         finally:
             self._predicting.describe = None
             self.predict_function = own
