@@ -11,6 +11,7 @@ import os
 import pathlib
 import posixpath
 import re
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -30,6 +31,33 @@ OUTAGES = (  # what says that a place cannot be reached just now
     tf.errors.UnauthenticatedError,
     tf.errors.UnavailableError,
 )
+
+
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+
+
+class Damaged(ValueError):
+    """A file that is there and cannot be read."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__(
+            f"{os.fspath(path)} is damaged: call `search` again, which makes again what it can; if it says the same, "
+            f"delete the file or use `overwrite=True`. Received: {type(error).__name__}: {error}"
+        )
+
+
+def checked_name(name: Any) -> str:
+    """A name from outside, which becomes a part of a path.
+
+    Raises:
+        ValueError: If it could lead out of the directory.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(
+            "The name of a trial or candidate must consist of letters, digits, `_`, `-` and `.`, and not begin with "
+            f"`.`. Received: name={name!r}"
+        )
+    return name
 
 
 def is_remote(path: Path) -> bool:
@@ -86,6 +114,12 @@ def exists(path: Path) -> bool:
 
 
 @_as_os_errors()
+def is_directory(path: Path) -> bool:
+    """Whether there is a directory."""
+    return gfile.isdir(path)
+
+
+@_as_os_errors()
 def names(directory: Path, pattern: str) -> list[str]:
     """Names in a directory that fit a pattern like `*.json`, sorted; none if there is no such directory."""
     found = gfile.listdir(directory) if gfile.isdir(directory) else []
@@ -94,9 +128,16 @@ def names(directory: Path, pattern: str) -> list[str]:
 
 @_as_os_errors()
 def read_json(path: Path) -> Any:
-    """What a JSON file says."""
-    with gfile.GFile(path, "r") as file:
-        return json.loads(file.read())
+    """What a JSON file says.
+
+    Raises:
+        Damaged: If it is none.
+    """
+    try:
+        with gfile.GFile(path, "r") as file:
+            return json.loads(file.read())
+    except ValueError as error:  # a UnicodeDecodeError too
+        raise Damaged(path, error) from error
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -104,8 +145,15 @@ def read_array(path: Path) -> np.ndarray:
 
     One at an address is copied to this machine first, once: a selection reads the predictions of all candidates several
     times, and together they need not fit into memory.
+
+    Raises:
+        Damaged: If it is none.
     """
-    return np.load(_local_copy(path) if is_remote(path) else path, mmap_mode="r")
+    local = _local_copy(path) if is_remote(path) else path
+    try:
+        return np.load(local, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise Damaged(path, error) from error
 
 
 @_as_os_errors()
@@ -117,9 +165,14 @@ def remove(path: Path) -> None:
 
 @_as_os_errors()
 def remove_tree(directory: Path) -> None:
-    """Deletes a directory with all that is in it, if it is there."""
-    with contextlib.suppress(tf.errors.NotFoundError):
-        gfile.rmtree(directory)
+    """Deletes a directory with all that is in it, if it is there; of a link, the link alone."""
+    with contextlib.suppress(tf.errors.NotFoundError, FileNotFoundError):
+        if is_remote(directory):
+            gfile.rmtree(directory)
+        elif os.path.islink(directory) or os.path.isfile(directory):
+            os.remove(directory)
+        else:
+            shutil.rmtree(directory)  # TensorFlow's follows links
 
 
 @_as_os_errors()
@@ -130,6 +183,12 @@ def move(path: Path, to: Path) -> None:
         return gfile.remove(path)
     gfile.makedirs(os.path.dirname(to))
     gfile.rename(path, to, overwrite=True)
+
+
+@_as_os_errors()
+def rename(path: Path, to: Path) -> None:
+    """Renames a file or a directory, to a name that is free."""
+    gfile.rename(path, to)
 
 
 def copy(path: Path, to: Path) -> None:

@@ -1,5 +1,6 @@
 """What every ensemble of this package is: a Keras model of members, from plain batches to one prediction."""
 
+import gc
 from dataclasses import asdict
 from functools import partial
 from types import SimpleNamespace
@@ -19,10 +20,14 @@ from keras_hyperens.models.calibrating import fitted
 from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.describing import describe
 from keras_hyperens.models.export import Servable
+from keras_hyperens.models.export import export_file
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
+from keras_hyperens.models.saving import save_model
+from keras_hyperens.models.saving import save_weights
 from keras_hyperens.models.workers import MultiWorkerModel
 
+MOST_KINDS = 8  # of what is predicted: so many traced functions are kept
 FORMAT_VERSION = 2  # of the files of ensembles
 
 
@@ -31,6 +36,14 @@ def inputs_of(model: keras.Model) -> Any:
     if not getattr(model, "inputs", None):
         return None
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
+def _drop_oldest(functions: dict[Any, Any]) -> None:
+    """Keeps a few traced functions: a measure that is written on the spot is another one at every call."""
+    if len(functions) > MOST_KINDS:
+        for kind in list(functions)[: MOST_KINDS // 2]:
+            del functions[kind]
+        gc.collect()  # a graph refers to itself, and Python would let hundreds of them gather
 
 
 class Ensemble(MultiWorkerModel):
@@ -144,11 +157,13 @@ class Ensemble(MultiWorkerModel):
 
     def _predict(self, kind: Any, describe: Any, x: Any, predict_arguments: dict[str, Any]) -> Any:
         """`predict`, but of each batch what `describe` says; traced once for each kind of description."""
-        own, self.predict_function = self.predict_function, self._predicting.functions.get(kind)
+        functions = self._predicting.functions
+        own, self.predict_function = self.predict_function, functions.pop(kind, None)
         self._predicting.describe = describe
         try:
             outputs = self.predict(x, **predict_arguments)
-            self._predicting.functions[kind] = self.predict_function
+            functions[kind] = self.predict_function
+            _drop_oldest(functions)
         finally:
             self._predicting.describe = None
             self.predict_function = own
@@ -195,6 +210,14 @@ class Ensemble(MultiWorkerModel):
             self.predict_function = self.test_function = None
             self._predicting.functions.clear()
 
+    def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **arguments: Any) -> None:
+        """As `keras.Model.save`, but an older file stays whole until the new one is."""
+        save_model(super().save, filepath, overwrite, zipped, arguments)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None) -> None:
+        """As `keras.Model.save_weights`, but an older file stays whole until the new one is."""
+        save_weights(super().save_weights, filepath, overwrite, max_shard_size)
+
     def export(
         self,
         filepath: str,
@@ -216,13 +239,17 @@ class Ensemble(MultiWorkerModel):
             format: `"tf_saved_model"`, or any other that `keras.Model.export` knows: these get the call alone.
             measures: Of the signature `uncertainty`, as in `predict_uncertainty`.
             **export_arguments: For the other formats, passed on to `keras.Model.export`.
+
+        Raises:
+            ValueError: If something else than a SavedModel stands in its place: nothing else is ever deleted. An older
+                one stays whole until the new one is.
         """
         if format == "tf_saved_model":
             return export_saved_model(self, filepath, measures, self.servable)
         export_arguments.setdefault("input_signature", [input_specs(self)])  # Keras would take all inputs for floats
         seen = self._seen.batch
         try:
-            super().export(str(filepath), format=format, **export_arguments)
+            export_file(filepath, lambda path: super(Ensemble, self).export(path, format=format, **export_arguments))
         finally:
             self._seen.batch = seen  # Keras calls the ensemble with what it takes for a batch
 

@@ -1,6 +1,5 @@
 """A SavedModel of an ensemble: plain TensorFlow, no trace of this package."""
 
-import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
@@ -8,12 +7,18 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_hyperens import files
 from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.describing import describe
+from keras_hyperens.replacing import SAVED_MODEL
+from keras_hyperens.replacing import check_replaceable
+from keras_hyperens.replacing import resolved
+from keras_hyperens.replacing import write_directory
 
 if TYPE_CHECKING:
     from keras_hyperens.models.ensemble import Ensemble
 
+SEVERAL_FILES = (".xml",)  # OpenVINO's, with the weights beside
 
 # Variables that a served prediction reads, and a function from a batch to raw outputs `[M, B, ..., C]`.
 Servable = tuple[list[tf.Variable], Callable[[Any], Any]]
@@ -29,8 +34,10 @@ def export_saved_model(
         servable: `Ensemble.servable`, or what gives the same.
 
     Raises:
-        ValueError: If the shape of a batch is unknown, because the ensemble was never called.
+        ValueError: If something else than a SavedModel is there; if the shape of a batch is unknown, because the
+            ensemble was never called.
     """
+    check_replaceable(filepath, SAVED_MODEL)
     specs = input_specs(ensemble)
     module = tf.Module()
     module.variables_read, raw_of = servable()
@@ -50,7 +57,14 @@ def export_saved_model(
         "serving_default": tf.function(named_prediction, input_signature=signature),
         "uncertainty": tf.function(named_uncertainty, input_signature=signature),
     }
-    _write(module, filepath, signatures)
+    write_directory(filepath, SAVED_MODEL, lambda path: tf.saved_model.save(module, path, signatures=signatures))
+
+
+def export_file(filepath: str, export: Callable[[str], Any]) -> None:
+    """Calls `export` of Keras with another name, if what it writes is one file, and then renames it."""
+    if str(filepath).endswith(SEVERAL_FILES):
+        return export(str(filepath))
+    files.write_whole(resolved(filepath), export)
 
 
 def input_specs(ensemble: "Ensemble") -> Any:
@@ -64,16 +78,3 @@ def input_specs(ensemble: "Ensemble") -> Any:
         for path, spec in keras.tree.flatten_with_path(structure)
     ]
     return keras.tree.pack_sequence_as(structure, specs)
-
-
-def _write(module: tf.Module, filepath: str, signatures: dict[str, Any]) -> None:
-    """Under another name first, so that nobody reads half a model and an old one is lost last."""
-    temporary = f"{str(filepath).rstrip('/')}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
-        tf.saved_model.save(module, temporary, signatures=signatures)
-        if tf.io.gfile.exists(filepath):
-            tf.io.gfile.rmtree(filepath)
-        tf.io.gfile.rename(temporary, filepath)
-    finally:
-        if tf.io.gfile.exists(temporary):
-            tf.io.gfile.rmtree(temporary)

@@ -143,7 +143,7 @@ class HyperBatchTrainer(TunableModel):
     _said_untuned = False
 
     def _set_tuning_rows(self, data: Any, class_weight: dict[int, float] | None) -> None:
-        rows = None
+        rows, before = None, self._tuning_rows
         tunes_bounds = self.tunes_bounds()
         if data is not None and not tunes_bounds and not self.tunes_temperature():
             raise ValueError(
@@ -151,7 +151,8 @@ class HyperBatchTrainer(TunableModel):
                 '`tuning_data` out, or use layers with sharing="hyper". Received: tuning data'
             )
         if data is not None:
-            rows = TuningRows(data, class_weight, self.seed)
+            with self.distribute_strategy.scope():
+                rows = TuningRows(data, class_weight, self.seed, before)
         elif tunes_bounds and not self._said_untuned:
             self._said_untuned = True
             warnings.warn(
@@ -159,8 +160,8 @@ class HyperBatchTrainer(TunableModel):
                 "Give `tuning_data` or `tuning_split` to `fit`",
                 stacklevel=3,
             )
-        if rows is not None or self._tuning_rows is not None:
-            self.train_function = None  # it holds the rows of the last `fit`
+        if rows is not before and (rows is None or not rows.takes_the_place_of(before)):
+            self.train_function = None  # it was traced with others, or with none
         self._tuning_rows = rows
 
     def train_step(self, data: Any) -> dict[str, Any]:

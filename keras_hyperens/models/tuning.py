@@ -22,6 +22,8 @@ class TuningRows:
             generator of batches that ends.
         class_weight: As in `fit`: a dictionary from class to weight.
         seed: Seed of the shuffle.
+        before: Earlier ones. If a row of theirs is like one of these, these take their place on the device, however
+            many they are, and a step that was traced with those reads these.
 
     Raises:
         TypeError: If `data` is none of these.
@@ -29,7 +31,9 @@ class TuningRows:
             would take more than `BYTES_LIMIT`.
     """
 
-    def __init__(self, data: Any, class_weight: dict[int, float] | None, seed: int) -> None:
+    def __init__(
+        self, data: Any, class_weight: dict[int, float] | None, seed: int, before: "TuningRows | None" = None
+    ) -> None:
         x, y, sample_weight = _concatenate(
             keras.tree.map_structure(_to_numpy, batch) for batch in batches(data, "tuning_data")
         )
@@ -37,13 +41,22 @@ class TuningRows:
         if class_weight is not None:
             sample_weight = _weigh_classes(y, sample_weight, class_weight)
         order = np.random.default_rng(seed).permutation(self.size)
-        self._arrays = keras.tree.map_structure(
-            lambda array: None if array is None else tf.constant(array[order]), (x, y, sample_weight)
-        )
+        rows = keras.tree.map_structure(lambda array: None if array is None else array[order], (x, y, sample_weight))
+        self._specs = keras.tree.map_structure(_spec, rows)
+        self._variables: Any
+        if before is not None and self._specs == before._specs:
+            self._variables = before._variables
+            keras.tree.map_structure(_assign, self._variables, rows)
+        else:  # no constants: a trace would keep those for ever
+            self._variables = keras.tree.map_structure(_variable, rows)
+
+    def takes_the_place_of(self, before: "TuningRows | None") -> bool:
+        """Whether a step that was traced with earlier rows reads these."""
+        return before is not None and self._variables is before._variables
 
     def check_like(self, x: Any, y: Any) -> None:
         """Raises a `ValueError` unless tuning rows have the structure and shapes of the training rows."""
-        for name, ours, theirs in (("x", self._arrays[0], x), ("y", self._arrays[1], y)):
+        for name, ours, theirs in (("x", self._variables[0], x), ("y", self._variables[1], y)):
             expected, received = _row_shapes(theirs), _row_shapes(ours)
             if expected.keys() != received.keys() or any(
                 len(received[path]) != len(shape) or any(a not in (b, None) for a, b in zip(shape, received[path]))
@@ -59,11 +72,12 @@ class TuningRows:
 
         A part has `size` rows, or fewer where all parts together would have more than there are.
         """
-        size = tf.maximum(tf.minimum(tf.cast(size, tf.int64) * replicas, self.size) // replicas, 1)
+        rows = tf.shape(keras.tree.flatten(self._variables)[0], tf.int64)[0]
+        size = tf.maximum(tf.minimum(tf.cast(size, tf.int64) * replicas, rows) // replicas, 1)
         first = (number * replicas + tf.cast(replica, tf.int64)) * size
-        indices = (first + tf.range(size)) % self.size
+        indices = (first + tf.range(size)) % rows
         return keras.tree.map_structure(
-            lambda array: None if array is None else tf.gather(array, indices), self._arrays
+            lambda rows: None if rows is None else tf.gather(tf.convert_to_tensor(rows), indices), self._variables
         )
 
 
@@ -91,6 +105,19 @@ def split_rows(x: Any, y: Any, sample_weight: Any, fraction: float, name: str = 
         return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[window], (x, y, sample_weight))
 
     return part(slice(0, first)), part(slice(first, None))
+
+
+def _spec(array: np.ndarray | None) -> tuple | None:
+    return None if array is None else (array.shape[1:], array.dtype)
+
+
+def _variable(array: np.ndarray | None) -> tf.Variable | None:
+    return None if array is None else tf.Variable(array, trainable=False, shape=[None, *array.shape[1:]])
+
+
+def _assign(variable: tf.Variable | None, array: np.ndarray | None) -> None:
+    if variable is not None:
+        variable.assign(array)
 
 
 def _to_numpy(leaf: Any) -> np.ndarray | None:

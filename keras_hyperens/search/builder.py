@@ -12,9 +12,9 @@ from keras_hyperens.search.hypermodels import as_hypermodel
 from keras_hyperens.search.pool import RETRAINING
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
-from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.pool import rank
 from keras_hyperens.search.procedure import Procedure
+from keras_hyperens.search.settings import check_project_name
 from keras_hyperens.search.settings import check_settings
 from keras_hyperens.search.summary import best_of_equal_values
 from keras_hyperens.search.summary import summary
@@ -61,8 +61,9 @@ class HyperDeepEnsembleBuilder(Procedure):
         keep: Weights to keep on disk: `"all"`, `"best:n"` (of all candidates so far, by score) or `"selected"` (the
             members of the last ensemble; the others are deleted when it is built).
         prediction_dtype: Of the predictions on disk, `"float32"` or `"float16"`.
-        directory, project_name, overwrite: As in KerasTuner. The directory may be an address that TensorFlow reads and
-            writes, like `"gs://bucket/runs"`.
+        directory, project_name, overwrite: As in KerasTuner, but `overwrite` deletes a search of this package and
+            nothing else. The directory may be an address that TensorFlow reads and writes, like `"gs://bucket/runs"`.
+            One process at a time searches in it (with its workers): a second one is told so, except at an address.
         seed: Of everything. Default: drawn at the first call, and kept in the directory.
         distribution_strategy: A `tf.distribute.Strategy` for each training.
 
@@ -142,7 +143,8 @@ class HyperDeepEnsembleBuilder(Procedure):
         self.overwrite = overwrite
         self.seed = seed
         self.distribution_strategy = distribution_strategy
-        self.pool = Pool(files.join(self.directory, project_name))
+        check_project_name(project_name)
+        self.pool = self._pool()
         self.members: list[Candidate] = []
         self.member_weights: tuple[float, ...] = ()
         self.combination = "mean"
@@ -186,28 +188,27 @@ class HyperDeepEnsembleBuilder(Procedure):
         Raises:
             ValueError: If something is missing or does not fit, or the directory belongs to another search.
             ConnectionError: In a worker, if the chief stays away.
+            RuntimeError: If another process searches in the directory.
         """
         if workers is not None:
             check_workers(self, workers)
-        run = self._begin(x, y, **arguments)
-        if workers is not None:
-            run_workers(self, workers, x, y, arguments)
-            run.progress.verbose = 0  # what follows only reads
-        self._run_search(run)
-        self._run_initializations(run)
-        run.progress.close()
+        with self._begin(x, y, **arguments) as run:
+            if workers is not None:
+                run.lock.release()  # it is the chief's now
+                run_workers(self, workers, x, y, arguments)
+                run.progress.verbose = 0  # what follows only reads
+            self._run_search(run)
+            self._run_initializations(run)
 
     def search_hyperparameters(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
         """The first stage alone; arguments as in `search`."""
-        run = self._begin(x, y, **arguments)
-        self._run_search(run)
-        run.progress.close()
+        with self._begin(x, y, **arguments) as run:
+            self._run_search(run)
 
     def train_initializations(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
         """The stratification alone, after `search_hyperparameters`; arguments as in `search`."""
-        run = self._begin(x, y, **arguments)
-        self._run_initializations(run)
-        run.progress.close()
+        with self._begin(x, y, **arguments) as run:
+            self._run_initializations(run)
 
     def select_hyperparameters(self) -> list[Candidate]:
         """The candidates of the search whose hyperparameters are best together, H of them, the best one first.
@@ -291,9 +292,8 @@ class HyperDeepEnsembleBuilder(Procedure):
         if not self.members:
             raise ValueError("Build an ensemble first: `build_ensemble()`. Received: no members")
         members, weights, combination = self.members, self.member_weights, self.combination
-        run = self._begin(x, y, validation_data=validation_data, **arguments)
-        self._run_retraining(run, members)
-        run.progress.close()
+        with self._begin(x, y, validation_data=validation_data, **arguments) as run:
+            self._run_retraining(run, members)
         by_parent = {each.parent: each for each in self.pool.finished(RETRAINING)}
         failed = [member.name for member in members if member.name not in by_parent]
         if failed:

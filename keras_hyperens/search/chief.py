@@ -19,6 +19,7 @@ import keras_tuner
 from keras_tuner.src import protos  # there is no public name for these two
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
+from keras_hyperens.search import requests
 from keras_hyperens.search.processes import PORT
 from keras_hyperens.search.processes import address
 from keras_hyperens.search.supervision import IDLE
@@ -67,13 +68,12 @@ class Chief:
         self.trains: dict[str, str] = {}  # each worker's candidate
         self.told: set[str] = set()  # workers that know that it is over
         self.is_over = threading.Event()
-        self.get_space, self.update_space = oracle.get_space, oracle.update_space
-        self.get_best_trials = oracle.get_best_trials
+        self.get_space, self.get_best_trials = oracle.get_space, oracle.get_best_trials
 
     def create_trial(self, tuner_id: str) -> Any:
         """A trial for a worker; or only notes that one lives."""
         if tuner_id.startswith(ALIVE):
-            _, worker, candidate = tuner_id.split("\n")
+            _, worker, candidate = requests.lines(tuner_id, 3)
             self.silence[worker], self.trains[worker] = 0, candidate
             return _trial(IDLE)
         with self._alone():
@@ -96,12 +96,17 @@ class Chief:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """One thread at a time, and none after an error: KerasTuner then never opens its own lock again."""
+        """One thread at a time, and none after an error: KerasTuner then never opens its own lock again.
+
+        A request that is wrong is refused before the oracle sees it, and nobody else notices.
+        """
         with self.lock:
             if self.failure is not None:
                 raise RuntimeError(f"The chief cannot decide: {self.failure}") from self.failure
             try:
                 yield
+            except requests.Refused:
+                raise
             except Exception as error:
                 self.failure = error
                 raise
@@ -126,6 +131,7 @@ class Chief:
         """Notes what was reported; if the trial is unknown, its candidate is in the pool, and will be found there."""
         with self._alone():
             if trial_id in self.oracle.trials:
+                requests.check_metrics(self.oracle, metrics)
                 self.oracle.update_trial(trial_id, metrics, step=step)
             return self.get_trial(trial_id)
 
@@ -133,7 +139,14 @@ class Chief:
         """Ends the trial once: a worker asks again when it got no answer."""
         with self._alone():
             if trial.trial_id in [each.trial_id for each in self.oracle.ongoing_trials.values()]:
+                requests.check_end(self.oracle, trial)
                 self.oracle.end_trial(trial)
+
+    def update_space(self, hyperparameters: Any) -> None:
+        """Takes hyperparameters that a worker has come upon."""
+        with self._alone():
+            requests.check_space(self.oracle, hyperparameters)
+            self.oracle.update_space(hyperparameters)
 
     def look(self) -> None:
         """Takes their trials from workers that were silent for a lease."""

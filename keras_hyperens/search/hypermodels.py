@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import keras_tuner
 
+from keras_hyperens.search.oracle import OWN
+
 
 def as_hypermodel(hypermodel: Any) -> keras_tuner.HyperModel:
     """A function `build_model(hp)` as a hypermodel, a hypermodel as it is."""
@@ -36,7 +38,8 @@ def space_of(hypermodel: keras_tuner.HyperModel, given: keras_tuner.HyperParamet
         given: Hyperparameters that the user set; it must use them all.
 
     Raises:
-        ValueError: If it cannot be built, returns something else than a compiled model, or leaves some out.
+        ValueError: If it cannot be built, returns something else than a compiled model, leaves some out, or gives
+            one a name of ours.
     """
     hyperparameters = keras_tuner.HyperParameters()
     try:
@@ -48,6 +51,9 @@ def space_of(hypermodel: keras_tuner.HyperModel, given: keras_tuner.HyperParamet
     if not isinstance(model, keras.Model) or not model.compiled:
         raise ValueError(f"The hypermodel must return a compiled Keras model. Received: {model!r}")
     names = {each.name for each in hyperparameters.space}
+    reserved = sorted(name for name in names if name.startswith(OWN))
+    if reserved:
+        raise ValueError(f"Names of hyperparameters must not begin with {OWN!r}. Received: {reserved}")
     unused = {each.name for each in given.space} - names if given is not None else set()
     if unused and not hyperparameters.inactive_scopes:
         raise ValueError(

@@ -4,7 +4,8 @@ from typing import Any
 
 import keras_tuner
 
-RUN = "keras_hyperens/run"  # travels to the workers among the values of a trial
+OWN = "keras_hyperens/"  # how names begin that no hyperparameter of the user's may have
+RUN = f"{OWN}run"  # travels to the workers among the values of a trial
 
 
 class EnumeratingOracle(keras_tuner.Oracle):

@@ -3,18 +3,25 @@
 import csv
 import io
 import math
+import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
 from typing import Any
 
+import h5py
 import numpy as np
 
 from keras_hyperens import files
 
 IDENTITY, CANDIDATES = "builder.json", "candidates"
 SEARCH, INITIALIZATIONS, RETRAINING = "search", "initializations", "retraining"
+OURS = re.compile(
+    r"labels\.\d+\.npy|candidates|candidates\.csv|stage-\w+\.json|search|initializations|retraining"
+    r"|\.(builder|labels|candidates|stage-\w+)-[0-9a-f]{8}\..+"  # cut off while it was written
+)
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,12 @@ class Pool:
 
     Attributes:
         directory: A `pathlib.Path`, or an address (`gs://...`) as a string.
+        theirs: The directory of a tuner of the user's, where weights may be too.
     """
 
-    def __init__(self, directory: files.Path) -> None:
+    def __init__(self, directory: files.Path, theirs: files.Path | None = None) -> None:
         self.directory = files.as_directory(directory)
+        self.theirs = theirs
         self._read: dict[str, Candidate] = {}  # records never change
 
     def identity(self) -> dict[str, Any] | None:
@@ -82,6 +91,30 @@ class Pool:
 
     def write_identity(self, identity: dict[str, Any]) -> None:
         files.write_json(files.join(self.directory, IDENTITY), identity)
+
+    def check_overwritable(self) -> None:
+        """Raises a `ValueError` if something else than a search of ours is in this directory."""
+        there = files.names(self.directory, "*")
+        if there and not self._is_search(there):
+            raise ValueError(
+                "`overwrite=True` deletes a search of this package, and nothing else: choose another `directory` or "
+                f"`project_name`. Received: {self.directory}, which holds {there[:3]}"
+            )
+
+    def clear(self) -> None:
+        """Deletes the search in this directory, and nothing else that is there."""
+        self.check_overwritable()
+        for name in filter(OURS.fullmatch, files.names(self.directory, "*")):
+            files.remove_tree(files.join(self.directory, name))
+        files.remove(files.join(self.directory, IDENTITY))  # at last: until then it can be told whose directory it is
+        self._read.clear()
+
+    def _is_search(self, there: list[str]) -> bool:
+        try:
+            identity = self.identity()
+        except files.Damaged:
+            return CANDIDATES in there
+        return isinstance(identity, dict) and "format_version" in identity
 
     def check_identity(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         """Raises a `ValueError` unless the search in this directory is the one that is asked for."""
@@ -103,18 +136,45 @@ class Pool:
         files.write_json(files.join(self.directory, f"stage-{name}.json"), {"plan": plan, "is_over": is_over})
 
     def find(self, name: str) -> Candidate | None:
+        """The candidate of this name, or `None`.
+
+        Raises:
+            files.Damaged: If its record cannot be read.
+        """
         if name not in self._read and files.exists(self._record(name)):
             content = files.read_json(self._record(name))
-            for key in ("heads", "outputs"):
-                content[key] = tuple(content[key])
-            self._read[name] = Candidate(**content)
+            try:
+                self._read[name] = _candidate(name, content)
+            except (KeyError, TypeError, ValueError) as error:
+                raise files.Damaged(self._record(name), error) from error
         return self._read.get(name)
+
+    def forget_damaged(self) -> None:
+        """Deletes the records of candidates whose files cannot be read: they are trained again, like missing ones."""
+        for name in self._names():
+            try:
+                self._check_files(name)
+            except (ValueError, FileNotFoundError) as error:
+                warnings.warn(f"The candidate {name} will be trained again: {error}", stacklevel=2)
+                self.forget(name)
+
+    def _check_files(self, name: str) -> None:
+        candidate = self.find(name)
+        if candidate is None or candidate.failure is not None:
+            return
+        if candidate.heads:  # one that was trained on all rows has no predictions
+            self.predictions(candidate)
+        if self.has_weights(candidate) and not files.is_remote(self.weights_file(candidate)):
+            check_weights(self.weights_file(candidate))
 
     def candidates(self, *stages: str) -> list[Candidate]:
         """All candidates of these stages (default: of all), failed ones too, in the order of their names."""
-        names = files.names(files.join(self.directory, CANDIDATES), "[a-z]*.json")
-        found = [self.find(name.removesuffix(".json")) for name in names]
+        found = map(self.find, self._names())
         return [each for each in found if each is not None and (not stages or each.stage in stages)]
+
+    def _names(self) -> list[str]:
+        names = files.names(files.join(self.directory, CANDIDATES), "[a-z]*.json")
+        return [name.removesuffix(".json") for name in names]
 
     def finished(self, *stages: str) -> list[Candidate]:
         """Those that did not fail."""
@@ -150,7 +210,7 @@ class Pool:
         Returns:
             Where it is, relative to the directory.
         """
-        own = f"{CANDIDATES}/{name}.weights.h5"
+        own = f"{CANDIDATES}/{files.checked_name(name)}.weights.h5"
         (files.copy if leave else files.move)(file, files.join(self.directory, own))
         return own
 
@@ -158,7 +218,19 @@ class Pool:
         return bool(candidate.weights) and files.exists(self.weights_file(candidate))
 
     def weights_file(self, candidate: Candidate) -> str:
-        return files.join(self.directory, candidate.weights)
+        """Where a candidate's weights are.
+
+        Raises:
+            ValueError: If its record says that they are somewhere else than a search keeps weights.
+        """
+        path = files.join(self.directory, candidate.weights)
+        places = [place for place in (self.directory, self.theirs) if place is not None]
+        if not any(files.is_inside(path, place) for place in places):
+            raise ValueError(
+                f"Weights must be in {' or '.join(map(str, places))}; those of a tuner of yours need a builder with "
+                f"that tuner. Received: weights={candidate.weights!r} of {candidate.name}"
+            )
+        return path
 
     def drop_weights(self, candidates: Iterable[Candidate]) -> None:
         """Deletes weights, but none outside this directory: those belong to somebody else's search."""
@@ -180,7 +252,23 @@ class Pool:
         files.write_text(files.join(self.directory, "candidates.csv"), text.getvalue())
 
     def _record(self, name: str) -> str:
-        return files.join(self.directory, CANDIDATES, f"{name}.json")
+        return files.join(self.directory, CANDIDATES, f"{files.checked_name(name)}.json")
 
     def _predictions(self, name: str, number: int) -> str:
-        return files.join(self.directory, CANDIDATES, f"{name}.{number}.npy")
+        return files.join(self.directory, CANDIDATES, f"{files.checked_name(name)}.{number}.npy")
+
+
+def _candidate(name: str, content: dict[str, Any]) -> Candidate:
+    if content["name"] != name:
+        raise ValueError(f"it is the record of {content['name']!r}")
+    return Candidate(**{**content, "heads": tuple(content["heads"]), "outputs": tuple(content["outputs"])})
+
+
+def check_weights(path: files.Path) -> None:
+    """Raises `files.Damaged` unless it is a whole file of weights."""
+    try:
+        h5py.File(path, "r").close()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise files.Damaged(path, error) from error

@@ -1,9 +1,11 @@
 """The stages of a builder's procedure, and what they share: the directory, the data, the tuners."""
 
+import contextlib
 import json
 import random
 import warnings
 from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,7 @@ from keras_hyperens.search.assembling import compile_like
 from keras_hyperens.search.assembling import joined_rows
 from keras_hyperens.search.hypermodels import space_of
 from keras_hyperens.search.loading import trained_model
+from keras_hyperens.search.lock import DirectoryLock
 from keras_hyperens.search.names import name_of_retraining
 from keras_hyperens.search.names import name_of_run
 from keras_hyperens.search.names import number_of_run
@@ -52,6 +55,7 @@ class Run:
     rows: ValidationRows
     arguments: dict[str, Any]  # of `fit`
     progress: Progress
+    lock: DirectoryLock
 
 
 class Procedure:
@@ -86,6 +90,7 @@ class Procedure:
         """The best sets of hyperparameters."""
         raise NotImplementedError
 
+    @contextlib.contextmanager
     def _begin(
         self,
         x: Any = None,
@@ -95,8 +100,8 @@ class Procedure:
         validation_split: float = 0.0,
         verbose: Any = 1,
         **arguments: Any,
-    ) -> Run:
-        """Checks all that can be checked before any work starts, and opens the directory."""
+    ) -> Iterator[Run]:
+        """Checks all that can be checked before any work starts, and opens the directory, alone until the end."""
         if validation_split:
             parts = split_rows(x, y, arguments.pop("sample_weight", None), validation_split, "validation_split")
             (x, y, weights), validation_data = parts
@@ -111,7 +116,16 @@ class Procedure:
         if self.training_subset is not None and not all(hasattr(leaf, "shape") for leaf in keras.tree.flatten((x, y))):
             raise ValueError(f"`training_subset` needs `x` and `y` as arrays. Received: x of type {type(x).__name__}")
         rows = ValidationRows(validation_data)
-        self._open_directory(space_of(self.hypermodel, self.hyperparameters), rows, arguments)
+        space = space_of(self.hypermodel, self.hyperparameters)
+        with self._locked() as lock:
+            self._open_directory(space, rows, arguments)
+            run = self._run(rows, arguments, x, y, validation_data, verbose, lock)
+            yield run
+            run.progress.close()
+
+    def _run(
+        self, rows: ValidationRows, arguments: Any, x: Any, y: Any, validation_data: Any, verbose: Any, lock: Any
+    ) -> Run:
         arguments |= {"x": x, "validation_data": validation_data, "verbose": verbose if verbose == 2 else 0}
         if y is not None:
             arguments["y"] = y
@@ -121,14 +135,26 @@ class Procedure:
             INITIALIZATIONS: self.num_hyperparameter_sets * self.initializations,
             RETRAINING: 0,
         }
-        return Run(rows, arguments, Progress(planned, 0 if is_worker() else verbose))
+        return Run(rows, arguments, Progress(planned, 0 if is_worker() else verbose), lock)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[Any]:
+        """The directory as that of this process alone; workers share that of their chief."""
+        self.pool = self._pool()
+        if self.overwrite and not is_worker():
+            self.pool.check_overwritable()
+        with contextlib.nullcontext() if is_worker() else DirectoryLock(self.pool.directory) as lock:
+            yield lock
+
+    def _pool(self) -> Pool:
+        theirs = self.tuner.project_dir if isinstance(self.tuner, keras_tuner.Tuner) else None
+        return Pool(files.join(self.directory, self.project_name), theirs)
 
     def _open_directory(self, space: list[Any], rows: ValidationRows, arguments: dict[str, Any]) -> None:
-        self.pool = Pool(files.join(self.directory, self.project_name))
         if self.seed is None and is_distributed():
             raise ValueError("Several processes must agree on a seed: set `seed`. Received: seed=None")
         if self.overwrite and not is_worker():
-            files.remove_tree(self.pool.directory)
+            self.pool.clear()
             self.overwrite = False
         before = self.pool.identity()
         if self.seed is None:
@@ -147,8 +173,9 @@ class Procedure:
         if before is not None:
             self.pool.check_identity(before, now)
         if not is_worker():
+            self.pool.write_identity(now)  # first: it tells whose directory this is
             self.pool.write_labels(rows.labels)
-            self.pool.write_identity(now)
+            self.pool.forget_damaged()
 
     def _run_search(self, run: Run) -> None:
         recorder = self._recorder(SEARCH, run)
@@ -307,8 +334,14 @@ class Procedure:
         compile_like(ensemble, models[0])
         self.members, self.member_weights, self.combination = list(members), tuple(weights), combination
         if not is_worker():
+            self._tidy({member.name for member in members})
+        return ensemble
+
+    def _tidy(self, chosen: set[str]) -> None:
+        """Writes the table of candidates, and deletes what need not be kept, unless nothing can be written here."""
+        try:
             self.pool.write_csv(self.weights_by_name())
             if self.keep == "selected":
-                chosen = {member.name for member in members}
                 self.pool.drop_weights(each for each in self.pool.finished() if each.name not in chosen)
-        return ensemble
+        except OSError as error:
+            warnings.warn(f"{self.pool.directory} stays as it is, because it cannot be written: {error}", stacklevel=4)

@@ -99,7 +99,10 @@ class TrialRecorder:
         tuner.run_trial, tuner._get_checkpoint_fname = self.run_trial, self.checkpoint_of
 
     def name_of(self, trial: Any) -> str:
-        return trial.hyperparameters.values.get(RUN) or name_of_trial(trial.trial_id)
+        """The name of the candidate of a trial; a chief may have sent both."""
+        run = None if self.stage == SEARCH else trial.hyperparameters.values.get(RUN)
+        own = name_of_trial(files.checked_name(trial.trial_id))
+        return own if run is None else files.checked_name(run)
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Trains a candidate, or says at once what is known of it."""

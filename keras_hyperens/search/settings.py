@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from keras_hyperens import files
+
 
 def check_settings(builder: Any) -> None:
     """Raises a `ValueError` for an argument of `HyperDeepEnsembleBuilder` that is out of its range."""
@@ -28,6 +30,16 @@ def check_settings(builder: Any) -> None:
         raise ValueError(
             "There must be at least as many candidates as members: raise `max_trials` or `initializations`. "
             f"Received: ensemble_size={builder.ensemble_size}, at most {trained} candidates"
+        )
+
+
+def check_project_name(name: Any) -> None:
+    """Raises a `ValueError` unless it is a path below the directory."""
+    parts = name.split("/") if isinstance(name, str) and not files.is_remote(name) else []
+    if not parts or {"", ".", ".."} & {*parts}:
+        raise ValueError(
+            "`project_name` must be the name of a directory below `directory`, without `..`. "
+            f"Received: project_name={name!r}"
         )
 
 

@@ -4,6 +4,8 @@ import socket
 
 import keras_tuner
 import pytest
+from keras_tuner.src import protos  # as in keras_hyperens/search/chief.py
+from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
 from keras_hyperens.search.chief import ALIVE
 from keras_hyperens.search.chief import LEASE
@@ -13,7 +15,9 @@ from keras_hyperens.search.chief import serve
 from keras_hyperens.search.client import Calls
 from keras_hyperens.search.client import StageOver
 from keras_hyperens.search.names import name_of_trial
+from keras_hyperens.search.oracle import RUN
 from keras_hyperens.search.oracle import EnumeratingOracle
+from keras_hyperens.search.requests import Refused
 from keras_hyperens.search.supervision import remember
 from keras_hyperens.search.supervision import supervise
 from tests.search.problem import NLL
@@ -129,6 +133,65 @@ def test_an_oracle_that_fails_ends_the_chief(make, monkeypatch):
         chief.create_trial("a")
     with pytest.raises(RuntimeError, match="The chief cannot decide: division by zero"):
         chief.look()
+
+
+@pytest.fixture
+def ask(make):
+    """A chief, and a function that sends it requests as a worker does."""
+    chief = make(trials=2)
+    service, messages = OracleServicer(chief), protos.get_service()
+
+    def ask(name, **fields):
+        return getattr(service, name)(getattr(messages, f"{name}Request")(**fields), None)
+
+    return chief, ask
+
+
+def space(*names):
+    hyperparameters = keras_tuner.HyperParameters()
+    for name in names:
+        hyperparameters.Float(name, 0, 1)
+    return hyperparameters
+
+
+def trial_like(trial, status="COMPLETED", **values):
+    hyperparameters = space()
+    hyperparameters.values = {**trial.hyperparameters.values, **values}
+    return keras_tuner.engine.trial.Trial(hyperparameters, trial.trial_id, status).to_proto()
+
+
+def test_a_wrong_request_is_refused_by_itself(ask, ended):
+    chief, ask = ask
+    trial = chief.create_trial("a")
+    wrong = [
+        ("UpdateTrial", {"trial_id": "0", "metrics": {"val_accuracy": 1.0}}, "must have the objective.*val_accuracy"),
+        ("UpdateTrial", {"trial_id": "0", "metrics": {}}, "must have the objective.*Received: {}"),
+        ("EndTrial", {"trial": trial_like(trial)}, "must have reported metrics"),
+        ("EndTrial", {"trial": trial_like(trial, "RUNNING")}, "must end as one of.*Received: status='RUNNING'"),
+        ("EndTrial", {"trial": trial_like(trial, **{RUN: "../x"})}, "must stay as the chief gave them.*/run"),
+        ("EndTrial", {"trial": trial_like(trial, **{"tuner/trial_id": "../x"})}, "must stay as the chief.*tuner/trial"),
+        ("UpdateSpace", {"hyperparameters": space("l2", RUN).to_proto()}, "must not be those.*Received: .*/run"),
+        ("UpdateSpace", {"hyperparameters": space("tuner/epochs").to_proto()}, "must not be those.*tuner/epochs"),
+        ("CreateTrial", {"tuner_id": ALIVE}, "must have 3 lines"),
+    ]
+    for name, fields, message in wrong:
+        with pytest.raises(Refused, match=message):
+            ask(name, **fields)
+    ask("EndTrial", trial=keras_tuner.engine.trial.Trial(space(), "unknown", "COMPLETED").to_proto())
+    ask("UpdateTrial", trial_id="unknown", metrics={"val_nll": 1.0})
+    assert chief.failure is None and not ended and chief.get_space().space == []
+    ask("UpdateTrial", trial_id="0", metrics={"val_nll": 1.0})
+    ask("EndTrial", trial=trial_like(trial, "COMPLETED", momentum=0.5))  # the worker came upon one more
+    assert ended == ["0"] and chief.create_trial("a").trial_id == "1"
+
+
+def test_a_space_that_must_stay_is_not_changed(make):
+    chief = make()
+    chief.oracle.hyperparameters, chief.oracle.allow_new_entries = space("l2"), False
+    with pytest.raises(Refused, match="must stay as it is.*Received: .'momentum'"):
+        chief.update_space(space("l2", "momentum"))
+    chief.update_space(space("l2"))
+    assert chief.failure is None
 
 
 def test_metrics_and_spaces_pass_through(make):

@@ -1,0 +1,54 @@
+"""Files of ensembles: what Keras writes in place is written beside, and renamed when it is whole."""
+
+from collections.abc import Callable
+from typing import Any
+
+from keras_hyperens import files
+from keras_hyperens.replacing import UNZIPPED
+from keras_hyperens.replacing import check_replaceable
+from keras_hyperens.replacing import resolved
+from keras_hyperens.replacing import write_directory
+
+HUB = "hf://"  # Keras uploads it by itself
+ENDINGS = (".keras", ".h5", ".hdf5")
+
+
+def save_model(
+    save: Callable[..., Any], filepath: Any, overwrite: bool, zipped: bool | None, arguments: dict[str, Any]
+) -> None:
+    """`keras.Model.save`, which is given as `save`, with its arguments.
+
+    Raises:
+        ValueError: If `zipped=False`, and something else than such a model is there.
+    """
+    is_file = zipped is not False
+    if str(filepath).startswith(HUB) or (is_file and not str(filepath).endswith(ENDINGS)):  # the latter it refuses
+        return save(filepath, overwrite, zipped, **arguments)
+    if not _may_write(filepath, overwrite):
+        return None
+
+    def write(temporary: str) -> None:
+        save(temporary, zipped=zipped, **arguments)
+
+    if not is_file:
+        check_replaceable(filepath, UNZIPPED)
+        return write_directory(filepath, UNZIPPED, write)
+    return files.write_whole(resolved(filepath), write)
+
+
+def save_weights(save: Callable[..., Any], filepath: Any, overwrite: bool, max_shard_size: float | None) -> None:
+    """`keras.Model.save_weights`, which is given as `save`; several files at once are written in place."""
+    if max_shard_size is not None or not str(filepath).endswith(".weights.h5"):
+        return save(filepath, overwrite, max_shard_size)
+    if _may_write(filepath, overwrite):
+        files.write_whole(resolved(filepath), save)
+
+
+def _may_write(filepath: Any, overwrite: bool) -> bool:
+    """Whether nothing is there, or it may be replaced; asks as Keras does."""
+    if overwrite or not files.exists(str(filepath)):
+        return True
+    answer = ""
+    while answer not in ("y", "n"):
+        answer = input(f"{filepath} already exists: replace it? [y/n] ").strip().lower()
+    return answer == "y"

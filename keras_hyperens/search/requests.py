@@ -1,0 +1,58 @@
+"""Which requests of workers a chief refuses, so that none of them reaches the oracle and ends the search."""
+
+from typing import Any
+
+import keras_tuner
+
+from keras_hyperens.search.oracle import OWN
+
+ENDS = ("COMPLETED", "INVALID", "FAILED")
+OF_HYPERBAND = tuple(f"tuner/{name}" for name in ("epochs", "initial_epoch", "bracket", "round", "trial_id"))
+
+
+class Refused(ValueError):
+    """What is wrong with a request."""
+
+
+def lines(message: str, number: int) -> list[str]:
+    """The lines of a message that must have so many."""
+    found = message.split("\n")
+    if len(found) != number:
+        raise Refused(f"A message must have {number} lines. Received: {message!r}")
+    return found
+
+
+def check_metrics(oracle: keras_tuner.Oracle, metrics: Any) -> None:
+    """Refuses a report without the objective."""
+    try:
+        oracle._check_objective_found(metrics)
+    except ValueError as error:
+        raise Refused(f"A report must have the objective in it. Received: {dict(metrics)} ({error})") from error
+
+
+def check_end(oracle: keras_tuner.Oracle, trial: Any) -> None:
+    """Refuses the end of a trial that did not end so, and one that brings what is not the worker's to decide."""
+    if trial.status not in ENDS:
+        raise Refused(f"A trial must end as one of {ENDS}. Received: status={trial.status!r}")
+    known = oracle.trials[trial.trial_id]
+    before, now = known.hyperparameters.values, trial.hyperparameters.values
+    changed = [name for name in {*before, *now} if _is_internal(name) and before.get(name) != now.get(name)]
+    if changed:
+        raise Refused(f"These values must stay as the chief gave them: {changed}. Received: others")
+    check_space(oracle, trial.hyperparameters)
+    if trial.status == "COMPLETED" and not known.metrics.metrics:
+        raise Refused(f"A completed trial must have reported metrics. Received: none of trial {trial.trial_id}")
+
+
+def check_space(oracle: keras_tuner.Oracle, hyperparameters: Any) -> None:
+    """Refuses hyperparameters with names of ours or of Hyperband's, and new ones if the user wants none."""
+    internal = [each.name for each in hyperparameters.space if _is_internal(each.name)]
+    if internal:
+        raise Refused(f"Names of hyperparameters must not be those that tuners use themselves. Received: {internal}")
+    new = [e.name for e in hyperparameters.space if not oracle.hyperparameters._exists(e.name, e.conditions)]
+    if new and not oracle.allow_new_entries:
+        raise Refused(f"The space must stay as it is (`allow_new_entries=False`). Received: {new}")
+
+
+def _is_internal(name: str) -> bool:
+    return name.startswith(OWN) or name in OF_HYPERBAND

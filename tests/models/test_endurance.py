@@ -1,0 +1,114 @@
+"""Many calls of one ensemble: nothing is traced again without need, and memory stays as it is."""
+
+import gc
+import pathlib
+import resource
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_hyperens.models.ensemble import MOST_KINDS
+from keras_hyperens.models.tuning import TuningRows
+from tests.models.networks import blobs
+from tests.models.networks import compiled
+
+GROWTH = 1.05
+
+
+def rows_of(number, start=0.0, dtype="float32"):
+    x = start + np.arange(2.0 * number).reshape(number, 2)
+    return x.astype(dtype), np.arange(number)
+
+
+def test_a_trace_reads_the_rows_that_took_the_place_of_others():
+    first = TuningRows(rows_of(5), None, seed=0)
+    traces = []
+
+    @tf.function
+    def batch(number):
+        traces.append(number)
+        return first.batch(number, 4)
+
+    assert set(batch(tf.constant(0, tf.int64))[0][:, 0].numpy()) <= {0, 2, 4, 6, 8}
+    for number, start, size in ((7, 100.0, 4), (3, 200.0, 3), (5, 300.0, 4)):
+        later = TuningRows(rows_of(number, start), None, seed=0, before=first)
+        assert later.takes_the_place_of(first)
+        found = batch(tf.constant(0, tf.int64))
+        for ours, same in zip(found[:2], TuningRows(rows_of(number, start), None, seed=0).batch(0, 4)):
+            np.testing.assert_array_equal(ours, same)
+        assert len(found[1]) == size
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [rows_of(5, dtype="float64"), (np.zeros((5, 3), "float32"), np.arange(5)), (*rows_of(5), np.ones(5))],
+    ids=["integers", "columns", "weights"],
+)
+def test_rows_of_another_kind_do_not_take_their_place(other):
+    first = TuningRows(rows_of(5), None, seed=0)
+    if other[0].dtype == "float64":
+        other = (other[0].astype("int64"), other[1])
+    later = TuningRows(other, None, seed=0, before=first)
+    assert not later.takes_the_place_of(first) and not later.takes_the_place_of(None)
+    np.testing.assert_array_equal(np.sort(first.batch(0, 5)[1]), np.arange(5))
+
+
+def test_a_step_is_traced_again_only_for_rows_of_another_kind():
+    ensemble = compiled()
+    x, y = blobs(12)
+
+    def is_kept(data):
+        ensemble.train_function = lambda: None
+        ensemble._set_tuning_rows(data, None)
+        return ensemble.train_function is not None
+
+    assert not is_kept((x, y))  # there were none before
+    assert is_kept((x[:5], y[:5])) and is_kept((x, y))
+    assert not is_kept((x, y, np.ones(12))) and is_kept((x, y, np.ones(12)))
+    assert not is_kept((x, y))
+    ensemble._said_untuned = True
+    assert not is_kept(None) and is_kept(None)
+
+
+def test_functions_written_on_the_spot_are_not_kept_for_ever():
+    ensemble = compiled(run_eagerly=True)
+    x, _ = blobs(4)
+    for number in range(MOST_KINDS + 2):
+        ensemble.predict_uncertainty(x, verbose=0)  # used all the time
+        found = ensemble.predict_uncertainty(x, [lambda members, _, n=number: members[0, :, 0] + n], verbose=0)
+        members = ensemble.predict_members(x, verbose=0)
+        np.testing.assert_allclose(found["<lambda>"], members[0, :, 0] + number, rtol=1e-6)
+    kept = ensemble._predicting.functions
+    assert len(kept) <= MOST_KINDS and {"members", ("uncertainty", None)} <= {*kept}
+
+
+def memory():
+    gc.collect()
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+@pytest.mark.integration
+def test_thirty_fits_and_a_hundred_predictions_stay_flat(monkeypatch):
+    ensemble = compiled(tune_temperature=True)
+    x, y = blobs()
+    traces = []
+    step = type(ensemble)._train_step
+    monkeypatch.setattr(type(ensemble), "_train_step", lambda self, data: traces.append(1) or step(self, data))
+
+    def fit(number):
+        rows = slice(0, 30 + number)
+        ensemble.fit(x, y, batch_size=32, tuning_data=(x[rows] + number, y[rows]), verbose=0)
+
+    def predict(number):
+        ensemble.predict_uncertainty(x, [lambda members, _, n=number: members[0, :, 0] + n], verbose=0)
+
+    for call, times, warm in ((fit, 30, 4), (predict, 100, 2 * MOST_KINDS)):
+        for number in range(times):
+            if number == warm:
+                before = memory()
+            call(number)
+        assert memory() < GROWTH * before
+    assert len(traces) == 1

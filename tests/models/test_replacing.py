@@ -1,0 +1,191 @@
+"""What `save` and `export` replace: their own kind alone, and only by something whole."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_hyperens as khe
+from keras_hyperens import files
+from keras_hyperens import replacing
+from keras_hyperens.replacing import SAVED_MODEL
+from tests.limit import LIMIT
+
+KILLS = 25
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def ensemble_of(value):
+    """The smallest: one number, which is all its predictions."""
+    member = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, "linear", False, kernel_initializer="ones")])
+    member.set_weights([np.full((1, 1), value)])
+    return khe.HyperDeepEnsemble([member])
+
+
+def save_variable(value):
+    return lambda path: tf.saved_model.save(_module(value), path)
+
+
+def _module(value):
+    module = tf.Module()
+    module.value = tf.Variable(value)
+    return module
+
+
+def value_of(path):
+    return float(tf.saved_model.load(str(path)).value)
+
+
+@pytest.fixture(params=[True, False], ids=["exchange", "two renames"])
+def way(request, monkeypatch):
+    """As Linux can do it, and as others must."""
+    if not request.param:
+        monkeypatch.setattr(replacing, "_exchange", lambda first, second: False)
+
+
+def written(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
+def everything(directory):
+    return {str(path.relative_to(directory)): path.is_file() and path.read_bytes() for path in directory.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    "there, message",
+    [
+        (["work/notes.txt"], r"is a directory with \['notes.txt'\]"),
+        (["work"], "is a file"),
+        (["work/saved_model.pb", "work/thesis.tex"], r"a directory with \['thesis.tex'\]"),
+        (["work/variables/mine"], r"a directory with \['variables'\]"),
+        (["work/.git/config", "work/saved_model.pb"], r"a directory with \['.git'\]"),
+    ],
+)
+def test_export_refuses_whatever_is_no_saved_model(there, message, tmp_path, monkeypatch):
+    for name in there:
+        written(tmp_path / name, "precious")
+    before = everything(tmp_path)
+    with pytest.raises(ValueError, match=f"Only a SavedModel is replaced.*choose another path.*{message}"):
+        ensemble_of(1.0).export(tmp_path / "work")
+    if (tmp_path / "work").is_dir():
+        monkeypatch.chdir(tmp_path / "work")
+        with pytest.raises(ValueError, match="Only a SavedModel is replaced"):
+            ensemble_of(1.0).export(".")
+    assert everything(tmp_path) == before
+
+
+def test_a_saved_model_an_empty_directory_and_a_link_are_replaced(way, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for value in (1.0, 2.0):
+        replacing.write_directory(tmp_path / "link", SAVED_MODEL, save_variable(value))
+        assert value_of(tmp_path / "real") == value
+        assert sorted(os.listdir(tmp_path)) == ["link", "real"] and (tmp_path / "link").is_symlink()
+
+
+def test_a_directory_that_cannot_be_written_leaves_the_old_one(way, tmp_path):
+    replacing.write_directory(tmp_path / "a", SAVED_MODEL, save_variable(1.0))
+
+    def full_disk(path):
+        save_variable(2.0)(path)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        replacing.write_directory(tmp_path / "a", SAVED_MODEL, full_disk)
+    assert value_of(tmp_path / "a") == 1.0 and os.listdir(tmp_path) == ["a"]
+
+
+def test_a_directory_that_cannot_be_renamed_leaves_the_old_one(tmp_path, monkeypatch):
+    replacing.write_directory(tmp_path / "a", SAVED_MODEL, save_variable(1.0))
+    rename = files.rename
+
+    def failing(path, to):
+        if to == str(tmp_path / "a") and not path.endswith(".old"):
+            raise OSError("no")
+        rename(path, to)
+
+    monkeypatch.setattr(replacing, "_exchange", lambda first, second: False)
+    monkeypatch.setattr(files, "rename", failing)
+    with pytest.raises(OSError, match="no"):
+        replacing.write_directory(tmp_path / "a", SAVED_MODEL, save_variable(2.0))
+    assert value_of(tmp_path / "a") == 1.0 and os.listdir(tmp_path) == ["a"]
+
+
+FILES = {"a.keras": "save", "a.h5": "save", "a.weights.h5": "save_weights"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_cannot_be_written_leaves_the_old_one(name, tmp_path, monkeypatch):
+    ensemble = ensemble_of(1.0)
+    getattr(ensemble, FILES[name])(tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+    import h5py
+
+    def full_disk(*arguments, **keywords):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(h5py.Group, "create_dataset", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        getattr(ensemble, FILES[name])(tmp_path / name)
+    assert (tmp_path / name).read_bytes() == before and os.listdir(tmp_path) == [name]
+
+
+def test_saving_asks_and_refuses_as_keras_does(tmp_path, monkeypatch):
+    path = tmp_path / "a.keras"
+    written(path, "old")
+    monkeypatch.setattr("builtins.input", lambda prompt: "n")
+    ensemble_of(1.0).save(path, overwrite=False)
+    assert path.read_text() == "old"
+    answers = iter(["what?", "y"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(answers))
+    ensemble_of(1.0).save(path, overwrite=False)
+    assert path.read_bytes()[:2] == b"PK"
+    with pytest.raises(ValueError, match=f"extension.*filepath={tmp_path}/b"):
+        ensemble_of(1.0).save(tmp_path / "b")
+    assert os.listdir(tmp_path) == ["a.keras"]
+
+
+def test_a_model_of_several_files_replaces_its_kind_alone(tmp_path):
+    for value in (1.0, 2.0):
+        ensemble_of(value).save(tmp_path / "a", zipped=False)
+    assert os.listdir(tmp_path) == ["a"]
+    assert keras.saving.load_model(tmp_path / "a").members[0].get_weights()[0] == 2.0
+    written(tmp_path / "a" / "notes.txt", "precious")
+    with pytest.raises(ValueError, match=r"Only a model of `zipped=False` is replaced.*\['notes.txt'\]"):
+        ensemble_of(3.0).save(tmp_path / "a", zipped=False)
+
+
+PROGRAM = """
+import sys
+from tests.models.test_replacing import ensemble_of
+file, directory, value = sys.argv[1:]
+ensemble = ensemble_of(float(value))
+for number in range(10**6):
+    ensemble.save(file)
+    ensemble.export(directory)
+    if not number:
+        print("ready", flush=True)
+"""
+
+
+@pytest.mark.integration
+def test_a_kill_at_any_moment_leaves_whole_files(tmp_path):
+    file, directory = tmp_path / "a.keras", tmp_path / "served"
+    for number in range(KILLS):
+        command = [sys.executable, "-c", PROGRAM, str(file), str(directory), str(number)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as running:
+            while "ready" not in (line := running.stdout.readline()):
+                assert line, "it ended by itself"
+            time.sleep(0.5 * number / KILLS)  # some way into one of the writes
+            running.kill()
+            running.wait(LIMIT)
+        x = np.ones((1, 1), "float32")
+        assert keras.saving.load_model(file).predict(x, verbose=0) == number
+        assert tf.saved_model.load(str(directory)).serve(x) == number
