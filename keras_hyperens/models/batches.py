@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+MOST_BATCHES = 100_000  # of a generator: one that gives more is taken for one without end
+
 
 def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
     """`(x, y, sample_weight)` of each batch of an argument called `name`; arrays are one batch.
@@ -21,7 +23,9 @@ def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
     if isinstance(data, tuple | list):
         data = [tuple(data)]
     elif isinstance(data, keras.utils.PyDataset):
-        data = map(data.__getitem__, range(len(data)))
+        if data.num_batches is None:
+            raise ValueError(f"`{name}` must end: give its number of batches. Received: a `PyDataset` without end")
+        data = map(data.__getitem__, range(data.num_batches))
     elif not isinstance(data, Iterable) or hasattr(data, "__getitem__"):
         raise TypeError(
             f"`{name}` must be `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset`, a `keras.utils.PyDataset` or "
@@ -29,7 +33,10 @@ def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
         )
     elif isinstance(data, tf.data.Dataset) and data.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(f"`{name}` must end: leave `repeat()` out. Received: a dataset without end")
-    yield from map(keras.utils.unpack_x_y_sample_weight, data)
+    for number, batch in enumerate(data):
+        if number == MOST_BATCHES and isinstance(data, Iterator):
+            raise ValueError(f"`{name}` must end. Received: a generator of more than {MOST_BATCHES} batches")
+        yield keras.utils.unpack_x_y_sample_weight(batch)
 
 
 class BatchSpecs(NamedTuple):

@@ -34,8 +34,8 @@ class HyperDeepEnsemble(Ensemble):
         combination: `"mean"` (weighted, default), `"trimmed_mean"` (without the member farthest from the median, row
             by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalised for class probabilities).
         output_activation: What turns the members' raw outputs into predictions: `"softmax"`, `"sigmoid"`, `"gaussian"`
-            or `None`; `"categorical"` and `"bernoulli"` if they are probabilities already; for several outputs a list or
-            dictionary of these. Default `"auto"`: by the loss, and its `from_logits`, that each member was compiled
+            or `None`; `"categorical"` and `"bernoulli"` if they are probabilities already; for several outputs a list
+            or dictionary of these. Default `"auto"`: by the loss, and its `from_logits`, that each member was compiled
             with; where that is a loss of one's own, by the activation of the output's layer.
         member_hyperparameters: The hyperparameters that each member was trained with, by name: for reports alone.
 

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import keras_tuner
 
+from keras_hyperens.search.oracle import INTERNAL_NAMES
+
 
 def as_hypermodel(hypermodel: Any) -> keras_tuner.HyperModel:
     """A function `build_model(hp)` as a hypermodel, a hypermodel as it is."""
@@ -28,15 +30,18 @@ class _FromFunction(keras_tuner.HyperModel):
         return self.function(hp)
 
 
-def space_of(hypermodel: keras_tuner.HyperModel, given: keras_tuner.HyperParameters | None) -> list[Any]:
-    """The configurations of its hyperparameters, found by building it once.
+def default_model(
+    hypermodel: keras_tuner.HyperModel, given: keras_tuner.HyperParameters | None
+) -> tuple[keras.Model, list[Any]]:
+    """The model with default hyperparameters, and the configurations of the hyperparameters.
 
     Args:
         hypermodel: The user's.
         given: Hyperparameters that the user set; it must use them all.
 
     Raises:
-        ValueError: If it cannot be built, returns something else than a compiled model, or leaves some out.
+        ValueError: If it cannot be built, returns something else than a compiled model, leaves some out, or gives one
+            a name that tuners use themselves.
     """
     hyperparameters = keras_tuner.HyperParameters()
     try:
@@ -54,4 +59,9 @@ def space_of(hypermodel: keras_tuner.HyperModel, given: keras_tuner.HyperParamet
             f"The hypermodel does not use every hyperparameter given; it uses {sorted(names)}. "
             f"Received: {sorted(unused)}"
         )
-    return json.loads(json.dumps(hyperparameters.get_config()["space"]))
+    taken = names & INTERNAL_NAMES
+    if taken:
+        raise ValueError(
+            f"Hyperparameters must have names that tuners do not use themselves. Received: {sorted(taken)}"
+        )
+    return model, json.loads(json.dumps(hyperparameters.get_config()["space"]))

@@ -5,6 +5,13 @@ from typing import Any
 import keras_tuner
 
 RUN = "keras_hyperens/run"  # travels to the workers among the values of a trial
+OF_HYPERBAND = frozenset(f"tuner/{name}" for name in ("epochs", "initial_epoch", "bracket", "round", "trial_id"))
+INTERNAL_NAMES = OF_HYPERBAND | {RUN}  # no hyperparameters of the user's
+
+
+def own_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Values of the hypermodel's hyperparameters, without those by which tuners talk to themselves."""
+    return {name: value for name, value in values.items() if name not in INTERNAL_NAMES}
 
 
 class EnumeratingOracle(keras_tuner.Oracle):

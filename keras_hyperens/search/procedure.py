@@ -4,6 +4,7 @@ import json
 import random
 import warnings
 from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,19 +17,25 @@ from keras_hyperens.models import HyperDeepEnsemble
 from keras_hyperens.models.tuning import split_rows
 from keras_hyperens.search.assembling import compile_like
 from keras_hyperens.search.assembling import joined_rows
-from keras_hyperens.search.hypermodels import space_of
+from keras_hyperens.search.data_digest import digest_of
+from keras_hyperens.search.dry_run import check_scoring
+from keras_hyperens.search.dry_run import check_training_data
 from keras_hyperens.search.loading import trained_model
+from keras_hyperens.search.model_facts import ModelFacts
+from keras_hyperens.search.model_facts import facts_and_model
 from keras_hyperens.search.names import name_of_retraining
 from keras_hyperens.search.names import name_of_run
 from keras_hyperens.search.names import number_of_run
 from keras_hyperens.search.oracle import RUN
 from keras_hyperens.search.oracle import EnumeratingOracle
 from keras_hyperens.search.pool import INITIALIZATIONS
+from keras_hyperens.search.pool import METRIC
 from keras_hyperens.search.pool import RETRAINING
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.pool import rank
+from keras_hyperens.search.problem import Target
 from keras_hyperens.search.problem import as_problem
 from keras_hyperens.search.processes import is_distributed
 from keras_hyperens.search.processes import is_worker
@@ -37,6 +44,7 @@ from keras_hyperens.search.recording import TrialRecorder
 from keras_hyperens.search.selection import Selection
 from keras_hyperens.search.selection import greedy_selection
 from keras_hyperens.search.settings import best_of
+from keras_hyperens.search.settings import text_of
 from keras_hyperens.search.stage import Stage
 from keras_hyperens.search.together import groups_of
 from keras_hyperens.search.tuners import make_tuner
@@ -65,6 +73,7 @@ class Procedure:
     num_hyperparameter_sets: int
     initializations: int
     metric: Any
+    output_activation: Any
     include_search: bool
     fixed_initialization: bool
     training_subset: float | None
@@ -81,6 +90,8 @@ class Procedure:
     member_weights: tuple[float, ...]
     combination: Any
     _is_searched: bool
+    _facts: ModelFacts | None
+    _names: tuple[str, ...]  # of the outputs, in the order of labels that have names
 
     def select_hyperparameters(self) -> list[Candidate]:
         """The best sets of hyperparameters."""
@@ -110,8 +121,14 @@ class Procedure:
             raise ValueError("Training needs `x`. Received: x=None")
         if self.training_subset is not None and not all(hasattr(leaf, "shape") for leaf in keras.tree.flatten((x, y))):
             raise ValueError(f"`training_subset` needs `x` and `y` as arrays. Received: x of type {type(x).__name__}")
-        rows = ValidationRows(validation_data)
-        self._open_directory(space_of(self.hypermodel, self.hyperparameters), rows, arguments)
+        if isinstance(x, Iterator):
+            raise ValueError(
+                "Every candidate reads the training data anew: make a dataset of a generator, by "
+                "`tf.data.Dataset.from_generator`, say. Received: a generator"
+            )
+        rows = ValidationRows(validation_data, self.output_activation)
+        self._check(x, y, arguments.get("sample_weight"), rows)
+        self._open_directory(self._identity(x, y, rows, arguments), rows)
         arguments |= {"x": x, "validation_data": validation_data, "verbose": verbose if verbose == 2 else 0}
         if y is not None:
             arguments["y"] = y
@@ -123,7 +140,54 @@ class Procedure:
         }
         return Run(rows, arguments, Progress(planned, 0 if is_worker() else verbose))
 
-    def _open_directory(self, space: list[Any], rows: ValidationRows, arguments: dict[str, Any]) -> None:
+    def _check(self, x: Any, y: Any, sample_weight: Any, rows: ValidationRows) -> None:
+        """One scoring of a made-up prediction, so that what is wrong is found before the first training."""
+        self._facts, model = facts_and_model(self.hypermodel, self.hyperparameters)
+        self._names = tuple(rows.names or ())
+        check_training_data(x, y, sample_weight, rows)
+        losses = self._facts.losses(self._names, len(rows.labels))
+        targets = [Target(*parts) for parts in zip(rows.labels, losses, rows.weights)]
+        check_scoring(model, rows, targets, lambda made_up, kinds: self._score_of(made_up, kinds, targets), y)
+
+    def _identity(self, x: Any, y: Any, rows: ValidationRows, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What makes a search another one."""
+        of_data = {} if x is None else {"training data": digest_of((x, y, arguments.get("sample_weight")))}
+        class_weight = arguments.get("class_weight")
+        return {
+            "format_version": FORMAT_VERSION,
+            **self._identity_of_models(),
+            **of_data,
+            "class_weight": class_weight and {str(label): float(weight) for label, weight in class_weight.items()},
+            "validation inputs": rows.inputs,
+            "validation labels": rows.digest(),
+            "fixed_initialization": self.fixed_initialization,
+            "training_subset": self.training_subset,
+            "epochs": arguments.get("epochs", 1),
+            "batch_size": arguments.get("batch_size"),
+            METRIC: text_of(self.metric),
+        }
+
+    def _identity_of_models(self) -> dict[str, Any]:
+        """What is known of it without any data."""
+        facts = self._model_facts()
+        return {
+            "space": facts.space,
+            **facts.digests,
+            "tuner": self.tuner if isinstance(self.tuner, str) else type(self.tuner).__name__,
+            "objective": text_of(self.objective),
+            "output_activation": text_of(self.output_activation),
+        }
+
+    def _model_facts(self) -> ModelFacts:
+        """Those of the hypermodel, which must be the one that the search in the directory was begun with."""
+        if self._facts is None:
+            self._facts, _ = facts_and_model(self.hypermodel, self.hyperparameters)
+            before = self.pool.identity()
+            if before is not None:
+                self.pool.check_identity(before, self._identity_of_models())
+        return self._facts
+
+    def _open_directory(self, identity: dict[str, Any], rows: ValidationRows) -> None:
         self.pool = Pool(files.join(self.directory, self.project_name))
         if self.seed is None and is_distributed():
             raise ValueError("Several processes must agree on a seed: set `seed`. Received: seed=None")
@@ -133,22 +197,19 @@ class Procedure:
         before = self.pool.identity()
         if self.seed is None:
             self.seed = before["seed"] if before else random.randrange(2**31)
-        now = {
-            "format_version": FORMAT_VERSION,
-            "seed": self.seed,
-            "space": space,
-            "tuner": self.tuner if isinstance(self.tuner, str) else type(self.tuner).__name__,
-            "validation labels": rows.digest(),
-            "fixed_initialization": self.fixed_initialization,
-            "training_subset": self.training_subset,
-            "epochs": arguments.get("epochs", 1),
-            "batch_size": arguments.get("batch_size"),
-        }
+        now = {"seed": self.seed, **identity}
         if before is not None:
             self.pool.check_identity(before, now)
         if not is_worker():
-            self.pool.write_labels(rows.labels)
-            self.pool.write_identity(now)
+            self.pool.write_labels(rows.labels, rows.weights)
+            if before is not None and before.get(METRIC, now[METRIC]) != now[METRIC]:
+                self._score_again()
+            self.pool.write_identity({**(before or {}), **now})
+
+    def _score_again(self) -> None:
+        """By another metric than that of the search so far: predictions are on disk."""
+        for candidate in self.pool.finished(SEARCH, INITIALIZATIONS):
+            self.pool.change_score(candidate, self._score_of(self.pool.predictions(candidate), list(candidate.heads)))
 
     def _run_search(self, run: Run) -> None:
         recorder = self._recorder(SEARCH, run)
@@ -193,7 +254,8 @@ class Procedure:
 
     def _run_retraining(self, run: Run, members: list[Candidate]) -> None:
         arguments = dict(run.arguments)
-        joined = joined_rows(arguments.pop("x"), arguments.pop("y", None), arguments.pop("validation_data"))
+        names = ("x", "y", "sample_weight", "validation_data")
+        joined = joined_rows(*(arguments.pop(name, None) for name in names))
         runs = [{**each.values, RUN: name_of_retraining(each.name)} for each in members]
         run.progress.planned[RETRAINING] = len(runs)
         recorder = self._recorder(RETRAINING, run)
@@ -250,16 +312,23 @@ class Procedure:
             finished = self.pool.finished(SEARCH, INITIALIZATIONS)
             self.pool.drop_weights(sorted(finished, key=rank)[number:])
 
-    def _score_of(self, predictions: list[np.ndarray], kinds: list[Any]) -> float:
+    def _score_of(self, predictions: list[np.ndarray], kinds: list[Any], targets: list[Target] | None = None) -> float:
         if not all(np.isfinite(each).all() for each in predictions):
             return float("nan")
-        problem = as_problem([predictions], self.pool.labels(), kinds, self.metric)
+        problem = as_problem([predictions], targets or self._targets(), kinds, self.metric)
         return greedy_selection(**problem, ensemble_size=1).trajectory[0]
 
     def _select(self, candidates: list[Candidate], size: int, metric: Any, **selection: Any) -> Selection:
         predictions = [self.pool.predictions(each) for each in candidates]
-        problem = as_problem(predictions, self.pool.labels(), candidates[0].heads, metric)
+        targets = self._targets(candidates[0].outputs)
+        problem = as_problem(predictions, targets, candidates[0].heads, metric)
         return greedy_selection(**problem, ensemble_size=size, **selection)
+
+    def _targets(self, names: tuple[str, ...] = ()) -> list[Target]:
+        """What each output should be, in the order of their labels."""
+        labels = self.pool.labels()
+        losses = self._model_facts().losses(names or self._names, len(labels))
+        return [Target(*parts) for parts in zip(labels, losses, self.pool.weights())]
 
     def _eligible(self) -> list[Candidate]:
         stages = [INITIALIZATIONS] + ([SEARCH] if self.include_search or not self.initializations else [])
@@ -275,8 +344,8 @@ class Procedure:
         failures = [each for each in self.pool.candidates() if each.failure is not None]
         if not failures:
             return "no candidate has failed: call `search` first, or search more trials"
-        last = failures[-1]
-        return f"{len(failures)} candidates failed or diverged, the last one ({last.name}) with: {last.reason}"
+        first = failures[0]
+        return f"{len(failures)} candidates failed or diverged, the first one ({first.name}) with: {first.reason}"
 
     def _say_if_a_better_one_was_not_kept(self, chosen: Selection, possible: Selection) -> None:
         if possible.trajectory[-1] < chosen.trajectory[-1]:
@@ -302,7 +371,11 @@ class Procedure:
             for member in members
         ]
         ensemble = HyperDeepEnsemble(
-            models, weights, combination=combination, member_hyperparameters=[member.values for member in members]
+            models,
+            weights,
+            combination=combination,
+            output_activation=self.output_activation,
+            member_hyperparameters=[member.values for member in members],
         )
         compile_like(ensemble, models[0])
         self.members, self.member_weights, self.combination = list(members), tuple(weights), combination

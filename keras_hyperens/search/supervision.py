@@ -6,6 +6,7 @@ from typing import Any
 import keras_tuner
 
 from keras_hyperens import files
+from keras_hyperens.search.oracle import OF_HYPERBAND
 
 IDLE, RUNNING, STOPPED = "IDLE", "RUNNING", "STOPPED"  # a trial's status
 
@@ -44,7 +45,7 @@ def remember(oracle: keras_tuner.Oracle, decided: Callable[[str], dict[str, Any]
 
     def populate_space(trial_id: str) -> dict[str, Any]:
         response, before = populate(trial_id), decided(trial_id)
-        of_its_own = any(name.startswith("tuner/") for name in response.get("values") or {})  # Hyperband's rounds
+        of_its_own = bool(OF_HYPERBAND & {*(response.get("values") or {})})  # Hyperband's rounds
         return (
             response if response["status"] != RUNNING or before is None or of_its_own else response | {"values": before}
         )
