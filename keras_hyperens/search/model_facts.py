@@ -6,9 +6,11 @@ from typing import Any
 
 import keras
 import keras_tuner
+import numpy as np
 
 from keras_hyperens.search.hypermodels import default_model
 from keras_hyperens.search.model_digest import model_digests
+from keras_hyperens.search.problem import Target
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,13 @@ class ModelFacts:
     loss: Any
     output_names: list[str] | None
     digests: dict[str, str]
+
+    def targets(self, labels: list[np.ndarray], weights: list[np.ndarray | None], names: Sequence[str]) -> list[Target]:
+        """What each output should be, in the order of the labels; arguments as in `losses`."""
+        known = list(names or self.output_names or ())
+        known = known if len(known) == len(labels) else [str(number) for number in range(len(labels))]
+        losses = self.losses(names, len(labels))
+        return [Target(*parts) for parts in zip(labels, losses, weights, known)]
 
     def losses(self, names: Sequence[str], number: int) -> list[Any]:
         """The loss of each output, in the order of their labels.

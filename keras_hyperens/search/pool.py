@@ -15,6 +15,7 @@ import numpy as np
 from keras_hyperens import files
 
 IDENTITY, CANDIDATES = "builder.json", "candidates"
+DIVERGED = "diverged"  # the first word of a failure that is no error
 METRIC = "metric"  # the part of an identity that may change: scores are computed anew
 SEARCH, INITIALIZATIONS, RETRAINING = "search", "initializations", "retraining"
 

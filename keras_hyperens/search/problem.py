@@ -22,11 +22,13 @@ class Target:
         labels: As the loss takes them.
         loss: With which the hypermodel compiles this output, or `None`.
         weights: Of samples, or `None`.
+        name: Of the output, if there are several.
     """
 
     labels: np.ndarray
     loss: Any = None
     weights: np.ndarray | None = None
+    name: str = ""
 
 
 def as_problem(
@@ -39,16 +41,19 @@ def as_problem(
         targets: One for each output.
         heads: What each output means.
         metric: Of `greedy_selection`; `"loss"`: the compiled one; or `"auto"`, see `auto_metric`. For several outputs
-            also a list or dictionary of these, in the order of the targets.
+            also a dictionary of these, by name.
 
     Raises:
-        ValueError: If there is not one target for each output.
+        ValueError: If there is not one target, or not one metric, for each output.
     """
     if len(targets) != len(heads):
         raise ValueError(f"There must be labels for each of {len(heads)} outputs. Received: labels for {len(targets)}")
-    metrics = list(metric.values()) if isinstance(metric, dict) else [metric] * len(heads)
+    metrics = metric if isinstance(metric, dict) else {target.name: metric for target in targets}
+    names = [target.name for target in targets]
+    if not set(names) <= set(metrics):
+        raise ValueError(f"`metric` must have one for each of the outputs {names}. Received: metric={metric!r}")
     outputs = [
-        _output([candidate[number] for candidate in predictions], target, head, metrics[number])
+        _output([candidate[number] for candidate in predictions], target, head, metrics[target.name])
         for number, (target, head) in enumerate(zip(targets, heads))
     ]
     if len(outputs) == 1:

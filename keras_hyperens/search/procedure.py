@@ -46,6 +46,7 @@ from keras_hyperens.search.selection import greedy_selection
 from keras_hyperens.search.settings import best_of
 from keras_hyperens.search.settings import text_of
 from keras_hyperens.search.stage import Stage
+from keras_hyperens.search.supervision import check_first_failures
 from keras_hyperens.search.together import groups_of
 from keras_hyperens.search.tuners import make_tuner
 from keras_hyperens.search.validation import ValidationRows
@@ -145,8 +146,7 @@ class Procedure:
         self._facts, model = facts_and_model(self.hypermodel, self.hyperparameters)
         self._names = tuple(rows.names or ())
         check_training_data(x, y, sample_weight, rows)
-        losses = self._facts.losses(self._names, len(rows.labels))
-        targets = [Target(*parts) for parts in zip(rows.labels, losses, rows.weights)]
+        targets = self._facts.targets(rows.labels, rows.weights, self._names)
         check_scoring(model, rows, targets, lambda made_up, kinds: self._score_of(made_up, kinds, targets), y)
 
     def _identity(self, x: Any, y: Any, rows: ValidationRows, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -220,11 +220,17 @@ class Procedure:
             plan = json.loads(json.dumps({"max_trials": self.max_trials, "hyperparameters": fixed}))
             tuner = self._run_stage(lambda: self._search_tuner(run), recorder, plan, run, run.arguments)
             if tuner is not self.tuner:
-                return self._drop_checkpoints()
+                self._drop_checkpoints()
+                return self._check_that_some_finished(SEARCH)
         for trial in self.tuner.oracle.trials.values():
             if trial.status == "COMPLETED" and self.pool.find(recorder.name_of(trial)) is None:
                 recorder.collect(trial)
                 run.progress.ended(SEARCH, self.pool.find(recorder.name_of(trial)))
+        self._check_that_some_finished(SEARCH)
+
+    def _check_that_some_finished(self, stage: str) -> None:
+        if not self.pool.finished(stage):
+            raise ValueError(f"No candidate of the {stage} stage has finished: {self._why_none(stage)}")
 
     def _search_tuner(self, run: Run) -> keras_tuner.Tuner:
         if isinstance(self.tuner, keras_tuner.Tuner):
@@ -251,6 +257,7 @@ class Procedure:
             for each in self.select_hyperparameters()
         ]
         self._run_list(INITIALIZATIONS, runs, run, run.arguments)
+        self._check_that_some_finished(INITIALIZATIONS)
 
     def _run_retraining(self, run: Run, members: list[Candidate]) -> None:
         arguments = dict(run.arguments)
@@ -296,6 +303,7 @@ class Procedure:
         def ended(name: str) -> None:
             run.progress.ended(stage, self.pool.find(name))
             self._drop_worst()
+            check_first_failures(self.pool, stage)
 
         return ended
 
@@ -326,9 +334,7 @@ class Procedure:
 
     def _targets(self, names: tuple[str, ...] = ()) -> list[Target]:
         """What each output should be, in the order of their labels."""
-        labels = self.pool.labels()
-        losses = self._model_facts().losses(names or self._names, len(labels))
-        return [Target(*parts) for parts in zip(labels, losses, self.pool.weights())]
+        return self._model_facts().targets(self.pool.labels(), self.pool.weights(), names or self._names)
 
     def _eligible(self) -> list[Candidate]:
         stages = [INITIALIZATIONS] + ([SEARCH] if self.include_search or not self.initializations else [])
@@ -340,8 +346,8 @@ class Procedure:
         runs = [each for each in self.pool.finished(INITIALIZATIONS) if each.parent == best.name]
         return sorted(runs, key=lambda each: number_of_run(each.name)) or [best]
 
-    def _why_none(self) -> str:
-        failures = [each for each in self.pool.candidates() if each.failure is not None]
+    def _why_none(self, *stages: str) -> str:
+        failures = [each for each in self.pool.candidates(*stages) if each.failure is not None]
         if not failures:
             return "no candidate has failed: call `search` first, or search more trials"
         first = failures[0]

@@ -20,6 +20,7 @@ from keras_hyperens.search.names import name_of_trial
 from keras_hyperens.search.names import parent_of
 from keras_hyperens.search.oracle import RUN
 from keras_hyperens.search.oracle import own_values
+from keras_hyperens.search.pool import DIVERGED
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import Pool
@@ -233,7 +234,7 @@ class TrialRecorder:
         objective = self.tuner.oracle.objective.get_value(metrics)
         if np.isfinite(objective) and (score is None or np.isfinite(score)):
             return None
-        return f"diverged: objective {objective}, score of its predictions {score}"
+        return f"{DIVERGED}: objective {objective}, score of its predictions {score}"
 
     def seed_of(self, name: str) -> int:
         """A seed of its own for every candidate, unless all start alike."""
