@@ -44,7 +44,7 @@ CROSS_ENTROPY = "sparse_categorical_crossentropy"
     ("arguments", "message"),
     [
         (dict(validation_data=(XV, YV + 1)), r"cannot be scored.*class indices in \[0, 3\).*values in \[1, 3\]"),
-        (dict(train=(X, Y - 1)), r"Labels of training data must be in \[0, 3\). Received: values in \[-1, 1\]"),
+        (dict(train=(X, Y - 1)), r"Labels of training data must be classes in \[0, 3\). Received: values in \[-1, 1\]"),
         (dict(validation_data=(XV, YV[:-1])), r"validation_data must have equal lengths.*\[45, 44\]"),
         (dict(validation_data=(XV, YV, np.ones(7))), r"validation_data must have equal lengths.*\[45, 45, 7\]"),
         (dict(train=(X, Y[:-2])), r"training data must have equal lengths.*\[60, 58\]"),
