@@ -58,6 +58,15 @@ def compile_arguments_of(model: keras.Model) -> dict[str, Any]:
     return dict(getattr(getattr(model, "_compile_config", None), "config", {}))
 
 
+def recompiling_arguments(model: keras.Model) -> dict[str, Any]:
+    """Arguments to compile another model like this one, with an optimizer and metrics of its own."""
+    arguments = compile_arguments_of(model)
+    optimizer = arguments.get("optimizer")
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        arguments["optimizer"] = type(optimizer).from_config(optimizer.get_config())
+    return arguments | {name: fresh_metrics(arguments.get(name)) for name in ("metrics", "weighted_metrics")}
+
+
 def fresh_metrics(metrics: Any) -> Any:
     """New metrics, of probabilities where the given ones are of logits: an ensemble predicts probabilities."""
 

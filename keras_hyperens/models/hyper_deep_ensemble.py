@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens import heads
+from keras_hyperens.conversion.compiled import recompiling_arguments
 from keras_hyperens.models.devices import checked_devices
 from keras_hyperens.models.devices import copied_to
 from keras_hyperens.models.devices import device_of
@@ -162,7 +163,7 @@ class HyperDeepEnsemble(Ensemble):
         spread.devices = names
         spread.supports_jit = False
         if self.compiled:
-            spread.compile_from_config({**self.get_compile_config(), "jit_compile": False})
+            spread.compile(**{**recompiling_arguments(self), "jit_compile": False})
         return spread
 
     def export(self, *args: Any, **kwargs: Any) -> None:

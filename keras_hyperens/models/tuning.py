@@ -41,6 +41,11 @@ class TuningRows:
             lambda array: None if array is None else tf.constant(array[order]), (x, y, sample_weight)
         )
 
+    @property
+    def labels(self) -> Any:
+        """Of all rows."""
+        return self._arrays[1]
+
     def check_like(self, x: Any, y: Any) -> None:
         """Raises a `ValueError` unless tuning rows have the structure and shapes of the training rows."""
         for name, ours, theirs in (("x", self._arrays[0], x), ("y", self._arrays[1], y)):

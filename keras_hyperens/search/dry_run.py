@@ -9,6 +9,7 @@ import numpy as np
 from keras_hyperens.heads import BERNOULLI
 from keras_hyperens.heads import CATEGORICAL
 from keras_hyperens.models.batches import batch_specs
+from keras_hyperens.models.labels import check_classes
 from keras_hyperens.output_heads import is_of_values
 from keras_hyperens.search.problem import Target
 from keras_hyperens.search.validation import ValidationRows
@@ -48,7 +49,7 @@ def check_scoring(
         raise ValueError(f"The validation data cannot be scored: {error}") from error
     flat = keras.tree.flatten(y)
     for labels, target, kind, shape in zip(flat, targets, kinds, shapes):
-        _check_classes(labels, target.loss, kind, shape)
+        check_classes(labels, target.loss, kind, shape, "training data")
 
 
 def _first_prediction(model: keras.Model, rows: ValidationRows) -> tuple[list[np.ndarray], list[Any]]:
@@ -79,21 +80,6 @@ def _check_meaning(target: Target, kind: Any, shape: tuple[int, ...], output_act
             "Labels look like classes, but neither the loss nor the last activation says what the outputs are: give "
             '`output_activation`, "softmax" or "sigmoid" for logits, "categorical" or "bernoulli" for probabilities, '
             f"`None` for values. Received: loss={target.loss!r}, labels such as {labels.reshape(-1)[:3].tolist()}"
-        )
-
-
-def _check_classes(labels: Any, loss: Any, kind: Any, shape: tuple[int, ...]) -> None:
-    """Raises a `ValueError` for class indices of training rows that are out of range."""
-    if kind not in CATEGORICAL or not hasattr(labels, "shape") or len(labels.shape) not in (len(shape) - 1, len(shape)):
-        return
-    labels = keras.ops.convert_to_numpy(labels)
-    if labels.dtype.kind not in "iuf" or not labels.size or (labels.ndim == len(shape) and labels.shape[-1] != 1):
-        return
-    ignored = getattr(loss, "ignore_class", None)
-    used = labels if ignored is None else labels[labels != ignored]
-    if used.size and (used.min() < 0 or used.max() >= shape[-1]):
-        raise ValueError(
-            f"Labels of training data must be in [0, {shape[-1]}). Received: values in [{used.min()}, {used.max()}]"
         )
 
 
