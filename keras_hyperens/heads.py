@@ -22,13 +22,17 @@ from keras_hyperens.uncertainty import trimmed_mean
 Head = str | None
 Combination = str | tuple[str, int]
 SMALLEST = 1e-38
-ACTIVATIONS = ("softmax", "sigmoid", "gaussian", None)
+ACTIVATIONS = ("softmax", "sigmoid", "categorical", "bernoulli", "gaussian", None)
 CATEGORICAL, BERNOULLI = ("softmax", "categorical"), ("sigmoid", "bernoulli")
 COMBINATIONS = {"mean": combine, "trimmed_mean": trimmed_mean, "median": median}
 HEADS_OF_LOSSES = {  # class of the loss -> (head from logits, head otherwise)
     "SparseCategoricalCrossentropy": ("softmax", "categorical"),
     "CategoricalCrossentropy": ("softmax", "categorical"),
     "CategoricalFocalCrossentropy": ("softmax", "categorical"),
+    "CategoricalGeneralizedCrossEntropy": ("categorical", "categorical"),
+    "KLDivergence": ("categorical", "categorical"),
+    "KlDivergence": ("categorical", "categorical"),
+    "kld": ("categorical", "categorical"),
     "BinaryCrossentropy": ("sigmoid", "bernoulli"),
     "BinaryFocalCrossentropy": ("sigmoid", "bernoulli"),
     "GaussianNegativeLogLikelihood": ("gaussian", "gaussian"),
@@ -41,13 +45,17 @@ def head_of_loss(loss: Any) -> Head:
     """The head that a Keras loss (an object, a name or a function) implies; `None` if it implies none."""
     if hasattr(loss, "evaluation_loss"):  # it varies with hyperparameters
         return head_of_loss(loss.evaluation_loss)
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", "")
-    families = [family.__name__ for family in type(loss).__mro__] + ["".join(map(str.title, name.split("_"))), name]
-    for family in families:
-        if family in HEADS_OF_LOSSES:
-            from_logits, otherwise = HEADS_OF_LOSSES[family]
+    for name in names_of_loss(loss):
+        if name in HEADS_OF_LOSSES:
+            from_logits, otherwise = HEADS_OF_LOSSES[name]
             return from_logits if getattr(loss, "from_logits", False) else otherwise
     return None
+
+
+def names_of_loss(loss: Any) -> list[str]:
+    """Names under which a loss (an object, a name or a function) may be known: of its classes, and its own."""
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", "")
+    return [family.__name__ for family in type(loss).__mro__] + ["".join(map(str.title, name.split("_"))), name]
 
 
 def heads_of_losses(loss: Any) -> Any:
@@ -86,8 +94,8 @@ def per_output(setting: Any, outputs: Any, output_names: list[str] | None) -> li
     A dictionary is by name, a list is by position, and anything else holds for every output.
     """
     if not keras.tree.is_nested(outputs):
-        setting = next(iter(setting.values())) if isinstance(setting, dict) else setting
-        return [setting]
+        setting = list(setting.values()) if isinstance(setting, dict) else setting
+        return [setting[0] if isinstance(setting, list | tuple) else setting]
     names = dict(enumerate(output_names or ()))
     places = [path[0] for path, _ in keras.tree.flatten_with_path(outputs)]
     if isinstance(setting, dict):

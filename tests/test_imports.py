@@ -30,7 +30,14 @@ FORBIDDEN = {
     "plots": ("layers", "models", "metrics", "search"),
 }
 NEEDS_TENSORFLOW = ("hyperparameters/distribution.py", "models/", "callbacks.py", "search/memory.py", "files.py")
-NUMPY_ONLY = ("search/scores.py", "search/selection.py", "calibration/temperature.py", "calibration/conformal.py")
+NUMPY_ONLY = (
+    "sample_weights.py",
+    "search/classes.py",
+    "search/scores.py",
+    "search/selection.py",
+    "calibration/temperature.py",
+    "calibration/conformal.py",
+)
 
 
 def imports_of(path):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_hyperens.calibration.temperature import checked
+from keras_hyperens.sample_weights import checked_weights
 
 
 class ConformalSets:
@@ -40,11 +41,14 @@ class ConformalSets:
         self.coverage = _checked_coverage(coverage)
         self.threshold = math.nan
 
-    def fit(self, probabilities: Any, labels: Any) -> "ConformalSets":
-        """Sets the threshold on calibration rows: `[N, ..., C]` and classes. Returns this object."""
-        probabilities, labels = checked(probabilities, labels)
+    def fit(self, probabilities: Any, labels: Any, sample_weight: Any = None) -> "ConformalSets":
+        """Sets the threshold on calibration rows: `[N, ..., C]` and classes. Returns this object.
+
+        A row whose `sample_weight` is 2 counts as two equal rows.
+        """
+        probabilities, labels, weights = checked(probabilities, labels, sample_weight)
         scores = 1 - probabilities[np.arange(len(labels)), labels]
-        self.threshold = _threshold(scores, self.coverage)
+        self.threshold = _threshold(scores, weights, self.coverage)
         return self
 
     def predict(self, probabilities: Any) -> np.ndarray:
@@ -81,11 +85,15 @@ class ConformalIntervals:
         self.coverage = _checked_coverage(coverage)
         self.threshold = math.nan
 
-    def fit(self, predictions: Any, targets: Any) -> "ConformalIntervals":
-        """Sets the threshold on calibration rows: means and variances `[N, 2]`, targets `[N, 1]` or `[N]`."""
+    def fit(self, predictions: Any, targets: Any, sample_weight: Any = None) -> "ConformalIntervals":
+        """Sets the threshold on calibration rows: means and variances `[N, 2]`, targets `[N, 1]` or `[N]`.
+
+        A row whose `sample_weight` is 2 counts as two equal rows.
+        """
         means, scales = _means_and_scales(predictions)
         targets = np.asarray(targets, "float64").reshape(means.shape)
-        self.threshold = _threshold((np.abs(targets - means) / scales).reshape(-1), self.coverage)
+        weights = checked_weights(sample_weight, (len(means),))
+        self.threshold = _threshold((np.abs(targets - means) / scales).reshape(-1), weights, self.coverage)
         return self
 
     def predict(self, predictions: Any) -> np.ndarray:
@@ -95,12 +103,16 @@ class ConformalIntervals:
         return np.stack([means - self.threshold * scales, means + self.threshold * scales], axis=-1)
 
 
-def _threshold(scores: np.ndarray, coverage: float) -> float:
-    """The `ceil((N + 1) * coverage)`-th smallest score; infinite if there are not so many."""
+def _threshold(scores: np.ndarray, weights: np.ndarray | None, coverage: float) -> float:
+    """The `ceil((N + 1) * coverage)`-th smallest score; infinite if there are not so many. N is the sum of weights."""
+    weights = np.ones(len(scores)) if weights is None else weights
+    scores, weights = scores[weights > 0], weights[weights > 0]
     if not np.isfinite(scores).all():
         raise ValueError("Calibration rows must be finite. Received: scores that are not")
-    rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
-    return math.inf if rank > len(scores) else float(np.sort(scores)[rank - 1])
+    order = np.argsort(scores)
+    places = weights[order].cumsum()
+    first = int(np.searchsorted(places, (places[-1] + 1) * coverage - 1e-9))
+    return math.inf if first == len(scores) else float(scores[order[first]])
 
 
 def _means_and_scales(predictions: Any) -> tuple[np.ndarray, np.ndarray]:

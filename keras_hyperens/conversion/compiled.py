@@ -19,7 +19,7 @@ def loss_numbers(model: keras.Model) -> dict[Place, float]:
     for key, loss in _items(getattr(model, "loss", None)):
         if loss is not None and isinstance(as_loss(loss), CROSS_ENTROPIES):
             numbers["label_smoothing", key] = float(as_loss(loss).get_config().get("label_smoothing", 0.0))
-    weights = model.get_compile_config().get("loss_weights")
+    weights = compile_arguments_of(model).get("loss_weights")
     for key, weight in _items(weights):
         numbers["loss_weights", key] = 1.0 if weight is None else float(weight)
     return numbers
@@ -33,7 +33,7 @@ def compile_arguments(model: keras.Model, driven: dict[Place, Setting], numbers:
         driven: What hyperparameters drive in its loss.
         numbers: `loss_numbers` of the model.
     """
-    config = model.get_compile_config()
+    config = compile_arguments_of(model)
     loss, weights = model.loss, config.get("loss_weights")
     for place, setting in driven.items():
         if place[0] == "label_smoothing":
@@ -46,20 +46,45 @@ def compile_arguments(model: keras.Model, driven: dict[Place, Setting], numbers:
             )
             weights = _replaced(weights, place[1], lambda _: 1.0)
     optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
-    passed = {name: config[name] for name in ("steps_per_execution", "jit_compile", "run_eagerly") if name in config}
-    metrics = {name: _metrics(config.get(name)) for name in ("metrics", "weighted_metrics")}
+    passed: dict[str, Any] = {
+        name: config[name] for name in ("steps_per_execution", "jit_compile", "run_eagerly") if name in config
+    }
+    metrics = {name: fresh_metrics(config.get(name)) for name in ("metrics", "weighted_metrics")}
     return {"optimizer": optimizer, "loss": loss, "loss_weights": weights, **metrics, **passed}
 
 
-def _metrics(config: Any) -> Any:
-    """New metrics, of probabilities where the model's were of logits: an ensemble predicts probabilities."""
+def compile_arguments_of(model: keras.Model) -> dict[str, Any]:
+    """What a model's `compile` was given: the objects themselves, which need not be registered anywhere."""
+    return dict(getattr(getattr(model, "_compile_config", None), "config", {}))
 
-    def of_probabilities(part: Any) -> Any:
-        if isinstance(part, dict):
-            return {name: False if name == "from_logits" else of_probabilities(each) for name, each in part.items()}
-        return [of_probabilities(each) for each in part] if isinstance(part, list | tuple) else part
 
-    return keras.saving.deserialize_keras_object(of_probabilities(config))
+def recompiling_arguments(model: keras.Model) -> dict[str, Any]:
+    """Arguments to compile another model like this one, with an optimizer and metrics of its own."""
+    arguments = compile_arguments_of(model)
+    optimizer = arguments.get("optimizer")
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        arguments["optimizer"] = type(optimizer).from_config(optimizer.get_config())
+    return arguments | {name: fresh_metrics(arguments.get(name)) for name in ("metrics", "weighted_metrics")}
+
+
+def fresh_metrics(metrics: Any) -> Any:
+    """New metrics, of probabilities where the given ones are of logits: an ensemble predicts probabilities."""
+
+    def fresh(metric: Any) -> Any:
+        if not isinstance(metric, keras.metrics.Metric):
+            return metric  # a name or a function
+        try:
+            return type(metric).from_config(_of_probabilities(metric.get_config()))
+        except Exception:  # Keras cannot make it anew, so it serves both
+            return metric
+
+    return keras.tree.map_structure(fresh, metrics)
+
+
+def _of_probabilities(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {name: False if name == "from_logits" else _of_probabilities(each) for name, each in config.items()}
+    return [_of_probabilities(each) for each in config] if isinstance(config, list | tuple) else config
 
 
 def _items(structure: Any) -> list[tuple[Any, Any]]:

@@ -89,8 +89,13 @@ class Converter:
 
     def _clone(self, model: keras.Model) -> keras.Model:
         # Without what it was compiled with, which belongs to the ensemble.
-        bare = model if is_sequential(model) else keras.Model(model.input, model.output, name=model.name)
-        return keras.models.clone_model(bare, clone_function=self._counterpart)
+        if not is_sequential(model):
+            model = keras.Model(model.input, model.output, name=model.name)
+        compiled, model.compiled = model.compiled, False
+        try:
+            return keras.models.clone_model(model, clone_function=self._counterpart)
+        finally:
+            model.compiled = compiled
 
     def _counterpart(self, layer: Any) -> Any:
         if id(layer) not in self._made:

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+MOST_BATCHES = 100_000  # of a generator: one that gives more is taken for one without end
+
 
 def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
     """`(x, y, sample_weight)` of each batch of an argument called `name`; arrays are one batch.
@@ -21,7 +23,9 @@ def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
     if isinstance(data, tuple | list):
         data = [tuple(data)]
     elif isinstance(data, keras.utils.PyDataset):
-        data = map(data.__getitem__, range(len(data)))
+        if data.num_batches is None:
+            raise ValueError(f"`{name}` must end: give its number of batches. Received: a `PyDataset` without end")
+        data = map(data.__getitem__, range(data.num_batches))
     elif not isinstance(data, Iterable) or hasattr(data, "__getitem__"):
         raise TypeError(
             f"`{name}` must be `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset`, a `keras.utils.PyDataset` or "
@@ -29,7 +33,10 @@ def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
         )
     elif isinstance(data, tf.data.Dataset) and data.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(f"`{name}` must end: leave `repeat()` out. Received: a dataset without end")
-    yield from map(keras.utils.unpack_x_y_sample_weight, data)
+    for number, batch in enumerate(data):
+        if number == MOST_BATCHES and isinstance(data, Iterator):
+            raise ValueError(f"`{name}` must end. Received: a generator of more than {MOST_BATCHES} batches")
+        yield keras.utils.unpack_x_y_sample_weight(batch)
 
 
 class BatchSpecs(NamedTuple):
@@ -75,18 +82,22 @@ def _batch_specs(x: Any, y: Any, batch_size: int | None, sample_weight: Any) -> 
     return BatchSpecs(), x
 
 
-def rows_and_labels(x: Any, y: Any) -> tuple[Any, Any]:
-    """All inputs and all labels as arrays, from arrays or from batches of both.
+def rows_and_labels(x: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any, Any]:
+    """All inputs, labels and weights (or `None`) as arrays, from arrays or from batches of them.
 
     Raises:
         ValueError: If there are no labels.
     """
     if y is None:
-        parts = [(inputs, labels) for inputs, labels, _ in batches(x, "x") if labels is not None]
-        x, y = keras.tree.map_structure(lambda *leaves: np.concatenate(leaves), *parts) if parts else (None, None)
+        parts = [batch for batch in batches(x, "x") if batch[1] is not None]
+        x, y, sample_weight = _joined(parts) if parts else (None, None, None)
     if y is None:
         raise ValueError("Labels are needed: give `y`, or batches of `(x, y)`. Received: y=None")
-    return x, y
+    return x, y, sample_weight
+
+
+def _joined(parts: list[tuple[Any, Any, Any]]) -> tuple[Any, Any, Any]:
+    return keras.tree.map_structure(lambda *leaves: None if leaves[0] is None else np.concatenate(leaves), *parts)
 
 
 def _restarted(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

@@ -49,35 +49,40 @@ def check_per(per: str) -> None:
         raise ValueError(f"`per` must be one of {PER}. Received: per={per!r}")
 
 
-def fitted(members: Any, prediction: Any, labels: Any, heads_of_outputs: Any, per: str) -> Temperatures:
+def fitted(
+    members: Any, prediction: Any, labels: Any, sample_weight: Any, heads_of_outputs: Any, per: str
+) -> Temperatures:
     """Temperatures for which the predictions of these rows are most likely.
 
     Args:
         members, prediction: What the ensemble predicts without temperatures, `[M, B, ...]` and `[B, ...]`, NumPy.
         labels: As the loss takes them, in the structure of the outputs.
+        sample_weight: `None`, an array for all outputs, or one for each in the structure of the outputs.
         heads_of_outputs: What each output means, in that structure too.
         per: `"ensemble"` or `"member"`.
     """
-    flat = map(keras.tree.flatten, (members, prediction, labels, heads_of_outputs))
+    flat = [keras.tree.flatten(part) for part in (members, prediction, labels, heads_of_outputs, sample_weight)]
+    if len(flat[-1]) == 1:
+        flat[-1] *= len(flat[0])
     values: list[Any] = []
-    for of_members, combined, target, head in zip(*flat, strict=True):
+    for of_members, combined, target, head, weights in zip(*flat, strict=True):
         if per == "ensemble":
-            values.append(_temperature(combined, target, head))
+            values.append(_temperature(combined, target, head, weights))
         else:
-            values.append(tuple(_temperature(member, target, head) for member in of_members))
+            values.append(tuple(_temperature(member, target, head, weights) for member in of_members))
     return Temperatures(per, tuple(values))
 
 
-def _temperature(prediction: Any, labels: Any, head: heads.Head) -> float:
+def _temperature(prediction: Any, labels: Any, head: heads.Head, weights: Any) -> float:
     labels = np.asarray(labels)
     if head in heads.CATEGORICAL:
-        return fit_temperature(prediction, labels)
+        return fit_temperature(prediction, labels, weights)
     if head in heads.BERNOULLI:
         probabilities = np.stack([1 - prediction, prediction], axis=-1)
-        return fit_temperature(probabilities, labels.reshape(prediction.shape).astype(int))
+        return fit_temperature(probabilities, labels.reshape(prediction.shape).astype(int), weights)
     if head == "gaussian":
         means, variances = np.split(np.asarray(prediction), 2, axis=-1)
-        return fit_variance_scale(means, variances, labels.reshape(means.shape))
+        return fit_variance_scale(means, variances, labels.reshape(means.shape), weights)
     raise ValueError(
         "Only probabilities and Gaussians can be calibrated: compile with a loss that says what the outputs are, or "
         f"give `output_activation`. Received: an output of kind {head!r}"

@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hyperens import heads
 from keras_hyperens.losses import WeightedLoss
 from keras_hyperens.losses.hyperparameter_loss import used_by
 from keras_hyperens.losses.label_smoothing import without_smoothing
@@ -17,6 +16,7 @@ from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import unused_hyperparameters
 from keras_hyperens.models.settings import TrainingSettings
 from keras_hyperens.models.settings import check_metrics
+from keras_hyperens.output_heads import heads_of_outputs
 
 
 class TunableModel(Ensemble):
@@ -94,7 +94,7 @@ class TunableModel(Ensemble):
         loss, loss_weights = WeightedLoss.of_outputs(loss, loss_weights, self._middles())
         self._check_hyperparameters(used_by(loss), member_loss)
         if self.output_activation == "auto":
-            self.heads = heads.heads_of_losses(loss)
+            self.heads = heads_of_outputs(self.network, loss)
         check_metrics((metrics, compile_arguments.get("weighted_metrics"), member_metrics), self.heads)
         optimizer = _optimizer("optimizer", optimizer)
         if tuning_optimizer is None:

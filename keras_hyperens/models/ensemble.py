@@ -169,7 +169,9 @@ class Ensemble(MultiWorkerModel):
             self.predict_function = own
         return outputs
 
-    def calibrate(self, x: Any, y: Any = None, per: str = "ensemble", **predict_arguments: Any) -> Temperatures:
+    def calibrate(
+        self, x: Any, y: Any = None, per: str = "ensemble", *, sample_weight: Any = None, **predict_arguments: Any
+    ) -> Temperatures:
         """Fits temperatures on rows that were not trained on; from now on they are part of every prediction.
 
         A temperature T above 1 makes predictions less sure: probabilities become `p ** (1 / T)`, normalised; the
@@ -181,13 +183,14 @@ class Ensemble(MultiWorkerModel):
             x, y: Rows and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or `keras.utils.PyDataset` of both.
             per: `"ensemble"` (default): one temperature, for the combined prediction; `"member"`: one for each member,
                 before they are combined.
+            sample_weight: As in `fit`: a sample of weight 2 counts as two equal ones.
             **predict_arguments: As in `predict`: `batch_size`, `verbose`.
 
         Returns:
             What was found: `.values` has one entry per output.
 
         Raises:
-            ValueError: If an output is neither probabilities nor a Gaussian, or labels do not fit.
+            ValueError: If an output is neither probabilities nor a Gaussian, or labels or weights do not fit.
 
         References:
             - Guo et al., [On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599)
@@ -195,11 +198,11 @@ class Ensemble(MultiWorkerModel):
               Ensembles](https://arxiv.org/abs/2007.08792), on the order of pooling and calibrating
         """
         check_per(per)
-        x, y = rows_and_labels(x, y)
+        x, y, sample_weight = rows_and_labels(x, y, sample_weight)
         self.set_temperatures(None)
         members = self.predict_members(x, **predict_arguments)
         combined = keras.tree.map_structure(ops.convert_to_numpy, self.combine(members))
-        temperatures = fitted(members, combined, y, self.heads_of(members), per)
+        temperatures = fitted(members, combined, y, sample_weight, self.heads_of(members), per)
         self.set_temperatures(temperatures)
         return temperatures
 

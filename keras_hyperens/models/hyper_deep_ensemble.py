@@ -9,12 +9,16 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens import heads
+from keras_hyperens.conversion.compiled import recompiling_arguments
 from keras_hyperens.models.devices import checked_devices
 from keras_hyperens.models.devices import copied_to
 from keras_hyperens.models.devices import device_of
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.settings import check_metrics
+from keras_hyperens.output_heads import heads_of_model
+from keras_hyperens.output_heads import kind_of
+from keras_hyperens.output_heads import symbolic_outputs
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -31,8 +35,9 @@ class HyperDeepEnsemble(Ensemble):
         combination: `"mean"` (weighted, default), `"trimmed_mean"` (without the member farthest from the median, row
             by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalised for class probabilities).
         output_activation: What turns the members' raw outputs into predictions: `"softmax"`, `"sigmoid"`, `"gaussian"`
-            or `None`, for several outputs a list or dictionary of these. Default `"auto"`: by the loss, and its
-            `from_logits`, that each member was compiled with.
+            or `None`; `"categorical"` and `"bernoulli"` if they are probabilities already; for several outputs a list
+            or dictionary of these. Default `"auto"`: by the loss, and its `from_logits`, that each member was compiled
+            with; where that is a loss of one's own, by the activation of the output's layer.
         member_hyperparameters: The hyperparameters that each member was trained with, by name: for reports alone.
 
     Input shape:
@@ -43,7 +48,8 @@ class HyperDeepEnsemble(Ensemble):
 
     Raises:
         TypeError: If a member is not a Keras model.
-        ValueError: If there is no member, weights do not fit, or a choice is unknown.
+        ValueError: If there is no member, weights do not fit, outputs of members are of different kinds (probabilities
+            and values, say), or a choice is unknown.
 
     Example:
     >>> import keras
@@ -97,9 +103,9 @@ class HyperDeepEnsemble(Ensemble):
         self.combination = combination
         self.output_activation = output_activation
         self.member_heads = [
-            heads.heads_of_losses(getattr(member, "loss", None)) if output_activation == "auto" else output_activation
-            for member in self.members
+            heads_of_model(member) if output_activation == "auto" else output_activation for member in self.members
         ]
+        _check_kinds(self.members, self.member_heads)
         self.heads = self.member_heads[0]
         self.output_names = getattr(self.members[0], "output_names", None)
         self.built = all(member.built for member in self.members)
@@ -157,7 +163,7 @@ class HyperDeepEnsemble(Ensemble):
         spread.devices = names
         spread.supports_jit = False
         if self.compiled:
-            spread.compile_from_config({**self.get_compile_config(), "jit_compile": False})
+            spread.compile(**{**recompiling_arguments(self), "jit_compile": False})
         return spread
 
     def export(self, *args: Any, **kwargs: Any) -> None:
@@ -248,11 +254,28 @@ class HyperDeepEnsemble(Ensemble):
     def _from_members(cls, members: list[keras.Model], config: dict[str, Any]) -> "HyperDeepEnsemble":
         """From members, and what `get_config` says of everything else."""
         config, temperatures = cls.readable(config)
-        member_heads = config.pop("member_heads")
-        ensemble = cls(members, **config)
+        member_heads, activation = config.pop("member_heads"), config.pop("output_activation")
+        ensemble = cls(members, output_activation=None, **config)  # members need not be compiled
+        ensemble.output_activation = activation
         ensemble.member_heads, ensemble.heads = member_heads, member_heads[0]
         ensemble.set_temperatures(temperatures)
         return ensemble
+
+
+def _check_kinds(members: list[keras.Model], heads_of_members: list[Any]) -> None:
+    """Raises a `ValueError` if the outputs of two members mean different things."""
+    kinds = []
+    for member, of_member in zip(members, heads_of_members):
+        outputs = symbolic_outputs(member)
+        names = getattr(member, "output_names", None)
+        flat = keras.tree.flatten(of_member) if outputs is None else heads.per_output(of_member, outputs, names)
+        kinds.append([kind_of(head) for head in flat])
+    other = next((k for k, of_member in enumerate(kinds) if of_member != kinds[0]), None)
+    if other is not None:
+        raise ValueError(
+            "The outputs of all members must mean the same: compile members with losses that say so, or give "
+            f"`output_activation`. Received: member 0 with {kinds[0]}, member {other} with {kinds[other]}"
+        )
 
 
 def _checked_weights(members: list[Any], weights: Any) -> np.ndarray:

@@ -22,6 +22,7 @@ from keras_hyperens.models import member_rows
 from keras_hyperens.models.batches import BatchSpecs
 from keras_hyperens.models.batches import batch_specs
 from keras_hyperens.models.compiling import TunableModel
+from keras_hyperens.models.labels import check_labels
 from keras_hyperens.models.member_rows import Batch
 from keras_hyperens.models.member_rows import BatchWindow
 from keras_hyperens.models.network import hyper_batch_layers
@@ -77,8 +78,11 @@ class HyperBatchTrainer(TunableModel):
             **fit_arguments: The other arguments of `keras.Model.fit`.
 
         Raises:
-            ValueError: If tuning rows do not fit the training rows, are not finite, or take too much memory.
+            ValueError: If tuning rows do not fit the training rows, are not finite, or take too much memory; if labels
+                are out of range, or the ensemble was not compiled.
         """
+        if not self.compiled:
+            raise ValueError("Call `compile` before `fit`. Received: an ensemble that was not compiled")
         if tuning_split:
             if tuning_data is not None:
                 raise ValueError("Give `tuning_data` or `tuning_split`, not both. Received: both")
@@ -91,6 +95,9 @@ class HyperBatchTrainer(TunableModel):
         self._set_tuning_rows(tuning_data, class_weight)
         if self._tuning_rows is not None and specs.x is not None:
             self._tuning_rows.check_like(specs.x, specs.y)
+            check_labels(self.network, self.loss, self.heads, self._tuning_rows.labels, "tuning data")
+        if specs.x is not None:
+            check_labels(self.network, self.loss, self.heads, y, "training data")
         if specs.x is not None:
             self._build_metrics(specs.x, specs.y)
         self._set_window(specs)

@@ -54,6 +54,11 @@ class TuningRows:
         """Whether a step that was traced with earlier rows reads these."""
         return before is not None and self._variables is before._variables
 
+    @property
+    def labels(self) -> Any:
+        """Of all rows."""
+        return keras.tree.map_structure(keras.ops.convert_to_numpy, self._variables[1])
+
     def check_like(self, x: Any, y: Any) -> None:
         """Raises a `ValueError` unless tuning rows have the structure and shapes of the training rows."""
         for name, ours, theirs in (("x", self._variables[0], x), ("y", self._variables[1], y)):

@@ -14,6 +14,7 @@ from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import rank
 from keras_hyperens.search.procedure import Procedure
+from keras_hyperens.search.settings import check_metric
 from keras_hyperens.search.settings import check_project_name
 from keras_hyperens.search.settings import check_settings
 from keras_hyperens.search.summary import best_of_equal_values
@@ -48,7 +49,11 @@ class HyperDeepEnsembleBuilder(Procedure):
         search_pool_size: The first selection looks at so many best of the search; default at all that did not fail.
         num_hyperparameter_sets: H; default K. With 1 the result is an ordinary deep ensemble.
         initializations: Trainings of each set; default K. 0: no stratification.
-        metric: Of both selections, as in `greedy_selection`; `"auto"`: `"nll"` for classifiers, else `"mse"`.
+        metric: Of both selections, as in `greedy_selection`, or `"loss"`: the compiled loss of the combined
+            prediction. `"auto"`: `"nll"` for classes, `"mse"` for values, and `"loss"` for what is neither:
+            soft labels, Gaussians, labels in a form of their own. For several outputs also a dictionary, by output.
+            (It may change later: scores are then computed anew.)
+        output_activation: As in `HyperDeepEnsemble`: what outputs are, where a loss of one's own does not say it.
         include_search: Whether candidates of the search itself can become members.
         fixed_initialization: Start all candidates from one seed. They then differ in hyperparameters alone, and there
             is nothing to stratify: the paper's fixed-initialisation ensemble.
@@ -107,6 +112,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         num_hyperparameter_sets: int | None = None,
         initializations: int | None = None,
         metric: Any = "auto",
+        output_activation: Any = "auto",
         include_search: bool = True,
         fixed_initialization: bool = False,
         training_subset: float | None = None,
@@ -132,6 +138,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         if fixed_initialization:
             self.initializations = 0
         self.metric = metric
+        self.output_activation = output_activation
         self.include_search = include_search
         self.fixed_initialization = fixed_initialization
         self.training_subset = training_subset
@@ -149,7 +156,12 @@ class HyperDeepEnsembleBuilder(Procedure):
         self.member_weights: tuple[float, ...] = ()
         self.combination = "mean"
         self._is_searched = False
+        self._facts = None
+        self._names = ()
         check_settings(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_facts": None}  # other processes find them themselves
 
     @classmethod
     def from_tuner(
@@ -248,6 +260,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         """
         size = self.ensemble_size if ensemble_size is None else ensemble_size
         metric = self.metric if metric is None else metric
+        check_metric(metric)
         finished = self._eligible()
         kept = [candidate for candidate in finished if self.pool.has_weights(candidate)]
         if len(kept) < size:

@@ -7,6 +7,7 @@ import keras
 import keras_tuner
 
 from keras_hyperens.search.oracle import OWN
+from keras_hyperens.search.oracle import is_internal
 
 
 def as_hypermodel(hypermodel: Any) -> keras_tuner.HyperModel:
@@ -30,16 +31,18 @@ class _FromFunction(keras_tuner.HyperModel):
         return self.function(hp)
 
 
-def space_of(hypermodel: keras_tuner.HyperModel, given: keras_tuner.HyperParameters | None) -> list[Any]:
-    """The configurations of its hyperparameters, found by building it once.
+def default_model(
+    hypermodel: keras_tuner.HyperModel, given: keras_tuner.HyperParameters | None
+) -> tuple[keras.Model, list[Any]]:
+    """The model with default hyperparameters, and the configurations of the hyperparameters.
 
     Args:
         hypermodel: The user's.
         given: Hyperparameters that the user set; it must use them all.
 
     Raises:
-        ValueError: If it cannot be built, returns something else than a compiled model, leaves some out, or gives
-            one a name of ours.
+        ValueError: If it cannot be built, returns something else than a compiled model, leaves some out, or gives one
+            a name that tuners use themselves.
     """
     hyperparameters = keras_tuner.HyperParameters()
     try:
@@ -51,13 +54,16 @@ def space_of(hypermodel: keras_tuner.HyperModel, given: keras_tuner.HyperParamet
     if not isinstance(model, keras.Model) or not model.compiled:
         raise ValueError(f"The hypermodel must return a compiled Keras model. Received: {model!r}")
     names = {each.name for each in hyperparameters.space}
-    reserved = sorted(name for name in names if name.startswith(OWN))
-    if reserved:
-        raise ValueError(f"Names of hyperparameters must not begin with {OWN!r}. Received: {reserved}")
     unused = {each.name for each in given.space} - names if given is not None else set()
     if unused and not hyperparameters.inactive_scopes:
         raise ValueError(
             f"The hypermodel does not use every hyperparameter given; it uses {sorted(names)}. "
             f"Received: {sorted(unused)}"
         )
-    return json.loads(json.dumps(hyperparameters.get_config()["space"]))
+    taken = sorted(filter(is_internal, names))
+    if taken:
+        raise ValueError(
+            f"Hyperparameters must have names that tuners do not use themselves and that do not begin with {OWN!r}. "
+            f"Received: {taken}"
+        )
+    return model, json.loads(json.dumps(hyperparameters.get_config()["space"]))

@@ -6,6 +6,17 @@ import keras_tuner
 
 OWN = "keras_hyperens/"  # how names begin that no hyperparameter of the user's may have
 RUN = f"{OWN}run"  # travels to the workers among the values of a trial
+OF_HYPERBAND = frozenset(f"tuner/{name}" for name in ("epochs", "initial_epoch", "bracket", "round", "trial_id"))
+
+
+def is_internal(name: str) -> bool:
+    """Whether tuners, or this package, use a name themselves."""
+    return name.startswith(OWN) or name in OF_HYPERBAND
+
+
+def own_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Values of the hypermodel's hyperparameters, without those by which tuners talk to themselves."""
+    return {name: value for name, value in values.items() if not is_internal(name)}
 
 
 class EnumeratingOracle(keras_tuner.Oracle):

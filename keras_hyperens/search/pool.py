@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from typing import Any
 
 import h5py
@@ -17,6 +18,8 @@ import numpy as np
 from keras_hyperens import files
 
 IDENTITY, CANDIDATES = "builder.json", "candidates"
+DIVERGED = "diverged"  # the first word of a failure that is no error
+METRIC = "metric"  # the part of an identity that may change: scores are computed anew
 SEARCH, INITIALIZATIONS, RETRAINING = "search", "initializations", "retraining"
 OURS = re.compile(
     r"labels\.\d+\.npy|candidates|candidates\.csv|stage-\w+\.json|search|initializations|retraining"
@@ -82,7 +85,7 @@ class Pool:
     def __init__(self, directory: files.Path, theirs: files.Path | None = None) -> None:
         self.directory = files.as_directory(directory)
         self.theirs = theirs
-        self._read: dict[str, Candidate] = {}  # records never change
+        self._read: dict[str, Candidate] = {}  # records change with the metric alone
 
     def identity(self) -> dict[str, Any] | None:
         """What the search in this directory is, or `None` if there is none."""
@@ -118,11 +121,11 @@ class Pool:
 
     def check_identity(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         """Raises a `ValueError` unless the search in this directory is the one that is asked for."""
-        differ = [name for name in now if before.get(name) != now[name]]
+        differ = [name for name in now if name in before and name != METRIC and before[name] != now[name]]
         if differ:
             raise ValueError(
                 f"{self.directory} belongs to another search, which differs in {differ}: choose another `directory` or "
-                f"`project_name`, or `overwrite=True` to delete it. "
+                f"`project_name`, go on with what it was begun with, or `overwrite=True` to delete it. "
                 f"Received: { ({name: now[name] for name in differ if name != 'space'}) }, "
                 f"there: { ({name: before.get(name) for name in differ if name != 'space'}) }"
             )
@@ -191,13 +194,30 @@ class Pool:
         numbers = range(max(1, len(candidate.outputs)))
         return [files.read_array(self._predictions(candidate.name, number)) for number in numbers]
 
-    def write_labels(self, labels: list[np.ndarray]) -> None:
-        for number, array in enumerate(labels):
-            files.write_array(files.join(self.directory, f"labels.{number}.npy"), array)
+    def write_labels(self, labels: list[np.ndarray], weights: list[np.ndarray | None]) -> None:
+        """The labels of each output, and the weights of its samples where it has some."""
+        for kind, arrays in (("labels", labels), ("weights", weights)):
+            for number, array in enumerate(arrays):
+                if array is not None:
+                    files.write_array(files.join(self.directory, f"{kind}.{number}.npy"), array)
 
     def labels(self) -> list[np.ndarray]:
-        names = files.names(self.directory, "labels.*.npy")
-        return [np.array(files.read_array(files.join(self.directory, name))) for name in names]
+        """Of each output; their order is that of numbers, not that of names, in which 10 comes before 2."""
+        number = len(files.names(self.directory, "labels.*.npy"))
+        return [np.array(files.read_array(files.join(self.directory, f"labels.{n}.npy"))) for n in range(number)]
+
+    def weights(self) -> list[np.ndarray | None]:
+        """Of the samples of each output, or `None`."""
+        there = set(files.names(self.directory, "weights.*.npy"))
+        names = [f"weights.{n}.npy" for n in range(len(files.names(self.directory, "labels.*.npy")))]
+        return [
+            np.array(files.read_array(files.join(self.directory, name))) if name in there else None for name in names
+        ]
+
+    def change_score(self, candidate: Candidate, score: float) -> None:
+        """Writes another score into a candidate's record."""
+        files.write_json(self._record(candidate.name), asdict(replace(candidate, score=score)))
+        self._read.pop(candidate.name, None)
 
     def forget(self, name: str) -> None:
         """Deletes a record, before something else gets its name."""

@@ -18,20 +18,26 @@ from keras_hyperens.models import HyperDeepEnsemble
 from keras_hyperens.models.tuning import split_rows
 from keras_hyperens.search.assembling import compile_like
 from keras_hyperens.search.assembling import joined_rows
-from keras_hyperens.search.hypermodels import space_of
+from keras_hyperens.search.data_digest import digest_of
+from keras_hyperens.search.dry_run import check_scoring
+from keras_hyperens.search.dry_run import check_training_data
 from keras_hyperens.search.loading import trained_model
 from keras_hyperens.search.lock import DirectoryLock
+from keras_hyperens.search.model_facts import ModelFacts
+from keras_hyperens.search.model_facts import facts_and_model
 from keras_hyperens.search.names import name_of_retraining
 from keras_hyperens.search.names import name_of_run
 from keras_hyperens.search.names import number_of_run
 from keras_hyperens.search.oracle import RUN
 from keras_hyperens.search.oracle import EnumeratingOracle
 from keras_hyperens.search.pool import INITIALIZATIONS
+from keras_hyperens.search.pool import METRIC
 from keras_hyperens.search.pool import RETRAINING
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.pool import rank
+from keras_hyperens.search.problem import Target
 from keras_hyperens.search.problem import as_problem
 from keras_hyperens.search.processes import is_distributed
 from keras_hyperens.search.processes import is_worker
@@ -40,7 +46,9 @@ from keras_hyperens.search.recording import TrialRecorder
 from keras_hyperens.search.selection import Selection
 from keras_hyperens.search.selection import greedy_selection
 from keras_hyperens.search.settings import best_of
+from keras_hyperens.search.settings import text_of
 from keras_hyperens.search.stage import Stage
+from keras_hyperens.search.supervision import check_first_failures
 from keras_hyperens.search.together import groups_of
 from keras_hyperens.search.tuners import make_tuner
 from keras_hyperens.search.validation import ValidationRows
@@ -69,6 +77,7 @@ class Procedure:
     num_hyperparameter_sets: int
     initializations: int
     metric: Any
+    output_activation: Any
     include_search: bool
     fixed_initialization: bool
     training_subset: float | None
@@ -85,6 +94,8 @@ class Procedure:
     member_weights: tuple[float, ...]
     combination: Any
     _is_searched: bool
+    _facts: ModelFacts | None
+    _names: tuple[str, ...]  # of the outputs, in the order of labels that have names
 
     def select_hyperparameters(self) -> list[Candidate]:
         """The best sets of hyperparameters."""
@@ -115,10 +126,15 @@ class Procedure:
             raise ValueError("Training needs `x`. Received: x=None")
         if self.training_subset is not None and not all(hasattr(leaf, "shape") for leaf in keras.tree.flatten((x, y))):
             raise ValueError(f"`training_subset` needs `x` and `y` as arrays. Received: x of type {type(x).__name__}")
-        rows = ValidationRows(validation_data)
-        space = space_of(self.hypermodel, self.hyperparameters)
+        if isinstance(x, Iterator):
+            raise ValueError(
+                "Every candidate reads the training data anew: make a dataset of a generator, by "
+                "`tf.data.Dataset.from_generator`, say. Received: a generator"
+            )
+        rows = ValidationRows(validation_data, self.output_activation)
         with self._locked() as lock:
-            self._open_directory(space, rows, arguments)
+            self._check(x, y, arguments.get("sample_weight"), rows)
+            self._open_directory(self._identity(x, y, rows, arguments), rows)
             run = self._run(rows, arguments, x, y, validation_data, verbose, lock)
             yield run
             run.progress.close()
@@ -150,7 +166,53 @@ class Procedure:
         theirs = self.tuner.project_dir if isinstance(self.tuner, keras_tuner.Tuner) else None
         return Pool(files.join(self.directory, self.project_name), theirs)
 
-    def _open_directory(self, space: list[Any], rows: ValidationRows, arguments: dict[str, Any]) -> None:
+    def _check(self, x: Any, y: Any, sample_weight: Any, rows: ValidationRows) -> None:
+        """One scoring of a made-up prediction, so that what is wrong is found before the first training."""
+        self._facts, model = facts_and_model(self.hypermodel, self.hyperparameters)
+        self._names = tuple(rows.names or ())
+        check_training_data(x, y, sample_weight, rows)
+        targets = self._facts.targets(rows.labels, rows.weights, self._names)
+        check_scoring(model, rows, targets, lambda made_up, kinds: self._score_of(made_up, kinds, targets), y)
+
+    def _identity(self, x: Any, y: Any, rows: ValidationRows, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What makes a search another one."""
+        of_data = {} if x is None else {"training data": digest_of((x, y, arguments.get("sample_weight")))}
+        class_weight = arguments.get("class_weight")
+        return {
+            "format_version": FORMAT_VERSION,
+            **self._identity_of_models(),
+            **of_data,
+            "class_weight": class_weight and {str(label): float(weight) for label, weight in class_weight.items()},
+            "validation inputs": rows.inputs,
+            "validation labels": rows.digest(),
+            "fixed_initialization": self.fixed_initialization,
+            "training_subset": self.training_subset,
+            "epochs": arguments.get("epochs", 1),
+            "batch_size": arguments.get("batch_size"),
+            METRIC: text_of(self.metric),
+        }
+
+    def _identity_of_models(self) -> dict[str, Any]:
+        """What is known of it without any data."""
+        facts = self._model_facts()
+        return {
+            "space": facts.space,
+            **facts.digests,
+            "tuner": self.tuner if isinstance(self.tuner, str) else type(self.tuner).__name__,
+            "objective": text_of(self.objective),
+            "output_activation": text_of(self.output_activation),
+        }
+
+    def _model_facts(self) -> ModelFacts:
+        """Those of the hypermodel, which must be the one that the search in the directory was begun with."""
+        if self._facts is None:
+            self._facts, _ = facts_and_model(self.hypermodel, self.hyperparameters)
+            before = self.pool.identity()
+            if before is not None:
+                self.pool.check_identity(before, self._identity_of_models())
+        return self._facts
+
+    def _open_directory(self, identity: dict[str, Any], rows: ValidationRows) -> None:
         if self.seed is None and is_distributed():
             raise ValueError("Several processes must agree on a seed: set `seed`. Received: seed=None")
         if self.overwrite and not is_worker():
@@ -159,23 +221,22 @@ class Procedure:
         before = self.pool.identity()
         if self.seed is None:
             self.seed = before["seed"] if before else random.randrange(2**31)
-        now = {
-            "format_version": FORMAT_VERSION,
-            "seed": self.seed,
-            "space": space,
-            "tuner": self.tuner if isinstance(self.tuner, str) else type(self.tuner).__name__,
-            "validation labels": rows.digest(),
-            "fixed_initialization": self.fixed_initialization,
-            "training_subset": self.training_subset,
-            "epochs": arguments.get("epochs", 1),
-            "batch_size": arguments.get("batch_size"),
-        }
+        now = {"seed": self.seed, **identity}
         if before is not None:
             self.pool.check_identity(before, now)
         if not is_worker():
-            self.pool.write_identity(now)  # first: it tells whose directory this is
-            self.pool.write_labels(rows.labels)
+            if before is None:
+                self.pool.write_identity(now)  # first: it tells whose directory this is
+            self.pool.write_labels(rows.labels, rows.weights)
+            if before is not None and before.get(METRIC, now[METRIC]) != now[METRIC]:
+                self._score_again()
+            self.pool.write_identity({**(before or {}), **now})
             self.pool.forget_damaged()
+
+    def _score_again(self) -> None:
+        """By another metric than that of the search so far: predictions are on disk."""
+        for candidate in self.pool.finished(SEARCH, INITIALIZATIONS):
+            self.pool.change_score(candidate, self._score_of(self.pool.predictions(candidate), list(candidate.heads)))
 
     def _run_search(self, run: Run) -> None:
         recorder = self._recorder(SEARCH, run)
@@ -186,11 +247,17 @@ class Procedure:
             plan = json.loads(json.dumps({"max_trials": self.max_trials, "hyperparameters": fixed}))
             tuner = self._run_stage(lambda: self._search_tuner(run), recorder, plan, run, run.arguments)
             if tuner is not self.tuner:
-                return self._drop_checkpoints()
+                self._drop_checkpoints()
+                return self._check_that_some_finished(SEARCH)
         for trial in self.tuner.oracle.trials.values():
             if trial.status == "COMPLETED" and self.pool.find(recorder.name_of(trial)) is None:
                 recorder.collect(trial)
                 run.progress.ended(SEARCH, self.pool.find(recorder.name_of(trial)))
+        self._check_that_some_finished(SEARCH)
+
+    def _check_that_some_finished(self, stage: str) -> None:
+        if not self.pool.finished(stage):
+            raise ValueError(f"No candidate of the {stage} stage has finished: {self._why_none(stage)}")
 
     def _search_tuner(self, run: Run) -> keras_tuner.Tuner:
         if isinstance(self.tuner, keras_tuner.Tuner):
@@ -217,10 +284,12 @@ class Procedure:
             for each in self.select_hyperparameters()
         ]
         self._run_list(INITIALIZATIONS, runs, run, run.arguments)
+        self._check_that_some_finished(INITIALIZATIONS)
 
     def _run_retraining(self, run: Run, members: list[Candidate]) -> None:
         arguments = dict(run.arguments)
-        joined = joined_rows(arguments.pop("x"), arguments.pop("y", None), arguments.pop("validation_data"))
+        names = ("x", "y", "sample_weight", "validation_data")
+        joined = joined_rows(*(arguments.pop(name, None) for name in names))
         runs = [{**each.values, RUN: name_of_retraining(each.name)} for each in members]
         run.progress.planned[RETRAINING] = len(runs)
         recorder = self._recorder(RETRAINING, run)
@@ -261,6 +330,7 @@ class Procedure:
         def ended(name: str) -> None:
             run.progress.ended(stage, self.pool.find(name))
             self._drop_worst()
+            check_first_failures(self.pool, stage)
 
         return ended
 
@@ -277,16 +347,21 @@ class Procedure:
             finished = self.pool.finished(SEARCH, INITIALIZATIONS)
             self.pool.drop_weights(sorted(finished, key=rank)[number:])
 
-    def _score_of(self, predictions: list[np.ndarray], kinds: list[Any]) -> float:
+    def _score_of(self, predictions: list[np.ndarray], kinds: list[Any], targets: list[Target] | None = None) -> float:
         if not all(np.isfinite(each).all() for each in predictions):
             return float("nan")
-        problem = as_problem([predictions], self.pool.labels(), kinds, self.metric)
+        problem = as_problem([predictions], targets or self._targets(), kinds, self.metric)
         return greedy_selection(**problem, ensemble_size=1).trajectory[0]
 
     def _select(self, candidates: list[Candidate], size: int, metric: Any, **selection: Any) -> Selection:
         predictions = [self.pool.predictions(each) for each in candidates]
-        problem = as_problem(predictions, self.pool.labels(), candidates[0].heads, metric)
+        targets = self._targets(candidates[0].outputs)
+        problem = as_problem(predictions, targets, candidates[0].heads, metric)
         return greedy_selection(**problem, ensemble_size=size, **selection)
+
+    def _targets(self, names: tuple[str, ...] = ()) -> list[Target]:
+        """What each output should be, in the order of their labels."""
+        return self._model_facts().targets(self.pool.labels(), self.pool.weights(), names or self._names)
 
     def _eligible(self) -> list[Candidate]:
         stages = [INITIALIZATIONS] + ([SEARCH] if self.include_search or not self.initializations else [])
@@ -298,12 +373,12 @@ class Procedure:
         runs = [each for each in self.pool.finished(INITIALIZATIONS) if each.parent == best.name]
         return sorted(runs, key=lambda each: number_of_run(each.name)) or [best]
 
-    def _why_none(self) -> str:
-        failures = [each for each in self.pool.candidates() if each.failure is not None]
+    def _why_none(self, *stages: str) -> str:
+        failures = [each for each in self.pool.candidates(*stages) if each.failure is not None]
         if not failures:
             return "no candidate has failed: call `search` first, or search more trials"
-        last = failures[-1]
-        return f"{len(failures)} candidates failed or diverged, the last one ({last.name}) with: {last.reason}"
+        first = failures[0]
+        return f"{len(failures)} candidates failed or diverged, the first one ({first.name}) with: {first.reason}"
 
     def _say_if_a_better_one_was_not_kept(self, chosen: Selection, possible: Selection) -> None:
         if possible.trajectory[-1] < chosen.trajectory[-1]:
@@ -329,7 +404,11 @@ class Procedure:
             for member in members
         ]
         ensemble = HyperDeepEnsemble(
-            models, weights, combination=combination, member_hyperparameters=[member.values for member in members]
+            models,
+            weights,
+            combination=combination,
+            output_activation=self.output_activation,
+            member_hyperparameters=[member.values for member in members],
         )
         compile_like(ensemble, models[0])
         self.members, self.member_weights, self.combination = list(members), tuple(weights), combination

@@ -19,6 +19,8 @@ from keras_hyperens.search.memory import forgotten_gradients
 from keras_hyperens.search.names import name_of_trial
 from keras_hyperens.search.names import parent_of
 from keras_hyperens.search.oracle import RUN
+from keras_hyperens.search.oracle import own_values
+from keras_hyperens.search.pool import DIVERGED
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import Pool
@@ -235,7 +237,7 @@ class TrialRecorder:
         objective = self.tuner.oracle.objective.get_value(metrics)
         if np.isfinite(objective) and (score is None or np.isfinite(score)):
             return None
-        return f"diverged: objective {objective}, score of its predictions {score}"
+        return f"{DIVERGED}: objective {objective}, score of its predictions {score}"
 
     def seed_of(self, name: str) -> int:
         """A seed of its own for every candidate, unless all start alike."""
@@ -282,11 +284,6 @@ class Share:
             if named.get(key) is not None:
                 named[key] = keras.tree.map_structure(lambda array: array[rows], named[key])
         return (), named
-
-
-def own_values(values: dict[str, Any]) -> dict[str, Any]:
-    """Values of the hypermodel's hyperparameters, without those by which tuners talk to themselves."""
-    return {name: value for name, value in values.items() if not name.startswith("tuner/") and name != RUN}
 
 
 def best_metrics(results: Any, objective: Any) -> tuple[dict[str, float], int]:

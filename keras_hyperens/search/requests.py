@@ -4,10 +4,9 @@ from typing import Any
 
 import keras_tuner
 
-from keras_hyperens.search.oracle import OWN
+from keras_hyperens.search.oracle import is_internal
 
 ENDS = ("COMPLETED", "INVALID", "FAILED")
-OF_HYPERBAND = tuple(f"tuner/{name}" for name in ("epochs", "initial_epoch", "bracket", "round", "trial_id"))
 
 
 class Refused(ValueError):
@@ -36,7 +35,7 @@ def check_end(oracle: keras_tuner.Oracle, trial: Any) -> None:
         raise Refused(f"A trial must end as one of {ENDS}. Received: status={trial.status!r}")
     known = oracle.trials[trial.trial_id]
     before, now = known.hyperparameters.values, trial.hyperparameters.values
-    changed = [name for name in {*before, *now} if _is_internal(name) and before.get(name) != now.get(name)]
+    changed = [name for name in {*before, *now} if is_internal(name) and before.get(name) != now.get(name)]
     if changed:
         raise Refused(f"These values must stay as the chief gave them: {changed}. Received: others")
     check_space(oracle, trial.hyperparameters)
@@ -46,13 +45,9 @@ def check_end(oracle: keras_tuner.Oracle, trial: Any) -> None:
 
 def check_space(oracle: keras_tuner.Oracle, hyperparameters: Any) -> None:
     """Refuses hyperparameters with names of ours or of Hyperband's, and new ones if the user wants none."""
-    internal = [each.name for each in hyperparameters.space if _is_internal(each.name)]
+    internal = [each.name for each in hyperparameters.space if is_internal(each.name)]
     if internal:
         raise Refused(f"Names of hyperparameters must not be those that tuners use themselves. Received: {internal}")
     new = [e.name for e in hyperparameters.space if not oracle.hyperparameters._exists(e.name, e.conditions)]
     if new and not oracle.allow_new_entries:
         raise Refused(f"The space must stay as it is (`allow_new_entries=False`). Received: {new}")
-
-
-def _is_internal(name: str) -> bool:
-    return name.startswith(OWN) or name in OF_HYPERBAND

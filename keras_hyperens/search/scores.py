@@ -4,6 +4,7 @@ A score holds what its metric needs of T candidates and of the running sum of th
 what would the ensemble's score be if candidate t joined it now, for all t at once.
 """
 
+import inspect
 import mmap
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -11,6 +12,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+
+from keras_hyperens.search.classes import check_probabilities
+from keras_hyperens.search.classes import class_indices
+from keras_hyperens.search.classes import true_probabilities
 
 GROUP = 8  # probabilities multiplied before a logarithm is taken: even 8 of the smallest stay a legal float64
 SMALLEST = float(np.finfo("float32").tiny)  # stands in for a probability of 0
@@ -26,10 +31,11 @@ class Score:
         rows: Gives the predictions `[N, C]` of candidate t; read as seldom as the metric allows.
         candidates: T.
         labels: What the predictions should be, `[N]` or `[N, C]`.
+        weights: Of the rows, `[N]` and above 0, or `None`: all are equal.
     """
 
-    def __init__(self, rows: Rows, candidates: int, labels: np.ndarray) -> None:
-        self.rows, self.candidates, self.labels = rows, candidates, labels
+    def __init__(self, rows: Rows, candidates: int, labels: np.ndarray, weights: np.ndarray | None = None) -> None:
+        self.rows, self.candidates, self.labels, self.weights = rows, candidates, labels, weights
         self.finite = np.ones(candidates, bool)  # [T], False where the metric read something that is not a number
         self.prepare()
         self.reset()
@@ -37,6 +43,11 @@ class Score:
     def prepare(self) -> None:
         """Reads what is needed for all steps, and marks candidates that are not finite."""
         raise NotImplementedError
+
+    @property
+    def total(self) -> float:
+        """The sum of the weights of rows."""
+        return len(self.labels) if self.weights is None else float(self.weights.sum())
 
     def reset(self) -> None:
         """Empties the ensemble."""
@@ -57,12 +68,14 @@ class NegativeLogLikelihood(Score):
         first = self.rows(0)
         classes = class_indices(self.labels, first.shape[-1])
         number = len(classes)
-        self.width = -(-number // GROUP)
-        self.probabilities = np.zeros((self.candidates, GROUP * self.width))
+        self.group = GROUP if self.weights is None else 1  # a product has one weight
+        self.width = -(-number // self.group)
+        self.probabilities = np.zeros((self.candidates, self.group * self.width))
         for t in range(self.candidates):
-            of_truth = true_probabilities(self.rows(t), classes)
+            rows = self.rows(t)
+            check_probabilities(rows, t)
+            of_truth = true_probabilities(rows, classes)
             self.finite[t] = np.isfinite(of_truth).all()
-            check_probabilities(of_truth, t)
             self.probabilities[t, :number] = of_truth
         self.number = number
         self.probabilities[~self.finite] = 0
@@ -70,20 +83,21 @@ class NegativeLogLikelihood(Score):
 
     def reset(self) -> None:
         super().reset()
-        self.sums = np.zeros(GROUP * self.width)
+        self.sums = np.zeros(self.group * self.width)
         self.sums[self.number :] = 1  # padding, whose logarithm is 0
 
     def if_added(self) -> np.ndarray:
-        sums = self.sums.reshape(GROUP, self.width)
+        sums = self.sums.reshape(self.group, self.width)
         totals = np.empty(self.candidates)
         step = max(1, BLOCK_BYTES // (64 * self.width))
         for start in range(0, self.candidates, step):
-            block = self.probabilities[start : start + step].reshape(-1, GROUP, self.width)
+            block = self.probabilities[start : start + step].reshape(-1, self.group, self.width)
             product = sums[0] + block[:, 0]
-            for group in range(1, GROUP):
+            for group in range(1, self.group):
                 product *= sums[group] + block[:, group]
-            totals[start : start + step] = np.log(product, out=product).sum(-1)
-        return np.log(self.count + 1) - totals / self.number
+            logarithms = np.log(product, out=product)
+            totals[start : start + step] = logarithms.sum(-1) if self.weights is None else logarithms @ self.weights
+        return np.log(self.count + 1) - totals / self.total
 
     def add(self, candidate: int) -> None:
         super().add(candidate)
@@ -101,7 +115,8 @@ class SquaredError(Score):
         self.products: dict[int, np.ndarray] = {}  # chosen candidate -> [T]
 
     def residuals(self, t: int) -> np.ndarray:
-        return (self.rows(t).astype("float64") - self.labels).ravel()
+        residuals = self.rows(t).astype("float64") - self.labels
+        return (residuals if self.weights is None else residuals * np.sqrt(self.weights)[:, None]).ravel()
 
     def product(self, t: int, residuals: np.ndarray) -> float:
         return float(np.vdot(self.residuals(t), residuals)) if self.finite[t] else 0.0
@@ -117,7 +132,7 @@ class SquaredError(Score):
 
     @property
     def size(self) -> float:
-        return self.labels.size
+        return self.total * self.labels.shape[-1]
 
     def add(self, candidate: int) -> None:
         super().add(candidate)
@@ -132,16 +147,16 @@ class BrierScore(SquaredError):
     """The squared error against one-hot labels, summed over classes and averaged over rows."""
 
     def prepare(self) -> None:
-        first = self.rows(0)
-        check_probabilities(first, 0)
-        number = first.shape[-1]
+        for t in range(self.candidates):
+            check_probabilities(self.rows(t), t)
+        number = self.rows(0).shape[-1]
         classes = class_indices(self.labels, number)
         self.labels = classes[:, None] if number == 1 else np.eye(number)[classes]
         super().prepare()
 
     @property
     def size(self) -> float:
-        return len(self.labels)
+        return self.total
 
 
 class ScoreOfSums(Score):
@@ -173,28 +188,40 @@ class ErrorRate(ScoreOfSums):
 
     def prepare(self) -> None:
         super().prepare()
+        for t in range(self.candidates):
+            check_probabilities(self.rows(t), t)
         self.classes = class_indices(self.labels, self.shape[-1])
         self.step = max(1, BLOCK_BYTES // (8 * self.shape[-1]))
 
     def with_rows(self, rows: np.ndarray) -> float:
-        right = 0
+        right = 0.0
         for start in range(0, len(rows), self.step):
             block = slice(start, start + self.step)
             sums = self.sums[block] + rows[block]
             predicted = sums[:, 0] > 0.5 * (self.count + 1) if sums.shape[1] == 1 else sums.argmax(-1)
-            right += int((predicted == self.classes[block]).sum())
-        return 1 - right / len(rows)
+            is_right = predicted == self.classes[block]
+            right += is_right.sum() if self.weights is None else is_right @ self.weights[block]
+        return float(1 - right / self.total)
 
 
 class CallableScore(ScoreOfSums):
-    """Any function of labels and combined predictions, the first argument."""
+    """Any function of labels and combined predictions, the first argument; of `sample_weight` too if rows have some."""
 
-    def __init__(self, metric: Callable[[np.ndarray, np.ndarray], float], *of_every_score: Any) -> None:
+    def __init__(self, metric: Callable[..., float], *of_every_score: Any) -> None:
         self.metric = metric
         super().__init__(*of_every_score)
 
+    def prepare(self) -> None:
+        super().prepare()
+        if self.weights is not None and "sample_weight" not in inspect.signature(self.metric).parameters:
+            raise ValueError(
+                "Rows have weights, so a function as `metric` must take `sample_weight` as its third argument: "
+                f"`metric(labels, predictions, sample_weight)`. Received: metric={self.metric!r}"
+            )
+
     def with_rows(self, rows: np.ndarray) -> float:
-        return float(self.metric(self.labels, (self.sums + rows) / (self.count + 1)))
+        weighted = {} if self.weights is None else {"sample_weight": self.weights}
+        return float(self.metric(self.labels, (self.sums + rows) / (self.count + 1), **weighted))
 
 
 class SumOfScores:
@@ -219,16 +246,30 @@ class SumOfScores:
 SCORES = {"nll": NegativeLogLikelihood, "brier": BrierScore, "accuracy": ErrorRate, "mse": SquaredError}
 
 
-def score_of(metric: Any, predictions: Sequence[np.ndarray], labels: np.ndarray, rows: np.ndarray | None) -> Score:
+def score_of(
+    metric: Any, predictions: Sequence[np.ndarray], labels: np.ndarray, weights: Any, rows: np.ndarray | None
+) -> Score:
     """The score that a metric's name, or a function, stands for.
 
     Args:
         metric: A name, or a function of labels and predictions whose result is better when lower.
         predictions: Of each candidate, `[N, ..., C]`; axes between rows and classes count as rows.
         labels: `[N, ...]` or `[N, ..., C]`.
+        weights: `[N, ...]`, or `None`. What has no weight is not read.
         rows: Indices of the rows (first axis) to use, or `None` for all.
     """
+    shape = predictions[0].shape
+    if rows is not None:
+        labels, weights = labels[rows], None if weights is None else weights[rows]
+    kept, weights = _weighted(weights)
+    labels = _flat(labels, (len(labels), *shape[1:]), metric)
+    labels = labels if kept is None else labels[kept]
+    score = SCORES[metric] if metric in SCORES else partial(CallableScore, metric)
+    return score(_reader(predictions, rows, kept), len(predictions), labels, weights)
 
+
+def _reader(predictions: Sequence[np.ndarray], rows: np.ndarray | None, kept: np.ndarray | None) -> Rows:
+    """Candidate t to its predictions at some rows: of the first axis, and then of all axes but the last."""
     is_large = len(predictions) * predictions[0].nbytes > MAPPED_BYTES
     last = 0
 
@@ -238,17 +279,35 @@ def score_of(metric: Any, predictions: Sequence[np.ndarray], labels: np.ndarray,
             _forget(predictions[last])
         last = t
         chosen = predictions[t] if rows is None else predictions[t][rows]
-        return chosen.reshape(-1, chosen.shape[-1])
+        chosen = chosen.reshape(-1, chosen.shape[-1])
+        return chosen if kept is None else chosen[kept]
 
-    if rows is not None:
-        labels = labels[rows]
-    number, classes = of_candidate(0).shape
-    if labels.size == number:
-        labels = labels.reshape(number, 1) if metric == "mse" else labels.reshape(number)
-    else:
-        labels = labels.reshape(number, classes)
-    score = SCORES[metric] if metric in SCORES else partial(CallableScore, metric)
-    return score(of_candidate, len(predictions), labels)
+    return of_candidate
+
+
+def _weighted(weights: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Which rows have a weight, and which; `None` where all have, and where all have the same."""
+    if weights is None:
+        return None, None
+    weights = weights.reshape(-1)
+    if not weights.any():
+        raise ValueError("At least one row that is used must have a weight above 0. Received: all weights are 0")
+    kept = None if weights.all() else np.flatnonzero(weights)
+    weights = weights if kept is None else weights[kept]
+    return kept, None if (weights == weights[0]).all() else weights
+
+
+def _flat(labels: np.ndarray, shape: tuple[int, ...], metric: Any) -> np.ndarray:
+    """Labels `[rows]` or `[rows, C]` for predictions of a shape."""
+    number, width = int(np.prod(shape[:-1])), shape[-1]
+    if labels.size == number * width and metric == "mse":
+        return labels.reshape(number, width)
+    if metric == "mse":
+        raise ValueError(
+            f'`metric="mse"` needs a value for each of {width} outputs: give one-hot labels, or score classes by '
+            f'"nll", "brier" or "accuracy". Received: labels of shape {labels.shape}, predictions of shape {shape}'
+        )
+    return labels.reshape(number) if labels.size == number else labels.reshape(number, width)
 
 
 def _forget(array: np.ndarray) -> None:
@@ -256,39 +315,3 @@ def _forget(array: np.ndarray) -> None:
     mapped = getattr(array, "_mmap", None)
     if mapped is not None and getattr(array, "mode", None) == "r" and hasattr(mapped, "madvise"):  # not on Windows
         mapped.madvise(mmap.MADV_DONTNEED)
-
-
-def class_indices(labels: np.ndarray, number: int) -> np.ndarray:
-    """Labels as integers `[N]`; one class means the probability of class 1 of two.
-
-    Raises:
-        ValueError: If labels are neither class indices nor one-hot.
-    """
-    if labels.ndim == 2 and labels.shape[1] == number > 1:
-        if not (np.isin(labels, (0, 1)).all() and (labels.sum(-1) == 1).all()):
-            raise ValueError(f"`labels` must be class indices or one-hot. Received: rows such as {labels[0]}")
-        return labels.argmax(-1)
-    classes = labels.astype("int64")
-    if (classes != labels).any() or classes.min() < 0 or classes.max() >= max(number, 2):
-        raise ValueError(
-            f"`labels` must be class indices in [0, {max(number, 2)}), one for each row of the predictions. "
-            f"Received: values in [{labels.min()}, {labels.max()}]"
-        )
-    return classes
-
-
-def true_probabilities(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """The probability of the true class, `[N]`."""
-    if rows.shape[-1] == 1:
-        return np.where(classes, rows[:, 0], 1 - rows[:, 0])
-    return rows[np.arange(len(classes)), classes]
-
-
-def check_probabilities(values: np.ndarray, candidate: int) -> None:
-    """Raises a `ValueError` for what cannot be probabilities, logits for example."""
-    values = values[np.isfinite(values)]
-    if len(values) and ((values < -1e-3).any() or (values > 1 + 1e-3).any()):
-        raise ValueError(
-            "`predictions` must be probabilities: apply the softmax or sigmoid first. Received: candidate "
-            f"{candidate} with values in [{values.min():.3g}, {values.max():.3g}]"
-        )

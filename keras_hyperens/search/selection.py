@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_hyperens.sample_weights import checked_weights
 from keras_hyperens.search.scores import SCORES
 from keras_hyperens.search.scores import Score
 from keras_hyperens.search.scores import SumOfScores
@@ -57,6 +58,7 @@ def greedy_selection(
     ensemble_size: int,
     metric: str | Callable[[np.ndarray, np.ndarray], float] = "nll",
     *,
+    sample_weight: Any = None,
     replacement: bool = True,
     stop: str = "unique",
     tolerance: float = 0.0,
@@ -79,7 +81,10 @@ def greedy_selection(
             `predictions` is one.
         ensemble_size: K.
         metric: `"nll"` (in nats; a probability of 0 counts as 1.2e-38), `"brier"` (sum over classes), `"accuracy"`,
-            `"mse"`, or a function of labels and combined predictions `[N, C]`, better when lower; or a dictionary.
+            `"mse"`, or a function of labels and combined predictions `[N, C]`, better when lower; or a dictionary. A
+            function must take `sample_weight` too where rows have weights.
+        sample_weight: `[N, ...]`: a row of weight 2 counts as two equal rows, one of weight 0 is not read. Default: all
+            equal. A dictionary if `predictions` is one; an array is for all of its outputs.
         replacement: Whether a candidate can be chosen again, and so weigh more.
         stop: `"unique"`, when K distinct candidates are chosen (or after 100 K choices), or `"total"`, after K choices.
         tolerance: A step must improve the score by more than this, else the selection ends before it has K. With
@@ -111,7 +116,7 @@ def greedy_selection(
     """
     _check_choices(metric, ensemble_size, replacement, stop, tolerance, bagging)
     random = np.random.default_rng(seed)
-    score = _score(metric, predictions, labels, subsample, random)
+    score = _score(metric, predictions, labels, sample_weight, subsample, random)
     excluded = tuple(int(t) for t in np.flatnonzero(~score.finite))
     usable = int(score.finite.sum())
     if usable < 1 or (usable < ensemble_size and (stop == "unique" or not replacement)):
@@ -127,21 +132,27 @@ def greedy_selection(
 
 
 def _score(
-    metric: Any, predictions: Any, labels: Any, subsample: int | float | None, random: np.random.Generator
+    metric: Any,
+    predictions: Any,
+    labels: Any,
+    sample_weight: Any,
+    subsample: int | float | None,
+    random: np.random.Generator,
 ) -> Score | SumOfScores:
     if not isinstance(predictions, dict):
-        predictions, labels = _check_shapes(predictions, labels)
-        return score_of(metric, predictions, labels, _rows(subsample, len(labels), random))
+        arrays = _check_shapes(predictions, labels, sample_weight)
+        return score_of(metric, *arrays, _rows(subsample, len(arrays[1]), random))
     metrics = metric if isinstance(metric, dict) else dict.fromkeys(predictions, metric)
+    weights = sample_weight if isinstance(sample_weight, dict) else dict.fromkeys(predictions, sample_weight)
     if not predictions or not isinstance(labels, dict) or not set(predictions) == set(labels) == set(metrics):
         raise ValueError(
             "`predictions`, `labels` and `metric` must be dictionaries with the same keys. "
             f"Received: {list(predictions)}, {list(labels) if isinstance(labels, dict) else labels!r}, {list(metrics)}"
         )
-    checked = {name: _check_shapes(predictions[name], labels[name]) for name in predictions}
+    checked = {name: _check_shapes(predictions[name], labels[name], weights.get(name)) for name in predictions}
     number = len(next(iter(checked.values()))[1])
     rows = _rows(subsample, number, random)
-    return SumOfScores([score_of(metrics[name], *pair, rows) for name, pair in checked.items()])
+    return SumOfScores([score_of(metrics[name], *arrays, rows) for name, arrays in checked.items()])
 
 
 def _greedy(
@@ -221,7 +232,9 @@ def _check_choices(metric: Any, size: int, replacement: bool, stop: str, toleran
         raise ValueError(f"`tolerance` must be a number. Received: tolerance={tolerance}")
 
 
-def _check_shapes(predictions: Any, labels: Any) -> tuple[Sequence[np.ndarray], np.ndarray]:
+def _check_shapes(
+    predictions: Any, labels: Any, sample_weight: Any
+) -> tuple[Sequence[np.ndarray], np.ndarray, np.ndarray | None]:
     labels = np.asarray(labels)
     predictions = list(predictions)
     if not predictions or not labels.size:
@@ -237,7 +250,7 @@ def _check_shapes(predictions: Any, labels: Any) -> tuple[Sequence[np.ndarray], 
             "`predictions` must be [T, N, ..., C] and `labels` [N, ...] or [N, ..., C]. "
             f"Received: predictions of shapes {sorted(shapes)}, labels of shape {labels.shape}"
         )
-    return [np.asanyarray(each) for each in predictions], labels
+    return [np.asanyarray(each) for each in predictions], labels, checked_weights(sample_weight, shape[:-1])
 
 
 def _rows(subsample: int | float | None, number: int, random: np.random.Generator) -> np.ndarray | None:

@@ -4,6 +4,8 @@ import re
 from typing import Any
 
 from keras_hyperens import files
+from keras_hyperens.heads import check_output_activation
+from keras_hyperens.search.scores import SCORES
 
 
 def check_settings(builder: Any) -> None:
@@ -25,6 +27,8 @@ def check_settings(builder: Any) -> None:
             f"Received: prediction_dtype={builder.prediction_dtype!r}"
         )
     best_of(builder.keep)
+    check_metric(builder.metric)
+    check_output_activation(builder.output_activation)
     trained = (builder.max_trials or 0) + builder.num_hyperparameter_sets * builder.initializations
     if builder.tuner == "random" and trained < builder.ensemble_size:
         raise ValueError(
@@ -41,6 +45,30 @@ def check_project_name(name: Any) -> None:
             "`project_name` must be the name of a directory below `directory`, without `..`. "
             f"Received: project_name={name!r}"
         )
+
+
+def check_metric(metric: Any) -> None:
+    """Raises a `ValueError` for a metric that nothing can be selected by."""
+    known = ("auto", "loss", *SCORES)
+    for each in metric.values() if isinstance(metric, dict) else [metric]:
+        if not callable(each) and each not in known:
+            raise ValueError(
+                f"`metric` must be one of {known}, a function, or for several outputs a dictionary of these. "
+                f"Received: metric={metric!r}"
+            )
+
+
+def text_of(setting: Any) -> Any:
+    """A setting as JSON can say it; of a function or an object its name."""
+    if isinstance(setting, dict):
+        return {str(key): text_of(value) for key, value in setting.items()}
+    if isinstance(setting, list | tuple):
+        return [text_of(each) for each in setting]
+    if setting is None or isinstance(setting, str | int | float):
+        return setting
+    if hasattr(setting, "direction"):  # KerasTuner's objective
+        return f"{setting.direction} {setting.name}"
+    return getattr(setting, "__qualname__", type(setting).__qualname__)
 
 
 def best_of(keep: str) -> int | None:

@@ -6,13 +6,22 @@ from typing import Any
 import keras_tuner
 
 from keras_hyperens import files
+from keras_hyperens.search.oracle import OF_HYPERBAND
+from keras_hyperens.search.pool import DIVERGED
+from keras_hyperens.search.pool import Pool
 
+KERAS_TUNERS_LIMIT = 3  # of failed trials in a row, unless the user's oracle says otherwise
+SAME_FAILURES = 3  # at the beginning: more would fail as well
 IDLE, RUNNING, STOPPED = "IDLE", "RUNNING", "STOPPED"  # a trial's status
 
 
 def supervise(oracle: keras_tuner.Oracle, ended: Callable[[Any], None]) -> None:
-    """For the process that decides: one alone, or the chief. Calls `ended` with every trial that ended."""
-    oracle.max_consecutive_failed_trials = None  # a failed trial is recorded and left out, however many there are
+    """For the process that decides: one alone, or the chief. Calls `ended` with every trial that ended.
+
+    A failed trial is recorded and left out, however many there are, unless the user's own oracle has a limit.
+    """
+    if oracle.max_consecutive_failed_trials == KERAS_TUNERS_LIMIT:
+        oracle.max_consecutive_failed_trials = None
     _write_whole_files(oracle)
     _forget_half_begun(oracle)
     create_trial = type(oracle).create_trial.__get__(oracle)  # not those of an earlier supervision
@@ -33,6 +42,27 @@ def supervise(oracle: keras_tuner.Oracle, ended: Callable[[Any], None]) -> None:
     oracle.create_trial, oracle.end_trial = create, end
 
 
+def check_first_failures(pool: Pool, stage: str) -> None:
+    """Ends a stage whose first candidates failed in the same way: they are forgotten, to be trained when called again.
+
+    Raises:
+        RuntimeError: If so. What diverged is no failure of this kind.
+    """
+    candidates = pool.candidates(stage)
+    first = candidates[:SAME_FAILURES]
+    reasons = {each.reason for each in first}
+    if len(first) < SAME_FAILURES or len(candidates) > SAME_FAILURES or len(reasons) > 1:
+        return
+    reason = reasons.pop()
+    if reason and not reason.startswith(DIVERGED):
+        for each in first:
+            pool.forget(each.name)
+        raise RuntimeError(
+            f"The first {SAME_FAILURES} candidates failed in the same way, so the search stops: mend the hypermodel or "
+            f"the arguments of `fit`, and call again. Received: {first[0].failure}"
+        )
+
+
 def remember(oracle: keras_tuner.Oracle, decided: Callable[[str], dict[str, Any] | None]) -> None:
     """For a chief that is started again: a tuner that learns may decide otherwise, because it sees other results.
 
@@ -44,7 +74,7 @@ def remember(oracle: keras_tuner.Oracle, decided: Callable[[str], dict[str, Any]
 
     def populate_space(trial_id: str) -> dict[str, Any]:
         response, before = populate(trial_id), decided(trial_id)
-        of_its_own = any(name.startswith("tuner/") for name in response.get("values") or {})  # Hyperband's rounds
+        of_its_own = bool(OF_HYPERBAND & {*(response.get("values") or {})})  # Hyperband's rounds
         return (
             response if response["status"] != RUNNING or before is None or of_its_own else response | {"values": before}
         )

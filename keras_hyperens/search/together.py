@@ -16,11 +16,11 @@ from keras_hyperens.conversion.probing import facts_of
 from keras_hyperens.search.group import Groups
 from keras_hyperens.search.group import Waiting
 from keras_hyperens.search.memory import forgotten_gradients
+from keras_hyperens.search.oracle import own_values
 from keras_hyperens.search.pool import RETRAINING
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.processes import is_distributed
 from keras_hyperens.search.recording import TrialRecorder
-from keras_hyperens.search.recording import own_values
 from keras_hyperens.search.supervision import IDLE
 from keras_hyperens.search.supervision import STOPPED
 

@@ -46,6 +46,20 @@ def test_threshold_is_the_stated_rank():
     np.testing.assert_array_equal(sets.predict([[0.71, 0.29], [0.5, 0.5]]), [[True, False], [False, False]])
 
 
+@pytest.mark.parametrize(("kind", "make"), [(ConformalSets, classified), (ConformalIntervals, measured)])
+@pytest.mark.parametrize("coverage", [0.05, 0.5, 0.9, 0.99])
+def test_weights_equal_repeated_rows(kind, make, coverage):
+    generator = np.random.default_rng(1)
+    predictions, truth = make(generator, 40)
+    counts = generator.integers(0, 4, 40)
+    repeated = kind(coverage).fit(np.repeat(predictions, counts, 0), np.repeat(truth, counts, 0))
+    truth = np.where(counts, truth, 1)  # what has no weight says nothing
+    assert kind(coverage).fit(predictions, truth, counts).threshold == repeated.threshold
+    for weights in (np.zeros(40), -np.ones(40), np.full(40, np.nan), np.ones(39)):
+        with pytest.raises(ValueError, match="`sample_weight` must be"):
+            kind(coverage).fit(predictions, truth, weights)
+
+
 def test_too_few_rows_for_the_coverage_give_everything():
     sets = ConformalSets(0.9).fit(np.full((5, 2), 0.5), np.zeros(5, int))
     assert sets.threshold == np.inf and sets.predict(np.eye(2)).all()

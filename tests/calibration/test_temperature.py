@@ -56,6 +56,30 @@ def test_variance_scale_maximises_the_likelihood():
     assert nll[1] < min(nll[0], nll[2])
 
 
+def test_weights_of_variances_equal_repeated_rows():
+    means, targets = GENERATOR.normal(size=(2, 30, 2))
+    variances, counts = GENERATOR.gamma(2, size=(30, 2)), GENERATOR.integers(0, 4, 30)
+    repeated = fit_variance_scale(*(np.repeat(each, counts, 0) for each in (means, variances, targets)))
+    targets[counts == 0] = np.nan
+    for weights in (counts, counts[:, None]):
+        np.testing.assert_allclose(fit_variance_scale(means, variances, targets, weights), repeated)
+
+
+def test_what_has_no_weight_is_not_read():
+    probabilities, weights = scipy.special.softmax(TRUTH, -1), np.arange(len(LABELS)) % 2
+    labels = np.where(weights, LABELS, -1)
+    expected = fit_temperature(probabilities[1::2], LABELS[1::2])
+    assert fit_temperature(probabilities, labels, weights) == expected
+
+
+@pytest.mark.parametrize("weights", [[0, 0, 0], [1, -1, 1], [1, np.nan, 1], [1, np.inf, 1], [1, 1]])
+def test_bad_weights_are_named(weights):
+    with pytest.raises(ValueError, match="`sample_weight` must be.*Received: sample_weight"):
+        fit_temperature(np.full((3, 2), 0.5), [0, 0, 1], weights)
+    with pytest.raises(ValueError, match="`sample_weight` must be.*Received: sample_weight"):
+        fit_variance_scale(*np.ones((3, 3, 1)), weights)
+
+
 @pytest.mark.parametrize(
     ("probabilities", "labels", "message"),
     [
@@ -66,6 +90,7 @@ def test_variance_scale_maximises_the_likelihood():
         (np.full((3, 2), 0.5), [0, 0], r"shapes \(2,\) and \(3, 2\)"),
         (np.full((3, 2), 0.5), [0, 0, 2], r"in \[0, 2\). Received: labels from 0 to 2"),
         (np.full((3, 2), 0.5), [0, 0, -1], r"Received: labels from -1 to 0"),
+        (np.full((3, 2), 0.5), np.full((3, 2), 0.5), r"classes or one-hot.*rows such as \[0.5 0.5\]"),
     ],
 )
 def test_bad_rows_are_named(probabilities, labels, message):

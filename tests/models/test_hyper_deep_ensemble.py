@@ -1,3 +1,5 @@
+from types import MappingProxyType
+
 import keras
 import numpy as np
 import pytest
@@ -99,15 +101,15 @@ def test_regression_combines_values():
     np.testing.assert_allclose(ensemble.predict(X, verbose=0), expected, atol=1e-6)
 
 
-def two_in_two_out(units):
+def two_in_two_out(units, sizes=1, losses=MappingProxyType({"kind": LOGITS, "size": "mse"})):
     left, right = keras.Input((4,), name="left"), keras.Input((2,), name="right")
     hidden = keras.layers.Dense(units, "relu")(keras.layers.Concatenate()([left, right]))
     outputs = {
         "kind": keras.layers.Dense(3, name="kind")(hidden),
-        "size": keras.layers.Dense(1, name="size")(hidden),
+        "size": keras.layers.Dense(sizes, name="size")(hidden),
     }
     model = keras.Model({"left": left, "right": right}, outputs)
-    model.compile("sgd", {"kind": LOGITS, "size": "mse"})
+    model.compile("sgd", dict(losses))
     return model
 
 
@@ -136,6 +138,27 @@ def test_several_inputs_and_outputs(tmp_path):
     np.testing.assert_allclose(outputs["kind_prediction"], expected["kind"], atol=1e-5)
     deviations = np.stack([each["size"] for each in raw]) - expected["size"]
     np.testing.assert_allclose(outputs["size_variance"], np.average(deviations**2, 0, [1, 3]), atol=1e-5)
+
+
+@pytest.mark.parametrize("per", ["ensemble", "member"])
+def test_calibration_counts_weights_as_repeated_rows(per):
+    counts = np.random.default_rng(0).integers(0, 4, 12)
+    inputs = {"left": X, "right": X[:, :2]}
+    labels = {"kind": Y, "size": X[:, :2] > 0}
+    yes_or_no = {"kind": LOGITS, "size": keras.losses.BinaryCrossentropy(from_logits=True)}
+    ensemble = khe.HyperDeepEnsemble([two_in_two_out(units, 2, yes_or_no) for units in (3, 6)])
+    ensemble.run_eagerly = True
+
+    def repeated(part):
+        return keras.tree.map_structure(lambda rows: np.repeat(rows, counts, 0), part)
+
+    expected = np.ravel(ensemble.calibrate(repeated(inputs), repeated(labels), per, verbose=0).values)
+    found = ensemble.calibrate(inputs, labels, per, sample_weight=counts, verbose=0)
+    np.testing.assert_allclose(np.ravel(found.values), expected, rtol=1e-4)
+    batches = tf.data.Dataset.from_tensor_slices((inputs, labels, {"kind": counts, "size": counts})).batch(5)
+    np.testing.assert_allclose(np.ravel(ensemble.calibrate(batches, per=per, verbose=0).values), expected, rtol=1e-4)
+    with pytest.raises(ValueError, match="`sample_weight` must be finite"):
+        ensemble.calibrate(inputs, labels, per, sample_weight=-counts, verbose=0)
 
 
 @pytest.mark.parametrize(

@@ -216,13 +216,37 @@ def test_failed_and_diverged_trials_are_recorded_and_left_out(tmp_path, capsys):
     assert f"{consecutive.count('x')} failed" in capsys.readouterr().out
 
 
-def test_when_all_fail_the_reason_is_said(tmp_path):
-    class Broken(Failing):
-        def fit(self, hp, model, *args, **kwargs):
-            raise RuntimeError("this never works")
+class Broken(keras_tuner.HyperModel):
+    """Fails with these words, one after the other."""
 
-    with pytest.raises(ValueError, match="4 candidates failed or diverged.*RuntimeError: this never works"):
-        search(make_builder(tmp_path, Broken()))
+    def __init__(self, *words):
+        super().__init__()
+        self.words = list(words)
+
+    def build(self, hp):
+        return eager_model(hp)
+
+    def fit(self, *args, **kwargs):
+        raise RuntimeError(self.words.pop(0))
+
+
+def test_when_all_fail_the_first_reason_is_said(tmp_path):
+    message = "No candidate of the search.*4 candidates failed or diverged, the first one .*RuntimeError: a"
+    with pytest.raises(ValueError, match=message):
+        search(make_builder(tmp_path, Broken("a", "b", "b", "b"), initializations=0))
+
+
+def test_the_first_three_that_fail_in_the_same_way_end_the_search(tmp_path):
+    with pytest.raises(RuntimeError, match="(?s)first 3 candidates failed in the same way.*call again.*never works"):
+        search(make_builder(tmp_path, Broken(*["this never works"] * 4)))
+    mended = search(make_builder(tmp_path, max_trials=2, initializations=0, ensemble_size=2))
+    assert [each.failure for each in mended.candidates] == [None, None]
+
+
+def test_an_oracles_own_limit_of_failures_is_kept(tmp_path):
+    oracle = keras_tuner.oracles.RandomSearchOracle(NLL, 4, max_consecutive_failed_trials=2)
+    with pytest.raises(RuntimeError, match="exceeded the limit of 2"):
+        search(make_builder(tmp_path, Broken(*"abcd"), tuner=oracle))
 
 
 def test_summary_csv_and_scores_by_size(builder, capsys):

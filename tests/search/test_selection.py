@@ -139,6 +139,45 @@ def test_rows_with_axes_between_and_one_hot_labels():
     assert greedy_selection(list(predictions), labels[:, None], 3) == flat
 
 
+def weighted_error(labels, mean, sample_weight=None):
+    return np.average(np.abs(mean - np.eye(mean.shape[1])[labels]).sum(-1), weights=sample_weight)
+
+
+@pytest.mark.parametrize("metric", ["nll", "brier", "accuracy", "mse", weighted_error])
+@pytest.mark.parametrize("classes", [4, 1])
+def test_weights_equal_repeated_rows(metric, classes):
+    for seed in range(6):
+        predictions, labels = problem(seed, metric, classes=max(classes, 2 if callable(metric) else 1))
+        counts = np.random.default_rng(seed).integers(0, 4, len(labels))
+        repeated = np.repeat(predictions, counts, 1), np.repeat(labels, counts, 0)
+        expected = greedy_selection(*repeated, 3, metric, stop="total", tolerance=-math.inf)
+        unread = predictions.copy(), labels.copy()
+        unread[0][:, counts == 0] = np.nan
+        unread[1][counts == 0] = 99
+        for weights in (counts, counts * 0.5):
+            selection = greedy_selection(*unread, 3, metric, sample_weight=weights, stop="total", tolerance=-math.inf)
+            assert selection.indices == expected.indices
+            np.testing.assert_allclose(selection.trajectory, expected.trajectory, rtol=1e-9, atol=1e-12)
+
+
+def test_weights_of_several_outputs_of_axes_between_and_of_a_subsample():
+    predictions, labels = problem(1, "nll", rows=24)
+    weights = np.random.default_rng(0).uniform(size=24)
+    whole = greedy_selection(predictions, labels, 3, sample_weight=weights)
+    shaped = predictions.reshape(7, 4, 6, 4), labels.reshape(4, 6)
+    assert greedy_selection(*shaped, 3, sample_weight=weights.reshape(4, 6)) == whole
+    rows = greedy_selection(predictions, labels, 3, sample_weight=np.repeat(weights[:4], 6))
+    assert greedy_selection(*shaped, 3, sample_weight=weights[:4, None]) == rows
+    kept = np.sort(np.random.default_rng(0).choice(24, 9, replace=False))
+    part = greedy_selection(predictions[:, kept], labels[kept], 3, sample_weight=weights[kept])
+    assert greedy_selection(predictions, labels, 3, sample_weight=weights, subsample=9, seed=0) == part
+    two = {"a": predictions, "b": predictions[::-1]}, {"a": labels, "b": labels}
+    only_a = greedy_selection(*two, 3, sample_weight={"a": weights, "b": None})
+    means = predictions[list(only_a.indices)].mean(0), predictions[::-1][list(only_a.indices)].mean(0)
+    first = -np.average(np.log(means[0][np.arange(24), labels]), weights=weights)
+    np.testing.assert_allclose(only_a.trajectory[-1], first + loss("nll", labels, means[1]))
+
+
 def test_several_outputs_add_their_scores():
     first, labels = problem(1, "nll")
     values, targets = problem(2, "mse")
@@ -165,6 +204,15 @@ def test_what_the_metric_reads_must_be_finite():
     assert greedy_selection(wrong_class, labels, 3).excluded == (best,)
     with pytest.raises(ValueError, match=r"ensemble_size=7, 7 candidates, of which \[\d\] have values"):
         greedy_selection(wrong_class, labels, 7)
+
+
+@pytest.mark.parametrize("metric", ["nll", "brier", "accuracy"])
+@pytest.mark.parametrize("wrong", [lambda p: 3 * p, np.log, lambda p: p * 0.5])
+def test_probabilities_of_every_candidate_sum_to_one(metric, wrong):
+    predictions, labels = problem(0, "nll")
+    predictions[5] = wrong(predictions[5])
+    with pytest.raises(ValueError, match="must be probabilities that sum to 1.*candidate 5"):
+        greedy_selection(predictions, labels, 3, metric)
 
 
 @pytest.mark.parametrize("held", [2**30, 0])
@@ -231,6 +279,13 @@ PREDICTIONS, LABELS = problem(0, "nll")
         (dict(predictions=np.log(PREDICTIONS)), "must be probabilities"),
         (dict(predictions=np.log(PREDICTIONS), metric="brier"), "must be probabilities"),
         (dict(predictions=[PREDICTIONS[0], PREDICTIONS[1][:5]], ensemble_size=1), "of shapes"),
+        (dict(metric="mse"), "needs a value for each of 4 outputs"),
+        (dict(metric="mse", labels=LABELS[:, None]), "needs a value for each of 4 outputs"),
+        (dict(metric=absolute_error, sample_weight=np.arange(23)), "must take `sample_weight`"),
+        (dict(sample_weight=np.zeros(23)), "not all 0. Received: sample_weight from 0.0 to 0.0"),
+        (dict(sample_weight=-np.ones(23)), "at least 0"),
+        (dict(sample_weight=np.full(23, np.nan)), "must be finite"),
+        (dict(sample_weight=np.ones(22)), r"shape \(23,\).*Received: sample_weight of shape \(22,\)"),
         (dict(predictions={"a": PREDICTIONS}, labels={"b": LABELS}), "same keys"),
         (dict(predictions={"a": PREDICTIONS}, labels=LABELS), "same keys"),
     ],

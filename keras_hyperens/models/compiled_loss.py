@@ -1,0 +1,63 @@
+"""The loss that models were compiled with, as a score of combined predictions."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hyperens import heads
+from keras_hyperens.losses.hyperparameter_loss import as_loss
+from keras_hyperens.sample_weights import checked_weights
+
+
+class CompiledLoss:
+    """The compiled loss of rows of predictions, for `greedy_selection`: lower is better.
+
+    The selection knows rows and columns alone: its labels are the numbers of rows, its predictions `[N, columns]`.
+
+    Args:
+        loss: A Keras loss: an object, a name or a function.
+        head: What the output means; a loss that takes logits gets the logarithms of probabilities.
+        labels: As the loss takes them.
+        weights: Of samples, or `None`.
+        shape: Of the predictions, `(N, ..., C)`.
+    """
+
+    def __init__(self, loss: Any, head: heads.Head, labels: np.ndarray, weights: Any, shape: tuple[int, ...]) -> None:
+        self.loss, self.head, self.labels, self.shape = as_loss(loss), head, labels, shape
+        self.weights = checked_weights(weights, shape[: max(1, len(shape) - 1)])
+
+    def columns_of(self, prediction: np.ndarray) -> np.ndarray:
+        """What the selection averages: `[N, columns]`; of Gaussians their means and second moments."""
+        if self.head == "gaussian":
+            means, variances = np.split(prediction, 2, axis=-1)
+            prediction = np.concatenate([means, variances + means**2], axis=-1)
+        return prediction.reshape(len(prediction), -1)
+
+    def __call__(self, rows: np.ndarray, columns: np.ndarray) -> float:
+        prediction = columns.reshape(-1, *self.shape[1:])
+        if self.head == "gaussian":
+            means, moments = np.split(prediction, 2, axis=-1)
+            prediction = np.concatenate([means, moments - means**2], axis=-1)
+        raw = heads.raw_of(ops.convert_to_tensor(prediction, keras.config.floatx()), self.head)
+        labels = ops.convert_to_tensor(self.labels[rows])
+        if self.weights is None:
+            return float(self.loss(labels, raw))
+        return self._weighted(labels, raw, self.weights[rows])
+
+    def _weighted(self, labels: Any, raw: Any, weights: np.ndarray) -> float:
+        """The mean over samples: Keras divides by their number, so that its sums are not those of repeated samples."""
+        losses = self.loss.call(labels, raw)
+        mask = getattr(losses, "_keras_mask", None)  # of labels that the loss ignores
+        losses = ops.convert_to_numpy(losses)
+        if losses.shape[:1] != weights.shape[:1]:
+            raise ValueError(
+                "Samples have weights, so the loss must give a value for each sample, or another `metric` must score "
+                f"predictions. Received: loss={self.loss.name!r}, which gives the shape {losses.shape}"
+            )
+        weights = weights.mean(tuple(range(losses.ndim, weights.ndim))) if losses.ndim < weights.ndim else weights
+        weights = weights.reshape(weights.shape + (1,) * (losses.ndim - weights.ndim))
+        weights = weights * np.ones(losses.shape) if mask is None else weights * ops.convert_to_numpy(mask)
+        kept = weights > 0
+        return float(np.average(losses[kept], weights=weights[kept]))

@@ -1,0 +1,33 @@
+"""Weights of samples: a sample of weight 2 counts as two equal samples, one of weight 0 as none. NumPy alone."""
+
+from typing import Any
+
+import numpy as np
+
+
+def checked_weights(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+    """One weight for each sample, `shape`, in float64; `None` stays `None`: all are equal.
+
+    Args:
+        sample_weight: `[N]`, `[N, 1]` or `[N, ...]`; where it has fewer axes than the samples, its last ones share it.
+        shape: Of the samples, `(N, ...)`.
+
+    Raises:
+        ValueError: If weights do not fit, are negative or not finite, or are all 0.
+    """
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight, "float64")
+    if weights.ndim > 1 and weights.shape[-1] == 1 and weights.shape != shape[: weights.ndim]:
+        weights = weights[..., 0]
+    if not 1 <= weights.ndim <= len(shape) or weights.shape != shape[: weights.ndim]:
+        raise ValueError(
+            f"`sample_weight` must be one number for each sample, of shape {shape} or its first axes. "
+            f"Received: sample_weight of shape {np.shape(sample_weight)}"
+        )
+    if not np.isfinite(weights).all() or weights.min() < 0 or not weights.any():
+        raise ValueError(
+            "`sample_weight` must be finite, at least 0, and not all 0. "
+            f"Received: sample_weight from {weights.min()} to {weights.max()}"
+        )
+    return np.broadcast_to(weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim)), shape)

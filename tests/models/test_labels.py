@@ -1,0 +1,106 @@
+"""Mistakes that `fit` names before the first step, and compiled objects that are registered nowhere."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_hyperens as khe
+from keras_hyperens.conversion.compiled import fresh_metrics
+from keras_hyperens.models.labels import check_classes
+
+X = np.random.default_rng(0).normal(size=(30, 2)).astype("float32")
+Y = np.arange(30) % 3
+LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+class Own(keras.losses.Loss):
+    def __init__(self, factor, name="own"):
+        super().__init__(name=name)
+        self.factor = factor
+
+    def call(self, y_true, y_pred):
+        y_true = keras.ops.one_hot(keras.ops.cast(y_true, "int32"), 3)
+        return keras.ops.mean(self.factor * (y_true - y_pred) ** 2, -1)
+
+
+class OwnMetric(keras.metrics.Mean):
+    def __init__(self, factor, name="own_metric"):
+        super().__init__(name=name)
+        self.factor = factor
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(self.factor * keras.ops.max(y_pred, -1))
+
+
+def own_function(y_true, y_pred):
+    return keras.ops.min(y_pred, -1)
+
+
+def network(loss=None, metrics=None, activation="softmax"):
+    penalty = keras.regularizers.L2(1e-3)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, activation, kernel_regularizer=penalty)])
+    if loss is not None:
+        model.compile("sgd", loss, metrics=metrics, run_eagerly=True)
+    return model
+
+
+def ensemble(loss=LOGITS, activation=None):
+    made = khe.HyperBatchEnsemble.from_model(network(activation=activation), ensemble_size=2)
+    if loss is not None:
+        made.compile("sgd", loss, run_eagerly=True)
+    return made
+
+
+@pytest.mark.parametrize("tuning", [{}, {"tuning_data": (X, Y)}])
+def test_fit_before_compile_says_so(tuning):
+    with pytest.raises(ValueError, match="Call `compile` before `fit`"):
+        ensemble(None).fit(X, Y, **tuning)
+
+
+@pytest.mark.parametrize("off", [1, -1])
+def test_labels_out_of_range_are_found_before_the_first_step(off):
+    made = ensemble()
+    for data in (dict(y=Y + off, tuning_data=(X, Y)), dict(y=Y, tuning_data=(X, Y + off))):
+        name = "training" if (data["y"] != Y).any() else "tuning"
+        with pytest.raises(ValueError, match=rf"Labels of {name} data must be classes in \[0, 3\)"):
+            made.fit(X, verbose=0, **data)
+    assert int(made.step) == 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "loss", "head"),
+    [
+        (Y, LOGITS, "softmax"),
+        (Y[:, None].astype("float32"), LOGITS, "categorical"),
+        (np.where(Y == 0, -1, Y), keras.losses.SparseCategoricalCrossentropy(ignore_class=-1), "softmax"),
+        (5 * np.eye(3)[Y], LOGITS, "softmax"),  # not class indices
+        (Y + 7, "mse", None),
+        (Y[:, None, None] + 7, "ctc", "softmax"),
+    ],
+)
+def test_what_may_be_right_is_let_through(labels, loss, head):
+    check_classes(labels, loss, head, (None, 3), "training data")
+
+
+def test_losses_and_metrics_need_not_be_registered():
+    loss, metrics = Own(3.0), [OwnMetric(2.0), own_function]
+    plain = network(loss, metrics)
+    expected = plain.evaluate(X, Y, verbose=0, return_dict=True)
+    converted = khe.HyperBatchEnsemble.from_model(plain, ensemble_size=2)
+    assert converted.heads == "categorical" and plain.compiled
+    converted.fit(X, Y, epochs=1, verbose=0)
+    deep = khe.HyperDeepEnsemble([plain])
+    deep.compile(loss=loss, metrics=metrics)
+    for model in (deep, deep.on_devices(["CPU:0"])):
+        scores = model.evaluate(X, Y, verbose=0, return_dict=True)
+        assert scores == pytest.approx({**expected, "loss": scores["loss"]}, rel=1e-5)
+    data_loss = float(keras.ops.mean(loss(Y, plain.predict(X, verbose=0))))
+    assert scores["loss"] == pytest.approx(data_loss, rel=1e-5)
+
+
+def test_metrics_are_made_anew_and_of_probabilities():
+    given = {"a": ["accuracy", keras.metrics.SparseCategoricalCrossentropy(from_logits=True)], "b": [OwnMetric(2.0)]}
+    fresh = fresh_metrics(given)
+    assert fresh["a"][0] == "accuracy" and not fresh["a"][1].get_config()["from_logits"]
+    assert fresh["a"][1] is not given["a"][1] and given["a"][1].get_config()["from_logits"]
+    assert fresh["b"][0] is given["b"][0]  # its configuration does not say how to make it, so the object itself is kept

@@ -1,0 +1,96 @@
+"""What an output means, by the loss and the last activation."""
+
+import keras
+import pytest
+
+import keras_hyperens as khe
+from keras_hyperens.output_heads import heads_of_model
+
+CLASSES = keras.losses.SparseCategoricalCrossentropy
+
+
+def focal(y_true, y_pred):
+    return keras.ops.sum(-y_true * (1 - y_pred) ** 2 * keras.ops.log(y_pred), -1)
+
+
+class Own(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return focal(y_true, y_pred)
+
+
+class OwnSquares(keras.losses.MeanSquaredError):
+    pass
+
+
+def network(last=(), loss=None, outputs=3):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(outputs, name="raw"), *last])
+    if loss is not None:
+        model.compile("sgd", loss)
+    return model
+
+
+def nested(loss):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Identity()(network([keras.layers.Softmax()])(inputs)))
+    model.compile("sgd", loss)
+    return model
+
+
+def of_operations(loss):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.ops.softmax(keras.layers.Dense(3)(inputs)))
+    model.compile("sgd", loss)
+    return model
+
+
+SOFTMAX, SIGMOID = keras.layers.Activation("softmax"), keras.layers.Activation("sigmoid")
+
+
+@pytest.mark.parametrize("loss", [focal, Own(), "dice"])
+def test_where_the_loss_says_nothing_the_last_activation_does(loss):
+    assert heads_of_model(network([SOFTMAX], loss)) == "categorical"
+    assert heads_of_model(network([SIGMOID], loss)) == "bernoulli"
+    assert heads_of_model(network([SOFTMAX, keras.layers.Reshape((1, 3))], loss)) == "categorical"
+    assert heads_of_model(network([keras.layers.Reshape((3, 1)), keras.layers.TimeDistributed(SIGMOID)], loss)) == (
+        "bernoulli"
+    )
+    assert heads_of_model(nested(loss)) == heads_of_model(of_operations(loss)) == "categorical"
+    assert heads_of_model(network([], loss)) is None
+    assert heads_of_model(network([SOFTMAX])) is None  # not compiled: raw outputs
+
+
+@pytest.mark.parametrize("loss", ["mse", "mean_absolute_error", keras.losses.Huber(), OwnSquares(), "hinge"])
+def test_losses_of_values_make_values(loss):
+    assert heads_of_model(network([SIGMOID], loss)) is heads_of_model(network([SOFTMAX], loss)) is None
+
+
+def test_losses_that_are_known_decide():
+    assert heads_of_model(network([SOFTMAX], CLASSES(from_logits=True))) == "softmax"
+    assert heads_of_model(network([], CLASSES())) == heads_of_model(network([], "kl_divergence")) == "categorical"
+    assert heads_of_model(network([], "kld")) == heads_of_model(network([], keras.losses.KLDivergence()))
+    assert heads_of_model(network([], ["binary_crossentropy"])) == "bernoulli"
+
+
+def test_each_output_by_its_own_loss_and_activation():
+    inputs = keras.Input((4,))
+    outputs = {"b": keras.layers.Dense(3, "softmax", name="b")(inputs), "a": keras.layers.Dense(1, name="a")(inputs)}
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", {"a": "mse", "b": focal})
+    assert heads_of_model(model) == {"a": None, "b": "categorical"}
+    model = keras.Model(inputs, [outputs["b"], outputs["a"]])
+    model.compile("sgd", focal)
+    assert heads_of_model(model) == ["categorical", None]
+
+
+def test_members_of_different_kinds_are_refused():
+    members = [network([SOFTMAX], focal), network([], CLASSES(from_logits=True)), network([], "mse")]
+    assert khe.HyperDeepEnsemble(members[:2]).member_heads == ["categorical", "softmax"]
+    message = r"must mean the same.*member 0 with \['probabilities of classes'\], member 2 with \['values'\]"
+    with pytest.raises(ValueError, match=message):
+        khe.HyperDeepEnsemble(members)
+    with pytest.raises(ValueError, match="member 1 with"):
+        khe.HyperDeepEnsemble([network([SOFTMAX], focal), network([SIGMOID], "binary_crossentropy")])
+    with pytest.raises(ValueError, match="give `output_activation`"):
+        khe.HyperDeepEnsemble([network(), network([], CLASSES(from_logits=True))])  # one is not compiled
+    assert khe.HyperDeepEnsemble(members, output_activation=None).member_heads == [None] * 3
+    assert khe.HyperDeepEnsemble(members[:1], output_activation="categorical").heads == "categorical"
