@@ -132,8 +132,8 @@ class Procedure:
                 "`tf.data.Dataset.from_generator`, say. Received: a generator"
             )
         rows = ValidationRows(validation_data, self.output_activation)
+        self._check(x, y, arguments.get("sample_weight"), rows)
         with self._locked() as lock:
-            self._check(x, y, arguments.get("sample_weight"), rows)
             self._open_directory(self._identity(x, y, rows, arguments), rows)
             run = self._run(rows, arguments, x, y, validation_data, verbose, lock)
             yield run
