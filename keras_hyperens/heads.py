@@ -94,8 +94,8 @@ def per_output(setting: Any, outputs: Any, output_names: list[str] | None) -> li
     A dictionary is by name, a list is by position, and anything else holds for every output.
     """
     if not keras.tree.is_nested(outputs):
-        setting = list(setting.values()) if isinstance(setting, dict) else setting
-        return [setting[0] if isinstance(setting, list | tuple) else setting]
+        setting = next(iter(setting.values())) if isinstance(setting, dict) else setting
+        return [setting]
     names = dict(enumerate(output_names or ()))
     places = [path[0] for path, _ in keras.tree.flatten_with_path(outputs)]
     if isinstance(setting, dict):

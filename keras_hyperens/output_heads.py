@@ -29,6 +29,8 @@ def heads_of_outputs(model: keras.Model, loss: Any) -> Any:
     outputs = symbolic_outputs(model)
     if loss is None or outputs is None:
         return heads.heads_of_losses(loss)
+    if isinstance(loss, list | tuple) and not keras.tree.is_nested(outputs):
+        loss = loss[0]
     losses = heads.per_output(loss, outputs, getattr(model, "output_names", None))
     flat = [head_of_output(*pair) for pair in zip(losses, keras.tree.flatten(outputs), strict=True)]
     return keras.tree.pack_sequence_as(outputs, flat)
