@@ -4,7 +4,6 @@ import json
 import math
 import random
 from collections.abc import Iterable
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from keras_hyperens.layers.plain import numbers_of
 from keras_hyperens.layers.plain import shared_arguments
 
 FRACTIONS = (0.1, 0.5, 0.9)  # of its range: where a hyperparameter is probed
+STEPS, JITTER = (2**0.5, 3**0.5, 5**0.5), 0.05  # irrational, so that no two of a group are probed at the same ones
 Site = tuple[int | str, Any]  # (number of a layer, setting), or a place in the loss
 
 
@@ -33,12 +33,21 @@ class Facts:
     rest: dict[str, str]  # what it is: its configuration as text
 
 
+@dataclass(frozen=True)
+class Together:
+    """What hyperparameters drive that were set to other values all at once."""
+
+    driven: dict[Site, tuple[str, float]]  # each by one alone, and by which factor
+    idle: list[Hyperparameter]  # that drive nothing
+    is_other_model: bool  # one of them changes something else too
+
+
 class Probe:
     """A hypermodel, looked at through models built at several values of each hyperparameter.
 
-    Each `Float` is set to several values of its range while the others keep theirs. It can vary between members if
-    nothing changes but settings that a layer of members has, and these are the value itself or a constant multiple of
-    it.
+    Each `Float` is set to several values of its range, all at once where that tells which drives what, else while the
+    others keep theirs. It can vary between members if nothing changes but settings that a layer of members has, and
+    these are the value itself or a constant multiple of it.
 
     Args:
         hypermodel: A function `build_model(hp)`, or an object with such a method `build`.
@@ -77,23 +86,22 @@ class Probe:
         self.fixed: dict[str, str] = {}
         self.space = HyperparameterSpace(self._varied(found, space))
 
-    def _varied(
-        self, found: keras_tuner.HyperParameters, space: HyperparameterSpace | None
-    ) -> Iterator[Hyperparameter]:
+    def _varied(self, found: keras_tuner.HyperParameters, space: HyperparameterSpace | None) -> list[Hyperparameter]:
         """Those that vary between members. Python's generator, which seeds initialisers, is left as it was found.
 
         So with one seed all ensembles of a hypermodel start from the same weights, however much was probed.
         """
-        state = random.getstate()
+        ranges: dict[str, Hyperparameter | str] = {}
         for entry in found.space:
-            name, value = entry.name, found.values.get(entry.name, entry.default)
-            found_range = self._range(entry, space)
-            reason = found_range if isinstance(found_range, str) else self._probe(found_range)
-            if reason:
-                self.fixed[name] = f"{value!r}; {reason}"
-            elif isinstance(found_range, Hyperparameter):
-                yield found_range
+            ranges.setdefault(entry.name, self._range(entry, space))
+        possible = [each for each in ranges.values() if isinstance(each, Hyperparameter)]
+        state = random.getstate()
+        reasons = {name: each for name, each in ranges.items() if isinstance(each, str)} | self._probe_all(possible)
         random.setstate(state)
+        for entry in found.space:
+            if reasons[entry.name]:
+                self.fixed[entry.name] = f"{found.values.get(entry.name, entry.default)!r}; {reasons[entry.name]}"
+        return [each for each in possible if not reasons[each.name]]
 
     def settings_of(self, layer: keras.layers.Layer, kind: type[HyperLayer]) -> dict[str, Setting]:
         """What drives the settings of a layer of `model`."""
@@ -132,6 +140,52 @@ class Probe:
         except ValueError as error:
             return str(error)
 
+    def _probe_all(self, group: list[Hyperparameter]) -> dict[str, str]:
+        """For each of them why it cannot vary, empty if it can: as `_probe` finds one by one, but with few models.
+
+        All are set to other values at once. Mostly it is clear from the numbers which of them drives what; if not,
+        those that seem to drive nothing are looked at by themselves, or both halves of the group are.
+        """
+        if len(group) < 2:
+            return {each.name: self._probe(each) for each in group}
+        found = self._look_at(group)
+        if found is not None and not found.is_other_model:
+            self._note(found.driven)
+            clear = {each.name: "" for each in group if each not in found.idle}
+            return clear | self._one_by_one(found.idle)
+        if found is not None and 0 < len(found.idle) < len(group):
+            return self._one_by_one(found.idle) | self._probe_all([each for each in group if each not in found.idle])
+        half = len(group) // 2
+        return self._probe_all(group[:half]) | self._probe_all(group[half:])
+
+    def _one_by_one(self, group: list[Hyperparameter]) -> dict[str, str]:
+        return {each.name: self._probe(each) for each in group}
+
+    def _look_at(self, group: list[Hyperparameter]) -> Together | None:
+        """What a group drives if all are set to other values at once; `None` if that is not clear."""
+        values = {each.name: _values(each, number) for number, each in enumerate(group, 1)}
+        rounds = range(len(FRACTIONS))
+        try:
+            facts = [facts_of(self._build({name: values[name][number] for name in values})[0]) for number in rounds]
+        except Exception:  # a model that cannot be built so may be built with one of the values
+            return None
+        driven: dict[Site, tuple[str, float]] = {}
+        for site in facts[0].numbers:
+            numbers = [each.numbers.get(site, math.nan) for each in facts]
+            if len(set(numbers)) > 1:
+                factors = {name: _factor(list(zip(of_one, numbers))) for name, of_one in values.items()}
+                rules = [(name, factor) for name, factor in factors.items() if factor is not None]
+                if len(rules) != 1 or site in self.driven:
+                    return None
+                driven[site] = rules[0]
+        drivers = {name for name, _ in driven.values()}
+        idle = [each for each in group if each.name not in drivers]
+        return Together(driven, idle, any(each.rest != self._facts.rest for each in facts))
+
+    def _note(self, driven: dict[Site, tuple[str, float]]) -> None:
+        for site, (name, factor) in driven.items():
+            self.driven[site] = name if factor == 1 else (name, float(factor))
+
     def _probe(self, hyperparameter: Hyperparameter) -> str:
         """Notes what a hyperparameter drives; says why not, if it cannot vary between members."""
         numbers: dict[Site, list[tuple[float, float]]] = {}
@@ -150,17 +204,20 @@ class Probe:
             return "drives a setting by another rule than a constant factor"
         if any(site in self.driven for site in driven):
             return "drives what another hyperparameter drives too"
-        for site, factor in factors.items():
-            self.driven[site] = hyperparameter.name if factor == 1 else (hyperparameter.name, float(factor or 0))
+        self._note({site: (hyperparameter.name, factor or 0.0) for site, factor in factors.items()})
         return ""
 
 
-def _values(hyperparameter: Hyperparameter) -> tuple[float, ...]:
-    """Values inside the range: at its ends a model may be another, for example without dropout at a rate of 0."""
+def _values(hyperparameter: Hyperparameter, number: int = 0) -> tuple[float, ...]:
+    """Values inside the range: at its ends a model may be another, for example without dropout at a rate of 0.
+
+    Each number of a hyperparameter has other fractions, so that no values are multiples of another's.
+    """
     low, high = hyperparameter.low, hyperparameter.high
+    fractions = [fraction + JITTER * (number * step % 1) for fraction, step in zip(FRACTIONS, STEPS)]
     if hyperparameter.scale == "log":
-        return tuple(low * (high / low) ** fraction for fraction in FRACTIONS)
-    return tuple(low + (high - low) * fraction for fraction in FRACTIONS)
+        return tuple(low * (high / low) ** fraction for fraction in fractions)
+    return tuple(low + (high - low) * fraction for fraction in fractions)
 
 
 def _factor(pairs: list[tuple[float, float]]) -> float | None:
