@@ -56,7 +56,10 @@ def _metrics(config: Any) -> Any:
 
     def of_probabilities(part: Any) -> Any:
         if isinstance(part, dict):
-            return {name: False if name == "from_logits" else of_probabilities(each) for name, each in part.items()}
+            return {
+                name: False if name in ("from_logits", "from_log_scale") else of_probabilities(each)
+                for name, each in part.items()
+            }
         return [of_probabilities(each) for each in part] if isinstance(part, list | tuple) else part
 
     return keras.saving.deserialize_keras_object(of_probabilities(config))

@@ -15,6 +15,7 @@ from keras_hyperens.models.devices import device_of
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.settings import check_metrics
+from keras_hyperens.models.settings import tell_metrics
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -204,7 +205,9 @@ class HyperDeepEnsemble(Ensemble):
                 "XLA compiles for one device: leave `jit_compile` out where members are spread over devices. "
                 f"Received: jit_compile=True, devices={self.devices}"
             )
-        check_metrics((metrics, arguments.get("weighted_metrics"), None), heads.heads_of_losses(loss))
+        every_metric = (metrics, arguments.get("weighted_metrics"), None)
+        check_metrics(every_metric, heads.heads_of_losses(loss))
+        tell_metrics(every_metric, self.heads, loss, self.output_names)
         super().compile(optimizer, loss, metrics=metrics, **arguments)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
