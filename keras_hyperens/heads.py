@@ -62,7 +62,9 @@ def ignored_classes(loss: Any) -> Any:
         return {name: ignored_classes(each) for name, each in loss.items()}
     if isinstance(loss, list | tuple):
         return [ignored_classes(each) for each in loss]
-    return getattr(getattr(loss, "evaluation_loss", loss), "ignore_class", None)
+    if hasattr(loss, "evaluation_loss"):  # it varies with hyperparameters
+        return ignored_classes(loss.evaluation_loss)
+    return getattr(loss, "ignore_class", None)
 
 
 def check_output_activation(activation: Any) -> None:

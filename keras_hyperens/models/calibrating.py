@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens import heads
+from keras_hyperens import masks
 from keras_hyperens.calibration import fit_temperature
 from keras_hyperens.calibration import fit_variance_scale
 
@@ -37,7 +38,7 @@ class Temperatures:
     def _applied(self, outputs: Any, heads_of_outputs: Any) -> Any:
         flat = keras.tree.flatten(outputs)
         tempered = [
-            heads.tempered(output, head, _beside(temperature, output))
+            masks.with_mask(heads.tempered(output, head, _beside(temperature, output)), masks.mask_of(output))
             for output, head, temperature in zip(flat, keras.tree.flatten(heads_of_outputs), self.values, strict=True)
         ]
         return keras.tree.pack_sequence_as(outputs, tempered)

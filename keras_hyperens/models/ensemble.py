@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_hyperens import heads
+from keras_hyperens import masks
 from keras_hyperens.heads import Combination
 from keras_hyperens.models.batches import rows_and_labels
 from keras_hyperens.models.calibrating import Temperatures
@@ -54,7 +55,7 @@ class Ensemble(MultiWorkerModel):
 
     def predictions_of(self, raw: Any) -> Any:
         """The members' predictions from their raw outputs."""
-        predictions = keras.tree.map_structure(heads.prediction, raw, self.heads_of(raw))
+        predictions = masks.mapped(heads.prediction, raw, self.heads_of(raw))
         return self._tempered(predictions)
 
     def member_predictions(self, inputs: Any, training: bool | None = None) -> Any:
@@ -89,7 +90,7 @@ class Ensemble(MultiWorkerModel):
         def one(output: Any, head: Any) -> Any:
             return heads.combined(output, head, self.member_weights, self.combination)
 
-        return keras.tree.map_structure(one, members, self.heads_of(members))
+        return masks.mapped(one, members, self.heads_of(members), mask=masks.of_all_members)
 
     def _tempered(self, members: Any) -> Any:
         return members if self.temperatures is None else self.temperatures.of_members(members, self.heads_of(members))

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_hyperens import heads
+from keras_hyperens import masks
 from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters import current_hyperparameters
 from keras_hyperens.hyperparameters import hyperparameter_scope
@@ -170,7 +171,11 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         batch_size = ops.shape(keras.tree.flatten(inputs[0])[0])[0]
         rows = keras.tree.map_structure(lambda *leaves: ops.concatenate(leaves), *inputs)
         outputs = self.network(rows, training=training)
-        return keras.tree.map_structure(lambda output: split_members(output, self.ensemble_size, batch_size), outputs)
+
+        def of_members(rows: Any) -> Any:
+            return split_members(rows, self.ensemble_size, batch_size)
+
+        return masks.mapped(of_members, outputs, mask=of_members)
 
     def member_values(self) -> Any:
         """What the members are at prediction, `[M, 1, P]`, natural scale.
@@ -207,7 +212,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         temperatures = ops.exp(ops.convert_to_tensor(logarithms))
         last = temperatures.shape[0] - 1  # a subclassed network has one for all of its outputs
         changed = [
-            tempered(output, head, temperatures[min(number, last)])
+            masks.with_mask(tempered(output, head, temperatures[min(number, last)]), masks.mask_of(output))
             for number, (output, head) in enumerate(zip(flat, of_outputs, strict=True))
         ]
         return keras.tree.pack_sequence_as(outputs, changed)

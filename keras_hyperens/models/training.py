@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_hyperens import heads
 from keras_hyperens import losses
+from keras_hyperens import masks
 from keras_hyperens.callbacks import StopOnNaN
 from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.layers.form import expected_batch_size
@@ -211,7 +212,7 @@ class HyperBatchTrainer(TunableModel):
         if all(batch is batches[0] for batch in batches):
             return self._logs(batches[0], outputs, loss, training=True)
         own = member_rows.joined(batches)
-        predictions = keras.tree.map_structure(join_members, self.predictions_of(outputs))
+        predictions = masks.mapped(join_members, self.predictions_of(outputs), mask=join_members)
         self._update_loss(loss, own.size)
         return self._finished(self.compute_metrics(own.x, own.y, predictions, own.sample_weight), training=True)
 
@@ -234,8 +235,8 @@ class HyperBatchTrainer(TunableModel):
         """Raw outputs, as the loss takes them, of what `predict` gives."""
         means = self.heads_of(outputs)
         if self.combination == "mean" and self.temperatures is None:
-            return self.at_temperature(keras.tree.map_structure(heads.combined_raw, outputs, means))
-        return keras.tree.map_structure(heads.raw_of, self.combine(self.predictions_of(outputs)), means)
+            return self.at_temperature(masks.mapped(heads.combined_raw, outputs, means, mask=masks.of_all_members))
+        return masks.mapped(heads.raw_of, self.combine(self.predictions_of(outputs)), means)
 
     def _by_name(self, values: Any) -> list[dict[str, Any]]:
         """Values `[M, 1 or B, P]` as each member's own, `[1 or B]` by name."""
@@ -315,7 +316,7 @@ class HyperBatchTrainer(TunableModel):
             gradients = list(tape.gradient(scaled, bounds))
         slopes = curvatures = tf.zeros_like(tf.convert_to_tensor(self.temperature.logarithms))
         if self.tunes_temperature():
-            fixed = keras.tree.map_structure(tf.stop_gradient, outputs)
+            fixed = masks.mapped(tf.stop_gradient, outputs)
             slopes, curvatures = self.temperature.slopes_and_curvatures(
                 lambda logarithms: tf.cast(self._tuning_loss(batch, fixed, logarithms), tf.float32)
             )
@@ -323,7 +324,7 @@ class HyperBatchTrainer(TunableModel):
 
     def _tuning_loss(self, batch: Batch, outputs: Any, logarithms: Any = None) -> Any:
         def loss_of(raw: Any, member: int = 0) -> Any:
-            tempered = self.at_temperature(keras.tree.map_structure(heads.at_least_float32, raw), logarithms)
+            tempered = self.at_temperature(masks.mapped(heads.at_least_float32, raw), logarithms)
             return self.objective(batch.x, batch.y, tempered, batch.sample_weight)
 
         if self.settings.tuning_loss == "member":
