@@ -75,18 +75,22 @@ def _batch_specs(x: Any, y: Any, batch_size: int | None, sample_weight: Any) -> 
     return BatchSpecs(), x
 
 
-def rows_and_labels(x: Any, y: Any) -> tuple[Any, Any]:
-    """All inputs and all labels as arrays, from arrays or from batches of both.
+def rows_and_labels(x: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any, Any]:
+    """All inputs, labels and weights as arrays, from arrays or from batches of them.
 
     Raises:
         ValueError: If there are no labels.
     """
     if y is None:
-        parts = [(inputs, labels) for inputs, labels, _ in batches(x, "x") if labels is not None]
-        x, y = keras.tree.map_structure(lambda *leaves: np.concatenate(leaves), *parts) if parts else (None, None)
-    if y is None:
-        raise ValueError("Labels are needed: give `y`, or batches of `(x, y)`. Received: y=None")
-    return x, y
+        parts = [batch for batch in batches(x, "x") if batch[1] is not None]
+        if not parts:
+            raise ValueError("Labels are needed: give `y`, or batches of `(x, y)`. Received: y=None")
+        x, y, sample_weight = keras.tree.map_structure(_concatenated, *parts)
+    return x, y, sample_weight
+
+
+def _concatenated(*leaves: Any) -> Any:
+    return None if leaves[0] is None else np.concatenate(leaves)
 
 
 def _restarted(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

@@ -1,5 +1,8 @@
 """Temperatures of an ensemble's predictions: how they are fitted, applied, and kept in files."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,13 +47,34 @@ class Temperatures:
         return keras.tree.pack_sequence_as(outputs, tempered)
 
 
+_scoped: ContextVar[tuple[Any, Temperatures | None] | None] = ContextVar("keras_hyperens_temperatures", default=None)
+
+
+@contextmanager
+def temperature_scope(ensemble: Any, temperatures: Temperatures | None) -> Iterator[None]:
+    """Predictions of the ensemble made inside have these temperatures, or none, whatever another thread sets."""
+    token = _scoped.set((ensemble, temperatures))
+    try:
+        yield
+    finally:
+        _scoped.reset(token)
+
+
+def temperatures_of(ensemble: Any, own: Temperatures | None) -> Temperatures | None:
+    """Those of the scope, if there is one of this ensemble, or else its own."""
+    scoped = _scoped.get()
+    return scoped[1] if scoped is not None and scoped[0] is ensemble else own
+
+
 def check_per(per: str) -> None:
     """Raises a `ValueError` if temperatures cannot be per such a thing."""
     if per not in PER:
         raise ValueError(f"`per` must be one of {PER}. Received: per={per!r}")
 
 
-def fitted(members: Any, prediction: Any, labels: Any, heads_of_outputs: Any, per: str) -> Temperatures:
+def fitted(
+    members: Any, prediction: Any, labels: Any, heads_of_outputs: Any, per: str, weights: list[Any]
+) -> Temperatures:
     """Temperatures for which the predictions of these rows are most likely.
 
     Args:
@@ -58,31 +82,62 @@ def fitted(members: Any, prediction: Any, labels: Any, heads_of_outputs: Any, pe
         labels: As the loss takes them, in the structure of the outputs.
         heads_of_outputs: What each output means, in that structure too.
         per: `"ensemble"` or `"member"`.
+        weights: How much each row, or position, of each output counts.
     """
     flat = map(keras.tree.flatten, (members, prediction, labels, heads_of_outputs))
     values: list[Any] = []
-    for of_members, combined, target, head in zip(*flat, strict=True):
+    for of_members, combined, target, head, weight in zip(*flat, weights, strict=True):
         if per == "ensemble":
-            values.append(_temperature(combined, target, head))
+            values.append(_temperature(combined, target, head, weight))
         else:
-            values.append(tuple(_temperature(member, target, head) for member in of_members))
+            values.append(tuple(_temperature(member, target, head, weight) for member in of_members))
     return Temperatures(per, tuple(values))
 
 
-def _temperature(prediction: Any, labels: Any, head: heads.Head) -> float:
-    labels = np.asarray(labels)
+def row_weights(counts: Any, labels: Any, sample_weight: Any, ignored: Any) -> tuple[Any, Any]:
+    """Weights of one output's rows, or positions, and labels that are harmless where they are 0.
+
+    Args:
+        counts: Where Keras' mask lets a position count, `[B, ...]`.
+        labels: Of the output.
+        sample_weight: `[B, ...]`, or `None`.
+        ignored: A class that does not count, or `None`.
+    """
+    labels, weight = np.asarray(labels), np.asarray(counts, "float64")
+    if sample_weight is not None:
+        given = np.asarray(sample_weight, "float64")
+        given = given[..., 0] if given.ndim == weight.ndim + 1 and given.shape[-1] == 1 else given
+        if given.shape != weight.shape[: given.ndim]:
+            raise ValueError(
+                f"`sample_weight` must have the leading axes of the rows, {weight.shape}. Received: shape={given.shape}"
+            )
+        weight = weight * given.reshape(*given.shape, *[1] * (weight.ndim - given.ndim))
+    classes = labels[..., 0] if labels.ndim == weight.ndim + 1 and labels.shape[-1] == 1 else labels
+    if classes.shape == weight.shape:
+        weight = weight if ignored is None else weight * (classes != ignored)
+        labels = np.where(weight > 0, classes, np.zeros((), classes.dtype)).reshape(labels.shape)
+    return weight, labels
+
+
+def _temperature(prediction: Any, labels: Any, head: heads.Head, weights: Any) -> float:
     if head in heads.CATEGORICAL:
-        return fit_temperature(prediction, labels)
+        return fit_temperature(prediction, labels, weights)
     if head in heads.BERNOULLI:
         probabilities = np.stack([1 - prediction, prediction], axis=-1)
-        return fit_temperature(probabilities, labels.reshape(prediction.shape).astype(int))
+        labels = labels.reshape(prediction.shape)
+        return fit_temperature(probabilities, np.stack([1 - labels, labels], axis=-1), _of_every(weights, labels))
     if head == "gaussian":
         means, variances = np.split(np.asarray(prediction), 2, axis=-1)
-        return fit_variance_scale(means, variances, labels.reshape(means.shape))
+        return fit_variance_scale(means, variances, labels.reshape(means.shape), weights)
     raise ValueError(
         "Only probabilities and Gaussians can be calibrated: compile with a loss that says what the outputs are, or "
         f"give `output_activation`. Received: an output of kind {head!r}"
     )
+
+
+def _of_every(weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Weights of rows as those of each of their labels."""
+    return np.broadcast_to(weights[..., None], labels.shape)
 
 
 def _beside(temperature: Any, output: Any) -> Any:

@@ -17,11 +17,15 @@ from keras_hyperens.models.batches import rows_and_labels
 from keras_hyperens.models.calibrating import Temperatures
 from keras_hyperens.models.calibrating import check_per
 from keras_hyperens.models.calibrating import fitted
+from keras_hyperens.models.calibrating import row_weights
+from keras_hyperens.models.calibrating import temperature_scope
+from keras_hyperens.models.calibrating import temperatures_of
 from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.describing import describe
 from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
+from keras_hyperens.models.views import Views
 from keras_hyperens.models.workers import MultiWorkerModel
 
 FORMAT_VERSION = 2  # of the files of ensembles
@@ -39,15 +43,14 @@ class Ensemble(MultiWorkerModel):
 
     heads: Any = None  # what the outputs mean: see `keras_hyperens.heads`
     combination: Combination = "mean"
-    temperatures: Temperatures | None = None  # what `calibrate` found
+    _temperatures: Temperatures | None = None  # what `calibrate` found
     member_weights: Any = None  # `[M]`, or `None`: all equal
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         # In a namespace Keras and TensorFlow do not wrap it: the structure of the last batch, and a check done once.
         self._seen = SimpleNamespace(batch=None, rows_checked=False)
-        # What `predict` gives of a batch, if not the prediction, and traced functions for each such thing.
-        self._predicting = SimpleNamespace(describe=None, functions={})
+        self._views = Views()  # of whatever else `predict` can give
 
     def member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
         """Raw outputs of every member, `[M, B, ..., C]`, in the structure of the outputs."""
@@ -71,10 +74,13 @@ class Ensemble(MultiWorkerModel):
         return [variable.value for variable in self.variables], partial(self.member_outputs, training=False)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        self._seen.batch = keras.tree.map_structure(
-            lambda leaf: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype), inputs
-        )
+        self._seen.batch = keras.tree.map_structure(self._seen_spec, inputs)
         return self.combine(self.member_predictions(inputs, training))
+
+    def _seen_spec(self, leaf: Any) -> tf.TensorSpec:
+        """Of a batch of any size, before Keras cast it to the dtype of computations."""
+        is_cast = keras.backend.standardize_dtype(leaf.dtype) == self.compute_dtype != self.variable_dtype
+        return tf.TensorSpec([None, *leaf.shape[1:]], self.variable_dtype if is_cast else leaf.dtype)
 
     def combine(self, members: Any) -> Any:
         """One prediction `[B, ..., C]` from the members' predictions `[M, B, ..., C]`."""
@@ -82,7 +88,8 @@ class Ensemble(MultiWorkerModel):
 
     def final(self, pooled: Any) -> Any:
         """The prediction, from what the members say together: with the temperature of the ensemble, if it has one."""
-        return pooled if self.temperatures is None else self.temperatures.of_prediction(pooled, self.heads_of(pooled))
+        temperatures = self.temperatures
+        return pooled if temperatures is None else temperatures.of_prediction(pooled, self.heads_of(pooled))
 
     def pooled(self, members: Any) -> Any:
         """What the members say together, before a temperature of the ensemble."""
@@ -92,8 +99,14 @@ class Ensemble(MultiWorkerModel):
 
         return masks.mapped(one, members, self.heads_of(members), mask=masks.of_all_members)
 
+    @property
+    def temperatures(self) -> Temperatures | None:
+        """What `calibrate` found, if it was called after the last `fit`."""
+        return temperatures_of(self, self._temperatures)
+
     def _tempered(self, members: Any) -> Any:
-        return members if self.temperatures is None else self.temperatures.of_members(members, self.heads_of(members))
+        temperatures = self.temperatures
+        return members if temperatures is None else temperatures.of_members(members, self.heads_of(members))
 
     def heads_of(self, outputs: Any) -> Any:
         """What each output means, in the structure of `outputs`."""
@@ -101,10 +114,8 @@ class Ensemble(MultiWorkerModel):
 
     def predict_step(self, data: Any) -> Any:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        describe = self._predicting.describe
-        return self(x, training=False) if describe is None else describe(x)
-
-    predict_function: Any
+        with temperature_scope(self, self._temperatures):  # one and the same from begin to end
+            return self(x, training=False)
 
     def predict_members(self, x: Any, **predict_arguments: Any) -> Any:
         """Like `predict`, for every member by itself: `[M, B, ..., C]`."""
@@ -145,17 +156,11 @@ class Ensemble(MultiWorkerModel):
 
     def _predict(self, kind: Any, describe: Any, x: Any, predict_arguments: dict[str, Any]) -> Any:
         """`predict`, but of each batch what `describe` says; traced once for each kind of description."""
-        own, self.predict_function = self.predict_function, self._predicting.functions.get(kind)
-        self._predicting.describe = describe
-        try:
-            outputs = self.predict(x, **predict_arguments)
-            self._predicting.functions[kind] = self.predict_function
-        finally:
-            self._predicting.describe = None
-            self.predict_function = own
-        return outputs
+        return self._views.of(self, kind, describe, self._temperatures).predict(x, **predict_arguments)
 
-    def calibrate(self, x: Any, y: Any = None, per: str = "ensemble", **predict_arguments: Any) -> Temperatures:
+    def calibrate(
+        self, x: Any, y: Any = None, per: str = "ensemble", *, sample_weight: Any = None, **predict_arguments: Any
+    ) -> Temperatures:
         """Fits temperatures on rows that were not trained on; from now on they are part of every prediction.
 
         A temperature T above 1 makes predictions less sure: probabilities become `p ** (1 / T)`, normalised; the
@@ -167,13 +172,16 @@ class Ensemble(MultiWorkerModel):
             x, y: Rows and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or `keras.utils.PyDataset` of both.
             per: `"ensemble"` (default): one temperature, for the combined prediction; `"member"`: one for each member,
                 before they are combined.
+            sample_weight: As in `fit`. Positions that Keras' mask leaves out, and those of a class that the loss
+                ignores, do not count in any case.
             **predict_arguments: As in `predict`: `batch_size`, `verbose`.
 
         Returns:
             What was found: `.values` has one entry per output.
 
         Raises:
-            ValueError: If an output is neither probabilities nor a Gaussian, or labels do not fit.
+            ValueError: If an output is neither probabilities nor a Gaussian, or labels do not fit. The ensemble keeps
+                the temperatures that it had.
 
         References:
             - Guo et al., [On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599)
@@ -181,20 +189,48 @@ class Ensemble(MultiWorkerModel):
               Ensembles](https://arxiv.org/abs/2007.08792), on the order of pooling and calibrating
         """
         check_per(per)
-        x, y = rows_and_labels(x, y)
-        self.set_temperatures(None)
-        members = self.predict_members(x, **predict_arguments)
-        combined = keras.tree.map_structure(ops.convert_to_numpy, self.combine(members))
-        temperatures = fitted(members, combined, y, self.heads_of(members), per)
+        x, y, sample_weight = rows_and_labels(x, y, sample_weight)
+        members, counts = self._members_and_counts(x, predict_arguments)
+        with temperature_scope(self, None):
+            combined = keras.tree.map_structure(ops.convert_to_numpy, self.combine(members))
+        y, weights = self._labels_and_weights(y, sample_weight, members, counts)
+        temperatures = fitted(members, combined, y, self.heads_of(members), per, weights)
         self.set_temperatures(temperatures)
         return temperatures
 
+    def _members_and_counts(self, x: Any, predict_arguments: dict[str, Any]) -> tuple[Any, Any]:
+        """Without temperatures: the members' predictions `[M, B, ...]`, and which rows or positions count."""
+
+        def untempered(inputs: Any) -> tuple[Any, Any]:
+            with temperature_scope(self, None):
+                members = self.member_predictions(inputs, training=False)
+            counts = keras.tree.map_structure(_counts, members)
+            return keras.tree.map_structure(lambda output: ops.swapaxes(output, 0, 1), members), counts
+
+        members, counts = self._predict("untempered", untempered, x, predict_arguments)
+        return keras.tree.map_structure(lambda output: np.swapaxes(output, 0, 1), members), counts
+
+    def _labels_and_weights(self, y: Any, sample_weight: Any, members: Any, counts: Any) -> tuple[Any, list[Any]]:
+        """Labels in the structure of the outputs, and a weight of each row or position of each output."""
+        names = self.output_names
+        ignored = heads.per_output(heads.ignored_classes(getattr(self, "loss", None)), members, names)
+        given = heads.per_output(sample_weight, members, names)
+        flat = [y] if not keras.tree.is_nested(members) else keras.tree.flatten(y)
+        pairs = [row_weights(*each) for each in zip(keras.tree.flatten(counts), flat, given, ignored, strict=True)]
+        weights, labels = zip(*pairs, strict=True)
+        return keras.tree.pack_sequence_as(members, labels), list(weights)
+
     def set_temperatures(self, temperatures: Temperatures | None) -> None:
         """Takes temperatures, or none; what was traced with others is forgotten."""
-        if temperatures != self.temperatures:
-            self.temperatures = temperatures
-            self.predict_function = self.test_function = None
-            self._predicting.functions.clear()
+        if temperatures != self._temperatures:
+            self._temperatures = temperatures
+            self._views = Views()
+            for function, make in (
+                (self.predict_function, self.make_predict_function),
+                (self.test_function, self.make_test_function),
+            ):
+                if function is not None:  # never `None` again: another thread may be about to call it
+                    make(force=True)
 
     def export(
         self,
@@ -254,3 +290,11 @@ class Ensemble(MultiWorkerModel):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+
+def _counts(members: Any) -> Any:
+    """Which rows or positions of an output `[M, B, ..., C]` count, `[B, ...]`: all, or those that the mask lets."""
+    mask = masks.mask_of(members)
+    if mask is not None:
+        return ops.cast(masks.of_all_members(mask), "float32")
+    return ops.ones_like(members[0, ..., 0], "float32")

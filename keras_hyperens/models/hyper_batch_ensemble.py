@@ -205,6 +205,9 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         return self._at(heads.tempered_raw, raw, self.temperature.logarithms if logarithms is None else logarithms)
 
     def final(self, pooled: Any) -> Any:
+        temperatures = self.temperatures
+        if temperatures is not None and temperatures.per == "member":  # they took the place of the tuned one
+            return pooled
         return super().final(self._at(heads.tempered, pooled, self.temperature.logarithms))
 
     def _at(self, tempered: Any, outputs: Any, logarithms: Any) -> Any:
@@ -221,9 +224,9 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         """The tuned temperature of each output (a factor of a Gaussian's variance): 1 where nothing was tuned."""
         return np.exp(ops.convert_to_numpy(self.temperature.logarithms))
 
-    def calibrate(self, x: Any, y: Any = None, per: str = "ensemble", **predict_arguments: Any) -> Temperatures:
+    def calibrate(self, x: Any, y: Any = None, per: str = "ensemble", **arguments: Any) -> Temperatures:
         """As in every ensemble, on top of the tuned temperature; those of members take the place of it."""
-        temperatures = super().calibrate(x, y, per, **predict_arguments)
+        temperatures = super().calibrate(x, y, per, **arguments)
         if per == "member":
             self.temperature.forget()
         return temperatures

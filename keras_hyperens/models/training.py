@@ -6,11 +6,14 @@ and for the temperature.
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from keras_hyperens import heads
 from keras_hyperens import losses
@@ -80,11 +83,38 @@ class HyperBatchTrainer(TunableModel):
         Raises:
             ValueError: If tuning rows do not fit the training rows, are not finite, or take too much memory.
         """
+        if not self.compiled:
+            raise ValueError("Call `compile` before `fit`. Received: an ensemble that was not compiled")
         if tuning_split:
             if tuning_data is not None:
                 raise ValueError("Give `tuning_data` or `tuning_split`, not both. Received: both")
             (x, y, sample_weight), tuning_data = split_rows(x, y, sample_weight, tuning_split)
-        self.set_temperatures(None)  # they were those of other weights
+        with self._as_it_was_if_refused():
+            return self._fit(
+                x,
+                y,
+                batch_size,
+                epochs,
+                tuning_data=tuning_data,
+                class_weight=class_weight,
+                sample_weight=sample_weight,
+                callbacks=callbacks,
+                **fit_arguments,
+            )
+
+    def _fit(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None,
+        epochs: int,
+        *,
+        tuning_data: Any,
+        class_weight: Any,
+        sample_weight: Any,
+        callbacks: Any,
+        **fit_arguments: Any,
+    ) -> keras.callbacks.History:
         specs, x = batch_specs(x, y, batch_size, sample_weight, class_weight)
         self._batch_size = specs.size
         if specs.x is not None:
@@ -99,6 +129,7 @@ class HyperBatchTrainer(TunableModel):
             callbacks = [callbacks]
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [*(callbacks or []), StopOnNaN(), SameStart()]
+        self.set_temperatures(None)  # they were those of other weights
         return super().fit(
             x,
             y,
@@ -109,6 +140,20 @@ class HyperBatchTrainer(TunableModel):
             callbacks=callbacks,
             **fit_arguments,
         )
+
+    @contextmanager
+    def _as_it_was_if_refused(self) -> Iterator[None]:
+        """Gives back what the last `fit` left, if an error comes before the first step."""
+        before = (self.temperatures, self._tuning_rows, self._batch_size, self._untracked.window)
+        step = int(ops.convert_to_numpy(self.step))
+        try:
+            yield
+        except BaseException:
+            if int(ops.convert_to_numpy(self.step)) == step:
+                self.set_temperatures(before[0])
+                _, self._tuning_rows, self._batch_size, self._untracked.window = before
+                self.train_function = None  # it may hold the rows of the refused one
+            raise
 
     def _build_metrics(self, input_specs: Any, label_specs: Any) -> None:
         """Before the first step: TensorFlow traces a step twice if variables are made in it."""
@@ -252,6 +297,8 @@ class HyperBatchTrainer(TunableModel):
         return self.distribution.sample(bounds, rows, key)
 
     def _update_weights(self, gradients: Any) -> None:
+        if not gradients:  # everything is frozen: only the hyperparameters and the temperature are tuned
+            return
         multiplier = self.settings.fast_weight_learning_rate
         layers = hyper_batch_layers(self.network)
         slowed = [weight for layer in layers for weight in layer.fast_weights] if multiplier != 1 else []

@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_hyperens as khe
+from keras_hyperens.calibration import fit_temperature
 from keras_hyperens.conversion.joint import sites_of
 from keras_hyperens.conversion.probing import facts_of
 from keras_hyperens.hyperparameters.scope import member_scope
@@ -134,3 +136,21 @@ def test_losses_that_vary_with_hyperparameters():
     with member_scope({"smoothing": np.zeros(1, "float32"), "weight": np.full(1, 3.0, "float32")}):
         assert float(smoothed(Y, logits)) == pytest.approx(expected, rel=1e-5)
         assert float(weighted(Y, logits)) == pytest.approx(3 * expected, rel=1e-5)
+
+
+@SETTINGS
+@pytest.mark.parametrize("per", ["ensemble", "member"])
+def test_calibration_looks_at_what_counts(loss, per):
+    counts = (X > 0) & (Y > 0) if loss is IGNORING else X > 0
+    for ensemble in (
+        compiled(tagger(2), loss),
+        compiled_deep([plain(tagger(1).member(0), loss) for _ in range(2)], loss),
+    ):
+        labels = np.where(X > 0, Y, -1)  # what stands at padding does not matter
+        members = ensemble.predict_members(X, verbose=0)
+        of_each = members if per == "member" else [members.mean(0)]
+        expected = [fit_temperature(each[counts], Y[counts], WEIGHTS[counts]) for each in of_each]
+        found = ensemble.calibrate(X, labels, per, sample_weight=WEIGHTS, verbose=0)
+        np.testing.assert_allclose(np.ravel(found.values), expected, rtol=1e-4)
+        rows = tf.data.Dataset.from_tensor_slices((X, labels, WEIGHTS)).batch(5)
+        np.testing.assert_allclose(np.ravel(ensemble.calibrate(rows, per=per, verbose=0).values), expected, rtol=1e-4)
