@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_hyperens.calibration.temperature import checked
+from keras_hyperens.calibration.temperature import numbers
 
 
 class ConformalSets:
@@ -41,19 +42,22 @@ class ConformalSets:
         self.threshold = math.nan
 
     def fit(self, probabilities: Any, labels: Any) -> "ConformalSets":
-        """Sets the threshold on calibration rows: `[N, ..., C]` and classes. Returns this object."""
-        probabilities, labels = checked(probabilities, labels)
+        """Sets the threshold on calibration rows: `[N, ..., C]` and classes. Returns this object.
+
+        One probability `[N, ..., 1]` is that of class 1 of two.
+        """
+        probabilities, labels = checked(_of_classes(probabilities), labels)
         scores = 1 - probabilities[np.arange(len(labels)), labels]
         self.threshold = _threshold(scores, self.coverage)
         return self
 
     def predict(self, probabilities: Any) -> np.ndarray:
-        """Which classes are in the set of each row: `[B, ..., C]` of booleans.
+        """Which classes are in the set of each row: `[B, ..., C]` of booleans, C = 2 for one probability.
 
         A set may be empty: no class is probable enough. With too few calibration rows for the coverage it is full.
         """
         _check_fitted(self.threshold)
-        return 1 - np.asarray(probabilities, "float64") <= self.threshold
+        return 1 - _of_classes(probabilities) <= self.threshold
 
 
 class ConformalIntervals:
@@ -84,7 +88,10 @@ class ConformalIntervals:
     def fit(self, predictions: Any, targets: Any) -> "ConformalIntervals":
         """Sets the threshold on calibration rows: means and variances `[N, 2]`, targets `[N, 1]` or `[N]`."""
         means, scales = _means_and_scales(predictions)
-        targets = np.asarray(targets, "float64").reshape(means.shape)
+        targets = numbers(targets).astype("float64")
+        if targets.size != means.size:
+            raise ValueError(f"There must be one target for each of {len(means)} rows. Received: {targets.size}")
+        targets = targets.reshape(means.shape)
         self.threshold = _threshold((np.abs(targets - means) / scales).reshape(-1), self.coverage)
         return self
 
@@ -93,6 +100,13 @@ class ConformalIntervals:
         _check_fitted(self.threshold)
         means, scales = _means_and_scales(predictions)
         return np.stack([means - self.threshold * scales, means + self.threshold * scales], axis=-1)
+
+
+def _of_classes(probabilities: Any) -> np.ndarray:
+    """Probabilities `[N, ..., C]` of at least two classes."""
+    probabilities = numbers(probabilities).astype("float64")
+    is_one = probabilities.ndim > 1 and probabilities.shape[-1] == 1
+    return np.concatenate([1 - probabilities, probabilities], axis=-1) if is_one else probabilities
 
 
 def _threshold(scores: np.ndarray, coverage: float) -> float:

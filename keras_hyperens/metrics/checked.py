@@ -31,6 +31,9 @@ class CheckedMetric(keras.metrics.Metric):
         super().__init__(name=name, dtype="float32" if dtype in ("float16", "bfloat16") else dtype, **kwargs)
         self.refused = self.add_variable((2,), "zeros", name="refused")  # rows of wrong predictions, of wrong labels
 
+    def add_variable(self, shape: Any, initializer: Any, dtype: Any = None, **keywords: Any) -> Any:
+        return super().add_variable(shape, initializer, dtype or self.dtype, **keywords)
+
     def value(self) -> Any:
         """The metric of all rows so far."""
         raise NotImplementedError
