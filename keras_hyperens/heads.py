@@ -65,6 +65,17 @@ def heads_of_losses(loss: Any) -> Any:
     return [head_of_loss(each) for each in loss] if isinstance(loss, list | tuple) else head_of_loss(loss)
 
 
+def ignored_classes(loss: Any) -> Any:
+    """The `ignore_class` of each loss of a compiled structure, `None` where it has none."""
+    if isinstance(loss, dict):
+        return {name: ignored_classes(each) for name, each in loss.items()}
+    if isinstance(loss, list | tuple):
+        return [ignored_classes(each) for each in loss]
+    if hasattr(loss, "evaluation_loss"):  # it varies with hyperparameters
+        return ignored_classes(loss.evaluation_loss)
+    return getattr(loss, "ignore_class", None)
+
+
 def check_output_activation(activation: Any) -> None:
     """Raises a `ValueError` unless every activation is one that can be combined."""
     for each in keras.tree.flatten(activation):

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from keras_hyperens.calibration.temperature import checked
+from keras_hyperens.calibration.temperature import numbers
+from keras_hyperens.checks import is_number
 from keras_hyperens.sample_weights import checked_weights
 
 
@@ -44,20 +46,21 @@ class ConformalSets:
     def fit(self, probabilities: Any, labels: Any, sample_weight: Any = None) -> "ConformalSets":
         """Sets the threshold on calibration rows: `[N, ..., C]` and classes. Returns this object.
 
-        A row whose `sample_weight` is 2 counts as two equal rows.
+        One probability `[N, ..., 1]` is that of class 1 of two. A row whose `sample_weight` is 2 counts as two equal
+        rows.
         """
-        probabilities, labels, weights = checked(probabilities, labels, sample_weight)
+        probabilities, labels, weights = checked(_of_classes(probabilities), labels, sample_weight)
         scores = 1 - probabilities[np.arange(len(labels)), labels]
         self.threshold = _threshold(scores, weights, self.coverage)
         return self
 
     def predict(self, probabilities: Any) -> np.ndarray:
-        """Which classes are in the set of each row: `[B, ..., C]` of booleans.
+        """Which classes are in the set of each row: `[B, ..., C]` of booleans, C = 2 for one probability.
 
         A set may be empty: no class is probable enough. With too few calibration rows for the coverage it is full.
         """
         _check_fitted(self.threshold)
-        return 1 - np.asarray(probabilities, "float64") <= self.threshold
+        return 1 - _of_classes(probabilities) <= self.threshold
 
 
 class ConformalIntervals:
@@ -91,9 +94,12 @@ class ConformalIntervals:
         A row whose `sample_weight` is 2 counts as two equal rows.
         """
         means, scales = _means_and_scales(predictions)
-        targets = np.asarray(targets, "float64").reshape(means.shape)
+        targets = numbers(targets).astype("float64")
+        if targets.size != means.size:
+            raise ValueError(f"There must be one target for each of {len(means)} rows. Received: {targets.size}")
         weights = checked_weights(sample_weight, (len(means),))
-        self.threshold = _threshold((np.abs(targets - means) / scales).reshape(-1), weights, self.coverage)
+        scores = np.abs(targets.reshape(means.shape) - means) / scales
+        self.threshold = _threshold(scores.reshape(-1), weights, self.coverage)
         return self
 
     def predict(self, predictions: Any) -> np.ndarray:
@@ -101,6 +107,13 @@ class ConformalIntervals:
         _check_fitted(self.threshold)
         means, scales = _means_and_scales(predictions)
         return np.stack([means - self.threshold * scales, means + self.threshold * scales], axis=-1)
+
+
+def _of_classes(probabilities: Any) -> np.ndarray:
+    """Probabilities `[N, ..., C]` of at least two classes."""
+    probabilities = numbers(probabilities).astype("float64")
+    is_one = probabilities.ndim > 1 and probabilities.shape[-1] == 1
+    return np.concatenate([1 - probabilities, probabilities], axis=-1) if is_one else probabilities
 
 
 def _threshold(scores: np.ndarray, weights: np.ndarray | None, coverage: float) -> float:
@@ -126,8 +139,8 @@ def _means_and_scales(predictions: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _checked_coverage(coverage: float) -> float:
-    if not 0 < coverage < 1:
-        raise ValueError(f"`coverage` must be in (0, 1). Received: coverage={coverage}")
+    if not (is_number(coverage) and 0 < coverage < 1):
+        raise ValueError(f"`coverage` must be in (0, 1). Received: coverage={coverage!r}")
     return coverage
 
 

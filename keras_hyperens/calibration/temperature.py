@@ -19,7 +19,7 @@ def fit_temperature(probabilities: Any, labels: Any, sample_weight: Any = None) 
 
     Args:
         probabilities: `[N, ..., C]`.
-        labels: Classes, `[N, ...]` or `[N, ..., 1]`, or one-hot `[N, ..., C]`.
+        labels: Classes, `[N, ...]` or `[N, ..., 1]`, or one-hot or soft `[N, ..., C]`.
         sample_weight: `[N, ...]`: a sample of weight 2 counts as two equal ones. Default: all equal.
 
     Returns:
@@ -39,9 +39,9 @@ def fit_temperature(probabilities: Any, labels: Any, sample_weight: Any = None) 
     References:
         - Guo et al., [On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599)
     """
-    probabilities, labels, weights = checked(probabilities, labels, sample_weight)
+    probabilities, truth, weights = checked_truth(probabilities, labels, sample_weight)
     logarithms = np.log(np.maximum(probabilities, SMALLEST))
-    true = logarithms[np.arange(len(labels)), labels]
+    true = (truth * logarithms).sum(-1)
 
     def is_too_sure(temperature: float) -> bool:
         scaled = logarithms / temperature
@@ -61,23 +61,35 @@ def fit_variance_scale(means: Any, variances: Any, targets: Any, sample_weight: 
 
     Args:
         means, variances, targets: Arrays of one shape, `[N, ..., D]`.
-        sample_weight: `[N, ...]`: a sample of weight 2 counts as two equal ones. Default: all equal.
+        sample_weight: `[N, ...]`. Default: all equal.
 
     Example:
     >>> fit_variance_scale([[0.0], [0.0]], [[1.0], [1.0]], [[2.0], [-2.0]])
     4.0
     """
-    means, variances, targets = (np.asarray(each, "float64") for each in (means, variances, targets))
+    means, variances, targets = (np.asarray(each, "float64") for each in (means, variances, numbers(targets)))
     if not means.shape == variances.shape == targets.shape or not means.size:
         raise ValueError(
             "Means, variances and targets must have one shape, not empty. "
             f"Received: shapes {means.shape}, {variances.shape}, {targets.shape}"
         )
-    ratios = (np.square(targets - means) / variances).mean(-1)
-    weights = checked_weights(sample_weight, ratios.shape)
+    weights = checked_weights(sample_weight, means.shape[:-1])
     if weights is not None:
-        ratios, weights = ratios[weights > 0], weights[weights > 0]
-    return float(np.average(ratios, weights=weights))
+        means, variances, targets, weights = (each[weights > 0] for each in (means, variances, targets, weights))
+    if not all(np.isfinite(each).all() for each in (means, variances, targets)) or variances.min() <= 0:
+        raise ValueError(
+            "Means, variances and targets must be finite, and variances positive. "
+            f"Received: variances from {variances.min():.4g} to {variances.max():.4g}"
+        )
+    return float(np.average((np.square(targets - means) / variances).mean(-1), weights=weights))
+
+
+def numbers(values: Any, name: str = "Labels") -> np.ndarray:
+    """Values as an array; raises a `ValueError` unless they are numbers."""
+    values = np.asarray(values)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must be numbers: encode strings as 0, 1, ... Received: dtype={values.dtype}")
+    return values
 
 
 def checked(
@@ -86,47 +98,55 @@ def checked(
     """Probabilities `[rows, C]`, classes `[rows]` and weights `[rows]` or `None`, without what has a weight of 0.
 
     Raises:
+        ValueError: As `checked_truth`, and if labels are soft.
+    """
+    probabilities, truth, weights = checked_truth(probabilities, labels, sample_weight)
+    if not np.isin(truth, (0, 1)).all():
+        raise ValueError("`labels` must be classes, or one-hot. Received: soft labels")
+    return probabilities, truth.argmax(-1), weights
+
+
+def checked_truth(
+    probabilities: Any, labels: Any, sample_weight: Any = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Probabilities `[rows, C]`, labels as distributions `[rows, C]` and weights, without what has a weight of 0.
+
+    Raises:
         ValueError: If they are empty, not finite, no distributions, of other shapes, or a class is out of range.
     """
-    probabilities, labels = np.asarray(probabilities, "float64"), np.asarray(labels)
+    probabilities, labels = numbers(probabilities, "Probabilities").astype("float64"), numbers(labels)
     if probabilities.ndim < 2 or not probabilities.size or probabilities.shape[-1] < 2:
         raise ValueError(
             f"Probabilities [N, ..., C] of at least one row and two classes are needed. Received: shape="
             f"{probabilities.shape}"
         )
-    if labels.ndim == probabilities.ndim:
-        labels = labels[..., 0] if labels.shape[-1] == 1 else _of_one_hot(labels)
-    if labels.shape != probabilities.shape[:-1]:
+    shape, number = probabilities.shape[:-1], probabilities.shape[-1]
+    are_distributions = labels.shape == probabilities.shape
+    labels = labels[..., 0] if labels.shape == (*shape, 1) else labels
+    if not are_distributions and labels.shape != shape:
         raise ValueError(
             "`labels` must be one class for each row of probabilities. "
             f"Received: shapes {labels.shape} and {probabilities.shape}"
         )
-    weights = checked_weights(sample_weight, labels.shape)
-    kept = ... if weights is None else weights > 0
-    probabilities, labels = probabilities[kept].reshape(-1, probabilities.shape[-1]), labels[kept].reshape(-1)
-    _check_values(probabilities, labels)
-    return probabilities, labels.astype(int), None if weights is None else weights[kept]
-
-
-def _of_one_hot(labels: np.ndarray) -> np.ndarray:
-    if not (np.isin(labels, (0, 1)).all() and (labels.sum(-1) == 1).all()):
+    weights = checked_weights(sample_weight, shape)
+    counts = np.ones(shape, bool) if weights is None else weights > 0
+    probabilities, labels, weights = (
+        probabilities[counts],
+        labels[counts],
+        weights if weights is None else weights[counts],
+    )
+    _check_distributions(probabilities, "Probabilities must be finite, at least 0, and sum to 1 over the last axis")
+    if are_distributions:
+        _check_distributions(labels, "One-hot and soft labels must be at least 0 and sum to 1")
+        return probabilities, labels, weights
+    if not np.isin(labels, np.arange(number)).all():
         raise ValueError(
-            "`labels` must be classes or one-hot: of soft labels take `argmax(-1)`. "
-            f"Received: rows such as {labels.reshape(-1, labels.shape[-1])[0]}"
+            f"`labels` must be whole numbers in [0, {number}). Received: labels from {labels.min()} to {labels.max()}"
         )
-    return labels.argmax(-1)
+    return probabilities, np.eye(number)[labels.astype(int)], weights
 
 
-def _check_values(probabilities: np.ndarray, labels: np.ndarray) -> None:
-    if (
-        not np.isfinite(probabilities).all()
-        or probabilities.min() < 0
-        or np.abs(probabilities.sum(-1) - 1).max() > 1e-3
-    ):
-        raise ValueError(
-            "Probabilities must be finite, at least 0, and sum to 1 over the last axis. Received: sums from "
-            f"{probabilities.sum(-1).min():.4g} to {probabilities.sum(-1).max():.4g}"
-        )
-    number = probabilities.shape[-1]
-    if labels.min() < 0 or labels.max() >= number:
-        raise ValueError(f"`labels` must be in [0, {number}). Received: labels from {labels.min()} to {labels.max()}")
+def _check_distributions(rows: np.ndarray, expected: str) -> None:
+    sums = rows.sum(-1)
+    if not np.isfinite(rows).all() or rows.min() < 0 or np.abs(sums - 1).max() > 1e-3:
+        raise ValueError(f"{expected}. Received: sums from {sums.min():.4g} to {sums.max():.4g}")

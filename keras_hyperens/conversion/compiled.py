@@ -83,7 +83,8 @@ def fresh_metrics(metrics: Any) -> Any:
 
 def _of_probabilities(config: Any) -> Any:
     if isinstance(config, dict):
-        return {name: False if name == "from_logits" else _of_probabilities(each) for name, each in config.items()}
+        raw = ("from_logits", "from_log_scale")
+        return {name: False if name in raw else _of_probabilities(each) for name, each in config.items()}
     return [_of_probabilities(each) for each in config] if isinstance(config, list | tuple) else config
 
 

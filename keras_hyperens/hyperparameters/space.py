@@ -40,7 +40,8 @@ class Hyperparameter:
         scale: `"log"` (default: strengths of penalties span orders of magnitude) or `"linear"`.
 
     Raises:
-        ValueError: If the name is empty, the range is empty, inverted or not finite, or the scale is unknown.
+        ValueError: If the name is empty, the range is empty, inverted, not finite or too large or too narrow for
+            float32, or the scale is unknown.
 
     Example:
     >>> Hyperparameter("l2", 1e-6, 1e-2)
@@ -67,6 +68,16 @@ class Hyperparameter:
             raise ValueError(
                 f"Hyperparameter {self.name!r} is on the log scale and needs low > 0, such as float32 holds; use a "
                 f'small positive value or scale="linear". Received: low={self.low}'
+            )
+        self._check_float32()
+
+    def _check_float32(self) -> None:
+        """Values are computed with in float32, which must hold the range and tell its ends apart."""
+        lowest = float(FLOAT32.tiny) if self.scale == "log" else float(FLOAT32.min)
+        if self.low < lowest or self.high > float(FLOAT32.max) or np.float32(self.low) == np.float32(self.high):
+            raise ValueError(
+                f"Hyperparameter {self.name!r} needs a range that float32 can hold, with ends that it can tell apart "
+                f"(on the log scale from {FLOAT32.tiny:.3g} on). Received: low={self.low}, high={self.high}"
             )
 
 

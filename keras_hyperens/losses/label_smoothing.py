@@ -11,6 +11,7 @@ from keras_hyperens.losses.hyperparameter_loss import Setting
 from keras_hyperens.losses.hyperparameter_loss import as_loss
 from keras_hyperens.losses.hyperparameter_loss import checked_setting
 from keras_hyperens.losses.hyperparameter_loss import value_beside
+from keras_hyperens.masks import with_mask
 
 CATEGORICAL = (keras.losses.CategoricalCrossentropy, keras.losses.SparseCategoricalCrossentropy)
 CROSS_ENTROPIES = (*CATEGORICAL, keras.losses.BinaryCrossentropy)
@@ -75,7 +76,8 @@ class LabelSmoothing(HyperparameterLoss):
         y_true = ops.reshape(ops.cast(y_true, "int32"), ops.shape(y_pred)[:-1])
         one_hot = (1 - smoothing) * ops.one_hot(y_true, classes, dtype=y_pred.dtype) + smoothing / classes
         losses = keras.losses.categorical_crossentropy(one_hot, y_pred, config["from_logits"])
-        return losses if ignored is None else ops.where(y_true == ignored, 0.0, losses)
+        counts = None if ignored is None else y_true != ignored
+        return losses if counts is None else with_mask(ops.where(counts, losses, 0.0), counts)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_hyperens import masks
 from keras_hyperens.heads import combined_raw
 from keras_hyperens.hyperparameters.scope import member_scope
 
@@ -28,7 +29,7 @@ def member_loss(
 
     def of_member(k: int) -> Any:
         with nullcontext() if values is None else member_scope(values[k]):
-            return loss(keras.tree.map_structure(lambda output: output[k], members), k)
+            return loss(masks.member(members, k), k)
 
     return sum(map(of_member, range(ensemble_size))) / ensemble_size
 
@@ -41,4 +42,4 @@ def ensemble_loss(loss: Callable[[Any], Any], members: Any, heads: Any) -> Any:
         members: Raw outputs `[M, B, ...]` (or a structure of them).
         heads: A head for each output, in the structure of `members`.
     """
-    return loss(keras.tree.map_structure(combined_raw, members, heads))
+    return loss(masks.mapped(combined_raw, members, heads, mask=masks.of_all_members))

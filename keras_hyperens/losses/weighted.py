@@ -11,6 +11,7 @@ from keras_hyperens.losses.hyperparameter_loss import Setting
 from keras_hyperens.losses.hyperparameter_loss import as_loss
 from keras_hyperens.losses.hyperparameter_loss import checked_setting
 from keras_hyperens.losses.hyperparameter_loss import value_beside
+from keras_hyperens.masks import mapped
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -70,11 +71,12 @@ class WeightedLoss(HyperparameterLoss):
 
     def _weighted(self, y_true: Any, y_pred: Any, hyperparameters: Mapping[str, Any]) -> Any:
         losses = self.evaluation_loss.call(y_true, y_pred)  # still that of the member
-        return value_beside(self.weight, hyperparameters, len(losses.shape)) * losses
+        weight = value_beside(self.weight, hyperparameters, len(losses.shape))
+        return mapped(lambda each: weight * each, losses)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         if current_member() is None:
-            return self.evaluation_weight * self.evaluation_loss.call(y_true, y_pred)
+            return mapped(lambda each: self.evaluation_weight * each, self.evaluation_loss.call(y_true, y_pred))
         return super().call(y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_hyperens.metrics.checks import check_num_bins
 from keras_hyperens.metrics.confidence_histogram import ConfidenceHistogram
 
 
@@ -23,13 +24,17 @@ class AdaptiveCalibrationError(ConfidenceHistogram):
     Args:
         num_bins: Number of groups. Default 15.
         name: Name of the metric.
+        from_logits: Whether predictions are logits. Default `False`.
+        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
+            classes. Default: no; an ensemble with such outputs says so itself.
+        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
 
     Input shape:
-        `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot `(batch_size, ..., C)`.
+        `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot or soft `(batch_size, ..., C)`.
         `y_pred`: probabilities `(batch_size, ..., C)`; with C = 1 the probability of class 1.
 
     Raises:
-        ValueError: If `num_bins` is not a positive integer, shapes do not fit, or values are no classes or no
+        ValueError: If `num_bins` is no integer in [1, 1000000], shapes do not fit, or values are no classes or no
             probabilities.
 
     Example:
@@ -43,13 +48,14 @@ class AdaptiveCalibrationError(ConfidenceHistogram):
         - Nixon et al., [Measuring Calibration in Deep Learning](https://arxiv.org/abs/1904.01685)
     """
 
+    _direction = "down"  # for `mode="auto"` of callbacks
+
     def __init__(self, num_bins: int = 15, name: str = "ace", **kwargs: Any) -> None:
-        if not isinstance(num_bins, int) or num_bins < 1:
-            raise ValueError(f"`num_bins` must be a positive integer. Received: num_bins={num_bins!r}")
+        check_num_bins(num_bins)
         super().__init__(name=name, **kwargs)
         self.num_bins = num_bins
 
-    def result(self) -> Any:
+    def value(self) -> Any:
         total = ops.sum(self.sums["weight"])
         ends = total * np.linspace(0, 1, self.num_bins + 1, dtype=self.dtype)
         gaps = self.sum_of_most_confident(self.sums["correct"] - self.sums["confidence"], ends)

@@ -23,9 +23,13 @@ class AreaUnderRiskCoverage(ConfidenceHistogram):
 
     Args:
         name: Name of the metric.
+        from_logits: Whether predictions are logits. Default `False`.
+        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
+            classes. Default: no; an ensemble with such outputs says so itself.
+        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
 
     Input shape:
-        `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot `(batch_size, ..., C)`.
+        `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot or soft `(batch_size, ..., C)`.
         `y_pred`: probabilities `(batch_size, ..., C)`; with C = 1 the probability of class 1.
 
     Raises:
@@ -43,10 +47,12 @@ class AreaUnderRiskCoverage(ConfidenceHistogram):
           Classifiers](https://arxiv.org/abs/1805.08206)
     """
 
+    _direction = "down"  # for `mode="auto"` of callbacks
+
     def __init__(self, name: str = "aurc", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def result(self) -> Any:
+    def value(self) -> Any:
         rows = ops.convert_to_tensor(self.sums["weight"])
         errors = rows - self.sums["correct"]
         rows_before, errors_before = ops.cumsum(rows) - rows, ops.cumsum(errors) - errors

@@ -5,22 +5,25 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyperens.metrics.classes import one_hot
-from keras_hyperens.metrics.classes import probabilities
-from keras_hyperens.metrics.mean_over_rows import MeanOverRows
+from keras_hyperens.metrics.classes import ClassRows
+from keras_hyperens.metrics.mean_over_rows import MeanOverClassRows
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
-class BrierScore(MeanOverRows):
+class BrierScore(MeanOverClassRows):
     """Squared distance of probabilities from the truth: the mean over rows of `sum_c (p_c - [c = y])²`.
 
     It is between 0 and 2. With two classes it is twice the score of class 1 alone.
 
     Args:
         name: Name of the metric.
+        from_logits: Whether predictions are logits. Default `False`.
+        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
+            classes. Default: no; an ensemble with such outputs says so itself.
+        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
 
     Input shape:
-        `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot `(batch_size, ..., C)`.
+        `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot or soft `(batch_size, ..., C)`.
         `y_pred`: probabilities `(batch_size, ..., C)`; with C = 1 the probability of class 1.
 
     Raises:
@@ -38,9 +41,10 @@ class BrierScore(MeanOverRows):
           Probability](https://doi.org/10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2)
     """
 
+    _direction = "down"  # for `mode="auto"` of callbacks
+
     def __init__(self, name: str = "brier", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def row_values(self, y_true: Any, y_pred: Any) -> Any:
-        y_pred = probabilities(y_pred, self.dtype)
-        return ops.sum(ops.square(y_pred - one_hot(y_true, y_pred)), axis=-1)
+    def row_values(self, rows: ClassRows) -> Any:
+        return ops.sum(ops.square(rows.probabilities - rows.truth), axis=-1)

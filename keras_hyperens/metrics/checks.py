@@ -1,16 +1,37 @@
-"""What every metric asks of its arguments. Shapes are always checked, values only of NumPy arrays, lists and tuples."""
+"""What every metric asks of its arguments: shapes, and values that can be looked at."""
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from keras_hyperens.uncertainty.checks import is_concrete
 from keras_hyperens.uncertainty.checks import shape_of
 
+MOST_BINS = 1_000_000
+
+
+def check_num_bins(num_bins: Any) -> None:
+    """Raises a `ValueError` unless there can be so many bins: each has three float32, and some rows to fill it."""
+    is_integer = isinstance(num_bins, int) and not isinstance(num_bins, bool)
+    if not is_integer or not 1 <= num_bins <= MOST_BINS:
+        raise ValueError(
+            f"`num_bins` must be a positive integer of at most {MOST_BINS}. Received: num_bins={num_bins!r}"
+        )
+
+
+def is_known(tensor: Any) -> bool:
+    """Whether a tensor has its values already: inside a graph it has not."""
+    return hasattr(tensor, "numpy") or isinstance(tensor, np.ndarray)
+
 
 def check_values(values: Any, name: str) -> None:
-    """Raises a `ValueError` if there is no value, or one that is not finite."""
+    """Raises a `ValueError` if there is no value, or one that is no finite number."""
+    dtype = np.asarray(values).dtype if isinstance(values, list | tuple) else values.dtype
+    is_array = isinstance(dtype, np.dtype)
+    if dtype.kind not in "biuf" if is_array else keras.backend.standardize_dtype(dtype) == "string":
+        raise ValueError(f"`{name}` must be numbers: encode strings as classes 0, 1, ... Received: dtype={dtype}")
     if 0 in shape_of(values):
         raise ValueError(f"`{name}` must have at least one row and one value. Received: shape={shape_of(values)}")
     if is_concrete(values):
@@ -45,12 +66,20 @@ def agree(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
     return len(one) == len(other) and all(None in (a, b) or a == b for a, b in zip(one, other))
 
 
-def row_weights(sample_weight: Any, rows: Any) -> Any:
-    """Weights in the shape of a value per row, `[B, ...]`; all 1 if there are none.
+def row_weights(sample_weight: Any, rows: Any, y_pred: Any = None) -> Any:
+    """Weights in the shape of a value per row, `[B, ...]`: all 1 if there are none, and 0 where Keras' mask is.
+
+    Args:
+        sample_weight: `[B, ...]`, or `None`.
+        rows: A value per row.
+        y_pred: The predictions, which carry the mask.
 
     Raises:
         ValueError: If weights have axes that the rows do not have, are negative or not finite.
     """
+    mask = getattr(y_pred, "_keras_mask", None)
+    if mask is not None:
+        return row_weights(sample_weight, rows) * row_weights(ops.cast(mask, rows.dtype), rows)
     if sample_weight is None:
         return ops.ones_like(rows)
     check_values(sample_weight, "sample_weight")

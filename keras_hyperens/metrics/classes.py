@@ -1,84 +1,173 @@
 """Labels and probabilities of classification metrics: the forms that they may have, made into one."""
 
 from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
 
 from keras_hyperens.metrics.checks import agree
 from keras_hyperens.metrics.checks import check_values
+from keras_hyperens.metrics.checks import is_known
+from keras_hyperens.metrics.checks import row_weights
 from keras_hyperens.uncertainty.checks import check_sums
 from keras_hyperens.uncertainty.checks import is_concrete
 from keras_hyperens.uncertainty.checks import shape_of
 
+ROUNDING = 1e-2  # of sums of probabilities, also of networks in half precision
 
-def probabilities(y_pred: Any, dtype: str) -> Any:
-    """Probabilities `[B, ..., C]` of at least two classes; one probability p is that of class 1 and becomes [1 - p, p].
+
+class Form(NamedTuple):
+    """What a metric was told of labels and predictions."""
+
+    from_logits: bool = False
+    multi_label: bool = False
+    ignore_class: int | None = None
+
+
+class ClassRows(NamedTuple):
+    """Rows in one form. Those of weight 0 have harmless probabilities, and are never refused."""
+
+    truth: Any  # [B, ..., C], distributions; `None` without labels
+    probabilities: Any  # [B, ..., C]
+    weight: Any  # [B, ...]
+    refused: Any  # [2]: rows whose predictions are no probabilities, rows whose labels are no classes
+
+
+def class_rows(y_true: Any, y_pred: Any, sample_weight: Any, dtype: str, form: Form, has_labels: bool = True) -> Any:
+    """Rows of any form as `ClassRows`.
 
     Raises:
-        ValueError: If the axis of rows or of classes is missing, or values are no probabilities.
+        ValueError: If shapes do not fit, or values that can be looked at are no classes or no probabilities.
+    """
+    predicted, is_wrong = probabilities(y_pred, dtype, form)
+    weight = row_weights(sample_weight, predicted[..., 0], y_pred)
+    labels, wrong_labels = None, ops.zeros_like(is_wrong)
+    if has_labels:
+        is_binary = form.multi_label or shape_of(y_pred)[-1] == 1
+        labels, wrong_labels, ignored = truth(y_true, predicted, is_binary, form.ignore_class)
+        weight = ops.where(ignored, 0.0, weight)
+    counts = weight > 0
+    refused = refused_rows(counts, is_wrong, wrong_labels, dtype)
+    complain(refused, y_true if has_labels else None, y_pred, predicted.shape[-1], form)
+    predicted = ops.where(ops.expand_dims(counts, -1), predicted, 1 / predicted.shape[-1])
+    return ClassRows(labels, predicted, weight, refused)
+
+
+def probabilities(y_pred: Any, dtype: str, form: Form) -> tuple[Any, Any]:
+    """Probabilities `[B, ..., C]` of at least two classes, and which rows are none, `[B, ...]`.
+
+    One probability p is that of class 1 and becomes `[1 - p, p]`; so does each of several labels.
+
+    Raises:
+        ValueError: If the axis of rows or of classes is missing, or a value is not finite.
     """
     shape = shape_of(y_pred)
     if len(shape) < 2:
         raise ValueError(f"`y_pred` must be probabilities (batch_size, ..., C). Received: shape={shape}")
     check_values(y_pred, "y_pred")
-    if is_concrete(y_pred):
-        if shape[-1] == 1:
-            _check_range(np.asarray(y_pred))
-        else:
-            check_sums(y_pred)
-    y_pred = ops.cast(y_pred, dtype)
-    return ops.concatenate([1 - y_pred, y_pred], axis=-1) if shape[-1] == 1 else y_pred
+    values = ops.cast(y_pred, dtype)
+    values = ops.expand_dims(values, -1) if form.multi_label else values
+    is_one = values.shape[-1] == 1
+    if form.from_logits:
+        both = ops.sigmoid(ops.concatenate([-values, values], axis=-1)) if is_one else ops.softmax(values, axis=-1)
+        return both, ops.zeros(ops.shape(both)[:-1], "bool")
+    values = ops.concatenate([1 - values, values], axis=-1) if is_one else values
+    return values, ~_are_distributions(values)
 
 
-def _check_range(values: np.ndarray) -> None:
+def _are_distributions(values: Any) -> Any:
+    """Which rows `[B, ...]` are distributions over the last axis; what is not a number is not judged."""
+    gap = ops.abs(ops.sum(values, axis=-1) - 1)
+    return ~((gap > ROUNDING) | ops.any(values < -ROUNDING, axis=-1))
+
+
+def truth(y_true: Any, predicted: Any, is_binary: bool, ignore_class: int | None) -> tuple[Any, Any, Any]:
+    """Labels of any form as distributions `[B, ..., C]`; which are no classes, and which do not count, `[B, ...]`.
+
+    Args:
+        y_true: Classes with or without a last axis of 1, or distributions (one-hot, or soft); for one probability also
+            that of class 1.
+        predicted: Probabilities `[B, ..., C]`.
+        is_binary: Whether they were made of one probability.
+        ignore_class: A class that does not count, or `None`.
+    """
+    number = predicted.shape[-1]
+    labels = label_values(y_true, shape_of(predicted)[:-1], number)
+    if len(labels.shape) == len(predicted.shape):
+        labels = ops.cast(labels, predicted.dtype)
+        wrong = ~_are_distributions(labels)
+        return labels, wrong, ops.zeros_like(wrong)
+    ignored = ops.zeros_like(labels, "bool") if ignore_class is None else labels == ignore_class
+    if is_binary:
+        of_one = ops.cast(labels, predicted.dtype)
+        return ops.stack([1 - of_one, of_one], axis=-1), (labels < 0) | (labels > 1), ignored
+    return ops.one_hot(ops.cast(labels, "int32"), number, dtype=predicted.dtype), no_classes(labels, number), ignored
+
+
+def no_classes(labels: Any, number: int | None) -> Any:
+    """Which labels are no classes in [0, number)."""
+    wrong = labels != ops.floor(labels)
+    return wrong if number is None else wrong | (labels < 0) | (labels >= number)
+
+
+def label_values(y_true: Any, rows: tuple[int | None, ...], number: int | None) -> Any:
+    """Labels `[B, ...]`, or distributions `[B, ..., number]`, in float32 at least.
+
+    Raises:
+        ValueError: If the shape is not that of the predictions, or a value is no finite number.
+    """
+    shape = shape_of(y_true)
+    check_values(y_true, "y_true")
+    has_axis = len(shape) == len(rows) + 1 and shape[-1] in (1, number or 1)
+    if not agree(shape[:-1] if has_axis else shape, rows):
+        of_classes = "" if number is None else f", or one-hot rows {(*rows, number)}"
+        raise ValueError(
+            f"`y_true` must be classes of shape {rows}, with or without a last axis of 1{of_classes}. "
+            f"Received: shape={shape}"
+        )
+    labels = ops.cast(y_true, "float32")  # whole numbers up to 2^24
+    return labels[..., 0] if has_axis and shape[-1] == 1 else labels
+
+
+def refused_rows(counts: Any, wrong_predictions: Any, wrong_labels: Any, dtype: str) -> Any:
+    """How many of the rows that count have wrong predictions, and how many have wrong labels, `[2]`."""
+    return ops.stack([ops.sum(ops.cast(counts & wrong, dtype)) for wrong in (wrong_predictions, wrong_labels)])
+
+
+def complain(refused: Any, y_true: Any, y_pred: Any, number: int | None, form: Form) -> None:
+    """Says what is wrong with values that can be looked at."""
+    can_look = is_known(refused) and (is_concrete(y_pred) or is_concrete(y_true))
+    if not can_look or not np.any(refused):
+        return
+    if is_concrete(y_pred) and refused[0]:
+        _check_probabilities(np.asarray(y_pred), form.multi_label)
+    if is_concrete(y_true) and refused[1]:
+        _check_labels(np.asarray(y_true), number, len(shape_of(y_pred)) + form.multi_label, form)
+
+
+def _check_probabilities(values: np.ndarray, multi_label: bool) -> None:
+    if values.shape[-1] > 1 and not multi_label:
+        return check_sums(values)
     if values.min() < 0 or values.max() > 1:
         raise ValueError(
-            "The probability of class 1 must be in [0, 1]; apply a sigmoid to logits first. "
+            "The probability of class 1 must be in [0, 1]; of logits make the metric with `from_logits=True`. "
             f"Received: values from {values.min():.4g} to {values.max():.4g}"
         )
 
 
-def classes(y_true: Any, rows: tuple[int | None, ...], number: int | None, besides: int | None = None) -> Any:
-    """Classes `[B, ...]` from classes with or without a last axis of 1, or from one-hot rows.
-
-    Args:
-        y_true: The labels.
-        rows: The static shape `[B, ...]` of the predictions.
-        number: C, or `None` if it is not known.
-        besides: A label that is no class; with it, labels are not one-hot.
-
-    Raises:
-        ValueError: If the shape is not that of the predictions, or values are no classes.
-    """
-    shape = shape_of(y_true)
-    check_values(y_true, "y_true")
-    can_be_one_hot = besides is None
-    has_axis = len(shape) == len(rows) + 1 and (shape[-1] == 1 or (can_be_one_hot and shape[-1] == number))
-    if not agree(shape[:-1] if has_axis else shape, rows):
-        one_hot_shape = f", or one-hot rows {(*rows, number)}" if can_be_one_hot else ""
+def _check_labels(labels: np.ndarray, number: int | None, rank: int, form: Form) -> None:
+    if labels.ndim == rank and labels.shape[-1] == number:
+        sums = labels.sum(-1)
         raise ValueError(
-            f"`y_true` must be classes of shape {rows}, with or without a last axis of 1{one_hot_shape}. "
-            f"Received: shape={shape}"
+            "One-hot labels must have one 1 per row, and soft ones be at least 0 and sum to 1; for several labels of "
+            f"one row make the metric with `multi_label=True`. Received: sums from {sums.min():.4g} to {sums.max():.4g}"
         )
-    if has_axis and shape[-1] != 1:
-        _check_one_hot(y_true)
-        return ops.cast(ops.argmax(ops.convert_to_tensor(y_true), axis=-1), "int32")
-    if is_concrete(y_true):
-        _check_classes(np.asarray(y_true), number, besides)
-    y_true = ops.cast(y_true, "int32")
-    return y_true[..., 0] if has_axis else y_true
+    check_classes(labels, number, form.ignore_class)
 
 
-def _check_one_hot(y_true: Any) -> None:
-    if not is_concrete(y_true):
-        return
-    values = np.asarray(y_true)
-    if not np.isin(values, (0, 1)).all() or (values.sum(-1) != 1).any():
-        raise ValueError("One-hot labels must have one 1 per row, and 0 elsewhere. Received: other rows")
-
-
-def _check_classes(labels: np.ndarray, number: int | None, besides: int | None) -> None:
+def check_classes(labels: np.ndarray, number: int | None, besides: int | None) -> None:
+    """Raises a `ValueError` if a label is no class."""
     labels = labels[labels != besides] if besides is not None else labels
     wrong = labels != np.floor(labels)
     if number is not None:
@@ -87,15 +176,3 @@ def _check_classes(labels: np.ndarray, number: int | None, besides: int | None) 
         kind = "whole numbers" if number is None else f"classes in [0, {number})"
         kind += "" if besides is None else f" or {besides}"
         raise ValueError(f"`y_true` must be {kind}. Received: {np.unique(labels[wrong])[:5].tolist()}")
-
-
-def probability_of_truth(y_true: Any, y_pred: Any, dtype: str) -> Any:
-    """Probability of each row's own class, `[B, ...]`."""
-    y_pred = probabilities(y_pred, dtype)
-    return ops.sum(y_pred * one_hot(y_true, y_pred), axis=-1)
-
-
-def one_hot(y_true: Any, y_pred: Any) -> Any:
-    """Labels of any form as one-hot rows `[B, ..., C]` like the probabilities."""
-    labels = classes(y_true, shape_of(y_pred)[:-1], y_pred.shape[-1])
-    return ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype)

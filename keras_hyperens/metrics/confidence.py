@@ -5,10 +5,7 @@ from typing import NamedTuple
 
 from keras import ops
 
-from keras_hyperens.metrics.checks import row_weights
-from keras_hyperens.metrics.classes import classes
-from keras_hyperens.metrics.classes import probabilities
-from keras_hyperens.uncertainty.checks import shape_of
+from keras_hyperens.metrics.classes import ClassRows
 
 
 class Rows(NamedTuple):
@@ -16,21 +13,20 @@ class Rows(NamedTuple):
 
     confidence: Any  # the largest probability
     doubt: Any  # the sum of the others: 1 - confidence, but exact where that is tiny
-    correct: Any
+    correct: Any  # the truth's probability of the predicted class: 0 or 1 unless labels are soft
     weight: Any
 
 
-def confident_rows(y_true: Any, y_pred: Any, sample_weight: Any, dtype: str) -> Rows:
+def confident_rows(rows: ClassRows) -> Rows:
     """Confidence, doubt, correctness and weight of every row."""
-    y_pred = probabilities(y_pred, dtype)  # [B, ..., C]
-    predicted = ops.argmax(y_pred, axis=-1)
-    labels = classes(y_true, shape_of(y_pred)[:-1], y_pred.shape[-1])
-    confidence = ops.max(y_pred, axis=-1)
+    of_largest = ops.one_hot(
+        ops.argmax(rows.probabilities, axis=-1), rows.probabilities.shape[-1], dtype=rows.probabilities.dtype
+    )
     columns = Rows(
-        confidence,
-        ops.sum(others(y_pred), axis=-1),
-        ops.cast(ops.equal(ops.cast(predicted, "int32"), labels), dtype),
-        row_weights(sample_weight, confidence),
+        ops.max(rows.probabilities, axis=-1),
+        ops.sum(others(rows.probabilities), axis=-1),
+        ops.sum(rows.truth * of_largest, axis=-1),
+        rows.weight,
     )
     return Rows(*[ops.reshape(column, (-1,)) for column in columns])
 

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-import keras
 from keras import ops
 
+from keras_hyperens.metrics.checked import ClassMetric
 from keras_hyperens.metrics.checks import spoiled
 from keras_hyperens.metrics.confidence import confident_rows
 from keras_hyperens.metrics.fine_bins import MAGNITUDES
 from keras_hyperens.metrics.fine_bins import magnitude_bins
 
 
-class ConfidenceHistogram(keras.metrics.Metric):
+class ConfidenceHistogram(ClassMetric):
     """Rows, those that are right and their confidence, summed in fine bins, the most confident first. Abstract.
 
     Bins are of doubt, 1 - confidence, and fine in relative terms (see `fine_bins`): near a confidence of 1 they are as
@@ -25,7 +25,7 @@ class ConfidenceHistogram(keras.metrics.Metric):
         }
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        rows = confident_rows(y_true, y_pred, sample_weight, self.dtype)
+        rows = confident_rows(self.rows(y_true, y_pred, sample_weight))
         bins = magnitude_bins(rows.doubt)
         weight = spoiled(rows.weight, rows.doubt)
         for name, values in (("weight", 1.0), ("confidence", rows.confidence), ("correct", rows.correct)):

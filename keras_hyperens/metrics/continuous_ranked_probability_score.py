@@ -6,14 +6,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyperens.metrics.gaussians import MeanOverGaussians
 from keras_hyperens.metrics.gaussians import density
 from keras_hyperens.metrics.gaussians import distribution
-from keras_hyperens.metrics.gaussians import residuals_and_scales
-from keras_hyperens.metrics.mean_over_rows import MeanOverRows
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
-class ContinuousRankedProbabilityScore(MeanOverRows):
+class ContinuousRankedProbabilityScore(MeanOverGaussians):
     """Distance of predicted distribution functions from the labels, `∫ (F(x) - [x ≥ y])² dx`, in the unit of y.
 
     For a Gaussian of mean m and standard deviation s, with z = (y - m) / s, it is
@@ -22,6 +21,8 @@ class ContinuousRankedProbabilityScore(MeanOverRows):
 
     Args:
         name: Name of the metric.
+        from_log_scale: Whether predictions are means and logarithms of standard deviations, what a network puts out;
+            not means and variances, what an ensemble predicts. Default `False`.
 
     Input shape:
         `y_true`: labels `(batch_size, ..., D)`; with D = 1 the last axis may be missing.
@@ -42,11 +43,12 @@ class ContinuousRankedProbabilityScore(MeanOverRows):
           Estimation](https://doi.org/10.1198/016214506000001437)
     """
 
+    _direction = "down"  # for `mode="auto"` of callbacks
+
     def __init__(self, name: str = "crps", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def row_values(self, y_true: Any, y_pred: Any) -> Any:
-        residuals, scales = residuals_and_scales(y_true, y_pred, self.dtype)
+    def row_values(self, residuals: Any, scales: Any) -> Any:
         standardized = residuals / scales
         spread = 2 * density(standardized) - 1 / math.sqrt(math.pi)
         return ops.mean(residuals * (2 * distribution(standardized) - 1) + scales * spread, axis=-1)

@@ -6,15 +6,14 @@ import keras
 from keras import ops
 
 from keras_hyperens import uncertainty
-from keras_hyperens.metrics.checks import check_members
 from keras_hyperens.metrics.checks import spoiled
-from keras_hyperens.metrics.classes import probabilities
-from keras_hyperens.metrics.mean_over_rows import MeanOverRows
+from keras_hyperens.metrics.classes import ClassRows
+from keras_hyperens.metrics.mean_over_rows import MeanOverClassRows
 from keras_hyperens.metrics.mean_over_rows import for_every_member
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
-class Disagreement(MeanOverRows):
+class Disagreement(MeanOverClassRows):
     """Share of the pairs of two different members that vote for different classes: a metric for `member_metrics`.
 
     A member votes for its most probable class. The share is `M / (M - 1)` times `uncertainty.disagreement`, which
@@ -22,6 +21,10 @@ class Disagreement(MeanOverRows):
 
     Args:
         name: Name of the metric.
+        from_logits: Whether predictions are logits. Default `False`.
+        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
+            classes. Default: no; an ensemble with such outputs says so itself.
+        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
 
     Input shape:
         `y_true`: anything.
@@ -41,12 +44,14 @@ class Disagreement(MeanOverRows):
         - Fort et al., [Deep Ensembles: A Loss Landscape Perspective](https://arxiv.org/abs/1912.02757)
     """
 
+    has_labels = False
+    needs_members = True
+
     def __init__(self, name: str = "disagreement", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def row_values(self, y_true: Any, y_pred: Any) -> Any:
-        check_members(y_pred)
-        members = probabilities(y_pred, self.dtype)
+    def row_values(self, rows: ClassRows) -> Any:
+        members = rows.probabilities
         number = members.shape[0]
         differing = uncertainty.disagreement(members) * number / max(number - 1, 1)
         return for_every_member(spoiled(differing, ops.sum(members, axis=(0, -1))), members)

@@ -5,12 +5,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyperens.metrics.checked import ClassMetric
+from keras_hyperens.metrics.checks import check_num_bins
 from keras_hyperens.metrics.checks import spoiled
 from keras_hyperens.metrics.confidence import confident_rows
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
-class ExpectedCalibrationError(keras.metrics.Metric):
+class ExpectedCalibrationError(ClassMetric):
     """How far confidence is from accuracy: `sum_b (n_b / n) |accuracy_b - confidence_b|` over bins of confidence.
 
     Confidence is the largest probability of a row; bins have equal width over [0, 1]. Shapes are static, so the
@@ -19,13 +21,17 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     Args:
         num_bins: Number of bins. Default 15, as in the literature.
         name: Name of the metric.
+        from_logits: Whether predictions are logits. Default `False`.
+        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
+            classes. Default: no; an ensemble with such outputs says so itself.
+        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
 
     Input shape:
-        `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot `(batch_size, ..., C)`.
+        `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot or soft `(batch_size, ..., C)`.
         `y_pred`: probabilities `(batch_size, ..., C)`; with C = 1 the probability of class 1.
 
     Raises:
-        ValueError: If `num_bins` is not a positive integer, shapes do not fit, or values are no classes or no
+        ValueError: If `num_bins` is no integer in [1, 1000000], shapes do not fit, or values are no classes or no
             probabilities.
 
     Example:
@@ -39,9 +45,10 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         - Guo et al., [On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599)
     """
 
+    _direction = "down"  # for `mode="auto"` of callbacks
+
     def __init__(self, num_bins: int = 15, name: str = "ece", **kwargs: Any) -> None:
-        if not isinstance(num_bins, int) or num_bins < 1:
-            raise ValueError(f"`num_bins` must be a positive integer. Received: num_bins={num_bins!r}")
+        check_num_bins(num_bins)
         super().__init__(name=name, **kwargs)
         self.num_bins = num_bins
         self.sums = {
@@ -49,13 +56,13 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         }
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        rows = confident_rows(y_true, y_pred, sample_weight, self.dtype)
+        rows = confident_rows(self.rows(y_true, y_pred, sample_weight))
         bins = ops.clip(ops.cast(rows.confidence * self.num_bins, "int32"), 0, self.num_bins - 1)
         weight = spoiled(rows.weight, rows.confidence)
         for name, values in (("weight", 1.0), ("confidence", rows.confidence), ("correct", rows.correct)):
             self.sums[name].assign_add(ops.segment_sum(weight * values, bins, self.num_bins))
 
-    def result(self) -> Any:
+    def value(self) -> Any:
         gaps = ops.abs(self.sums["correct"] - self.sums["confidence"])
         return ops.divide_no_nan(ops.sum(gaps), ops.sum(self.sums["weight"]))
 

@@ -6,12 +6,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyperens.metrics.gaussians import residuals_and_scales
-from keras_hyperens.metrics.mean_over_rows import MeanOverRows
+from keras_hyperens.metrics.gaussians import MeanOverGaussians
 
 
 @keras.saving.register_keras_serializable("keras_hyperens.metrics")  # there is a loss of this name
-class GaussianNegativeLogLikelihood(MeanOverRows):
+class GaussianNegativeLogLikelihood(MeanOverGaussians):
     """How surprising labels are, in nats: the mean of `(ln 2πv + (y - m)² / v) / 2` over rows and values.
 
     Each label y has a Gaussian of mean m and variance v. D values of a row count as independent and are averaged; D
@@ -19,6 +18,8 @@ class GaussianNegativeLogLikelihood(MeanOverRows):
 
     Args:
         name: Name of the metric.
+        from_log_scale: Whether predictions are means and logarithms of standard deviations, what a network puts out;
+            not means and variances, what an ensemble predicts. Default `False`.
 
     Input shape:
         `y_true`: labels `(batch_size, ..., D)`; with D = 1 the last axis may be missing.
@@ -39,10 +40,11 @@ class GaussianNegativeLogLikelihood(MeanOverRows):
           Estimation](https://doi.org/10.1198/016214506000001437)
     """
 
+    _direction = "down"  # for `mode="auto"` of callbacks
+
     def __init__(self, name: str = "gaussian_nll", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def row_values(self, y_true: Any, y_pred: Any) -> Any:
-        residuals, scales = residuals_and_scales(y_true, y_pred, self.dtype)
+    def row_values(self, residuals: Any, scales: Any) -> Any:
         surprise = ops.log(scales) + ops.square(residuals / scales) / 2 + math.log(2 * math.pi) / 2
         return ops.mean(surprise, axis=-1)

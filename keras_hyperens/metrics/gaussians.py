@@ -8,17 +8,55 @@ from keras import ops
 
 from keras_hyperens.metrics.checks import agree
 from keras_hyperens.metrics.checks import check_values
+from keras_hyperens.metrics.checks import row_weights
+from keras_hyperens.metrics.mean_over_rows import MeanOverRows
 from keras_hyperens.uncertainty.checks import is_concrete
 from keras_hyperens.uncertainty.checks import shape_of
 
 SMALLEST_VARIANCE = 1e-28
 
 
-def residuals_and_scales(y_true: Any, y_pred: Any, dtype: str) -> tuple[Any, Any]:
-    """Labels minus means, and standard deviations, `[B, ..., D]` each.
+class MeanOverGaussians(MeanOverRows):
+    """Weighted mean of a value of each row of Gaussians. Abstract: a subclass says what the value is.
+
+    Args:
+        name: Name of the metric.
+        from_log_scale: Whether predictions are means and logarithms of standard deviations, as a network puts them out
+            for `keras_hyperens.losses.GaussianNegativeLogLikelihood`; not means and variances.
+    """
+
+    expected = (
+        "`y_pred` must be means, then variances of at least 0; of means and logarithms of standard deviations make the "
+        "metric with `from_log_scale=True`",
+        "",
+    )
+
+    def __init__(self, name: str, from_log_scale: bool = False, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.from_log_scale = from_log_scale
+
+    def row_values(self, residuals: Any, scales: Any) -> Any:
+        """The value of each row, `[B, ...]`, from labels minus means, and standard deviations, `[B, ..., D]` each."""
+        raise NotImplementedError
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        means, scales, is_wrong = means_and_scales(y_pred, self.dtype, self.from_log_scale)
+        residuals = _labels(y_true, shape_of(means), self.dtype) - means
+        values = self.row_values(residuals, scales)
+        weight = row_weights(sample_weight, values, y_pred)
+        wrong = ops.sum(ops.cast(is_wrong & (weight > 0), self.dtype))
+        self.refused.assign_add(ops.stack([wrong, ops.zeros_like(wrong)]))
+        self.add(values, weight)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "from_log_scale": self.from_log_scale}
+
+
+def means_and_scales(y_pred: Any, dtype: str, from_log_scale: bool = False) -> tuple[Any, Any, Any]:
+    """Means and standard deviations `[B, ..., D]`, and which rows have a negative variance, `[B, ...]`.
 
     Raises:
-        ValueError: If the last axis is odd, shapes do not fit, or variances are negative.
+        ValueError: If the last axis is odd, values are not finite, or variances that can be looked at are negative.
     """
     shape, size = shape_of(y_pred), shape_of(y_pred)[-1] if shape_of(y_pred) else None
     if len(shape) < 2 or size is None or size % 2:
@@ -27,11 +65,12 @@ def residuals_and_scales(y_true: Any, y_pred: Any, dtype: str) -> tuple[Any, Any
             f"Received: shape={shape}"
         )
     check_values(y_pred, "y_pred")
-    if is_concrete(y_pred) and np.min(np.split(np.asarray(y_pred), 2, axis=-1)[1]) < 0:
+    if not from_log_scale and is_concrete(y_pred) and np.min(np.split(np.asarray(y_pred), 2, axis=-1)[1]) < 0:
         raise ValueError("Variances, the second half of the last axis, must be at least 0. Received: negative ones")
     means, variances = ops.split(ops.cast(y_pred, dtype), 2, axis=-1)
-    labels = _labels(y_true, (*shape[:-1], size // 2), dtype)
-    return labels - means, ops.sqrt(ops.maximum(variances, SMALLEST_VARIANCE))
+    if from_log_scale:
+        return means, ops.exp(variances), ops.zeros_like(means[..., 0], "bool")
+    return means, ops.sqrt(ops.maximum(variances, SMALLEST_VARIANCE)), ops.any(variances < 0, axis=-1)
 
 
 def _labels(y_true: Any, expected: tuple[int | None, ...], dtype: str) -> Any:

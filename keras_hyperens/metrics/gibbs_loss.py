@@ -3,15 +3,15 @@
 from typing import Any
 
 import keras
+from keras import ops
 
-from keras_hyperens.metrics.checks import check_members
-from keras_hyperens.metrics.classes import probability_of_truth
-from keras_hyperens.metrics.mean_over_rows import MeanOverRows
+from keras_hyperens.metrics.classes import ClassRows
+from keras_hyperens.metrics.mean_over_rows import MeanOverClassRows
 from keras_hyperens.uncertainty.entropy import logarithm
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
-class GibbsLoss(MeanOverRows):
+class GibbsLoss(MeanOverClassRows):
     """Mean of the members' own negative log-likelihoods, `mean_k -ln p_ky`, in nats: a metric for `member_metrics`.
 
     It is at least the `NegativeLogLikelihood` of the members' mean; the difference is what combining them gains. A
@@ -19,9 +19,14 @@ class GibbsLoss(MeanOverRows):
 
     Args:
         name: Name of the metric.
+        from_logits: Whether predictions are logits. Default `False`.
+        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
+            classes. Default: no; an ensemble with such outputs says so itself.
+        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
 
     Input shape:
-        `y_true`: classes `[M, B, ...]` or `[M, B, ..., 1]`, or one-hot `[M, B, ..., C]`, the same for every member.
+        `y_true`: classes `[M, B, ...]` or `[M, B, ..., 1]`, or one-hot or soft
+            `[M, B, ..., C]`, the same for every member.
         `y_pred`: the members' probabilities `[M, B, ..., C]`; with C = 1 the probability of class 1.
 
     Raises:
@@ -39,9 +44,11 @@ class GibbsLoss(MeanOverRows):
           Ensembles](https://arxiv.org/abs/2110.13786)
     """
 
+    _direction = "down"  # for `mode="auto"` of callbacks
+    needs_members = True
+
     def __init__(self, name: str = "gibbs_loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def row_values(self, y_true: Any, y_pred: Any) -> Any:
-        check_members(y_pred)
-        return -logarithm(probability_of_truth(y_true, y_pred, self.dtype))
+    def row_values(self, rows: ClassRows) -> Any:
+        return -ops.sum(rows.truth * logarithm(rows.probabilities), axis=-1)

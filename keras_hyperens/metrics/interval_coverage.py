@@ -7,12 +7,11 @@ import keras
 from keras import ops
 
 from keras_hyperens.metrics.checks import spoiled
-from keras_hyperens.metrics.gaussians import residuals_and_scales
-from keras_hyperens.metrics.mean_over_rows import MeanOverRows
+from keras_hyperens.metrics.gaussians import MeanOverGaussians
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
-class IntervalCoverage(MeanOverRows):
+class IntervalCoverage(MeanOverGaussians):
     """Share of labels inside the central interval of their Gaussian, `|y - m| <= z s`: near `coverage` if honest.
 
     m and s are the predicted mean and standard deviation, and z is the quantile of the standard Gaussian at
@@ -21,6 +20,8 @@ class IntervalCoverage(MeanOverRows):
     Args:
         coverage: The probability of the interval, in (0, 1). Default 0.9.
         name: Name of the metric.
+        from_log_scale: Whether predictions are means and logarithms of standard deviations, what a network puts out;
+            not means and variances, what an ensemble predicts. Default `False`.
 
     Input shape:
         `y_true`: labels `(batch_size, ..., D)`; with D = 1 the last axis may be missing.
@@ -48,8 +49,7 @@ class IntervalCoverage(MeanOverRows):
         super().__init__(name=name, **kwargs)
         self.coverage = coverage
 
-    def row_values(self, y_true: Any, y_pred: Any) -> Any:
-        residuals, scales = residuals_and_scales(y_true, y_pred, self.dtype)
+    def row_values(self, residuals: Any, scales: Any) -> Any:
         reach = NormalDist().inv_cdf((1 + self.coverage) / 2)
         inside = ops.cast(ops.abs(residuals) <= reach * scales, self.dtype)
         return ops.mean(spoiled(inside, residuals + scales), axis=-1)

@@ -5,20 +5,23 @@ from typing import Any
 import keras
 
 from keras_hyperens import uncertainty
-from keras_hyperens.metrics.checks import check_members
-from keras_hyperens.metrics.classes import probabilities
-from keras_hyperens.metrics.mean_over_rows import MeanOverRows
+from keras_hyperens.metrics.classes import ClassRows
+from keras_hyperens.metrics.mean_over_rows import MeanOverClassRows
 from keras_hyperens.metrics.mean_over_rows import for_every_member
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
-class KLDiversity(MeanOverRows):
+class KLDiversity(MeanOverClassRows):
     """Mean divergence of the members from their mean, `mean_k KL(p_k || p)`, in nats: a metric for `member_metrics`.
 
     The mean over rows of `uncertainty.mean_kl_divergence`. Labels are not looked at.
 
     Args:
         name: Name of the metric.
+        from_logits: Whether predictions are logits. Default `False`.
+        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
+            classes. Default: no; an ensemble with such outputs says so itself.
+        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
 
     Input shape:
         `y_true`: anything.
@@ -39,10 +42,12 @@ class KLDiversity(MeanOverRows):
           Quantification](https://arxiv.org/abs/2006.13570)
     """
 
+    has_labels = False
+    needs_members = True
+
     def __init__(self, name: str = "kl_diversity", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def row_values(self, y_true: Any, y_pred: Any) -> Any:
-        check_members(y_pred)
-        members = probabilities(y_pred, self.dtype)
+    def row_values(self, rows: ClassRows) -> Any:
+        members = rows.probabilities
         return for_every_member(uncertainty.mean_kl_divergence(members), members)

@@ -2,13 +2,15 @@
 
 from typing import Any
 
-import keras
 from keras import ops
 
-from keras_hyperens.metrics.checks import row_weights
+from keras_hyperens.metrics.checked import CheckedMetric
+from keras_hyperens.metrics.checked import ClassMetric
+from keras_hyperens.metrics.checks import check_members
+from keras_hyperens.metrics.classes import ClassRows
 
 
-class MeanOverRows(keras.metrics.Metric):
+class MeanOverRows(CheckedMetric):
     """Weighted mean of a value per row. Abstract: a subclass says what the value is."""
 
     def __init__(self, name: str, **kwargs: Any) -> None:
@@ -16,18 +18,30 @@ class MeanOverRows(keras.metrics.Metric):
         self.total = self.add_variable((), "zeros", name="total")
         self.count = self.add_variable((), "zeros", name="count")
 
-    def row_values(self, y_true: Any, y_pred: Any) -> Any:
-        """The value of each row, `[B, ...]`, in the metric's `dtype`."""
+    def add(self, values: Any, weight: Any) -> None:
+        """Adds rows `[B, ...]`; those of weight 0 do not count, whatever their value."""
+        self.total.assign_add(ops.sum(ops.where(weight > 0, values * weight, 0.0)))
+        self.count.assign_add(ops.sum(weight))
+
+    def value(self) -> Any:
+        return ops.divide_no_nan(self.total, self.count)
+
+
+class MeanOverClassRows(ClassMetric, MeanOverRows):
+    """Weighted mean of a value of each row of probabilities. Abstract: a subclass says what the value is."""
+
+    has_labels = True
+    needs_members = False
+
+    def row_values(self, rows: ClassRows) -> Any:
+        """The value of each row, `[B, ...]`."""
         raise NotImplementedError
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        values = self.row_values(y_true, y_pred)
-        weights = row_weights(sample_weight, values)
-        self.total.assign_add(ops.sum(values * weights))
-        self.count.assign_add(ops.sum(weights))
-
-    def result(self) -> Any:
-        return ops.divide_no_nan(self.total, self.count)
+        if self.needs_members:
+            check_members(y_pred)
+        rows = self.rows(y_true, y_pred, sample_weight, self.has_labels)
+        self.add(self.row_values(rows), rows.weight)
 
 
 def for_every_member(values: Any, members: Any) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens.metrics.checks import check_values
+from keras_hyperens.metrics.classes import Form
 from keras_hyperens.metrics.classes import probabilities
 from keras_hyperens.metrics.confidence import others
 from keras_hyperens.uncertainty import by_kind
@@ -34,30 +35,32 @@ def checked_measure(measure: Any) -> Any:
     raise ValueError(f"`measure` must be one of {sorted(MEASURES)}, a callable or None. Received: measure={measure!r}")
 
 
-def scores(y_pred: Any, measure: Any, dtype: str) -> Any:
-    """A score per row, `[B]`.
+def scores(y_pred: Any, measure: Any, dtype: str, form: Form) -> tuple[Any, Any]:
+    """A score per row, and which rows have no probabilities where the measure needs them, `[B]` each.
 
     Raises:
         ValueError: If the measure cannot be taken of predictions of that shape.
     """
     check_values(y_pred, "y_pred")
-    values = y_pred if measure is None else _measured(y_pred, measure, dtype)
+    values, wrong = (y_pred, None) if measure is None else _measured(y_pred, measure, dtype, form)
     shape = shape_of(values)
     if len(shape) not in (1, 2) or (len(shape) == 2 and shape[-1] != 1):
         raise ValueError(
             "There must be one score per row, (batch_size,) or (batch_size, 1); of probabilities, give a `measure`. "
             f"Received: measure={measure!r}, scores of shape={shape}"
         )
-    return ops.reshape(ops.cast(values, dtype), (-1,))
+    score = ops.reshape(ops.cast(values, dtype), (-1,))
+    return score, ops.zeros_like(score, "bool") if wrong is None else wrong
 
 
-def _measured(y_pred: Any, measure: Any, dtype: str) -> Any:
-    members = _members(y_pred, measure)
+def _measured(y_pred: Any, measure: Any, dtype: str, form: Form) -> tuple[Any, Any]:
+    members, wrong = _members(y_pred, measure), None
     if measure in OF_CLASSES:
-        members = probabilities(members, dtype)
+        members, of_members = probabilities(members, dtype, form)
+        wrong = ops.any(of_members, axis=0)
     if measure in OF_SURENESS:
-        return _doubt(combine(members), measure)
-    return MEASURES.get(measure, measure)(members)
+        return _doubt(combine(members), measure), wrong
+    return MEASURES.get(measure, measure)(members), wrong
 
 
 def _doubt(prediction: Any, measure: str) -> Any:

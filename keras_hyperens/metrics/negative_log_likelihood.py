@@ -3,14 +3,15 @@
 from typing import Any
 
 import keras
+from keras import ops
 
-from keras_hyperens.metrics.classes import probability_of_truth
-from keras_hyperens.metrics.mean_over_rows import MeanOverRows
+from keras_hyperens.metrics.classes import ClassRows
+from keras_hyperens.metrics.mean_over_rows import MeanOverClassRows
 from keras_hyperens.uncertainty.entropy import logarithm
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
-class NegativeLogLikelihood(MeanOverRows):
+class NegativeLogLikelihood(MeanOverClassRows):
     """How surprising the labels are, in nats: the mean of `-ln p_y` over rows, p_y the probability of the label.
 
     A probability below 1e-28 counts as 1e-28, so one row costs at most 64.5. (The losses of Keras stop at 1e-7, or
@@ -18,9 +19,13 @@ class NegativeLogLikelihood(MeanOverRows):
 
     Args:
         name: Name of the metric.
+        from_logits: Whether predictions are logits. Default `False`.
+        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
+            classes. Default: no; an ensemble with such outputs says so itself.
+        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
 
     Input shape:
-        `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot `(batch_size, ..., C)`.
+        `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot or soft `(batch_size, ..., C)`.
         `y_pred`: probabilities `(batch_size, ..., C)`; with C = 1 the probability of class 1.
 
     Raises:
@@ -38,8 +43,10 @@ class NegativeLogLikelihood(MeanOverRows):
           Estimation](https://doi.org/10.1198/016214506000001437)
     """
 
+    _direction = "down"  # for `mode="auto"` of callbacks
+
     def __init__(self, name: str = "nll", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def row_values(self, y_true: Any, y_pred: Any) -> Any:
-        return -logarithm(probability_of_truth(y_true, y_pred, self.dtype))
+    def row_values(self, rows: ClassRows) -> Any:
+        return -ops.sum(rows.truth * logarithm(rows.probabilities), axis=-1)

@@ -27,6 +27,7 @@ class OutOfDistributionAUPR(OutOfDistributionMetric):
             measure, without rounding near 1. With `None`, predictions are scores. Default `"predictive_entropy"`.
         ood_class: The label of the rows that are out of distribution. Default -1.
         name: Name of the metric.
+        from_logits: Whether predictions are logits. Default `False`.
 
     Input shape:
         `y_true`: classes `(batch_size,)` or `(batch_size, 1)`; with predictions of all members `[M, B]` or `[M, B, 1]`.
@@ -48,12 +49,14 @@ class OutOfDistributionAUPR(OutOfDistributionMetric):
           Networks](https://arxiv.org/abs/1610.02136)
     """
 
+    _direction = "up"  # for `mode="auto"` of callbacks
+
     def __init__(
         self, measure: Any = "predictive_entropy", ood_class: int = -1, name: str = "ood_aupr", **kwargs: Any
     ) -> None:
         super().__init__(measure, ood_class, name, **kwargs)
 
-    def value(self, inside: Any, outside: Any) -> Any:
+    def of_bins(self, inside: Any, outside: Any) -> Any:
         flagged = ops.cumsum(outside)
         precision = ops.divide_no_nan(flagged, flagged + ops.cumsum(inside))
         return ops.sum(outside / ops.sum(outside) * precision)

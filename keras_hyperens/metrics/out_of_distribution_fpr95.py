@@ -26,6 +26,7 @@ class OutOfDistributionFPR95(OutOfDistributionMetric):
             measure, without rounding near 1. With `None`, predictions are scores. Default `"predictive_entropy"`.
         ood_class: The label of the rows that are out of distribution. Default -1.
         name: Name of the metric.
+        from_logits: Whether predictions are logits. Default `False`.
 
     Input shape:
         `y_true`: classes `(batch_size,)` or `(batch_size, 1)`; with predictions of all members `[M, B]` or `[M, B, 1]`.
@@ -47,12 +48,14 @@ class OutOfDistributionFPR95(OutOfDistributionMetric):
           Networks](https://arxiv.org/abs/1706.02690)
     """
 
+    _direction = "down"  # for `mode="auto"` of callbacks
+
     def __init__(
         self, measure: Any = "predictive_entropy", ood_class: int = -1, name: str = "ood_fpr95", **kwargs: Any
     ) -> None:
         super().__init__(measure, ood_class, name, **kwargs)
 
-    def value(self, inside: Any, outside: Any) -> Any:
+    def of_bins(self, inside: Any, outside: Any) -> Any:
         flagged = ops.cumsum(outside)
         rounding = 1e-6
         enough = flagged >= (0.95 - rounding) * ops.sum(outside)

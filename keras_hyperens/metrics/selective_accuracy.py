@@ -19,9 +19,13 @@ class SelectiveAccuracy(ConfidenceHistogram):
     Args:
         coverage: The share of the rows, in (0, 1]. Default 0.8.
         name: Name of the metric.
+        from_logits: Whether predictions are logits. Default `False`.
+        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
+            classes. Default: no; an ensemble with such outputs says so itself.
+        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
 
     Input shape:
-        `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot `(batch_size, ..., C)`.
+        `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot or soft `(batch_size, ..., C)`.
         `y_pred`: probabilities `(batch_size, ..., C)`; with C = 1 the probability of class 1.
 
     Raises:
@@ -38,13 +42,15 @@ class SelectiveAccuracy(ConfidenceHistogram):
         - Geifman and El-Yaniv, [Selective Classification for Deep Neural Networks](https://arxiv.org/abs/1705.08500)
     """
 
+    _direction = "up"  # for `mode="auto"` of callbacks
+
     def __init__(self, coverage: float = 0.8, name: str = "selective_accuracy", **kwargs: Any) -> None:
         if not (isinstance(coverage, int | float) and 0 < coverage <= 1):
             raise ValueError(f"`coverage` must be in (0, 1]. Received: coverage={coverage!r}")
         super().__init__(name=name, **kwargs)
         self.coverage = coverage
 
-    def result(self) -> Any:
+    def value(self) -> Any:
         weight = ops.reshape(self.coverage * ops.sum(self.sums["weight"]), (1,))
         correct = self.sum_of_most_confident(ops.convert_to_tensor(self.sums["correct"]), weight)
         return ops.divide_no_nan(correct, weight)[0]

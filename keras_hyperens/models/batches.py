@@ -90,14 +90,14 @@ def rows_and_labels(x: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any
     """
     if y is None:
         parts = [batch for batch in batches(x, "x") if batch[1] is not None]
-        x, y, sample_weight = _joined(parts) if parts else (None, None, None)
-    if y is None:
-        raise ValueError("Labels are needed: give `y`, or batches of `(x, y)`. Received: y=None")
+        if not parts:
+            raise ValueError("Labels are needed: give `y`, or batches of `(x, y)`. Received: y=None")
+        x, y, sample_weight = keras.tree.map_structure(_concatenated, *parts)
     return x, y, sample_weight
 
 
-def _joined(parts: list[tuple[Any, Any, Any]]) -> tuple[Any, Any, Any]:
-    return keras.tree.map_structure(lambda *leaves: None if leaves[0] is None else np.concatenate(leaves), *parts)
+def _concatenated(*leaves: Any) -> Any:
+    return None if leaves[0] is None else np.concatenate(leaves)
 
 
 def _restarted(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

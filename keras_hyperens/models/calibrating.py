@@ -1,5 +1,8 @@
 """Temperatures of an ensemble's predictions: how they are fitted, applied, and kept in files."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens import heads
+from keras_hyperens import masks
 from keras_hyperens.calibration import fit_temperature
 from keras_hyperens.calibration import fit_variance_scale
 
@@ -37,10 +41,29 @@ class Temperatures:
     def _applied(self, outputs: Any, heads_of_outputs: Any) -> Any:
         flat = keras.tree.flatten(outputs)
         tempered = [
-            heads.tempered(output, head, _beside(temperature, output))
+            masks.with_mask(heads.tempered(output, head, _beside(temperature, output)), masks.mask_of(output))
             for output, head, temperature in zip(flat, keras.tree.flatten(heads_of_outputs), self.values, strict=True)
         ]
         return keras.tree.pack_sequence_as(outputs, tempered)
+
+
+_scoped: ContextVar[tuple[Any, Temperatures | None] | None] = ContextVar("keras_hyperens_temperatures", default=None)
+
+
+@contextmanager
+def temperature_scope(ensemble: Any, temperatures: Temperatures | None) -> Iterator[None]:
+    """Predictions of the ensemble made inside have these temperatures, or none, whatever another thread sets."""
+    token = _scoped.set((ensemble, temperatures))
+    try:
+        yield
+    finally:
+        _scoped.reset(token)
+
+
+def temperatures_of(ensemble: Any, own: Temperatures | None) -> Temperatures | None:
+    """Those of the scope, if there is one of this ensemble, or else its own."""
+    scoped = _scoped.get()
+    return scoped[1] if scoped is not None and scoped[0] is ensemble else own
 
 
 def check_per(per: str) -> None:
@@ -50,36 +73,59 @@ def check_per(per: str) -> None:
 
 
 def fitted(
-    members: Any, prediction: Any, labels: Any, sample_weight: Any, heads_of_outputs: Any, per: str
+    members: Any, prediction: Any, labels: Any, heads_of_outputs: Any, per: str, weights: list[Any]
 ) -> Temperatures:
     """Temperatures for which the predictions of these rows are most likely.
 
     Args:
         members, prediction: What the ensemble predicts without temperatures, `[M, B, ...]` and `[B, ...]`, NumPy.
         labels: As the loss takes them, in the structure of the outputs.
-        sample_weight: `None`, an array for all outputs, or one for each in the structure of the outputs.
         heads_of_outputs: What each output means, in that structure too.
         per: `"ensemble"` or `"member"`.
+        weights: How much each row, or position, of each output counts.
     """
-    flat = [keras.tree.flatten(part) for part in (members, prediction, labels, heads_of_outputs, sample_weight)]
-    if len(flat[-1]) == 1:
-        flat[-1] *= len(flat[0])
+    flat = map(keras.tree.flatten, (members, prediction, labels, heads_of_outputs))
     values: list[Any] = []
-    for of_members, combined, target, head, weights in zip(*flat, strict=True):
+    for of_members, combined, target, head, weight in zip(*flat, weights, strict=True):
         if per == "ensemble":
-            values.append(_temperature(combined, target, head, weights))
+            values.append(_temperature(combined, target, head, weight))
         else:
-            values.append(tuple(_temperature(member, target, head, weights) for member in of_members))
+            values.append(tuple(_temperature(member, target, head, weight) for member in of_members))
     return Temperatures(per, tuple(values))
 
 
+def row_weights(counts: Any, labels: Any, sample_weight: Any, ignored: Any) -> tuple[Any, Any]:
+    """Weights of one output's rows, or positions, and labels that are harmless where they are 0.
+
+    Args:
+        counts: Where Keras' mask lets a position count, `[B, ...]`.
+        labels: Of the output.
+        sample_weight: `[B, ...]`, or `None`.
+        ignored: A class that does not count, or `None`.
+    """
+    labels, weight = np.asarray(labels), np.asarray(counts, "float64")
+    if sample_weight is not None:
+        given = np.asarray(sample_weight, "float64")
+        given = given[..., 0] if given.ndim == weight.ndim + 1 and given.shape[-1] == 1 else given
+        if given.shape != weight.shape[: given.ndim]:
+            raise ValueError(
+                f"`sample_weight` must have the leading axes of the rows, {weight.shape}. Received: shape={given.shape}"
+            )
+        weight = weight * given.reshape(*given.shape, *[1] * (weight.ndim - given.ndim))
+    classes = labels[..., 0] if labels.ndim == weight.ndim + 1 and labels.shape[-1] == 1 else labels
+    if classes.shape == weight.shape:
+        weight = weight if ignored is None else weight * (classes != ignored)
+        labels = np.where(weight > 0, classes, np.zeros((), classes.dtype)).reshape(labels.shape)
+    return weight, labels
+
+
 def _temperature(prediction: Any, labels: Any, head: heads.Head, weights: Any) -> float:
-    labels = np.asarray(labels)
     if head in heads.CATEGORICAL:
         return fit_temperature(prediction, labels, weights)
     if head in heads.BERNOULLI:
         probabilities = np.stack([1 - prediction, prediction], axis=-1)
-        return fit_temperature(probabilities, labels.reshape(prediction.shape).astype(int), weights)
+        labels = labels.reshape(prediction.shape)
+        return fit_temperature(probabilities, np.stack([1 - labels, labels], axis=-1), _of_every(weights, labels))
     if head == "gaussian":
         means, variances = np.split(np.asarray(prediction), 2, axis=-1)
         return fit_variance_scale(means, variances, labels.reshape(means.shape), weights)
@@ -87,6 +133,11 @@ def _temperature(prediction: Any, labels: Any, head: heads.Head, weights: Any) -
         "Only probabilities and Gaussians can be calibrated: compile with a loss that says what the outputs are, or "
         f"give `output_activation`. Received: an output of kind {head!r}"
     )
+
+
+def _of_every(weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Weights of rows as those of each of their labels."""
+    return np.broadcast_to(weights[..., None], labels.shape)
 
 
 def _beside(temperature: Any, output: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_hyperens import masks
 from keras_hyperens.conversion.joint import Joint
 from keras_hyperens.conversion.joint import NotTogether
 from keras_hyperens.conversion.joint import join
@@ -152,11 +153,12 @@ class CandidateGroup(keras.Model):
         rows = keras.tree.map_structure(lambda leaf: tile_members(leaf, self.ensemble_size), inputs)
         with hyperparameter_scope(self._numbers):
             outputs = self.network(rows, training=training)
-        members = keras.tree.map_structure(lambda each: ops.unstack(split_members(each, self.ensemble_size)), outputs)
-        return [
-            keras.tree.map_structure_up_to(outputs, lambda each, k=k: each[k], members)
-            for k in range(self.ensemble_size)
-        ]
+
+        def of_members(rows: Any) -> Any:
+            return split_members(rows, self.ensemble_size)
+
+        members = masks.mapped(of_members, outputs, mask=of_members)
+        return [masks.member(members, k) for k in range(self.ensemble_size)]
 
     def train_step(self, data: Any) -> dict[str, Any]:
         variables = self.network.trainable_variables

@@ -16,6 +16,7 @@ from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import unused_hyperparameters
 from keras_hyperens.models.settings import TrainingSettings
 from keras_hyperens.models.settings import check_metrics
+from keras_hyperens.models.settings import tell_metrics
 from keras_hyperens.output_heads import heads_of_outputs
 
 
@@ -95,7 +96,9 @@ class TunableModel(Ensemble):
         self._check_hyperparameters(used_by(loss), member_loss)
         if self.output_activation == "auto":
             self.heads = heads_of_outputs(self.network, loss)
-        check_metrics((metrics, compile_arguments.get("weighted_metrics"), member_metrics), self.heads)
+        every_metric = (metrics, compile_arguments.get("weighted_metrics"), member_metrics)
+        check_metrics(every_metric, self.heads)
+        tell_metrics(every_metric, self.heads, loss, self.output_names)
         optimizer = _optimizer("optimizer", optimizer)
         if tuning_optimizer is None:
             tuning_optimizer = keras.optimizers.Adam(keras.optimizers.schedules.InverseTimeDecay(3e-2, 200, 1.0))

@@ -1,6 +1,5 @@
 """What every ensemble of this package is: a Keras model of members, from plain batches to one prediction."""
 
-import gc
 from dataclasses import asdict
 from functools import partial
 from types import SimpleNamespace
@@ -12,11 +11,15 @@ import tensorflow as tf
 from keras import ops
 
 from keras_hyperens import heads
+from keras_hyperens import masks
 from keras_hyperens.heads import Combination
 from keras_hyperens.models.batches import rows_and_labels
 from keras_hyperens.models.calibrating import Temperatures
 from keras_hyperens.models.calibrating import check_per
 from keras_hyperens.models.calibrating import fitted
+from keras_hyperens.models.calibrating import row_weights
+from keras_hyperens.models.calibrating import temperature_scope
+from keras_hyperens.models.calibrating import temperatures_of
 from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.describing import describe
 from keras_hyperens.models.export import Servable
@@ -25,9 +28,9 @@ from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
 from keras_hyperens.models.saving import save_model
 from keras_hyperens.models.saving import save_weights
+from keras_hyperens.models.views import Views
 from keras_hyperens.models.workers import MultiWorkerModel
 
-MOST_KINDS = 8  # of what is predicted: so many traced functions are kept
 FORMAT_VERSION = 2  # of the files of ensembles
 
 
@@ -38,28 +41,19 @@ def inputs_of(model: keras.Model) -> Any:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-def _drop_oldest(functions: dict[Any, Any]) -> None:
-    """Keeps a few traced functions: a measure that is written on the spot is another one at every call."""
-    if len(functions) > MOST_KINDS:
-        for kind in list(functions)[: MOST_KINDS // 2]:
-            del functions[kind]
-        gc.collect()  # a graph refers to itself, and Python would let hundreds of them gather
-
-
 class Ensemble(MultiWorkerModel):
     """Prediction, members' predictions, export, files. Abstract: a subclass knows its members and what they put out."""
 
     heads: Any = None  # what the outputs mean: see `keras_hyperens.heads`
     combination: Combination = "mean"
-    temperatures: Temperatures | None = None  # what `calibrate` found
+    _temperatures: Temperatures | None = None  # what `calibrate` found
     member_weights: Any = None  # `[M]`, or `None`: all equal
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         # In a namespace Keras and TensorFlow do not wrap it: the structure of the last batch, and a check done once.
         self._seen = SimpleNamespace(batch=None, rows_checked=False)
-        # What `predict` gives of a batch, if not the prediction, and traced functions for each such thing.
-        self._predicting = SimpleNamespace(describe=None, functions={})
+        self._views = Views()  # of whatever else `predict` can give
 
     def member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
         """Raw outputs of every member, `[M, B, ..., C]`, in the structure of the outputs."""
@@ -67,7 +61,7 @@ class Ensemble(MultiWorkerModel):
 
     def predictions_of(self, raw: Any) -> Any:
         """The members' predictions from their raw outputs."""
-        predictions = keras.tree.map_structure(heads.prediction, raw, self.heads_of(raw))
+        predictions = masks.mapped(heads.prediction, raw, self.heads_of(raw))
         return self._tempered(predictions)
 
     def member_predictions(self, inputs: Any, training: bool | None = None) -> Any:
@@ -83,10 +77,13 @@ class Ensemble(MultiWorkerModel):
         return [variable.value for variable in self.variables], partial(self.member_outputs, training=False)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        self._seen.batch = keras.tree.map_structure(
-            lambda leaf: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype), inputs
-        )
+        self._seen.batch = keras.tree.map_structure(self._seen_spec, inputs)
         return self.combine(self.member_predictions(inputs, training))
+
+    def _seen_spec(self, leaf: Any) -> tf.TensorSpec:
+        """Of a batch of any size, before Keras cast it to the dtype of computations."""
+        is_cast = keras.backend.standardize_dtype(leaf.dtype) == self.compute_dtype != self.variable_dtype
+        return tf.TensorSpec([None, *leaf.shape[1:]], self.variable_dtype if is_cast else leaf.dtype)
 
     def combine(self, members: Any) -> Any:
         """One prediction `[B, ..., C]` from the members' predictions `[M, B, ..., C]`."""
@@ -94,7 +91,8 @@ class Ensemble(MultiWorkerModel):
 
     def final(self, pooled: Any) -> Any:
         """The prediction, from what the members say together: with the temperature of the ensemble, if it has one."""
-        return pooled if self.temperatures is None else self.temperatures.of_prediction(pooled, self.heads_of(pooled))
+        temperatures = self.temperatures
+        return pooled if temperatures is None else temperatures.of_prediction(pooled, self.heads_of(pooled))
 
     def pooled(self, members: Any) -> Any:
         """What the members say together, before a temperature of the ensemble."""
@@ -102,10 +100,16 @@ class Ensemble(MultiWorkerModel):
         def one(output: Any, head: Any) -> Any:
             return heads.combined(output, head, self.member_weights, self.combination)
 
-        return keras.tree.map_structure(one, members, self.heads_of(members))
+        return masks.mapped(one, members, self.heads_of(members), mask=masks.of_all_members)
+
+    @property
+    def temperatures(self) -> Temperatures | None:
+        """What `calibrate` found, if it was called after the last `fit`."""
+        return temperatures_of(self, self._temperatures)
 
     def _tempered(self, members: Any) -> Any:
-        return members if self.temperatures is None else self.temperatures.of_members(members, self.heads_of(members))
+        temperatures = self.temperatures
+        return members if temperatures is None else temperatures.of_members(members, self.heads_of(members))
 
     def heads_of(self, outputs: Any) -> Any:
         """What each output means, in the structure of `outputs`."""
@@ -113,10 +117,8 @@ class Ensemble(MultiWorkerModel):
 
     def predict_step(self, data: Any) -> Any:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        describe = self._predicting.describe
-        return self(x, training=False) if describe is None else describe(x)
-
-    predict_function: Any
+        with temperature_scope(self, self._temperatures):  # one and the same from begin to end
+            return self(x, training=False)
 
     def predict_members(self, x: Any, **predict_arguments: Any) -> Any:
         """Like `predict`, for every member by itself: `[M, B, ..., C]`."""
@@ -157,17 +159,7 @@ class Ensemble(MultiWorkerModel):
 
     def _predict(self, kind: Any, describe: Any, x: Any, predict_arguments: dict[str, Any]) -> Any:
         """`predict`, but of each batch what `describe` says; traced once for each kind of description."""
-        functions = self._predicting.functions
-        own, self.predict_function = self.predict_function, functions.pop(kind, None)
-        self._predicting.describe = describe
-        try:
-            outputs = self.predict(x, **predict_arguments)
-            functions[kind] = self.predict_function
-            _drop_oldest(functions)
-        finally:
-            self._predicting.describe = None
-            self.predict_function = own
-        return outputs
+        return self._views.of(self, kind, describe, self._temperatures).predict(x, **predict_arguments)
 
     def calibrate(
         self, x: Any, y: Any = None, per: str = "ensemble", *, sample_weight: Any = None, **predict_arguments: Any
@@ -183,14 +175,16 @@ class Ensemble(MultiWorkerModel):
             x, y: Rows and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or `keras.utils.PyDataset` of both.
             per: `"ensemble"` (default): one temperature, for the combined prediction; `"member"`: one for each member,
                 before they are combined.
-            sample_weight: As in `fit`: a sample of weight 2 counts as two equal ones.
+            sample_weight: As in `fit`: a sample of weight 2 counts as two equal ones. Positions that Keras' mask leaves
+                out, and those of a class that the loss ignores, do not count in any case.
             **predict_arguments: As in `predict`: `batch_size`, `verbose`.
 
         Returns:
             What was found: `.values` has one entry per output.
 
         Raises:
-            ValueError: If an output is neither probabilities nor a Gaussian, or labels or weights do not fit.
+            ValueError: If an output is neither probabilities nor a Gaussian, or labels or weights do not fit. The
+                ensemble keeps the temperatures that it had.
 
         References:
             - Guo et al., [On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599)
@@ -199,19 +193,47 @@ class Ensemble(MultiWorkerModel):
         """
         check_per(per)
         x, y, sample_weight = rows_and_labels(x, y, sample_weight)
-        self.set_temperatures(None)
-        members = self.predict_members(x, **predict_arguments)
-        combined = keras.tree.map_structure(ops.convert_to_numpy, self.combine(members))
-        temperatures = fitted(members, combined, y, sample_weight, self.heads_of(members), per)
+        members, counts = self._members_and_counts(x, predict_arguments)
+        with temperature_scope(self, None):
+            combined = keras.tree.map_structure(ops.convert_to_numpy, self.combine(members))
+        y, weights = self._labels_and_weights(y, sample_weight, members, counts)
+        temperatures = fitted(members, combined, y, self.heads_of(members), per, weights)
         self.set_temperatures(temperatures)
         return temperatures
 
+    def _members_and_counts(self, x: Any, predict_arguments: dict[str, Any]) -> tuple[Any, Any]:
+        """Without temperatures: the members' predictions `[M, B, ...]`, and which rows or positions count."""
+
+        def untempered(inputs: Any) -> tuple[Any, Any]:
+            with temperature_scope(self, None):
+                members = self.member_predictions(inputs, training=False)
+            counts = keras.tree.map_structure(_counts, members)
+            return keras.tree.map_structure(lambda output: ops.swapaxes(output, 0, 1), members), counts
+
+        members, counts = self._predict("untempered", untempered, x, predict_arguments)
+        return keras.tree.map_structure(lambda output: np.swapaxes(output, 0, 1), members), counts
+
+    def _labels_and_weights(self, y: Any, sample_weight: Any, members: Any, counts: Any) -> tuple[Any, list[Any]]:
+        """Labels in the structure of the outputs, and a weight of each row or position of each output."""
+        names = self.output_names
+        ignored = heads.per_output(heads.ignored_classes(getattr(self, "loss", None)), members, names)
+        given = heads.per_output(sample_weight, members, names)
+        flat = [y] if not keras.tree.is_nested(members) else keras.tree.flatten(y)
+        pairs = [row_weights(*each) for each in zip(keras.tree.flatten(counts), flat, given, ignored, strict=True)]
+        weights, labels = zip(*pairs, strict=True)
+        return keras.tree.pack_sequence_as(members, labels), list(weights)
+
     def set_temperatures(self, temperatures: Temperatures | None) -> None:
         """Takes temperatures, or none; what was traced with others is forgotten."""
-        if temperatures != self.temperatures:
-            self.temperatures = temperatures
-            self.predict_function = self.test_function = None
-            self._predicting.functions.clear()
+        if temperatures != self._temperatures:
+            self._temperatures = temperatures
+            self._views = Views()
+            for function, make in (
+                (self.predict_function, self.make_predict_function),
+                (self.test_function, self.make_test_function),
+            ):
+                if function is not None:  # never `None` again: another thread may be about to call it
+                    make(force=True)
 
     def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **arguments: Any) -> None:
         """As `keras.Model.save`, but an older file stays whole until the new one is."""
@@ -283,3 +305,11 @@ class Ensemble(MultiWorkerModel):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+
+def _counts(members: Any) -> Any:
+    """Which rows or positions of an output `[M, B, ..., C]` count, `[B, ...]`: all, or those that the mask lets."""
+    mask = masks.mask_of(members)
+    if mask is not None:
+        return ops.cast(masks.of_all_members(mask), "float32")
+    return ops.ones_like(members[0, ..., 0], "float32")

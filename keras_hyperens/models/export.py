@@ -68,13 +68,24 @@ def export_file(filepath: str, export: Callable[[str], Any]) -> None:
 
 
 def input_specs(ensemble: "Ensemble") -> Any:
-    """The structure of a batch of any size, as last seen, else as the network declares it; each input has a name."""
-    seen = ensemble._seen.batch
-    structure = ensemble.declared_inputs() if seen is None else seen
-    if structure is None:
+    """The structure of a batch of any size, each input with a name.
+
+    Shapes and dtypes are those that the network declares, where it does, in the structure of the last batch seen.
+    """
+    seen, declared = ensemble._seen.batch, ensemble.declared_inputs()
+    if seen is None and declared is None:
         raise ValueError("The shape of a batch is unknown: call the ensemble on one first. Received: never called")
-    specs = [
-        tf.TensorSpec([None, *spec.shape[1:]], spec.dtype, name="_".join(map(str, path)) or "inputs")
-        for path, spec in keras.tree.flatten_with_path(structure)
-    ]
+    structure = declared if seen is None else seen
+    paths = [path for path, _ in keras.tree.flatten_with_path(structure)]
+    leaves = keras.tree.flatten(structure)
+    inputs = [] if declared is None else keras.tree.flatten(declared)
+    names = ["_".join(map(str, path)) or "inputs" for path in paths]
+    if len(inputs) == len(leaves):
+        by_name = {each.name: each for each in inputs}
+        leaves = [by_name[name] for name in names] if set(names) == set(by_name) else inputs
+        names = [
+            each.name if path and not isinstance(path[0], str) else name
+            for each, path, name in zip(leaves, paths, names, strict=True)
+        ]
+    specs = [tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype, name=name) for leaf, name in zip(leaves, names)]
     return keras.tree.pack_sequence_as(structure, specs)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_hyperens import heads
+from keras_hyperens import masks
 from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters import current_hyperparameters
 from keras_hyperens.hyperparameters import hyperparameter_scope
@@ -170,7 +171,11 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         batch_size = ops.shape(keras.tree.flatten(inputs[0])[0])[0]
         rows = keras.tree.map_structure(lambda *leaves: ops.concatenate(leaves), *inputs)
         outputs = self.network(rows, training=training)
-        return keras.tree.map_structure(lambda output: split_members(output, self.ensemble_size, batch_size), outputs)
+
+        def of_members(rows: Any) -> Any:
+            return split_members(rows, self.ensemble_size, batch_size)
+
+        return masks.mapped(of_members, outputs, mask=of_members)
 
     def member_values(self) -> Any:
         """What the members are at prediction, `[M, 1, P]`, natural scale.
@@ -200,6 +205,9 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         return self._at(heads.tempered_raw, raw, self.temperature.logarithms if logarithms is None else logarithms)
 
     def final(self, pooled: Any) -> Any:
+        temperatures = self.temperatures
+        if temperatures is not None and temperatures.per == "member":  # they took the place of the tuned one
+            return pooled
         return super().final(self._at(heads.tempered, pooled, self.temperature.logarithms))
 
     def _at(self, tempered: Any, outputs: Any, logarithms: Any) -> Any:
@@ -207,7 +215,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         temperatures = ops.exp(ops.convert_to_tensor(logarithms))
         last = temperatures.shape[0] - 1  # a subclassed network has one for all of its outputs
         changed = [
-            tempered(output, head, temperatures[min(number, last)])
+            masks.with_mask(tempered(output, head, temperatures[min(number, last)]), masks.mask_of(output))
             for number, (output, head) in enumerate(zip(flat, of_outputs, strict=True))
         ]
         return keras.tree.pack_sequence_as(outputs, changed)
@@ -216,9 +224,9 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         """The tuned temperature of each output (a factor of a Gaussian's variance): 1 where nothing was tuned."""
         return np.exp(ops.convert_to_numpy(self.temperature.logarithms))
 
-    def calibrate(self, x: Any, y: Any = None, per: str = "ensemble", **predict_arguments: Any) -> Temperatures:
+    def calibrate(self, x: Any, y: Any = None, per: str = "ensemble", **arguments: Any) -> Temperatures:
         """As in every ensemble, on top of the tuned temperature; those of members take the place of it."""
-        temperatures = super().calibrate(x, y, per, **predict_arguments)
+        temperatures = super().calibrate(x, y, per, **arguments)
         if per == "member":
             self.temperature.forget()
         return temperatures

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_hyperens import heads
+from keras_hyperens import masks
 from keras_hyperens.conversion.compiled import recompiling_arguments
 from keras_hyperens.models.devices import checked_devices
 from keras_hyperens.models.devices import copied_to
@@ -16,6 +16,7 @@ from keras_hyperens.models.devices import device_of
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.settings import check_metrics
+from keras_hyperens.models.settings import tell_metrics
 from keras_hyperens.output_heads import heads_of_model
 from keras_hyperens.output_heads import kind_of
 from keras_hyperens.output_heads import symbolic_outputs
@@ -122,7 +123,7 @@ class HyperDeepEnsemble(Ensemble):
         for k, member in enumerate(self.members):
             with device_of(self.devices, k):
                 each.append(member(inputs, training=training))
-        return keras.tree.map_structure(lambda *outputs: ops.stack(outputs), *each)
+        return masks.stacked(each)
 
     def on_devices(self, devices: Sequence[str]) -> "HyperDeepEnsemble":
         """The same ensemble with its members spread over devices, for members that are too large or slow for one.
@@ -177,21 +178,19 @@ class HyperDeepEnsemble(Ensemble):
     def predictions_of(self, raw: Any) -> Any:
         """The members' predictions from their raw outputs, each by what its own outputs mean."""
         each = [self._prediction_of_member(k, raw) for k in range(self.ensemble_size)]
-        return self._tempered(keras.tree.map_structure(lambda *outputs: ops.stack(outputs), *each))
+        return self._tempered(masks.stacked(each))
 
     def _prediction_of_member(self, k: int, raw: Any) -> Any:
-        of_member = keras.tree.map_structure(lambda output: output[k], raw)
+        of_member = masks.member(raw, k)
         names = getattr(self.members[k], "output_names", None)
-        return keras.tree.map_structure(
-            heads.prediction, of_member, heads.like_outputs(self.member_heads[k], of_member, names)
-        )
+        return masks.mapped(heads.prediction, of_member, heads.like_outputs(self.member_heads[k], of_member, names))
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """The compiled loss of the combined prediction; a loss that takes logits gets its logarithm."""
         wanted = heads.like_outputs(heads.heads_of_losses(self.loss), y_pred, self.output_names)
-        raw = keras.tree.map_structure(heads.raw_of, y_pred, wanted)
+        raw = masks.mapped(heads.raw_of, y_pred, wanted)
         return super().compute_loss(x, y, raw, sample_weight, training)
 
     @property
@@ -210,7 +209,9 @@ class HyperDeepEnsemble(Ensemble):
                 "XLA compiles for one device: leave `jit_compile` out where members are spread over devices. "
                 f"Received: jit_compile=True, devices={self.devices}"
             )
-        check_metrics((metrics, arguments.get("weighted_metrics"), None), heads.heads_of_losses(loss))
+        every_metric = (metrics, arguments.get("weighted_metrics"), None)
+        check_metrics(every_metric, heads.heads_of_losses(loss))
+        tell_metrics(every_metric, self.heads, loss, self.output_names)
         super().compile(optimizer, loss, metrics=metrics, **arguments)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:

@@ -33,7 +33,7 @@ def check_network(network: keras.Model, space: HyperparameterSpace, ensemble_siz
 
     Raises:
         TypeError: If `network` is not a Keras model.
-        ValueError: If it has no hyper-batch layer, or one of another ensemble.
+        ValueError: If it has no hyper-batch layer, one of another ensemble, or one that does not keep float32.
     """
     if not isinstance(network, keras.Model):
         raise TypeError(f"`network` must be a `keras.Model`. Received: network={network!r}")
@@ -45,6 +45,12 @@ def check_network(network: keras.Model, space: HyperparameterSpace, ensemble_siz
             f"`__init__`. Received: network={network.name!r} with layers {[layer.name for layer in network.layers]}"
         )
     for layer in layers:
+        if layer.variable_dtype != "float32" or keras.config.floatx() != "float32":
+            raise ValueError(
+                "Variables of hyper-batch layers, and losses, must be in float32: leave `keras.config.floatx` as it is "
+                'and use the policies "float32", "mixed_float16" or "mixed_bfloat16". Received: layer '
+                f"{layer.name!r} with dtype={layer.dtype_policy.name!r}, floatx={keras.config.floatx()!r}"
+            )
         if layer.ensemble_size != ensemble_size or layer.hyperparameters not in (space, HyperparameterSpace()):
             raise ValueError(
                 f"Layer {layer.name!r} must have the ensemble's size {ensemble_size} and its hyperparameters "

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_hyperens import losses
+from keras_hyperens import masks
 from keras_hyperens.hyperparameters import hyperparameter_scope
 
 if TYPE_CHECKING:
@@ -55,10 +56,7 @@ def _losses(ensemble: "HyperBatchEnsemble", values: Any, x: Any, y: Any) -> Any:
     def objective(raw: Any) -> Any:
         return ensemble.objective(x, y, raw)
 
-    each = [
-        objective(keras.tree.map_structure(lambda output, k=k: output[k], outputs))
-        for k in range(ensemble.ensemble_size)
-    ]
+    each = [objective(masks.member(outputs, k)) for k in range(ensemble.ensemble_size)]
     return tf.stack([losses.ensemble_loss(objective, outputs, ensemble.heads_of(outputs)), *each])
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_hyperens import heads
 from keras_hyperens.checks import is_integer
 from keras_hyperens.checks import is_number
 
@@ -84,8 +85,43 @@ def check_metrics(metrics: tuple[Any, Any, Any], head_or_heads: Any) -> None:
             )
     makes_probabilities = any(head in ("softmax", "sigmoid") for head in keras.tree.flatten(head_or_heads))
     for metric in keras.tree.flatten(metrics):
+        if getattr(metric, "from_log_scale", False):
+            raise ValueError(
+                "Metrics of Gaussians get means and variances (what `predict` gives): use `from_log_scale=False`. "
+                f"Received: metric {metric.name!r} with from_log_scale=True"
+            )
         if makes_probabilities and getattr(metric, "from_logits", False):
             raise ValueError(
                 "Metrics get probabilities (what `predict` gives), so they must not expect logits: use "
                 f"`from_logits=False`. Received: metric {metric.name!r} with from_logits=True"
             )
+
+
+def tell_metrics(metrics: tuple[Any, ...], heads_of_outputs: Any, loss: Any, output_names: list[str] | None) -> None:
+    """Tells metrics of this package whether an output has several labels, and which class its loss ignores.
+
+    Args:
+        metrics: Structures of metrics as `compile` takes them.
+        heads_of_outputs: What the outputs mean: one head, or one for each output by name or by position.
+        loss: The compiled losses, in such a structure too.
+        output_names: Of the outputs, in order.
+    """
+    for structure in metrics:
+        for metric, ignore_class in _beside(structure, heads.ignored_classes(loss), output_names):
+            metric.tell(ignore_class=ignore_class)
+        for setting in (heads_of_outputs, heads.heads_of_losses(loss)):
+            for metric, head in _beside(structure, setting, output_names):
+                metric.tell(multi_label=None if head is None else head in heads.BERNOULLI)
+
+
+def _beside(metrics: Any, setting: Any, output_names: list[str] | None) -> list[tuple[Any, Any]]:
+    """Each metric that can be told something, beside the setting of its output, where that is clear."""
+    if isinstance(setting, dict | list | tuple) and len(setting) == 1:
+        (setting,) = setting.values() if isinstance(setting, dict) else setting
+    if not isinstance(setting, dict | list | tuple):
+        return [(metric, setting) for metric in keras.tree.flatten(metrics) if hasattr(metric, "tell")]
+    by_name = setting if isinstance(setting, dict) else dict(zip(output_names or (), setting))
+    if isinstance(metrics, list | tuple):
+        metrics = dict(zip(by_name if output_names is None else output_names, metrics))
+    parts = (metrics or {}).items()
+    return [pair for name, part in parts for pair in _beside(part, by_name.get(name), None)]

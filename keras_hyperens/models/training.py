@@ -6,14 +6,18 @@ and for the temperature.
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from keras_hyperens import heads
 from keras_hyperens import losses
+from keras_hyperens import masks
 from keras_hyperens.callbacks import StopOnNaN
 from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.layers.form import expected_batch_size
@@ -87,7 +91,32 @@ class HyperBatchTrainer(TunableModel):
             if tuning_data is not None:
                 raise ValueError("Give `tuning_data` or `tuning_split`, not both. Received: both")
             (x, y, sample_weight), tuning_data = split_rows(x, y, sample_weight, tuning_split)
-        self.set_temperatures(None)  # they were those of other weights
+        with self._as_it_was_if_refused():
+            return self._fit(
+                x,
+                y,
+                batch_size,
+                epochs,
+                tuning_data=tuning_data,
+                class_weight=class_weight,
+                sample_weight=sample_weight,
+                callbacks=callbacks,
+                **fit_arguments,
+            )
+
+    def _fit(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None,
+        epochs: int,
+        *,
+        tuning_data: Any,
+        class_weight: Any,
+        sample_weight: Any,
+        callbacks: Any,
+        **fit_arguments: Any,
+    ) -> keras.callbacks.History:
         specs, x = batch_specs(x, y, batch_size, sample_weight, class_weight)
         self._batch_size = specs.size
         if specs.x is not None:
@@ -105,6 +134,7 @@ class HyperBatchTrainer(TunableModel):
             callbacks = [callbacks]
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [*(callbacks or []), StopOnNaN(), SameStart()]
+        self.set_temperatures(None)  # they were those of other weights
         return super().fit(
             x,
             y,
@@ -115,6 +145,20 @@ class HyperBatchTrainer(TunableModel):
             callbacks=callbacks,
             **fit_arguments,
         )
+
+    @contextmanager
+    def _as_it_was_if_refused(self) -> Iterator[None]:
+        """Gives back what the last `fit` left, if an error comes before the first step."""
+        before = (self.temperatures, self._tuning_rows, self._batch_size, self._untracked.window)
+        step = int(ops.convert_to_numpy(self.step))
+        try:
+            yield
+        except BaseException:
+            if int(ops.convert_to_numpy(self.step)) == step:
+                self.set_temperatures(before[0])
+                _, self._tuning_rows, self._batch_size, self._untracked.window = before
+                self.train_function = None  # it may hold the rows of the refused one
+            raise
 
     def _build_metrics(self, input_specs: Any, label_specs: Any) -> None:
         """Before the first step: TensorFlow traces a step twice if variables are made in it."""
@@ -219,7 +263,7 @@ class HyperBatchTrainer(TunableModel):
         if all(batch is batches[0] for batch in batches):
             return self._logs(batches[0], outputs, loss, training=True)
         own = member_rows.joined(batches)
-        predictions = keras.tree.map_structure(join_members, self.predictions_of(outputs))
+        predictions = masks.mapped(join_members, self.predictions_of(outputs), mask=join_members)
         self._update_loss(loss, own.size)
         return self._finished(self.compute_metrics(own.x, own.y, predictions, own.sample_weight), training=True)
 
@@ -242,8 +286,8 @@ class HyperBatchTrainer(TunableModel):
         """Raw outputs, as the loss takes them, of what `predict` gives."""
         means = self.heads_of(outputs)
         if self.combination == "mean" and self.temperatures is None:
-            return self.at_temperature(keras.tree.map_structure(heads.combined_raw, outputs, means))
-        return keras.tree.map_structure(heads.raw_of, self.combine(self.predictions_of(outputs)), means)
+            return self.at_temperature(masks.mapped(heads.combined_raw, outputs, means, mask=masks.of_all_members))
+        return masks.mapped(heads.raw_of, self.combine(self.predictions_of(outputs)), means)
 
     def _by_name(self, values: Any) -> list[dict[str, Any]]:
         """Values `[M, 1 or B, P]` as each member's own, `[1 or B]` by name."""
@@ -259,6 +303,8 @@ class HyperBatchTrainer(TunableModel):
         return self.distribution.sample(bounds, rows, key)
 
     def _update_weights(self, gradients: Any) -> None:
+        if not gradients:  # everything is frozen: only the hyperparameters and the temperature are tuned
+            return
         multiplier = self.settings.fast_weight_learning_rate
         layers = hyper_batch_layers(self.network)
         slowed = [weight for layer in layers for weight in layer.fast_weights] if multiplier != 1 else []
@@ -323,7 +369,7 @@ class HyperBatchTrainer(TunableModel):
             gradients = list(tape.gradient(scaled, bounds))
         slopes = curvatures = tf.zeros_like(tf.convert_to_tensor(self.temperature.logarithms))
         if self.tunes_temperature():
-            fixed = keras.tree.map_structure(tf.stop_gradient, outputs)
+            fixed = masks.mapped(tf.stop_gradient, outputs)
             slopes, curvatures = self.temperature.slopes_and_curvatures(
                 lambda logarithms: tf.cast(self._tuning_loss(batch, fixed, logarithms), tf.float32)
             )
@@ -331,7 +377,7 @@ class HyperBatchTrainer(TunableModel):
 
     def _tuning_loss(self, batch: Batch, outputs: Any, logarithms: Any = None) -> Any:
         def loss_of(raw: Any, member: int = 0) -> Any:
-            tempered = self.at_temperature(keras.tree.map_structure(heads.at_least_float32, raw), logarithms)
+            tempered = self.at_temperature(masks.mapped(heads.at_least_float32, raw), logarithms)
             return self.objective(batch.x, batch.y, tempered, batch.sample_weight)
 
         if self.settings.tuning_loss == "member":

@@ -13,6 +13,7 @@ from keras_hyperens.plots.style import COLORS
 from keras_hyperens.plots.style import legend_above
 from keras_hyperens.plots.style import new_axes
 
+MOST_BINS = 1000  # more cannot be seen
 LOWEST = -0.42  # under the accuracies, the shares of rows: all inside the one `ax`, whatever the layout
 
 
@@ -30,7 +31,7 @@ def reliability_diagram(labels: Any, probabilities: Any, num_bins: int = 15, ax:
 
     Raises:
         ValueError: If the shapes are not `[N]` and `[N, C]`, the values not classes and probabilities, or `num_bins`
-            is not a positive integer.
+            is no integer in [1, 1000].
 
     Example:
     >>> figure = reliability_diagram([0, 1], [[0.8, 0.2], [0.8, 0.2]])
@@ -38,8 +39,10 @@ def reliability_diagram(labels: Any, probabilities: Any, num_bins: int = 15, ax:
     'Reliability (ECE 0.300)'
     """
     confidence, correct = checked_predictions(labels, probabilities)
-    if not isinstance(num_bins, int) or num_bins < 1:
-        raise ValueError(f"`num_bins` must be a positive integer. Received: num_bins={num_bins!r}")
+    if not isinstance(num_bins, int) or not 1 <= num_bins <= MOST_BINS:
+        raise ValueError(
+            f"`num_bins` must be a positive integer of at most {MOST_BINS}. Received: num_bins={num_bins!r}"
+        )
     bins = np.clip((confidence * num_bins).astype(int), 0, num_bins - 1)
     counts = np.bincount(bins, minlength=num_bins)
     filled = counts > 0

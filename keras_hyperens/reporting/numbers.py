@@ -52,7 +52,11 @@ def checked_rows(members: Any, labels: Any) -> np.ndarray:
     """
     labels = np.asarray(labels)
     shape = members.shape[1:]
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(f"Labels must be numbers: encode strings as 0, 1, ... Received: dtype={labels.dtype}")
     if labels.shape == shape and shape[-1] > 1:
+        if not np.isin(labels, (0, 1)).all() or (labels.sum(-1) != 1).any():
+            raise ValueError("A report needs classes, or one-hot labels. Received: soft labels, or several of a row")
         labels = labels.argmax(-1)
     labels = labels.reshape(len(labels), -1)[:, 0] if labels.ndim == 2 and labels.shape[-1] == 1 else labels
     if labels.shape != shape[:1] or not len(labels):

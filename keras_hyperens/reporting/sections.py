@@ -92,17 +92,36 @@ def report(
             "A report needs a classifier with one output, compiled with its loss. "
             f"Received: outputs of kind {ensemble.heads!r}"
         )
-    facts = _facts(ensemble, x, y, batch_size)
+    foreign = _foreign(ood)
+    facts = _facts(ensemble, x, np.asarray(y), batch_size)
     sections = [_summary, _calibration, _certainty, _members, _hyperparameters]
     parts = [part for section in sections for part in section(facts)]
-    if ood is not None:
-        parts += _out_of_distribution(
-            facts, ood if isinstance(ood, Mapping) else {"out of distribution": ood}, batch_size
-        )
+    if foreign:
+        parts += _out_of_distribution(facts, foreign, batch_size)
     parts.append(paragraph(f"Written by keras_hyperens {__version__}.", "small"))
     path, text = pathlib.Path(path), page(title, parts)
     write_text(path, text)
     return path
+
+
+def _foreign(ood: Any) -> Mapping[str, Any]:
+    """Sets of rows that are out of distribution, by name.
+
+    Raises:
+        ValueError: If one has no rows.
+    """
+    if ood is None:
+        return {}
+    foreign = ood if isinstance(ood, Mapping) else {"out of distribution": ood}
+    for name, rows in foreign.items():
+        if not len(keras.tree.flatten(rows)[0]):
+            raise ValueError(f"`ood` must have rows: leave a set without any out. Received: no rows in {name!r}")
+    return foreign
+
+
+def _plain(name: str) -> str:
+    """A name for a picture, where dollars would be taken for formulas."""
+    return name.replace("$", r"\$")
 
 
 def _facts(ensemble: Any, x: Any, y: Any, batch_size: int) -> Facts:
@@ -223,7 +242,7 @@ def _hyperparameters(facts: Facts) -> Iterator[str]:
     pictures = []
     for name, curve in curves.items():
         scale = ensemble.hyperparameters[name].scale
-        figure = plots.response_curve(curve.values, curve.losses, name, scale, curve.members, tuned[name])
+        figure = plots.response_curve(curve.values, curve.losses, _plain(name), scale, curve.members, tuned[name])
         pictures.append(picture(figure, f"The loss on these rows for any {name}, from the one trained network."))
     yield pair(*pictures)
 
@@ -238,7 +257,7 @@ def _out_of_distribution(facts: Facts, ood: Mapping[str, Any], batch_size: int) 
         [name, len(said[MEASURES[0]]), *(numbers.auroc(usual[each], said[each]) for each in MEASURES)]
         for name, said in strange.items()
     ]
-    entropies = {name: said["predictive_entropy"] for name, said in strange.items()}
+    entropies = {_plain(name): said["predictive_entropy"] for name, said in strange.items()}
     return [
         heading("Does it notice what it was not trained for?"),
         table(["", "rows", "AUROC of the entropy", "AUROC of the mutual information"], rows),

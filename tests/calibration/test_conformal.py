@@ -84,3 +84,25 @@ def test_bad_input_is_named():
         ConformalIntervals().fit([[0.0, 1.0]], [np.nan])
     with pytest.raises(ValueError, match=r"Received: labels from 0 to 2"):
         ConformalSets().fit(np.full((2, 2), 0.5), [0, 2])
+
+
+def test_one_probability_is_that_of_class_one():
+    p, labels = np.random.default_rng(0).uniform(size=(50, 1)), np.random.default_rng(1).integers(0, 2, 50)
+    both = np.concatenate([1 - p, p], -1)
+    one, two = ConformalSets(0.8).fit(p, labels[:, None]), ConformalSets(0.8).fit(both, labels)
+    assert one.threshold == two.threshold and 0 < one.threshold < 1
+    np.testing.assert_array_equal(one.predict(p), two.predict(both))
+    np.testing.assert_array_equal(ConformalSets(0.8).fit(p.tolist(), labels.tolist()).predict(p), two.predict(both))
+
+
+@pytest.mark.parametrize("conformal, rows", [(ConformalSets, [[0.5, 0.5]] * 2), (ConformalIntervals, [[0.0, 1.0]] * 2)])
+def test_labels_of_other_kinds_are_named(conformal, rows):
+    with pytest.raises(ValueError, match="Labels must be numbers: encode strings as 0, 1, .* Received: dtype=<U3"):
+        conformal().fit(rows, ["cat", "dog"])
+    with pytest.raises(ValueError, match="Received: "):
+        conformal().fit(rows, [0, 1, 1])
+
+
+def test_soft_labels_have_no_true_class():
+    with pytest.raises(ValueError, match="classes, or one-hot. Received: soft labels"):
+        ConformalSets().fit([[0.5, 0.5]] * 2, [[0.3, 0.7]] * 2)

@@ -101,3 +101,23 @@ def test_bad_rows_are_named(probabilities, labels, message):
 def test_bad_gaussians_are_named():
     with pytest.raises(ValueError, match=r"shapes \(2, 1\), \(2, 1\), \(3, 1\)"):
         fit_variance_scale(np.ones((2, 1)), np.ones((2, 1)), np.ones((3, 1)))
+
+
+def test_soft_labels_are_classes_with_weights():
+    probabilities, soft = scipy.special.softmax(2 * TRUTH[:50], -1), GENERATOR.dirichlet(np.ones(4), 50)
+    classes, rows = np.tile(np.arange(4), 50), np.repeat(probabilities, 4, 0)
+    expected = fit_temperature(rows, classes, soft.reshape(-1))
+    np.testing.assert_allclose(fit_temperature(probabilities, soft), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a", "b", "a"], "Labels must be numbers: encode strings as 0, 1, .* Received: dtype=<U1"),
+        ([0.5, 1, 0], "whole numbers in"),
+        ([[1, 1]] * 3, "must be at least 0 and sum to 1. Received: sums from 2 to 2"),
+    ],
+)
+def test_bad_labels_are_named(labels, message):
+    with pytest.raises(ValueError, match=message):
+        fit_temperature(np.full((3, 2), 0.5), labels)

@@ -94,3 +94,12 @@ def test_bad_spaces_are_named():
         HyperparameterSpace([Hyperparameter("a", 0.1, 1), Hyperparameter("a", 0.1, 2)])
     with pytest.raises(TypeError, match="Received: 'a'"):
         HyperparameterSpace(["a"])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scale"),
+    [(1e-50, 1.0, "log"), (1e-40, 1e-39, "log"), (1.0, 1e39, "log"), (-1e39, 0.0, "linear"), (1e9, 1e9 + 1, "linear")],
+)
+def test_ranges_that_float32_cannot_hold_are_refused(low, high, scale):
+    with pytest.raises(ValueError, match="'x' needs a range that float32 can hold.*Received: low="):
+        Hyperparameter("x", low, high, scale)

@@ -61,7 +61,7 @@ def test_wrong_predictions(labels, probabilities, message):
         plots.risk_coverage_curve(labels, {"a": probabilities})
 
 
-@pytest.mark.parametrize("num_bins", [0, 2.5])
+@pytest.mark.parametrize("num_bins", [0, 2.5, 10**9])
 def test_wrong_bins(num_bins):
-    with pytest.raises(ValueError, match=f"positive integer. Received: num_bins={num_bins}"):
+    with pytest.raises(ValueError, match=f"positive integer of at most 1000. Received: num_bins={num_bins}"):
         plots.reliability_diagram(LABELS, PROBABILITIES, num_bins)

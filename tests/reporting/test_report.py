@@ -107,3 +107,27 @@ def test_what_cannot_be_described_is_named(hyper_batch, tmp_path):
     with pytest.raises(ValueError, match="one dictionary for each of 2 members. Received: 1"):
         khe.HyperDeepEnsemble(deep().members, member_hyperparameters=[{}])
     assert not path.exists()
+
+
+def test_dollars_in_names_lists_as_labels_and_sets_without_rows(hyper_batch, tmp_path):
+    path, strange = tmp_path / "r.html", {r"$\notamacro$ & $5": IMAGES[:3]}
+    page = khe.report(hyper_batch, IMAGES, LABELS.tolist(), strange, path).read_text()
+    assert cells(page, re.escape(r"$\notamacro$ &amp; $5"))[1] == "3"
+    assert "Does it notice" not in khe.report(hyper_batch, IMAGES, LABELS, {}, path).read_text()
+    for ood, name in ((IMAGES[:0], "out of distribution"), ({"a": IMAGES, "b": IMAGES[:0]}, "b")):
+        with pytest.raises(ValueError, match=f"`ood` must have rows.*Received: no rows in '{name}'"):
+            khe.report(hyper_batch, IMAGES, LABELS, ood, path)
+    with pytest.raises(ValueError, match="Labels must be numbers.*Received: dtype=<U"):
+        khe.report(hyper_batch, IMAGES, LABELS.astype(str), path=path)
+    with pytest.raises(ValueError, match="Received: soft labels"):
+        khe.report(hyper_batch, IMAGES, np.full((40, 3), 1 / 3), path=path)
+
+
+def test_a_hyperparameter_with_dollars(tmp_path):
+    space = khe.HyperparameterSpace([khe.Hyperparameter(r"$\l2$", 1e-6, 1e-2)])
+    members = {"ensemble_size": 2, "hyperparameters": space}
+    network = keras.Sequential([keras.Input((4,)), khe.HyperBatchDense(3, kernel_l2=r"$\l2$", **members)])
+    ensemble = khe.HyperBatchEnsemble(network, **members)
+    ensemble.compile("sgd", LOGITS, run_eagerly=True)
+    rows = GENERATOR.normal(size=(40, 4)).astype("float32")
+    assert r"$\l2$" in khe.report(ensemble, rows, LABELS, path=tmp_path / "r.html").read_text()
