@@ -90,7 +90,7 @@ def test_bad_weights_are_named(weights):
         (np.full((3, 2), 0.5), [0, 0], r"shapes \(2,\) and \(3, 2\)"),
         (np.full((3, 2), 0.5), [0, 0, 2], r"in \[0, 2\). Received: labels from 0 to 2"),
         (np.full((3, 2), 0.5), [0, 0, -1], r"Received: labels from -1 to 0"),
-        (np.full((3, 2), 0.5), np.full((3, 2), 0.5), r"classes or one-hot.*rows such as \[0.5 0.5\]"),
+        (np.full((3, 2), 0.5), np.full((3, 2), 0.4), "soft labels must be at least 0 and sum to 1.*sums from 0.8"),
     ],
 )
 def test_bad_rows_are_named(probabilities, labels, message):

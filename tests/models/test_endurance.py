@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_hyperens.models.ensemble import MOST_KINDS
 from keras_hyperens.models.tuning import TuningRows
+from keras_hyperens.models.views import MOST
 from tests.models.networks import blobs
 from tests.models.networks import compiled
 
@@ -75,13 +75,13 @@ def test_a_step_is_traced_again_only_for_rows_of_another_kind():
 def test_functions_written_on_the_spot_are_not_kept_for_ever():
     ensemble = compiled(run_eagerly=True)
     x, _ = blobs(4)
-    for number in range(MOST_KINDS + 2):
+    for number in range(MOST + 2):
         ensemble.predict_uncertainty(x, verbose=0)  # used all the time
         found = ensemble.predict_uncertainty(x, [lambda members, _, n=number: members[0, :, 0] + n], verbose=0)
         members = ensemble.predict_members(x, verbose=0)
         np.testing.assert_allclose(found["<lambda>"], members[0, :, 0] + number, rtol=1e-6)
-    kept = ensemble._predicting.functions
-    assert len(kept) <= MOST_KINDS and {"members", ("uncertainty", None)} <= {*kept}
+    kept = {kind for kind, _, _ in ensemble._views.by_kind}
+    assert len(ensemble._views.by_kind) <= MOST and {"members", ("uncertainty", None)} <= kept
 
 
 def memory():
@@ -105,7 +105,7 @@ def test_thirty_fits_and_a_hundred_predictions_stay_flat(monkeypatch):
     def predict(number):
         ensemble.predict_uncertainty(x, [lambda members, _, n=number: members[0, :, 0] + n], verbose=0)
 
-    for call, times, warm in ((fit, 30, 4), (predict, 100, 2 * MOST_KINDS)):
+    for call, times, warm in ((fit, 30, 4), (predict, 100, 2 * MOST)):
         for number in range(times):
             if number == warm:
                 before = memory()
