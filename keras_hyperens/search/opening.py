@@ -12,6 +12,7 @@ import numpy as np
 from keras_hyperens import files
 from keras_hyperens.models.tuning import split_rows
 from keras_hyperens.search.data_digest import digest_of
+from keras_hyperens.search.dry_run import check_objective
 from keras_hyperens.search.dry_run import check_scoring
 from keras_hyperens.search.dry_run import check_training_data
 from keras_hyperens.search.model_facts import ModelFacts
@@ -104,7 +105,10 @@ class Opening:
                 "`tf.data.Dataset.from_generator`, say. Received: a generator"
             )
         rows = ValidationRows(validation_data, self.output_activation)
-        self._check(x, y, arguments.get("sample_weight"), rows)
+        model = self._check(x, y, arguments.get("sample_weight"), rows)
+        reports_more = arguments.get("callbacks") or type(self.hypermodel).fit is not keras_tuner.HyperModel.fit
+        if isinstance(self.tuner, str) and not reports_more:
+            check_objective(model, rows, self.objective)
         self._open_directory(self._identity(x, y, rows, arguments), rows)
         arguments |= {"x": x, "validation_data": validation_data, "verbose": verbose if verbose == 2 else 0}
         if y is not None:
@@ -117,13 +121,14 @@ class Opening:
         }
         return Run(rows, arguments, Progress(planned, 0 if is_worker() else verbose))
 
-    def _check(self, x: Any, y: Any, sample_weight: Any, rows: ValidationRows) -> None:
+    def _check(self, x: Any, y: Any, sample_weight: Any, rows: ValidationRows) -> keras.Model:
         """One scoring of a made-up prediction, so that what is wrong is found before the first training."""
         self._facts, model = facts_and_model(self.hypermodel, self.hyperparameters)
         self._names = tuple(rows.names or ())
         check_training_data(x, y, sample_weight, rows)
         targets = self._facts.targets(rows.labels, rows.weights, self._names)
         check_scoring(model, rows, targets, lambda made_up, kinds: self._score_of(made_up, kinds, targets), y)
+        return model
 
     def _identity(self, x: Any, y: Any, rows: ValidationRows, arguments: dict[str, Any]) -> dict[str, Any]:
         """What makes a search another one."""
