@@ -155,7 +155,7 @@ FAULTS = (
         "uncertainty/test_measures.py::test_gaussian_mixtures",
     ),
     Fault(
-        "calibration/conformal.py", "(len(scores) + 1) * coverage", "len(scores) * coverage",
+        "calibration/conformal.py", "(places[-1] + 1) * coverage", "places[-1] * coverage",
         "calibration/test_conformal.py::test_too_few_rows_for_the_coverage_give_everything",
     ),
     Fault(
@@ -170,6 +170,38 @@ FAULTS = (
     Fault(
         "search/scores.py", "self.sum_norm + 2 * self.with_sum", "self.sum_norm + self.with_sum",
         "search/test_selection.py::test_equals_brute_force",
+    ),
+    Fault(
+        "search/scores.py", "residuals * np.sqrt(self.weights)", "residuals * self.weights",
+        "search/test_selection.py::test_weights_equal_repeated_rows",
+    ),
+    Fault(
+        "sample_weights.py", "weights.min() < 0", "weights.min() < -9",
+        "calibration/test_temperature.py::test_bad_weights_are_named",
+    ),
+    Fault(
+        "search/problem.py", "labels == ignored, 0, labels), is_read", "labels == ignored, 0, labels), 1 + is_read",
+        "search/test_problem.py::test_ignored_labels_are_as_if_they_were_not_there",
+    ),
+    Fault(
+        "search/pool.py", 'f"labels.{n}.npy")', 'files.names(self.directory, "labels.*.npy")[n])',
+        "search/test_problem.py::test_twelve_outputs_meet_their_own_labels",
+    ),
+    Fault(
+        "search/data_digest.py", "hexdigest(), _bits(array)", "hexdigest(), 0",
+        "search/test_identity.py::test_digests_of_data_see_values_shapes_order_and_structure",
+    ),
+    Fault(
+        "search/dry_run.py", "score(made_up, kinds)", "str(made_up)",
+        "search/test_dry_run.py::test_what_does_not_fit_is_found_first",
+    ),
+    Fault(
+        "search/oracle.py", "name not in INTERNAL_NAMES", 'not name.startswith("tuner/")',
+        "search/test_dry_run.py::test_names_that_begin_like_those_of_tuners_are_hyperparameters",
+    ),
+    Fault(
+        "output_heads.py", '"softmax": "categorical"', '"softmax": None',
+        "test_output_heads.py::test_where_the_loss_says_nothing_the_last_activation_does",
     ),
     Fault(
         "search/recording.py", "zlib.crc32(name.encode())", "1",

@@ -36,6 +36,7 @@ def check_scoring(
         ValueError: If the model cannot predict these rows, the labels cannot be scored, or nothing says what an output
             means.
     """
+    model.run_eagerly, model.jit_compile = True, False  # one row is not worth a graph
     first, kinds = _first_prediction(model, rows)
     if len(targets) != len(kinds):
         raise ValueError(f"There must be labels for each of {len(kinds)} outputs. Received: labels for {len(targets)}")
@@ -45,7 +46,7 @@ def check_scoring(
     made_up = [np.broadcast_to(_made_up(kind, shape), shape) for kind, shape in zip(kinds, shapes)]
     try:
         score(made_up, kinds)
-    except (ValueError, TypeError) as error:
+    except Exception as error:  # of a metric or a loss of the user's, any
         raise ValueError(f"The validation data cannot be scored: {error}") from error
     flat = keras.tree.flatten(y)
     for labels, target, kind, shape in zip(flat, targets, kinds, shapes):
@@ -53,12 +54,37 @@ def check_scoring(
 
 
 def _first_prediction(model: keras.Model, rows: ValidationRows) -> tuple[list[np.ndarray], list[Any]]:
-    model.run_eagerly, model.jit_compile = True, False  # one row is not worth a graph
     try:
-        outputs = model.predict(rows.first(), verbose=0)
+        outputs = model.predict(rows.first(_batch_size(model))[0], verbose=0)
     except Exception as error:
         raise ValueError(f"A model of the hypermodel cannot predict the validation data: {error}") from error
     return rows.predictions(model, outputs, "float32")
+
+
+def _batch_size(model: keras.Model) -> int:
+    """One row, unless the model has a size of its own."""
+    inputs = getattr(model, "inputs", None)
+    return (inputs[0].shape[0] if inputs else None) or 1
+
+
+def check_objective(model: keras.Model, rows: ValidationRows, objective: Any) -> None:
+    """Raises a `ValueError` for an objective that no epoch will report.
+
+    Args:
+        model: After `check_scoring`.
+        rows: The validation rows.
+        objective: KerasTuner's: a name, an object, or a list of these.
+    """
+    x, y = rows.first(_batch_size(model))
+    try:
+        known = list(model.evaluate(x, y, verbose=0, return_dict=True))
+    except Exception:  # it may need more than a row: then the first training says so
+        return
+    reported = [*known, *(f"val_{name}" for name in known)]
+    for each in objective if isinstance(objective, list | tuple) else [objective]:
+        name = getattr(each, "name", each)
+        if isinstance(name, str) and name not in reported:
+            raise ValueError(f"`objective` must be one of {reported}. Received: objective={name!r}")
 
 
 def _made_up(kind: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -89,18 +115,19 @@ def check_training_data(x: Any, y: Any, sample_weight: Any, rows: ValidationRows
         return
     if not isinstance(x, keras.utils.PyDataset) and not hasattr(x, "element_spec"):
         check_lengths(x, y, sample_weight, "training data")
-    specs, _ = batch_specs(x, y)
-    ours, theirs = _row_shapes(specs.x), _row_shapes(rows.first())
-    if ours and [len(a) for a in ours] == [len(b) for b in theirs]:
-        is_like = all(m in (None, n) or n is None for a, b in zip(ours, theirs) for m, n in zip(a, b))
-    else:
-        is_like = not ours
-    if not is_like:
+    ours, theirs = (_row_shapes(batch_specs(part, None)[0].x) for part in (x, rows.first()[0]))
+    if ours and theirs and not _are_alike(ours, theirs):
         raise ValueError(
             f"Validation data must have inputs like training data, {ours}. Received: inputs of shapes {theirs}"
         )
 
 
-def _row_shapes(structure: Any) -> list[tuple[int | None, ...]]:
-    leaves = [leaf for leaf in keras.tree.flatten(structure) if getattr(leaf, "shape", None) is not None]
-    return [tuple(leaf.shape[1:]) for leaf in leaves]
+def _row_shapes(specs: Any) -> list[tuple[int | None, ...]]:
+    """The shape of a row of each input; Keras makes a column of plain numbers."""
+    return [tuple(spec.shape[1:]) or (1,) for spec in keras.tree.flatten(specs) if spec is not None]
+
+
+def _are_alike(ours: list[tuple[int | None, ...]], theirs: list[tuple[int | None, ...]]) -> bool:
+    if [len(a) for a in ours] != [len(b) for b in theirs]:
+        return False
+    return all(None in (m, n) or m == n for a, b in zip(ours, theirs) for m, n in zip(a, b))

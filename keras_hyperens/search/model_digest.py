@@ -44,7 +44,7 @@ def _plain(part: Any) -> Any:
     if part is None or isinstance(part, str | bool | int | float):
         return part
     if isinstance(part, dict):
-        return {str(key): _plain(value) for key, value in part.items()}
+        return {str(key): _plain(value) for key, value in part.items() if key != "seed"}  # Keras draws some
     if isinstance(part, list | tuple | set):
         return [_plain(value) for value in part]
     if isinstance(part, np.ndarray | np.generic | keras.Variable) or keras.ops.is_tensor(part):

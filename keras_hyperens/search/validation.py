@@ -72,10 +72,10 @@ class ValidationRows:
             digest.update(str((output.shape, str(output.dtype))).encode() + np.ascontiguousarray(output).tobytes())
         return digest.hexdigest()[:16]
 
-    def first(self) -> Any:
-        """The input of the first row, as a batch."""
-        x = next(iter(batches(self.data, "validation_data")))[0]
-        return keras.tree.map_structure(lambda leaf: leaf[:1], x)
+    def first(self, number: int = 1) -> tuple[Any, Any]:
+        """Inputs and labels of the first rows."""
+        x, y, _ = next(iter(batches(self.data, "validation_data")))
+        return keras.tree.map_structure(lambda leaf: leaf[:number], (x, y))
 
     def outputs(self, model: keras.Model, batch_size: int | None) -> Any:
         """What a model gives for these rows."""
@@ -97,7 +97,7 @@ class ValidationRows:
 def check_lengths(x: Any, y: Any, sample_weight: Any, name: str) -> None:
     """Raises a `ValueError` unless arrays have the same number of rows."""
     leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if getattr(leaf, "shape", None)]
-    lengths = [int(leaf.shape[0]) for leaf in leaves]
+    lengths = [int(leaf.shape[0]) for leaf in leaves if leaf.shape[0] is not None]
     if len(set(lengths)) > 1:
         raise ValueError(
             f"Inputs, labels and weights of {name} must have equal lengths. Received: arrays of lengths {lengths}"

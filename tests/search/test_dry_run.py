@@ -1,10 +1,14 @@
 """What does not fit is found before the first training, and before anything is written."""
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_hyperens.search.dry_run import check_scoring
+from keras_hyperens.search.dry_run import check_training_data
+from keras_hyperens.search.problem import Target
 from keras_hyperens.search.validation import ValidationRows
 from tests.search import problem
 from tests.search.problem import blobs
@@ -65,6 +69,8 @@ CROSS_ENTROPY = "sparse_categorical_crossentropy"
         (dict(validation_data=((XV, YV) for _ in iter(int, 1))), "make a dataset of a generator"),
         (dict(train=(((X, Y) for _ in iter(int, 1)), None)), "Every candidate reads the training data anew"),
         (dict(output_activation="relu"), "`output_activation` must be"),
+        (dict(objective=keras_tuner.Objective("val_nil", "min")), "`objective` must be one of .*'val_nll'.*'val_nil'"),
+        (dict(metric=lambda y, p: 1 / 0), "cannot be scored: division by zero"),
         (dict(hypermodel=lambda hp: (hp.Float("tuner/epochs", 0, 1), eager_model(hp))[1]), "tuners do not use"),
     ],
 )
@@ -164,3 +170,20 @@ def test_names_that_begin_like_those_of_tuners_are_hyperparameters(tmp_path):
     names = [each.name for each in builder.candidates]
     chosen = [units[names.index(member.name)] for member in builder.members]
     assert [member.layers[0].units for member in ensemble.members] == chosen
+
+
+def test_rows_of_another_form_and_batches_of_one_size_are_let_through():
+    for train, validation in (
+        (X[:, 0], XV[:, :1]),
+        (tf.data.Dataset.from_tensor_slices((X, Y)).batch(7), XV),
+        (X.tolist(), XV),
+        ({"a": X}, {"a": XV}),
+    ):
+        check_training_data(train, None, None, ValidationRows((validation, YV)))
+    inputs = keras.Input(batch_shape=(5, 2))
+    model = keras.Model(inputs, keras.layers.Dense(3, "softmax")(inputs))
+    model.compile("sgd", CROSS_ENTROPY)
+    seen = []
+    rows = ValidationRows((XV, YV))
+    check_scoring(model, rows, [Target(YV)], lambda made_up, kinds: seen.append((made_up[0].shape, kinds)))
+    assert seen == [((45, 3), ["categorical"])]
