@@ -172,7 +172,9 @@ class TrialRecorder:
             return place
         if files.is_remote(place):
             return files.join(files.scratch().name, f"{self.stage}-{trial_id}.weights.h5")
-        own = f"-{worker_id()}" if is_worker() else ""  # another one that was taken for dead may still write
+        own = (
+            f"-{files.checked_name(worker_id())}" if is_worker() else ""
+        )  # another one that was taken for dead may still write
         return place.replace(".weights.h5", f"{own}.weights.h5")
 
     def candidate_of(

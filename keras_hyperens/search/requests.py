@@ -39,8 +39,11 @@ def check_end(oracle: keras_tuner.Oracle, trial: Any) -> None:
     if changed:
         raise Refused(f"These values must stay as the chief gave them: {changed}. Received: others")
     check_space(oracle, trial.hyperparameters)
-    if trial.status == "COMPLETED" and not known.metrics.metrics:
-        raise Refused(f"A completed trial must have reported metrics. Received: none of trial {trial.trial_id}")
+    if trial.status == "COMPLETED" and not known.metrics.exists(oracle.objective.name):
+        raise Refused(
+            f"A completed trial must have reported {oracle.objective.name!r}. "
+            f"Received: {list(known.metrics.metrics)} of trial {trial.trial_id}"
+        )
 
 
 def check_space(oracle: keras_tuner.Oracle, hyperparameters: Any) -> None:

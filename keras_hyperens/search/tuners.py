@@ -55,7 +55,9 @@ def make_tuner(
     """A tuner that starts anew: what it decided before, it decides again, and finished candidates are not trained."""
     project = files.join(directory, project_name)
     if is_worker():
-        files.remove(files.join(project, f"{worker_id()}.json"))  # it may have been killed while it wrote that
+        files.remove(
+            files.join(project, f"{files.checked_name(worker_id())}.json")
+        )  # it may have been killed while it wrote that
     else:
         _forget_decisions(project)
     common = {

@@ -166,7 +166,7 @@ def test_a_wrong_request_is_refused_by_itself(ask, ended):
     wrong = [
         ("UpdateTrial", {"trial_id": "0", "metrics": {"val_accuracy": 1.0}}, "must have the objective.*val_accuracy"),
         ("UpdateTrial", {"trial_id": "0", "metrics": {}}, "must have the objective.*Received: {}"),
-        ("EndTrial", {"trial": trial_like(trial)}, "must have reported metrics"),
+        ("EndTrial", {"trial": trial_like(trial)}, "must have reported 'val_nll'. Received: .. of trial 0"),
         ("EndTrial", {"trial": trial_like(trial, "RUNNING")}, "must end as one of.*Received: status='RUNNING'"),
         ("EndTrial", {"trial": trial_like(trial, **{RUN: "../x"})}, "must stay as the chief gave them.*/run"),
         ("EndTrial", {"trial": trial_like(trial, **{"tuner/trial_id": "../x"})}, "must stay as the chief.*tuner/trial"),

@@ -12,8 +12,10 @@ import keras_tuner
 import pytest
 
 from keras_hyperens import files
+from keras_hyperens.search import lock
 from keras_hyperens.search.lock import LOCK
 from keras_hyperens.search.lock import DirectoryLock
+from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.recording import TrialRecorder
 from tests.search import problem
@@ -177,8 +179,6 @@ def test_hyperparameters_called_like_ours_are_refused(tmp_path):
 
 def test_weights_of_a_tuner_of_ones_own_are_found_with_it_alone(tmp_path):
     pool, theirs = Pool(tmp_path / "ours", tmp_path / "theirs"), Pool(tmp_path / "ours")
-    from keras_hyperens.search.pool import Candidate
-
     candidate = Candidate("search-0000", "search", {}, 0, "search-0000", weights="../theirs/trial_0/a.weights.h5")
     assert pool.weights_file(candidate).endswith("theirs/trial_0/a.weights.h5")
     with pytest.raises(ValueError, match="need a builder with that tuner. Received: weights='../theirs.*search-0000"):
@@ -194,6 +194,19 @@ sys.stdin.read()
 """
 
 
+def test_who_comes_second_is_told_at_once(directory, monkeypatch):
+    def held(file, how):
+        raise BlockingIOError
+
+    (pool_of(directory) / LOCK).write_text("process 77 on host\n")
+    monkeypatch.setattr(lock.fcntl, "lockf", held)
+    with pytest.raises(RuntimeError, match="Another process searches.*choose another.*used by process 77 on host"):
+        search(make_builder(directory))
+    assert (pool_of(directory) / LOCK).read_text() == "process 77 on host\n"
+    make_builder(directory).build_ensemble()  # reading is no harm
+
+
+@pytest.mark.integration
 def test_a_second_process_is_told_at_once_and_a_killed_one_holds_nothing(directory, monkeypatch):
     command = [sys.executable, "-c", HOLDER, str(pool_of(directory))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as other:
@@ -212,8 +225,6 @@ def test_a_second_process_is_told_at_once_and_a_killed_one_holds_nothing(directo
 
 
 def test_an_address_and_a_file_system_without_locks_have_none(tmp_path, monkeypatch):
-    from keras_hyperens.search import lock
-
     DirectoryLock("ram://bucket/runs").release()
     monkeypatch.setattr(lock.fcntl, "lockf", lambda *arguments: (_ for _ in ()).throw(OSError(95, "not supported")))
     DirectoryLock(tmp_path).release()
