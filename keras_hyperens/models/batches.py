@@ -21,7 +21,7 @@ def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
         ValueError: If it has no end.
     """
     if isinstance(data, tuple | list):
-        data = [tuple(data)]
+        data = [(data[0], labels(data[1], f"{name}[1]"), *data[2:]) if len(data) > 1 else tuple(data)]
     elif isinstance(data, keras.utils.PyDataset):
         if data.num_batches is None:
             raise ValueError(f"`{name}` must end: give its number of batches. Received: a `PyDataset` without end")
@@ -37,6 +37,21 @@ def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
         if number == MOST_BATCHES and isinstance(data, Iterator):
             raise ValueError(f"`{name}` must end. Received: a generator of more than {MOST_BATCHES} batches")
         yield keras.utils.unpack_x_y_sample_weight(batch)
+
+
+def labels(y: Any, name: str = "y") -> Any:
+    """Labels as they are, or as an array if they are a list of numbers.
+
+    Raises:
+        ValueError: If they are strings.
+    """
+    if isinstance(y, list | tuple) and not any(hasattr(leaf, "shape") for leaf in keras.tree.flatten(y)):
+        y = np.asarray(y)
+    for leaf in keras.tree.flatten(y):
+        dtype = getattr(leaf, "dtype", None)
+        if getattr(dtype, "kind", "") in ("U", "S") or dtype == tf.string:
+            raise ValueError(f"`{name}` must be numbers: encode strings as classes 0, 1, ... Received: dtype={dtype}")
+    return y
 
 
 class BatchSpecs(NamedTuple):
@@ -93,7 +108,7 @@ def rows_and_labels(x: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any
         if not parts:
             raise ValueError("Labels are needed: give `y`, or batches of `(x, y)`. Received: y=None")
         x, y, sample_weight = keras.tree.map_structure(_concatenated, *parts)
-    return x, y, sample_weight
+    return x, labels(y), sample_weight
 
 
 def _concatenated(*leaves: Any) -> Any:

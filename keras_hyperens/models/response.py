@@ -12,6 +12,7 @@ from keras import ops
 from keras_hyperens import losses
 from keras_hyperens import masks
 from keras_hyperens.hyperparameters import hyperparameter_scope
+from keras_hyperens.models.batches import labels
 
 if TYPE_CHECKING:
     from keras_hyperens.models.hyper_batch_ensemble import HyperBatchEnsemble
@@ -33,7 +34,7 @@ def response_curves(
     grid = ops.convert_to_numpy(space.values(np.repeat(np.linspace(-1, 1, points)[:, None], len(space), 1)))  # [G, P]
     values = ops.convert_to_numpy(ensemble.member_values())  # [M, 1, P]
     progress = keras.utils.Progbar(points * len(space), verbose=verbose, unit_name="point")
-    rows = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size)
+    rows = tf.data.Dataset.from_tensor_slices((x, labels(y))).batch(batch_size)
     losses_of = tf.function(lambda values, x, y: _losses(ensemble, values, x, y), reduce_retracing=True)
     curves = {}
     for column, name in enumerate(space.names):

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from keras_hyperens import heads
 from keras_hyperens import losses
@@ -25,6 +24,7 @@ from keras_hyperens.layers.members import join_members
 from keras_hyperens.models import member_rows
 from keras_hyperens.models.batches import BatchSpecs
 from keras_hyperens.models.batches import batch_specs
+from keras_hyperens.models.batches import labels
 from keras_hyperens.models.compiling import TunableModel
 from keras_hyperens.models.labels import check_labels
 from keras_hyperens.models.member_rows import Batch
@@ -87,74 +87,49 @@ class HyperBatchTrainer(TunableModel):
         """
         if not self.compiled:
             raise ValueError("Call `compile` before `fit`. Received: an ensemble that was not compiled")
+        y = labels(y)
         if tuning_split:
             if tuning_data is not None:
                 raise ValueError("Give `tuning_data` or `tuning_split`, not both. Received: both")
             (x, y, sample_weight), tuning_data = split_rows(x, y, sample_weight, tuning_split)
         with self._as_it_was_if_refused():
-            return self._fit(
+            specs, x = batch_specs(x, y, batch_size, sample_weight, class_weight)
+            self._batch_size = specs.size
+            if specs.x is not None:
+                self.prepare(specs.x)
+            self._set_tuning_rows(tuning_data, class_weight)
+            if self._tuning_rows is not None and specs.x is not None:
+                self._tuning_rows.check_like(specs.x, specs.y)
+                check_labels(self.network, self.loss, self.heads, self._tuning_rows.labels, "tuning data")
+            if specs.x is not None:
+                check_labels(self.network, self.loss, self.heads, y, "training data")
+                self._build_metrics(specs.x, specs.y)
+            self._set_window(specs)
+            if isinstance(callbacks, keras.callbacks.Callback):
+                callbacks = [callbacks]
+            if not isinstance(callbacks, keras.callbacks.CallbackList):
+                callbacks = [*(callbacks or []), StopOnNaN(), SameStart()]
+            self.set_temperatures(None)  # they were those of other weights
+            return super().fit(
                 x,
                 y,
                 batch_size,
                 epochs,
-                tuning_data=tuning_data,
                 class_weight=class_weight,
                 sample_weight=sample_weight,
                 callbacks=callbacks,
                 **fit_arguments,
             )
 
-    def _fit(
-        self,
-        x: Any,
-        y: Any,
-        batch_size: int | None,
-        epochs: int,
-        *,
-        tuning_data: Any,
-        class_weight: Any,
-        sample_weight: Any,
-        callbacks: Any,
-        **fit_arguments: Any,
-    ) -> keras.callbacks.History:
-        specs, x = batch_specs(x, y, batch_size, sample_weight, class_weight)
-        self._batch_size = specs.size
-        if specs.x is not None:
-            self.prepare(specs.x)
-        self._set_tuning_rows(tuning_data, class_weight)
-        if self._tuning_rows is not None and specs.x is not None:
-            self._tuning_rows.check_like(specs.x, specs.y)
-            check_labels(self.network, self.loss, self.heads, self._tuning_rows.labels, "tuning data")
-        if specs.x is not None:
-            check_labels(self.network, self.loss, self.heads, y, "training data")
-        if specs.x is not None:
-            self._build_metrics(specs.x, specs.y)
-        self._set_window(specs)
-        if isinstance(callbacks, keras.callbacks.Callback):
-            callbacks = [callbacks]
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [*(callbacks or []), StopOnNaN(), SameStart()]
-        self.set_temperatures(None)  # they were those of other weights
-        return super().fit(
-            x,
-            y,
-            batch_size,
-            epochs,
-            class_weight=class_weight,
-            sample_weight=sample_weight,
-            callbacks=callbacks,
-            **fit_arguments,
-        )
-
     @contextmanager
     def _as_it_was_if_refused(self) -> Iterator[None]:
         """Gives back what the last `fit` left, if an error comes before the first step."""
         before = (self.temperatures, self._tuning_rows, self._batch_size, self._untracked.window)
-        step = int(ops.convert_to_numpy(self.step))
+        step = int(self.step.numpy())
         try:
             yield
         except BaseException:
-            if int(ops.convert_to_numpy(self.step)) == step:
+            if int(self.step.numpy()) == step:
                 self.set_temperatures(before[0])
                 _, self._tuning_rows, self._batch_size, self._untracked.window = before
                 self.train_function = None  # it may hold the rows of the refused one
@@ -427,6 +402,6 @@ class HyperBatchTrainer(TunableModel):
         if self._untracked.member_metrics is None:
             return
         by_output = heads.per_output(self._untracked.member_metrics, members, self.output_names)
-        for metrics, labels, outputs in zip(by_output, *map(keras.tree.flatten, (y, members)), strict=True):
+        for metrics, targets, outputs in zip(by_output, *map(keras.tree.flatten, (y, members)), strict=True):
             for metric in metrics or ():
-                metric.update_state(tf.repeat(labels[None], self.ensemble_size, axis=0), outputs)
+                metric.update_state(tf.repeat(targets[None], self.ensemble_size, axis=0), outputs)

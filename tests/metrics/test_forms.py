@@ -203,3 +203,12 @@ def test_callbacks_know_which_way_is_better(case):
     stop._set_monitor_op()
     worse, best = (0.1, 0.9) if isinstance(metric, khe.metrics.SelectiveAccuracy) else (0.9, 0.1)
     assert stop._is_improvement(best, worse) and not stop._is_improvement(worse, best)
+
+
+def test_callbacks_of_an_ensemble_know_it_too():
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    ensemble = ensemble_of(3, None, loss, metrics=[khe.metrics.NegativeLogLikelihood()])
+    stop = keras.callbacks.EarlyStopping("val_nll", patience=1)  # mode "auto"
+    y = X.argmax(-1)
+    logs = ensemble.fit(X, y, 40, 2, validation_data=(X, y), callbacks=[stop], verbose=0).history
+    assert stop.monitor_op is keras.ops.less and float(stop.best) == pytest.approx(min(logs["val_nll"]))

@@ -154,3 +154,20 @@ def test_calibration_looks_at_what_counts(loss, per):
         np.testing.assert_allclose(np.ravel(found.values), expected, rtol=1e-4)
         rows = tf.data.Dataset.from_tensor_slices((X, labels, WEIGHTS)).batch(5)
         np.testing.assert_allclose(np.ravel(ensemble.calibrate(rows, per=per, verbose=0).values), expected, rtol=1e-4)
+
+
+CONVERTED = {
+    "dense": lambda: [keras.layers.Dense(4, "relu"), keras.layers.Dropout(0.2), keras.layers.Activation("tanh")],
+    "recurrent": lambda: [keras.layers.Bidirectional(keras.layers.GRU(4, return_sequences=True))],
+    "normalized": lambda: [keras.layers.TimeDistributed(keras.layers.Dense(4)), keras.layers.LayerNormalization()],
+}
+
+
+@pytest.mark.parametrize("layers", CONVERTED.values(), ids=CONVERTED)
+def test_a_converted_model_has_the_loss_of_the_model(layers):
+    first = [keras.Input((LENGTH,), dtype="int32"), keras.layers.Embedding(9, 4, mask_zero=True)]
+    model = keras.Sequential([*first, *layers(), keras.layers.Dense(CLASSES)])
+    model.compile("sgd", LOGITS, weighted_metrics=["accuracy"], run_eagerly=True)
+    expected = evaluated(model, sample_weight=WEIGHTS)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, ensemble_size=2)  # every member begins as the model
+    assert evaluated(ensemble, sample_weight=WEIGHTS) == pytest.approx(expected, rel=2e-3)

@@ -80,3 +80,24 @@ def test_fit_before_compile_is_named():
     ensemble = khe.HyperBatchEnsemble(dense_network(), **members())
     with pytest.raises(ValueError, match="Call `compile` before `fit`"):
         ensemble.fit(X, Y, verbose=0)
+
+
+@pytest.mark.filterwarnings("ignore:No tuning data")
+def test_labels_are_numbers_and_may_be_a_list():
+    predicted = []
+    for y in (Y, Y.tolist()):
+        keras.utils.set_random_seed(0)
+        ensemble = compiled(run_eagerly=True)
+        ensemble.fit(X, y, 16, tuning_data=(X, y), verbose=0)
+        ensemble.calibrate(X, y, verbose=0)
+        predicted.append(ensemble.predict(X, verbose=0))
+    np.testing.assert_array_equal(*predicted)
+    strings = np.array(["cat", "dog", "owl"])[Y]
+    for call, name in (
+        (lambda: ensemble.fit(X, strings, verbose=0), "y"),
+        (lambda: ensemble.fit(X, Y, tuning_data=(X, strings), verbose=0), r"tuning_data\[1\]"),
+        (lambda: ensemble.response_curves(X, strings, 2, verbose=0), "y"),
+        (lambda: ensemble.calibrate(X, strings.tolist(), verbose=0), "y"),
+    ):
+        with pytest.raises(ValueError, match=f"`{name}` must be numbers: encode strings as .* Received: dtype=<U3"):
+            call()
