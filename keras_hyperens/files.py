@@ -67,6 +67,8 @@ def is_remote(path: Path) -> bool:
 
 def as_directory(directory: Path) -> Any:
     """A `pathlib.Path`; an address stays a string, because `pathlib` takes a slash from it."""
+    if not isinstance(directory, str | os.PathLike):
+        raise TypeError(f"`directory` must be a path or an address. Received: directory={directory!r}")
     if re.match(r"[a-zA-Z][\w+.-]+:/[^/]", os.fspath(directory)):
         raise ValueError(
             "An address must be a string: `pathlib` takes a slash from `scheme://`. "

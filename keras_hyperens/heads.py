@@ -76,8 +76,13 @@ def ignored_classes(loss: Any) -> Any:
     return getattr(loss, "ignore_class", None)
 
 
-def check_output_activation(activation: Any) -> None:
-    """Raises a `ValueError` unless every activation is one that can be combined."""
+def check_output_activation(activation: Any, num_outputs: int | None = None) -> None:
+    """Raises a `ValueError` unless every activation is one that can be combined, and lists are one for each output."""
+    if isinstance(activation, list | tuple) and num_outputs not in (None, len(activation)):
+        raise ValueError(
+            f"`output_activation` must have one entry for each of {num_outputs} outputs. "
+            f"Received: output_activation={activation!r}"
+        )
     for each in keras.tree.flatten(activation):
         if each not in ("auto", *ACTIVATIONS) or (each == "auto" and activation != "auto"):
             raise ValueError(

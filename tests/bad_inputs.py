@@ -67,8 +67,10 @@ def of_hyperparameters() -> Iterator[Call]:
     good = {"name": "l2", "low": 1e-6, "high": 1e-2}
     yield from refused(khe.Hyperparameter, "name", "name", "", None, 3, b"l2", **good)
     yield from refused(khe.Hyperparameter, "bounds|low", "low", 1.0, 1e-2, NAN, INFINITE, "small", None, **good)
-    yield from refused(khe.Hyperparameter, "positive|bounds|low", "low", 0.0, -1.0, 1e-60, **good)
-    yield from refused(khe.Hyperparameter, "bounds|high", "high", 1e-7, NAN, INFINITE, "large", None, 1e60, **good)
+    yield from refused(khe.Hyperparameter, "positive|bounds|low|float32", "low", 0.0, -1.0, 1e-60, **good)
+    yield from refused(
+        khe.Hyperparameter, "bounds|high|float32", "high", 1e-7, NAN, INFINITE, "large", None, 1e60, **good
+    )
     yield from refused(khe.Hyperparameter, "scale", "scale", "cubic", None, 3, **good)
     l2 = khe.Hyperparameter("l2", 1e-6, 1e-2)
     yield from refused(khe.HyperparameterSpace, "Hyperparameter|distinct|once", "hyperparameters",
@@ -144,7 +146,7 @@ def of_metrics() -> Iterator[Call]:
     for name in PROBABILITIES:
         update = lambda name=name, **given: getattr(metrics, name)().update_state(**given)  # noqa: E731
         update.__qualname__ = f"{name}().update_state"
-        yield from refused(update, "robabilities|sum|logits", "y_pred", P * 8 - 3, P * NAN, P / 2, y_true=Y)
+        yield from refused(update, "robabilities|sum|logits|finite", "y_pred", P * 8 - 3, P * NAN, P / 2, y_true=Y)
         yield from refused(update, "label|class|shape", "y_true", [0, 1], [0, 1, 7], [-1, 0, 1], y_pred=P)
 
 
@@ -152,9 +154,9 @@ def of_calibration() -> Iterator[Call]:
     for kind in (calibration.ConformalSets, calibration.ConformalIntervals):
         yield from refused(kind, "coverage", "coverage", 0.0, 1.0, -1, 2, NAN, "most", None)
     fit, good = calibration.fit_temperature, {"probabilities": P, "labels": Y}
-    bad = (P * NAN, P * 2, -P, P[:0], P[:, :1], P[0], "p")
+    bad = (P * NAN, P * 2, -P, P[:0], P[0], "p")
     yield from refused(fit, "robabilities", "probabilities", *bad, **good)
-    yield from refused(fit, "labels", "labels", [0, 1], [0, 1, 7], [-1, 0, 1], P, [0.5, 1, 2], **good)
+    yield from refused(fit, "labels", "labels", [0, 1], [0, 1, 7], [-1, 0, 1], P * 2, [0.5, 1, 2], **good)
     variances = {"means": np.zeros(4), "variances": np.ones(4), "targets": np.zeros(4)}
     for argument in variances:
         yield from refused(
@@ -165,7 +167,7 @@ def of_calibration() -> Iterator[Call]:
     )
     sets = lambda **given: calibration.ConformalSets().fit(**given)  # noqa: E731
     sets.__qualname__ = "ConformalSets().fit"
-    yield from refused(sets, "robabilities", "probabilities", *bad, labels=Y)
+    yield from refused(sets, "robabilities|numbers", "probabilities", *bad, labels=Y)
     unfitted = calibration.ConformalSets().predict
     yield from refused(unfitted, "fit", "probabilities", P)
 
@@ -176,7 +178,7 @@ def of_selection() -> Iterator[Call]:
     yield from refused(select, "ensemble_size", "ensemble_size", *NOT_COUNTS, **good)
     yield from refused(select, "metric", "metric", "unknown", None, 3, **good)
     yield from refused(select, "stop", "stop", "never", None, **good)
-    yield from refused(select, "tolerance", "tolerance", -1.0, NAN, "small", **good)
+    yield from refused(select, "tolerance", "tolerance", NAN, "small", **good)
     yield from refused(select, "subsample", "subsample", 0, -1, 0.0, 1.5, NAN, **good)
     yield from refused(select, "bagging", "bagging", 0, -1, 1.5, **good)
     yield from refused(select, "labels|row", "labels", [0, 1], [0, 1, 7], [-1, 0, 1], [], **good)
@@ -265,17 +267,9 @@ def _build_model(hp: keras_tuner.HyperParameters) -> keras.Model:
 def of_builders() -> Iterator[Call]:
     make, good = khe.HyperDeepEnsembleBuilder, {"hypermodel": _build_model}
     yield from refused(make, "hypermodel", "hypermodel", None, "build", 3)
-    for argument in (
-        "ensemble_size",
-        "max_trials",
-        "search_pool_size",
-        "num_hyperparameter_sets",
-        "initializations",
-        "candidates_at_once",
-    ):
-        values = [
-            value for value in NOT_COUNTS if value is not None or argument in ("ensemble_size", "candidates_at_once")
-        ]
+    counts = {"ensemble_size": (), "candidates_at_once": (), "max_trials": (None,), "search_pool_size": (None,)}
+    for argument, legal in {**counts, "num_hyperparameter_sets": (None,), "initializations": (0, None)}.items():
+        values = [value for value in NOT_COUNTS if value not in legal]
         yield from refused(make, argument, argument, *values, **good)
     yield from refused(make, "training_subset", "training_subset", 0.0, -0.5, 1.5, NAN, "half", **good)
     yield from refused(make, "tuner", "tuner", "unknown", None, 3, **good)

@@ -59,14 +59,14 @@ class Hyperparameter:
         if self.scale not in SCALES:
             raise ValueError(f"`scale` must be one of {SCALES}. Received: scale={self.scale!r}")
         bounds = (self.low, self.high)
-        if not all(is_number(bound) and abs(bound) < FLOAT32.max for bound in bounds) or not self.low < self.high:
+        if not all(map(is_number, bounds)) or not self.low < self.high:
             raise ValueError(
-                f"Hyperparameter {self.name!r} needs finite bounds with low < high, such as float32 holds. "
+                f"Hyperparameter {self.name!r} needs finite bounds with low < high. "
                 f"Received: low={self.low!r}, high={self.high!r}"
             )
-        if self.scale == "log" and self.low < FLOAT32.tiny:
+        if self.scale == "log" and self.low <= 0:
             raise ValueError(
-                f"Hyperparameter {self.name!r} is on the log scale and needs low > 0, such as float32 holds; use a "
+                f"Hyperparameter {self.name!r} is on the log scale and needs low > 0; use a "
                 f'small positive value or scale="linear". Received: low={self.low}'
             )
         self._check_float32()

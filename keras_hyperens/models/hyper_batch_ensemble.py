@@ -124,7 +124,8 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             raise ValueError(f"`response` must be one of {RESPONSES}. Received: response={response!r}")
         check_network(network, space, ensemble_size)
         combination = heads.checked_combination(combination)
-        heads.check_output_activation(output_activation)
+        outputs = keras.tree.flatten(getattr(network, "outputs", None) or [None])
+        heads.check_output_activation(output_activation, len(outputs))
         kwargs.setdefault("dtype", network.dtype_policy)
         super().__init__(**kwargs)
         self.network = network
@@ -134,14 +135,11 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         self.response = response
         self.seed = random.randrange(2**31) if seed is None else seed
         self.initial_width = initial_width
+        self.distribution = HyperparameterDistribution(space, ensemble_size, initial_width, self.seed, initial_values)
         self.initial_values = dict(initial_values or {})
-        self.distribution = HyperparameterDistribution(
-            space, ensemble_size, initial_width, self.seed, self.initial_values
-        )
         self.step = self.add_weight(
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica"
         )
-        outputs = keras.tree.flatten(getattr(network, "outputs", None) or [None])
         self.temperature = TunedTemperature(len(outputs))
         self.output_activation = output_activation
         self.heads = None if output_activation == "auto" else output_activation

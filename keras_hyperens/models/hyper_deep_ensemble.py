@@ -82,6 +82,8 @@ class HyperDeepEnsemble(Ensemble):
         member_hyperparameters: Sequence[Mapping[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
+        if isinstance(members, keras.Model | str):
+            raise TypeError(f"`members` must be a list of Keras models. Received: members={members!r}")
         members = list(members)
         weights = _checked_weights(members, member_weights)
         combination = heads.checked_combination(combination)
@@ -106,6 +108,7 @@ class HyperDeepEnsemble(Ensemble):
         self.member_heads = [
             heads_of_model(member) if output_activation == "auto" else output_activation for member in self.members
         ]
+        _check_shapes(self.members)
         _check_kinds(self.members, self.member_heads)
         self.heads = self.member_heads[0]
         self.output_names = getattr(self.members[0], "output_names", None)
@@ -261,6 +264,19 @@ class HyperDeepEnsemble(Ensemble):
         ensemble.member_heads, ensemble.heads = member_heads, member_heads[0]
         ensemble.set_temperatures(temperatures)
         return ensemble
+
+
+def _check_shapes(members: list[keras.Model]) -> None:
+    """Raises a `ValueError` if two members take or give rows of different shapes."""
+    for name, of_member in (("inputs", lambda member: getattr(member, "inputs", None)), ("outputs", symbolic_outputs)):
+        tensors = [keras.tree.flatten(of_member(member)) for member in members]
+        shapes = [[tuple(each.shape[1:]) for each in flat if each is not None] for flat in tensors]
+        other = next((k for k, found in enumerate(shapes) if found and shapes[0] and found != shapes[0]), None)
+        if other is not None:
+            raise ValueError(
+                f"All members must have {name} of the same shapes. "
+                f"Received: member 0 with {shapes[0]}, member {other} with {shapes[other]}"
+            )
 
 
 def _check_kinds(members: list[keras.Model], heads_of_members: list[Any]) -> None:

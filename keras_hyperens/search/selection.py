@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_hyperens.checks import is_integer
+from keras_hyperens.checks import is_number
 from keras_hyperens.sample_weights import checked_weights
 from keras_hyperens.search.scores import SCORES
 from keras_hyperens.search.scores import Score
@@ -226,10 +228,10 @@ def _check_choices(metric: Any, size: int, replacement: bool, stop: str, toleran
     if stop not in STOPS:
         raise ValueError(f"`stop` must be one of {STOPS}. Received: stop={stop!r}")
     for name, value in (("ensemble_size", size), ("bagging", bagging)):
-        if value is not None and (not isinstance(value, int | np.integer) or value < 1):
+        if not (value is None and name == "bagging") and not (is_integer(value) and value >= 1):
             raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}")
-    if math.isnan(tolerance):
-        raise ValueError(f"`tolerance` must be a number. Received: tolerance={tolerance}")
+    if not isinstance(tolerance, int | float) or math.isnan(tolerance):
+        raise ValueError(f"`tolerance` must be a number. Received: tolerance={tolerance!r}")
 
 
 def _check_shapes(
@@ -256,8 +258,8 @@ def _check_shapes(
 def _rows(subsample: int | float | None, number: int, random: np.random.Generator) -> np.ndarray | None:
     if subsample is None:
         return None
-    size = subsample if isinstance(subsample, int | np.integer) else math.ceil(subsample * number)
-    if not 1 <= size <= number:
+    size = math.ceil(subsample * number) if is_number(subsample) and not is_integer(subsample) else subsample
+    if not is_integer(size) or not 1 <= size <= number:
         raise ValueError(
             f"`subsample` must be a number of rows up to {number}, or a fraction. Received: subsample={subsample!r}"
         )

@@ -3,7 +3,11 @@
 import re
 from typing import Any
 
+import keras_tuner
+
 from keras_hyperens import files
+from keras_hyperens.checks import is_integer
+from keras_hyperens.checks import is_number
 from keras_hyperens.heads import check_output_activation
 from keras_hyperens.search.scores import SCORES
 
@@ -14,17 +18,20 @@ def check_settings(builder: Any) -> None:
     lowest["candidates_at_once"] = 1
     for name, least in lowest.items():
         value = getattr(builder, name)
-        if not (isinstance(value, int) and value >= least) and not (
-            value is None and name in ("seed", "search_pool_size")
-        ):
+        if not (is_integer(value) and value >= least) and not (value is None and name in ("seed", "search_pool_size")):
             raise ValueError(f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}")
     share = builder.training_subset
-    if share is not None and not 0 < share <= 1:
+    if share is not None and not (is_number(share) and 0 < share <= 1):
         raise ValueError(f"`training_subset` must be in (0, 1]. Received: training_subset={share!r}")
     if builder.prediction_dtype not in ("float32", "float16"):
         raise ValueError(
             '`prediction_dtype` must be "float32" or "float16". '
             f"Received: prediction_dtype={builder.prediction_dtype!r}"
+        )
+    if not builder.objective or not isinstance(builder.objective, str | list | keras_tuner.Objective):
+        raise ValueError(
+            "`objective` must be a name, a `keras_tuner.Objective`, or a list of these. "
+            f"Received: objective={builder.objective!r}"
         )
     best_of(builder.keep)
     check_metric(builder.metric)
