@@ -49,6 +49,11 @@ ROOMS = {
         "not logits."
     ),
     "reporting": "`khe.report` takes a compiled classifier with one output, and one class number for each row.",
+    "replacing": (
+        "`export` and `save` write beside what is at a path, and then take its place: only a file or model of the same "
+        "kind is ever replaced. Give another path, or move away by hand what is there."
+    ),
+    "sample_weights": "Weights of samples are numbers of at least 0, one for each sample, and not all 0.",
     "search": (
         "Raised by `HyperDeepEnsembleBuilder`, its selection or its processes. What was trained is on disk: "
         "correct the call and repeat it, and it goes on where it stopped. See [Searching](faq.md#searching)."
