@@ -142,7 +142,7 @@ FAULTS = (
     ),
     Fault(
         "models/views.py", "key = (kind, temperatures, settings)", "key = (temperatures, settings)",
-        "models/test_threads.py::test_a_calibration_beside_predictions",
+        "models/test_threads.py::test_threads_get_what_they_asked_for",
     ),
     Fault("metrics/disagreement.py", "max(number - 1, 1)", "max(number, 1)", "metrics/test_contract.py"),
     Fault(

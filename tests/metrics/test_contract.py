@@ -120,6 +120,7 @@ def test_inside_a_compiled_model(cases, jit_compile):
         assert float(logs[case.new().name]) == pytest.approx(float(expected), rel=1e-4, abs=2 * case.tolerance)
 
 
+@pytest.mark.integration
 @in_a_graph_and_by_xla
 @pytest.mark.filterwarnings("ignore:No tuning data")
 def test_of_the_members_of_a_compiled_ensemble(tmp_path, jit_compile):

@@ -58,7 +58,7 @@ def nll(probabilities, counts=X > 0):
 
 @SETTINGS
 @pytest.mark.parametrize("sample_weight", [None, WEIGHTS], ids=["equal", "weighted"])
-@pytest.mark.parametrize("recurrent", [False, True], ids=["dense", "lstm"])
+@pytest.mark.parametrize("recurrent", [False, pytest.param(True, marks=pytest.mark.integration)], ids=["dense", "lstm"])
 def test_one_member_is_plain_keras(recurrent, sample_weight, loss):
     ensemble = compiled(tagger(1, recurrent), loss)
     expected = evaluated(plain(ensemble.member(0), loss), sample_weight=sample_weight)
@@ -92,6 +92,7 @@ def test_logs_of_members_that_train_on_batches_of_their_own():
     assert logs["nll"][0] == pytest.approx(np.mean([nll(member) for member in members]), rel=1e-4)
 
 
+@pytest.mark.integration
 def test_response_curves():
     ensemble = compiled(tagger(2, hyperparameters=khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])))
     curve = ensemble.response_curves(X, Y, 2, len(X), verbose=0)["l2"]  # no kernel responds yet

@@ -12,7 +12,7 @@ from tests.models.networks import dense_network
 X, Y = blobs(32)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.integration)])
 def test_mixed_precision(policy):
     keras.config.set_dtype_policy(policy)
     try:

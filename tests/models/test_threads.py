@@ -61,7 +61,7 @@ def in_threads(number, work):
 
 
 @pytest.mark.parametrize("rounds", [4, pytest.param(40, marks=pytest.mark.integration)])
-@pytest.mark.parametrize("kind", ["hyper-batch", "hyper-deep"])
+@pytest.mark.parametrize("kind", ["hyper-batch", pytest.param("hyper-deep", marks=pytest.mark.integration)])
 def test_threads_get_what_they_asked_for(kind, rounds):
     ensemble = ensemble_of(kind)
     calls, alone = kinds_of(ensemble), [call() for call in kinds_of(ensemble_like(ensemble))]
@@ -85,6 +85,7 @@ def ensemble_like(ensemble):
     return twin
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("per", ["ensemble", "member"])
 def test_a_calibration_beside_predictions(per):
     """Each prediction is that of before or that of after."""

@@ -82,7 +82,12 @@ def changed(path, **fields):
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+QUICK = ("a record that ends early", "weights that are text")
+
+
+@pytest.mark.parametrize(
+    "damage", [name if name in QUICK else pytest.param(name, marks=pytest.mark.integration) for name in DAMAGES]
+)
 def test_a_damaged_candidate_is_named_and_trained_again(damage, directory, finished):
     name, do = DAMAGES[damage]
     candidates = pool_of(directory) / "candidates"
@@ -121,6 +126,7 @@ def test_a_finished_search_on_read_only_storage_can_be_built(directory, monkeypa
     make_builder(directory).build_ensemble(4, replacement=False)  # all weights are still there
 
 
+@pytest.mark.integration
 def test_overwrite_deletes_a_search_and_nothing_else(directory, tmp_path):
     pool = pool_of(directory)
     write(pool / "notes.txt")
