@@ -17,6 +17,14 @@ def pytest_collection_finish():
     gc.set_threshold(50_000, 20, 100)  # a traced graph is a hundred thousand objects, none of them garbage
 
 
+LONGEST = ("test_readme", "test_tutorials", "test_benchmarks", "test_paper", "test_applications")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first (the Makefile keeps this order): else one worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 def pytest_configure():
     """What hides frames of Keras and TensorFlow from users costs a tenth of every tracing."""
     keras.config.disable_traceback_filtering()
