@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from keras_hyperens import files
+from keras_hyperens.search.lock import LOCK
 
 IDENTITY, CANDIDATES = "builder.json", "candidates"
 DIVERGED = "diverged"  # the first word of a failure that is no error
@@ -97,7 +98,7 @@ class Pool:
 
     def check_overwritable(self) -> None:
         """Raises a `ValueError` if something else than a search of ours is in this directory."""
-        there = files.names(self.directory, "*")
+        there = [name for name in files.names(self.directory, "*") if name != LOCK]
         if there and not self._is_search(there):
             raise ValueError(
                 "`overwrite=True` deletes a search of this package, and nothing else: choose another `directory` or "

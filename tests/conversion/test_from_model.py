@@ -94,7 +94,9 @@ def test_training_tuning_saving_and_export(make, tmp_path):
     ensemble.export(tmp_path / "served")
     served = keras.layers.TFSMLayer(tmp_path / "served", call_endpoint="serve")
     expected = keras.tree.flatten(ensemble.predict(x, verbose=0))
-    for other in (loaded.predict(x, verbose=0), served(x)):
+    declared = model.input if keras.tree.is_nested(x) else model.inputs[0]
+    typed = keras.tree.map_structure(lambda array, spec: array.astype(spec.dtype), x, declared)
+    for other in (loaded.predict(x, verbose=0), served(typed)):
         for left, right in zip(expected, keras.tree.flatten(other), strict=True):
             np.testing.assert_allclose(right, left, rtol=1e-4, atol=1e-5)
     assert loaded._records == ensemble._records

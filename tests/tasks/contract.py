@@ -57,7 +57,8 @@ def check_export(ensemble, x, prediction, members, path):
     ensemble.export(path)
     served = tf.saved_model.load(path)
     named = {"_".join(map(str, place)) or "inputs": array[:5] for place, array in keras.tree.flatten_with_path(x)}
-    inputs = {name: tf.constant(array) for name, array in named.items()}
+    _, declared = served.signatures["serving_default"].structured_input_signature
+    inputs = {name: tf.cast(array, declared[name].dtype) for name, array in named.items()}
     outputs, alone = (served.signatures[name](**inputs) for name in ("uncertainty", "serving_default"))
     places = [place for place, _ in keras.tree.flatten_with_path(prediction)]
     for place, (one, several) in zip(places, side_by_side(prediction, members), strict=True):

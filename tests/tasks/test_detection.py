@@ -53,7 +53,11 @@ def detector(hp):
 
 @pytest.mark.integration
 def test_detection(tmp_path):
-    ensemble = khe.HyperBatchEnsemble.from_hypermodel(detector, M)
+    ensemble = khe.HyperBatchEnsemble.from_hypermodel(
+        detector,
+        M,
+        output_activation={"boxes": None, "classes": "softmax"},  # a box is no probability
+    )
     assert set(ensemble.hyperparameters.names) == {"l2", "box_weight"}
     x, y = scenes()
     task_contract(ensemble, x, y, tmp_path, epochs=12)
