@@ -24,7 +24,6 @@ from tests.models.test_hyper_deep_ensemble import LOGITS
 from tests.models.test_hyper_deep_ensemble import X
 from tests.models.test_hyper_deep_ensemble import Y
 from tests.models.test_hyper_deep_ensemble import mixed_members
-from tests.models.test_hyper_deep_ensemble import network
 
 DEVICES = ["CPU:0", "CPU:1"]
 ROWS, BATCH = 200_003, 16_384  # the last batch has 3,395 rows, an odd number
