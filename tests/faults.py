@@ -1,6 +1,6 @@
 """Faults planted into copies of the package, one at a time: the tests of `make test` must see each of them.
 
-python -m tests.faults                        # about five minutes on two cores
+python -m tests.faults                        # some minutes on two cores
 python -m tests.faults --only selection       # those whose file has this in its path
 python -m tests.faults --root ../elsewhere    # the package and tests of another checkout
 

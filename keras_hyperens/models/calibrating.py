@@ -14,6 +14,7 @@ from keras_hyperens import heads
 from keras_hyperens import masks
 from keras_hyperens.calibration import fit_temperature
 from keras_hyperens.calibration import fit_variance_scale
+from keras_hyperens.sample_weights import checked_weights
 
 PER = ("ensemble", "member")
 
@@ -104,14 +105,8 @@ def row_weights(counts: Any, labels: Any, sample_weight: Any, ignored: Any) -> t
         ignored: A class that does not count, or `None`.
     """
     labels, weight = np.asarray(labels), np.asarray(counts, "float64")
-    if sample_weight is not None:
-        given = np.asarray(sample_weight, "float64")
-        given = given[..., 0] if given.ndim == weight.ndim + 1 and given.shape[-1] == 1 else given
-        if given.shape != weight.shape[: given.ndim]:
-            raise ValueError(
-                f"`sample_weight` must have the leading axes of the rows, {weight.shape}. Received: shape={given.shape}"
-            )
-        weight = weight * given.reshape(*given.shape, *[1] * (weight.ndim - given.ndim))
+    given = checked_weights(sample_weight, weight.shape)
+    weight = weight if given is None else weight * given
     classes = labels[..., 0] if labels.ndim == weight.ndim + 1 and labels.shape[-1] == 1 else labels
     if classes.shape == weight.shape:
         weight = weight if ignored is None else weight * (classes != ignored)

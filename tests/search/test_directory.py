@@ -237,3 +237,14 @@ def test_an_address_and_a_file_system_without_locks_have_none(tmp_path, monkeypa
     monkeypatch.setattr(lock, "fcntl", None)
     with DirectoryLock(tmp_path / "windows"):
         assert not (tmp_path / "windows").exists()
+
+
+def test_a_lock_alone_is_nothing_foreign(tmp_path):
+    """`overwrite=True` in a directory that was not there before."""
+    pool = Pool(tmp_path / "new")
+    with DirectoryLock(tmp_path / "new"):
+        pool.clear()
+        write(tmp_path / "new" / "notes.txt")
+        with pytest.raises(ValueError, match="deletes a search of this package, and nothing else.*notes.txt"):
+            pool.clear()
+    assert everything(tmp_path) == {"new", f"new/{LOCK}", "new/notes.txt"}
