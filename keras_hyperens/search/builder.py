@@ -87,12 +87,12 @@ class HyperDeepEnsembleBuilder(Procedure):
     ...     return model
     >>> x, y = np.random.default_rng(0).normal(size=(64, 3)), np.arange(64) % 2
     >>> builder = khe.HyperDeepEnsembleBuilder(
-    ...     build_model, ensemble_size=2, max_trials=3, directory=tempfile.mkdtemp(), seed=0
+    ...     build_model, ensemble_size=2, max_trials=2, initializations=1, directory=tempfile.mkdtemp(), seed=0
     ... )
     >>> builder.search(x, y, validation_split=0.25, epochs=2, verbose=0)
     >>> ensemble = builder.build_ensemble()
     >>> ensemble.predict(x, verbose=0).shape, len(builder.candidates)
-    ((64, 2), 7)
+    ((64, 2), 4)
 
     References:
         - Wenzel et al., [Hyperparameter Ensembles for Robustness and Uncertainty

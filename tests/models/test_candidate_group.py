@@ -86,6 +86,7 @@ def test_ten_steps_are_those_of_a_model_alone(name):
     check_as_if_alone(group_of(models, data), models, data, rows(12))
 
 
+@pytest.mark.integration
 def test_a_second_group_takes_over_the_graph():
     data = rows()
     group = group_of([make(number, OPTIMIZERS["momentum"]) for number in range(M)], data)
@@ -252,6 +253,7 @@ def test_structures():
     assert structure_of(model, facts_of(model)) != structure_of(wider, facts_of(wider))
 
 
+@pytest.mark.integration
 def test_a_frozen_layer_is_shared_if_it_is_the_same():
     def frozen(number):
         layer = keras.layers.Dense(4, "tanh", kernel_initializer=keras.initializers.RandomNormal(seed=number))

@@ -72,6 +72,7 @@ def test_a_step_is_traced_again_only_for_rows_of_another_kind():
     assert not is_kept(None) and is_kept(None)
 
 
+@pytest.mark.integration
 def test_functions_written_on_the_spot_are_not_kept_for_ever():
     ensemble = compiled(run_eagerly=True)
     x, _ = blobs(4)

@@ -71,8 +71,8 @@ def test_functional_networks_nested_with_branches_and_shared_layers():
     np.testing.assert_allclose(ensemble.predict(x, verbose=0), each.mean(0), atol=1e-5)
 
 
-@eagerly_first
-@pytest.mark.parametrize("outputs", [pytest.param("list", marks=pytest.mark.integration), "dict"])
+@pytest.mark.integration
+@pytest.mark.parametrize("outputs", ["list", "dict"])
 def test_several_outputs(outputs, tmp_path):
     ensemble = khe.HyperBatchEnsemble(functional(outputs), **members(), seed=0)
     ensemble.compile(

@@ -113,6 +113,7 @@ def two_in_two_out(units, sizes=1, losses=MappingProxyType({"kind": LOGITS, "siz
     return model
 
 
+@pytest.mark.integration
 def test_several_inputs_and_outputs(tmp_path):
     members = [two_in_two_out(units) for units in (3, 6)]
     inputs = {"left": X, "right": X[:, :2]}

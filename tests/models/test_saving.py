@@ -10,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 import keras_hyperens as khe
-from tests.models.eagerly import eagerly_first
 from tests.models.networks import LOGITS
 from tests.models.networks import Subclassed
 from tests.models.networks import blobs
@@ -51,7 +50,7 @@ def test_training_continued_from_a_file_equals_training_that_was_not_stopped(cas
             np.testing.assert_array_equal(left, right, err_msg=left.path)
 
 
-@eagerly_first
+@pytest.mark.integration
 def test_backup_and_restore_continues_an_interrupted_fit(tmp_path):
     x, y = blobs(64)
 
@@ -78,7 +77,7 @@ def test_backup_and_restore_continues_an_interrupted_fit(tmp_path):
         np.testing.assert_allclose(left, right, atol=1e-6)
 
 
-@eagerly_first
+@pytest.mark.integration
 def test_model_checkpoint_keeps_the_best(tmp_path):
     ensemble, (x, y) = compiled(), blobs()
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "val_loss", save_best_only=True)

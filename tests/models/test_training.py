@@ -205,7 +205,7 @@ def trained_on(training, tuning):
     return ensemble.get_weights()
 
 
-@eagerly_first
+@pytest.mark.integration
 def test_every_kind_of_data_gives_the_same_weights():
     expected = trained_on("arrays", "arrays")
     for kinds in (("dataset", "generator"), ("pydataset", "dataset"), ("generator", "pydataset")):
@@ -239,7 +239,7 @@ def test_seeds_repeat_and_zero_is_a_seed():
     for seed in (0, 0, 1):
         keras.utils.set_random_seed(5)
         ensemble = compiled(seed=seed)
-        ensemble.fit(x, y, tuning_split=0.25, epochs=2, verbose=0)
+        ensemble.fit(x, y, tuning_split=0.25, verbose=0)
         runs.append(ensemble.predict(x, verbose=0))
     np.testing.assert_array_equal(runs[0], runs[1])
     assert np.abs(runs[0] - runs[2]).max() > 1e-4
@@ -298,16 +298,14 @@ def test_weight_decay_spares_fast_weights_and_embeddings():
     assert spared == {"r", "s", "u", "v", "kernel_embedding", "bias_embedding", "bias", "delta_bias"}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("arguments", [
     {"sampling": "example", "member_loss": "ensemble"},
     {"optimizer": keras.optimizers.AdamW(clipnorm=1.0, use_ema=True)},
-    *(
-        pytest.param(arguments, marks=pytest.mark.integration)
-        for arguments in (
-            {"steps_per_execution": 3, "tuning_optimizer": "sgd"}, {"run_eagerly": True},
-            {"jit_compile": True}, {"jit_compile": True, "sampling": "example"},
-        )
-    ),
+    {"steps_per_execution": 3, "tuning_optimizer": "sgd"},
+    {"run_eagerly": True},
+    {"jit_compile": True},
+    {"jit_compile": True, "sampling": "example"},
 ])  # fmt: skip
 def test_ways_to_train(arguments):
     x, y = blobs(90)
@@ -355,6 +353,7 @@ def test_a_tuning_scale_too_large_is_lowered(mixed_float16):
     assert float(optimizer.dynamic_scale) < 1e30
 
 
+@pytest.mark.integration
 def test_early_stopping_gives_back_weights_and_bounds():
     ensemble, (x, y) = compiled(optimizer=keras.optimizers.Adam(0.1)), blobs()
     stop = keras.callbacks.EarlyStopping("val_loss", patience=3, restore_best_weights=True)

@@ -109,7 +109,7 @@ def fitted():
     keras.utils.set_random_seed(0)
     ensemble = frozen()
     x, y = labelled(ensemble)
-    ensemble.fit(x, y, batch_size=64, epochs=80, tuning_data=(x, y), verbose=0)
+    ensemble.fit(x, y, batch_size=64, epochs=40, tuning_data=(x, y), verbose=0)
     return ensemble, x, y
 
 
@@ -125,6 +125,7 @@ def test_tuning_steps_fit_it_to_the_combined_prediction_of_tuning_data(fitted):
     np.testing.assert_allclose(ensemble.evaluate(x, y, verbose=0), nll, rtol=1e-4)
 
 
+@pytest.mark.integration
 def test_fixed_label_smoothing_does_not_blunt_it():
     ensemble = frozen()
     x, y = labelled(ensemble)

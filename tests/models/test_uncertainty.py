@@ -58,7 +58,7 @@ def raw_members(ensemble):
     return np.asarray(ensemble.member_outputs(X, training=False))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param("hyper-batch", marks=pytest.mark.integration), "hyper-deep"])
 def test_every_measure_by_name_in_predict_and_export(kind, ensembles, tmp_path):
     ensemble = ensembles[kind]
     names = [measure.__name__ for measure in by_kind.OF_PROBABILITIES]
@@ -143,8 +143,8 @@ def test_a_gaussian_export_loads_in_a_process_without_this_package(tmp_path):
     np.testing.assert_allclose(predicted_elsewhere(ensemble, X, tmp_path), predicted, rtol=1e-4, atol=1e-5)
 
 
-@eagerly_first
-@pytest.mark.parametrize("combination", ["median", pytest.param(("trimmed_mean", 2), marks=pytest.mark.integration)])
+@pytest.mark.integration
+@pytest.mark.parametrize("combination", ["median", ("trimmed_mean", 2)])
 def test_hyper_batch_combinations_in_files_exports_and_losses(combination, tmp_path):
     ensemble = khe.HyperBatchEnsemble(dense_network(), **members(), combination=combination, seed=0)
     ensemble.compile("adam", LOGITS, tune_temperature=False)

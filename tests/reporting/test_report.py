@@ -109,6 +109,7 @@ def test_what_cannot_be_described_is_named(hyper_batch, tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.integration
 def test_dollars_in_names_lists_as_labels_and_sets_without_rows(hyper_batch, tmp_path):
     path, strange = tmp_path / "r.html", {r"$\notamacro$ & $5": IMAGES[:3]}
     page = khe.report(hyper_batch, IMAGES, LABELS.tolist(), strange, path).read_text()

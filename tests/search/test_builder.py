@@ -132,6 +132,7 @@ def test_stages_one_by_one_are_the_whole(builder, tmp_path):
     assert essence(steps.candidates) == essence(builder.candidates)
 
 
+@pytest.mark.integration
 def test_a_search_is_continued_with_more_trials(builder):
     before = [each for each in essence(builder.candidates) if each[0].startswith("search")]
     more = search(make_builder(builder.directory, max_trials=6, initializations=0))
@@ -268,6 +269,7 @@ def test_summary_csv_and_scores_by_size(builder, capsys):
     assert len(scores["hyper-deep ensemble"]) == 4 and scores["hyper-deep ensemble"][0] == scores["single best"][0]
 
 
+@pytest.mark.integration
 def test_retraining_on_all_rows(builder):
     x, y = blobs()
     chosen = builder.build_ensemble(2)
@@ -297,6 +299,7 @@ def test_retraining_needs_an_ensemble_and_rows_that_can_be_joined(builder):
         builder.retrain(*blobs(), validation_data=dataset, batch_size=20, epochs=2)
 
 
+@pytest.mark.integration
 def test_a_share_of_the_rows_for_each_candidate(tmp_path):
     seen = []
 
@@ -317,6 +320,7 @@ def test_a_share_of_the_rows_for_each_candidate(tmp_path):
     assert (seen[0][0] != seen[1][0]).any()
 
 
+@pytest.mark.integration
 def test_predictions_in_half_precision(tmp_path):
     builder = search(
         make_builder(tmp_path, max_trials=2, initializations=0, prediction_dtype="float16", ensemble_size=1)
@@ -377,6 +381,7 @@ def test_from_tuner_with_initializations_needs_and_takes_training_rows(tmp_path)
     assert [each.stage for each in builder.candidates].count("initializations") == 2
 
 
+@pytest.mark.integration
 def test_no_graph_of_a_training_stays_behind(tmp_path):
     from tensorflow.python.framework import ops
 
@@ -387,6 +392,7 @@ def test_no_graph_of_a_training_stays_behind(tmp_path):
     assert {name for name in ops.gradient_registry.list() if name.startswith("CustomGradient")} == left
 
 
+@pytest.mark.integration
 def test_progress_says_stage_place_score_and_time_left(tmp_path, capsys):
     search(make_builder(tmp_path, max_trials=2, initializations=1, ensemble_size=2), verbose=1)
     lines = capsys.readouterr().out.splitlines()
@@ -498,7 +504,8 @@ def two_in_two_out(as_dictionary):
     return build
 
 
-@pytest.mark.parametrize("as_dictionary", [True, pytest.param(False, marks=pytest.mark.integration)])
+@pytest.mark.integration
+@pytest.mark.parametrize("as_dictionary", [True, False])
 def test_several_inputs_and_outputs(as_dictionary, tmp_path):
     def rows(number, seed):
         x, kind = blobs(number, seed)
@@ -555,6 +562,7 @@ def test_members_of_different_architectures_and_a_strategy_for_each(tmp_path):
     np.testing.assert_allclose(loaded.predict(x, verbose=0), ensemble.predict(x, verbose=0), atol=1e-6)
 
 
+@pytest.mark.integration
 def test_datasets_and_validation_split_are_the_same_rows(builder, tmp_path):
     import tensorflow as tf
 

@@ -125,6 +125,7 @@ def test_losses_and_labels_of_every_kind_are_searched_and_scored(hypermodel, lab
     assert measure in ensemble.predict_uncertainty(XV, verbose=0)
 
 
+@pytest.mark.integration
 def test_weights_of_validation_rows_decide_and_are_kept(tmp_path):
     counts = np.arange(45) % 4
     repeated = np.repeat(XV, counts, 0), np.repeat(YV, counts)

@@ -105,6 +105,7 @@ def test_a_search_in_groups(finished):
     assert essence(search(together(builder.directory, max_trials=6)).candidates) == before and not sizes
 
 
+@pytest.mark.integration
 def test_the_values_and_seeds_are_those_of_one_at_a_time(tmp_path):
     arguments = {"shuffle": False, "epochs": 1}
     settings = {"max_trials": 4, "initializations": 0}
@@ -160,6 +161,7 @@ class Interrupted(BaseException):
     pass
 
 
+@pytest.mark.integration
 def test_a_search_that_was_cut_off_goes_on_to_the_same_candidates(tmp_path, finished, sizes, monkeypatch):
     fit = group_module.CandidateGroup.fit
 
@@ -242,6 +244,7 @@ def test_what_cannot_go_together_is_trained_one_at_a_time(tmp_path, reason):
     assert len(builder.pool.finished()) == 2
 
 
+@pytest.mark.integration
 def test_callbacks_are_of_one_model(tmp_path):
     builder = together(tmp_path, max_trials=2, initializations=0, ensemble_size=2)
     with pytest.warns(UserWarning, match="one at a time.*callbacks"):
@@ -256,6 +259,7 @@ def test_bad_numbers():
         khe.HyperDeepEnsembleBuilder(build_model, candidates_at_once=2).search(*blobs(), workers=2)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("step", "decision"), [(3.0, "2 at once: about 9 s"), (5.0, "one at a time: about 15 s")])
 def test_it_decides_by_the_time_of_a_training_and_says_so(tmp_path, monkeypatch, capsys, step, decision):
     monkeypatch.setattr(group_module, "paces", lambda *_: [Pace(9.0, step), Pace(0.5, 2.0)])
