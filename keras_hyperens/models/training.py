@@ -26,6 +26,7 @@ from keras_hyperens.models.batches import BatchSpecs
 from keras_hyperens.models.batches import batch_specs
 from keras_hyperens.models.batches import labels
 from keras_hyperens.models.compiling import TunableModel
+from keras_hyperens.models.fused_updates import fused_updates
 from keras_hyperens.models.labels import check_labels
 from keras_hyperens.models.member_rows import Batch
 from keras_hyperens.models.member_rows import BatchWindow
@@ -285,7 +286,8 @@ class HyperBatchTrainer(TunableModel):
         slowed = [weight for layer in layers for weight in layer.fast_weights] if multiplier != 1 else []
         before = [tf.identity(variable) for variable in slowed]
         gradients = equally_finite(gradients, self.optimizer)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        with fused_updates(self.optimizer):
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         after = [old + multiplier * (tf.identity(variable) - old) for variable, old in zip(slowed, before, strict=True)]
         assign_all(slowed, after)
 
@@ -310,7 +312,8 @@ class HyperBatchTrainer(TunableModel):
         state = [*of_bounds, *self.temperature.state]
         before = [tf.identity(variable) for variable in state]
         gradients = equally_finite(gradients, self.tuning_optimizer)
-        self.tuning_optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        with fused_updates(self.tuning_optimizer):
+            self.tuning_optimizer.apply_gradients(zip(gradients, variables, strict=True))
         assign_all(self.temperature.state, self.temperature.updated(*summed([slopes, curvatures])))
         is_finite = all_finite(state)  # of all replicas: gradients were summed
         assign_all(variables, self.distribution.project(self.distribution.bounds()))
