@@ -1,8 +1,7 @@
 """What MkDocs does to the pages of this site before it reads them (mkdocs.yml names this file).
 
 - Links out of `docs/` work: the file becomes part of the site, under `repository/`; a missing one fails the build.
-- `<!-- from README: Heading -->` is replaced by that section of README.md, so no table is kept twice.
-- `{{ Heading; row; column }}` is replaced by that cell of the first table under the heading in README.md.
+- `{{ Heading; row; column }}` is replaced by that cell of the first table under the heading in benchmarks.md.
 - A block of `math` becomes MathML, which needs no script.
 - `<!-- tutorials -->` is replaced by a list of the notebooks, each of which is a page.
 """
@@ -47,11 +46,6 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     source = uri.removeprefix(f"{REPOSITORY}/") if uri.startswith(REPOSITORY) else f"docs/{uri}"
     markdown = with_site_links(markdown, pathlib.PurePosixPath(source).parent, uri)
     if not uri.startswith(REPOSITORY):
-        markdown = re.sub(
-            r"<!-- from README: (.*?) -->",
-            lambda match: with_site_links(section(match[1]), pathlib.PurePosixPath(), uri),
-            markdown,
-        )
         markdown = re.sub(r"\{\{ (.*?); (.*?); (.*?) \}\}", lambda match: cell(*match.groups()), markdown)
         listed = "\n".join(notebooks.entry(path, ROOT) for path in notebooks.paths(ROOT))
         markdown = markdown.replace("<!-- tutorials -->", with_site_links(listed, pathlib.PurePosixPath(), uri))
@@ -114,28 +108,15 @@ def with_site_links(markdown: str, folder: pathlib.PurePosixPath, uri: str) -> s
     return "".join(part if number % 2 else LINK.sub(replace, part) for number, part in enumerate(parts))
 
 
-def section(heading: str) -> str:
-    """What stands in README under a heading, up to the next one of its level or above."""
-    lines = (ROOT / "README.md").read_text().splitlines()
-    begins = [number for number, line in enumerate(lines) if line.lstrip("#").strip() == heading and line[:1] == "#"]
-    if not begins:
-        raise ValueError(f"README has no heading {heading!r}")
-    level = len(lines[begins[0]].split()[0])
-    end = begins[0] + 1
-    while end < len(lines) and not re.match(rf"#{{1,{level}}} ", lines[end]):
-        end += 1
-    return "\n".join(lines[begins[0] + 1 : end]).strip()
-
-
 def cell(place: str, row: str, column: str) -> str:
-    """One cell of the first table of README after a line that begins with `place`, without emphasis.
+    """One cell of the first table of benchmarks.md after a line that begins with `place`, without emphasis.
 
     A row is known by its first cell, or by its first two, joined by a colon.
     """
-    lines = (ROOT / "README.md").read_text().splitlines()
+    lines = (DOCS / "benchmarks.md").read_text().splitlines()
     begins = [number for number, line in enumerate(lines) if line.startswith(place)]
     if not begins:
-        raise ValueError(f"README has no line that begins with {place!r}")
+        raise ValueError(f"benchmarks.md has no line that begins with {place!r}")
     start = next(number for number in range(begins[0], len(lines)) if lines[number].startswith("| "))
     end = start
     while lines[end].startswith("|"):
@@ -143,5 +124,7 @@ def cell(place: str, row: str, column: str) -> str:
     head, _, *rows = [[part.strip().replace("**", "") for part in line.split("|")[1:-1]] for line in lines[start:end]]
     found = [cells for cells in rows if row in (cells[0], ": ".join(cells[:2]))]
     if len(found) != 1 or column not in head:
-        raise ValueError(f"README's table under {place!r} has {len(found)} rows {row!r} and the columns {head}")
+        raise ValueError(
+            f"The table of benchmarks.md under {place!r} has {len(found)} rows {row!r} and the columns {head}"
+        )
     return found[0][head.index(column)]

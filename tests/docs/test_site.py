@@ -1,4 +1,4 @@
-"""The site builds strictly, shows what README says, and loads nothing from elsewhere."""
+"""The site builds strictly, has the numbers of the benchmarks, and loads nothing from elsewhere."""
 
 import html
 import os
@@ -14,23 +14,17 @@ pytest.importorskip("latex2mathml", reason="the extra `docs` is not installed")
 hooks = pytest.importorskip("docs.tools.hooks", reason="the extra `docs` is not installed")
 
 
-def test_cells_come_from_the_readme():
-    text = (ROOT / "README.md").read_text()
-    first = hooks.cell("### Hyper-deep", "hyper-deep ensemble", "NLL")
+def test_cells_come_from_the_page_of_benchmarks():
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    first = hooks.cell("## Hyper-deep", "hyper-deep ensemble", "NLL")
     assert first in text and re.fullmatch(r"[\d.]+ ± [\d.]+", first)
-    assert float(hooks.cell("### What it costs", "parameters / plain: LeNet", "ratio")) > 1
+    assert float(hooks.cell("## Speed and memory", "parameters / plain: LeNet", "ratio")) > 1
 
 
-@pytest.mark.parametrize("cell", [("no such line", "", ""), ("### Hyper-deep", "nothing", "NLL")])
+@pytest.mark.parametrize("cell", [("no such line", "", ""), ("## Hyper-deep", "nothing", "NLL")])
 def test_a_cell_that_is_not_there_fails(cell):
-    with pytest.raises(ValueError, match="README"):
+    with pytest.raises(ValueError, match="benchmarks.md"):
         hooks.cell(*cell)
-
-
-def test_sections():
-    assert hooks.section("Two commands").count("make demo") == 2
-    with pytest.raises(ValueError, match="no heading"):
-        hooks.section("Two command")
 
 
 def test_links_of_the_site():
@@ -66,7 +60,7 @@ def site(tmp_path_factory):
 @pytest.mark.integration
 def test_the_site_has_what_the_pages_promise(site):
     choosing = html.unescape((site / "choosing.html").read_text())
-    assert "{{" not in choosing and hooks.cell("### Hyper-deep", "hyper-deep ensemble", "NLL") in choosing
+    assert "{{" not in choosing and hooks.cell("## Hyper-deep", "hyper-deep ensemble", "NLL") in choosing
     assert "<math" in (site / "concepts.html").read_text()
     assert "Segmentation: which digit" in (site / "benchmarks.html").read_text()
     layers = (site / "api" / "layers.html").read_text()
