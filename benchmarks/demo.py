@@ -160,7 +160,7 @@ def _draw(
     axes = top.subplots(1, 2 + len(ensemble.hyperparameters))
     khe.plots.reliability_diagram(labels, predicted, ax=axes[0])
     for ax, entry in zip(axes[1:], ensemble.hyperparameters):
-        khe.plots.hyperparameter_path(history.bounds[entry.name], entry.name, entry.scale, ax=ax)
+        khe.plots.hyperparameter_path(history.bounds[entry.name], entry.name, entry.sampling, ax=ax)
     khe.plots.scores_by_size(scores, "validation NLL", ax=axes[-1])
     unsure = np.argsort(-entropy)[:8]
     titles = [

@@ -24,7 +24,10 @@ from benchmarks.data import Rows
 from benchmarks.data import load
 
 PRETRAINING, FINE_TUNING = methods.Schedule(60, 15, 32), methods.Schedule(100, 20, 32)
-ROLES = {"l2": khe.Hyperparameter("l2", 1e-5, 1e-2), "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear")}
+ROLES = {
+    "l2": khe.Hyperparameter("l2", 1e-5, 1e-2, "log"),
+    "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear"),
+}
 METHODS: dict[str, Any] = {
     "single network": None,
     "factors 1": "ones",

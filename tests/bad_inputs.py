@@ -27,7 +27,9 @@ from keras_hyperens import uncertainty
 from tests.models.networks import dense_network
 
 NAN, INFINITE = float("nan"), float("inf")
-SPACE = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2), khe.Hyperparameter("rate", 0.0, 0.5, "linear")])
+SPACE = khe.HyperparameterSpace(
+    [khe.Hyperparameter("l2", 1e-6, 1e-2, "log"), khe.Hyperparameter("rate", 0.0, 0.5, "linear")]
+)
 MEMBERS = {"ensemble_size": 2, "hyperparameters": SPACE}
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], "float32")  # three rows, three classes
 Y = np.array([0, 1, 2])
@@ -64,15 +66,17 @@ def refused(function: Callable[..., Any], says: str, argument: str, *values: Any
 
 
 def of_hyperparameters() -> Iterator[Call]:
-    good = {"name": "l2", "low": 1e-6, "high": 1e-2}
+    good = {"name": "l2", "min_value": 1e-6, "max_value": 1e-2, "sampling": "log"}
     yield from refused(khe.Hyperparameter, "name", "name", "", None, 3, b"l2", **good)
-    yield from refused(khe.Hyperparameter, "bounds|low", "low", 1.0, 1e-2, NAN, INFINITE, "small", None, **good)
-    yield from refused(khe.Hyperparameter, "positive|bounds|low|float32", "low", 0.0, -1.0, 1e-60, **good)
     yield from refused(
-        khe.Hyperparameter, "bounds|high|float32", "high", 1e-7, NAN, INFINITE, "large", None, 1e60, **good
+        khe.Hyperparameter, "bounds|min_value", "min_value", 1.0, 1e-2, NAN, INFINITE, "small", None, **good
     )
-    yield from refused(khe.Hyperparameter, "scale", "scale", "cubic", None, 3, **good)
-    l2 = khe.Hyperparameter("l2", 1e-6, 1e-2)
+    yield from refused(khe.Hyperparameter, "positive|bounds|float32", "min_value", 0.0, -1.0, 1e-60, **good)
+    yield from refused(
+        khe.Hyperparameter, "bounds|float32", "max_value", 1e-7, NAN, INFINITE, "large", None, 1e60, **good
+    )
+    yield from refused(khe.Hyperparameter, "sampling", "sampling", "cubic", None, 3, **good)
+    l2 = khe.Hyperparameter("l2", 1e-6, 1e-2, "log")
     yield from refused(khe.HyperparameterSpace, "Hyperparameter|distinct|once", "hyperparameters",
                        ["l2"], [l2, l2], [None], [{"name": "l2"}], 3)  # fmt: skip
     yield from refused(SPACE.column, "l2", "name", "l1", "", None)
@@ -206,7 +210,7 @@ def of_plots() -> Iterator[Call]:
     yield from refused(plots.risk_coverage_curve, "labels|shape|class", "labels", [0, 1], [0, 1, 7], probabilities=P)
     yield from refused(plots.scores_by_size, "scores", "scores", {}, {"a": []})
     yield from refused(plots.hyperparameter_path, "bounds", "bounds", np.zeros(3), [], np.zeros((3, 2)))
-    yield from refused(plots.hyperparameter_path, "scale", "scale", "cubic", bounds=np.ones((3, 2, 2)))
+    yield from refused(plots.hyperparameter_path, "sampling", "sampling", "cubic", bounds=np.ones((3, 2, 2)))
     yield from refused(plots.image_grid, "columns", "columns", 0, -1, images=np.zeros((2, 4, 4, 1)), titles=["a", "b"])
 
 
@@ -253,7 +257,7 @@ def of_hyper_batch_ensembles() -> Iterator[Call]:
     yield from refused(
         make.from_model, "model", "model", None, "model", keras.Model, hyperparameters={}, ensemble_size=2
     )
-    roles = ({"unknown": khe.Hyperparameter("l2", 1e-6, 1e-2)}, {"l2": 1e-3}, {"l2": "l2"}, 3)
+    roles = ({"unknown": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}, {"l2": 1e-3}, {"l2": "l2"}, 3)
     yield from refused(make.from_model, "role|hyperparameters", "hyperparameters", *roles, model=plain, ensemble_size=2)
     yield from refused(make.from_hypermodel, "hypermodel", "hypermodel", None, plain, "build", ensemble_size=2)
 

@@ -64,7 +64,7 @@ x_test, y_test = x_new[400:], y_new[400:]
 # (`from_hypermodel` finds the roles by itself; a model object has no `hp` to look at.)
 
 # %%
-roles = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-3), "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear")}
+roles = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-3, "log"), "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear")}
 ensemble = khe.HyperBatchEnsemble.from_model(network, roles, ensemble_size=4, seed=0)
 before = keras.ops.convert_to_numpy(keras.ops.softmax(network.predict(x_test, verbose=0)))
 members = ensemble.predict_members(x_test, verbose=0)

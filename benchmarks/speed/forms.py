@@ -21,7 +21,7 @@ M = 4
 ROWS = (16, 64, 256, 1024)
 SHAPES = ((64, 64), (512, 512), (2048, 512))  # A, U
 LIMIT = 1.5  # times as long as the better form
-SPACE = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])
+SPACE = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
 
 
 def measure(

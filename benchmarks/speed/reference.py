@@ -23,7 +23,7 @@ from keras_hyperens.layers import HyperBatchLayer
 
 M, B = 4, 32
 LIMITS = {"member": 2.5, "example": 1.2}
-SPACE = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])
+SPACE = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
 Shape = tuple[tuple[int, ...], int, int]  # of a row; units or filters; size of the kernel, 0 for a dense layer
 SHAPES: dict[str, Shape] = {
     "dense, 512 to 512": ((512,), 512, 0),

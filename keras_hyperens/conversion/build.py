@@ -90,7 +90,7 @@ def convert_hypermodel(
         reasons = "; ".join(f"{name}: {why}" for name, why in probe.fixed.items()) or "it has no hyperparameter"
         raise ValueError(
             "No hyperparameter of the hypermodel can vary between members inside one network. Say what shall vary by "
-            'roles, for example `hyperparameters={"l2": Hyperparameter("l2", 1e-6, 1e-2)}`. '
+            'roles, for example `hyperparameters={"l2": Hyperparameter("l2", 1e-6, 1e-2, "log")}`. '
             f"Received: {reasons}"
         )
     converter = sharing.converter(probe.space, probe.settings_of)

@@ -137,7 +137,7 @@ def join(model: keras.Model, sites: tuple[Site, ...], ensemble_size: int) -> Joi
         NotTogether: If they would have to share a layer that is trained, or one that may mix rows.
     """
     names = {site: f"{site[0]} {site[1]}" for site in sites}
-    space = HyperparameterSpace(Hyperparameter(name, 0.0, HIGHEST, scale="linear") for name in names.values())
+    space = HyperparameterSpace(Hyperparameter(name, 0.0, HIGHEST, "linear") for name in names.values())
     numbers = {id(layer): place for place, layer in enumerate(layers_of(model))}
 
     def settings_of(layer: keras.layers.Layer, kind: type[HyperLayer]) -> dict[str, Setting]:

@@ -213,9 +213,9 @@ def _values(hyperparameter: Hyperparameter, number: int = 0) -> tuple[float, ...
 
     Each number of a hyperparameter has other fractions, so that no values are multiples of another's.
     """
-    low, high = hyperparameter.low, hyperparameter.high
+    low, high = hyperparameter.min_value, hyperparameter.max_value
     fractions = [fraction + JITTER * (number * step % 1) for fraction, step in zip(FRACTIONS, STEPS)]
-    if hyperparameter.scale == "log":
+    if hyperparameter.sampling == "log":
         return tuple(low * (high / low) ** fraction for fraction in fractions)
     return tuple(low + (high - low) * fraction for fraction in fractions)
 

@@ -42,7 +42,8 @@ class HyperparameterDistribution(keras.layers.Layer):
 
     Example:
     >>> from keras_hyperens import Hyperparameter, HyperparameterSpace
-    >>> distribution = HyperparameterDistribution(HyperparameterSpace([Hyperparameter("l2", 1e-6, 1e-2)]), 4, seed=0)
+    >>> space = HyperparameterSpace([Hyperparameter("l2", 1e-6, 1e-2, "log")])
+    >>> distribution = HyperparameterDistribution(space, 4, seed=0)
     >>> distribution.sample(distribution.bounds(), rows=1, key=(0, 1)).shape
     TensorShape([4, 1, 1])
 
@@ -134,11 +135,11 @@ def _centres(
     centres = strata * (1 - widths)
     for name, value in initial_values.items():
         entry, column = space[name], space.column(name)
-        if not (is_number(value) and entry.low <= value <= entry.high):
+        if not (is_number(value) and entry.min_value <= value <= entry.max_value):
             raise ValueError(
-                f"The initial value of {name!r} must be in its range [{entry.low}, {entry.high}]. "
+                f"The initial value of {name!r} must be in its range [{entry.min_value}, {entry.max_value}]. "
                 f"Received: initial_values={dict(initial_values)}"
             )
-        row = np.array([value if other.name == name else other.low for other in space], "float32")
+        row = np.array([value if other.name == name else other.min_value for other in space], "float32")
         centres[:, column] = ops.convert_to_numpy(space.positions(row))[column] + widths[column] * strata[:, column]
     return centres

@@ -125,7 +125,9 @@ class HyperLayer(keras.layers.Layer):
                 f"Received: {argument}={setting!r}"
             )
         entry = None if name is None else self.hyperparameters[name]
-        lowest, highest = (number, number) if entry is None else sorted((number * entry.low, number * entry.high))
+        lowest, highest = (
+            (number, number) if entry is None else sorted((number * entry.min_value, number * entry.max_value))
+        )
         if lowest < 0 or highest > high:
             raise ValueError(
                 f"`{argument}` must stay in [0, {high:g}]. Received: {argument}={setting!r} in [{lowest}, {highest}]"

@@ -123,7 +123,7 @@ class HyperBatchConv2D(HyperBatchConv):
     Example:
     >>> import numpy as np
     >>> import keras_hyperens as khe
-    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])
+    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
     >>> layer = khe.HyperBatchConv2D(6, 3, padding="same", ensemble_size=4, hyperparameters=space, kernel_l2="l2")
     >>> with khe.hyperparameter_scope(np.full((4, 1, 1), 1e-4, "float32")):
     ...     rows = layer(np.ones((4 * 2, 5, 5, 3), "float32"))

@@ -35,7 +35,7 @@ class HyperDropout(HyperNoise):
     Example:
     >>> import numpy as np
     >>> import keras_hyperens as khe
-    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("dropout", 0.0, 0.9, scale="linear")])
+    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("dropout", 0.0, 0.9, "linear")])
     >>> layer = khe.HyperDropout("dropout", ensemble_size=2, hyperparameters=space, seed=0)
     >>> with khe.hyperparameter_scope(np.array([[[0.0]], [[0.9]]], "float32")):
     ...     rows = layer(np.ones((2 * 1, 1000), "float32"), training=True)

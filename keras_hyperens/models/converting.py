@@ -87,7 +87,7 @@ class Convertible:
         >>> import numpy as np
         >>> import keras_hyperens as khe
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(2)])
-        >>> ensemble = khe.HyperBatchEnsemble.from_model(model, {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2)})
+        >>> ensemble = khe.HyperBatchEnsemble.from_model(model, {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")})
         >>> ensemble.predict(np.ones((5, 3)), verbose=0).shape
         (5, 2)
 

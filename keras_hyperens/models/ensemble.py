@@ -31,7 +31,7 @@ from keras_hyperens.models.saving import save_weights
 from keras_hyperens.models.views import Views
 from keras_hyperens.models.workers import MultiWorkerModel
 
-FORMAT_VERSION = 2  # of the files of ensembles
+FORMAT_VERSION = 3  # of the files of ensembles
 
 
 def inputs_of(model: keras.Model) -> Any:

@@ -82,7 +82,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     >>> import keras
     >>> import numpy as np
     >>> import keras_hyperens as khe
-    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])
+    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
     >>> members = dict(ensemble_size=4, hyperparameters=space)
     >>> network = keras.Sequential([
     ...     keras.Input((3,)),

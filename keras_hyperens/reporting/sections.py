@@ -241,7 +241,7 @@ def _hyperparameters(facts: Facts) -> Iterator[str]:
     tuned = ensemble.hyperparameter_values()
     pictures = []
     for name, curve in curves.items():
-        scale = ensemble.hyperparameters[name].scale
+        scale = ensemble.hyperparameters[name].sampling
         figure = plots.response_curve(curve.values, curve.losses, _plain(name), scale, curve.members, tuned[name])
         pictures.append(picture(figure, f"The loss on these rows for any {name}, from the one trained network."))
     yield pair(*pictures)

@@ -34,7 +34,7 @@ from keras_hyperens.search.selection import greedy_selection
 from keras_hyperens.search.settings import text_of
 from keras_hyperens.search.validation import ValidationRows
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 import keras_hyperens as khe
 
 M, CLASSES = 2, 5
-L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-3)}
+L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-3, "log")}
 SIZES = {"InceptionV3": 75, "Xception": 71}
 EXACT = (
     *("MobileNetV2", "MobileNetV3Small", "MobileNetV3Large", "EfficientNetV2B0", "ResNet50V2", "DenseNet121"),

@@ -7,7 +7,7 @@ import pytest
 import keras_hyperens as khe
 from tests.models.networks import LOGITS
 
-L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2)}
+L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}
 
 
 @keras.saving.register_keras_serializable("tests")

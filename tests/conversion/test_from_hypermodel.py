@@ -17,7 +17,7 @@ from_hypermodel = khe.HyperBatchEnsemble.from_hypermodel
 def test_what_each_hyperparameter_drives_is_found(capsys):
     ensemble = from_hypermodel(small_hypermodel, M, seed=0)
     assert set(ensemble.hyperparameters.names) == {"l2", "dropout", "noise", "l1", "smoothing"}
-    assert ensemble.hyperparameters["l2"] == khe.Hyperparameter("l2", 1e-5, 1e-2)
+    assert ensemble.hyperparameters["l2"] == khe.Hyperparameter("l2", 1e-5, 1e-2, "log")
     first, dropout, noise, last = ensemble.network.layers
     assert (first.kernel_l2, first.kernel_l1, first.bias_l2) == ("l2", None, None)
     assert (dropout.rate, noise.stddev) == ("dropout", "noise")
@@ -80,7 +80,7 @@ def test_the_same_function_gives_both_ensembles(tmp_path):
 
 
 def test_values_that_the_user_fixes_and_ranges_that_the_user_gives():
-    space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-8, 1e-3)])
+    space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-8, 1e-3, "log")])
     ensemble = from_hypermodel(small_hypermodel, M, fixed={"units": 12, "dropout": 0.25, "rate": 0.05}, space=space)
     assert ensemble.hyperparameters == space
     first, dropout, noise, last = ensemble.network.layers
@@ -162,7 +162,7 @@ def test_what_else_a_hyperparameter_can_do(build_model, names, fixed):
 def test_where_nothing_can_vary_the_error_says_why_and_what_to_do(build_model, reason):
     with pytest.raises(ValueError, match=f"hyperparameters=.*{reason}"):
         from_hypermodel(build_model, M)
-    ensemble = from_hypermodel(build_model, M, hyperparameters={"l2": khe.Hyperparameter("l2", 1e-6, 1e-2)})
+    ensemble = from_hypermodel(build_model, M, hyperparameters={"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")})
     assert ensemble.network.layers[-1].kernel_l2 == "l2"
 
 
@@ -205,5 +205,5 @@ def test_keras_tuners_own_hypermodels():
     resnet = keras_tuner.applications.HyperResNet(input_shape=(64, 64, 3), classes=5)
     with pytest.raises(ValueError, match="hyperparameters="):
         from_hypermodel(resnet, 2)
-    ensemble = from_hypermodel(resnet, 2, hyperparameters={"l2": khe.Hyperparameter("l2", 1e-6, 1e-3)})
+    ensemble = from_hypermodel(resnet, 2, hyperparameters={"l2": khe.Hyperparameter("l2", 1e-6, 1e-3, "log")})
     assert ensemble.predict(np.zeros((2, 64, 64, 3), "float32"), verbose=0).shape == (2, 5)

@@ -11,7 +11,7 @@ import keras_hyperens as khe
 from tests.conversion import models
 
 M = 3
-L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2)}
+L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}
 LOGITS = models.LOGITS
 
 
@@ -105,8 +105,8 @@ def test_training_tuning_saving_and_export(make, tmp_path):
 def test_roles_drive_settings_and_the_rest_stays(capsys):
     model = models.sequential()
     roles = {
-        "kernel_l2": khe.Hyperparameter("strength", 1e-6, 1e-2),
-        "bias_l1": khe.Hyperparameter("sparsity", 1e-6, 1e-2),
+        "kernel_l2": khe.Hyperparameter("strength", 1e-6, 1e-2, "log"),
+        "bias_l1": khe.Hyperparameter("sparsity", 1e-6, 1e-2, "log"),
         "dropout": khe.Hyperparameter("rate", 0.1, 0.6, "linear"),
     }
     ensemble = khe.HyperBatchEnsemble.from_model(model, roles, M)

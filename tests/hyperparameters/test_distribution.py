@@ -7,7 +7,7 @@ from keras_hyperens import HyperparameterSpace
 from keras_hyperens.hyperparameters.distribution import MINIMUM_WIDTH
 from keras_hyperens.hyperparameters.distribution import HyperparameterDistribution
 
-SPACE = HyperparameterSpace([Hyperparameter("l2", 1e-6, 1e-2), Hyperparameter("dropout", 0.1, 0.5, scale="linear")])
+SPACE = HyperparameterSpace([Hyperparameter("l2", 1e-6, 1e-2, "log"), Hyperparameter("dropout", 0.1, 0.5, "linear")])
 
 
 @pytest.mark.parametrize("members", [1, 2, 3, 4, 16])

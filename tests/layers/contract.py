@@ -10,7 +10,7 @@ M, B = 3, 4
 
 def space():
     return khe.HyperparameterSpace(
-        [khe.Hyperparameter("l2", 1e-6, 1e-1), khe.Hyperparameter("rate", 0.1, 0.6, scale="linear")]
+        [khe.Hyperparameter("l2", 1e-6, 1e-1, "log"), khe.Hyperparameter("rate", 0.1, 0.6, "linear")]
     )
 
 

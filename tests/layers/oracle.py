@@ -8,10 +8,12 @@ def position(space, values):
     """z of one row's values `[P]`."""
     z = []
     for entry, value in zip(space, values):
-        if entry.scale == "log":
-            z.append(2 * (np.log(value) - np.log(entry.low)) / (np.log(entry.high) - np.log(entry.low)) - 1)
+        if entry.sampling == "log":
+            z.append(
+                2 * (np.log(value) - np.log(entry.min_value)) / (np.log(entry.max_value) - np.log(entry.min_value)) - 1
+            )
         else:
-            z.append(2 * (value - entry.low) / (entry.high - entry.low) - 1)
+            z.append(2 * (value - entry.min_value) / (entry.max_value - entry.min_value) - 1)
     return np.array(z, "float32")
 
 

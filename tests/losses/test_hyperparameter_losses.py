@@ -115,7 +115,7 @@ def robust(y_true, y_pred, hyperparameters):
 
 @eagerly_and_in_a_graph
 def test_a_function_of_the_users_and_its_way_through_a_file(tmp_path, run_eagerly):
-    space = khe.HyperparameterSpace([khe.Hyperparameter("threshold", 0.5, 2.0)])
+    space = khe.HyperparameterSpace([khe.Hyperparameter("threshold", 0.5, 2.0, "log")])
     ensemble = khe.HyperBatchEnsemble(network(space, ["a"]), space, M, seed=0)
     loss = HyperparameterLoss(robust, "mean_absolute_error", ["threshold"])
     ensemble.compile("adam", {"a": loss}, tuning_every=1, run_eagerly=run_eagerly)
@@ -135,7 +135,7 @@ def test_a_function_of_the_users_and_its_way_through_a_file(tmp_path, run_eagerl
 
 @eagerly_and_in_a_graph
 def test_loss_weights_by_name(tmp_path, run_eagerly):
-    space = khe.HyperparameterSpace([khe.Hyperparameter("weight", 0.1, 10.0)])
+    space = khe.HyperparameterSpace([khe.Hyperparameter("weight", 0.1, 10.0, "log")])
     ensemble = khe.HyperBatchEnsemble(network(space, ["a", "b"]), space, M, seed=0)
     weights = {"a": 2.0, "b": ("weight", 3.0)}
     ensemble.compile("sgd", {"a": "mse", "b": "mse"}, loss_weights=weights, run_eagerly=run_eagerly)

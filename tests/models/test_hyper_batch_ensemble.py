@@ -206,7 +206,7 @@ def test_values_lie_between_bounds_and_members_differ():
         assert bounds.shape == (M, 2) and values.shape == (M,)
         assert (bounds[:, 0] < values).all() and (values < bounds[:, 1]).all()
         assert len(np.unique(values)) == M
-        assert (bounds >= space()[name].low * 0.999).all() and (bounds <= space()[name].high * 1.001).all()
+        assert (bounds >= space()[name].min_value * 0.999).all() and (bounds <= space()[name].max_value * 1.001).all()
 
 
 def test_no_hyperparameters_is_a_batch_ensemble():
@@ -225,7 +225,7 @@ def test_networks_without_or_with_foreign_layers_are_refused():
         khe.HyperBatchEnsemble(plain, **members())
     with pytest.raises(ValueError, match="size 2 .*Received: ensemble_size=3"):
         khe.HyperBatchEnsemble(dense_network(), space(), 2)
-    other = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-5, 1)])
+    other = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-5, 1, "log")])
     with pytest.raises(ValueError, match=r"hyperparameters \['l2'\].*Received"):
         khe.HyperBatchEnsemble(dense_network(), other, M)
     with pytest.raises(TypeError, match="`network` must be a `keras.Model`"):

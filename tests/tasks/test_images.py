@@ -38,7 +38,7 @@ def test_classification(tmp_path):
         ]
     )
     model.compile(keras.optimizers.Adam(0.01), LOGITS, metrics=["accuracy"])
-    dropout = khe.Hyperparameter("dropout", 0.01, 0.5, scale="linear")
+    dropout = khe.Hyperparameter("dropout", 0.01, 0.5, "linear")
     ensemble = khe.HyperBatchEnsemble.from_model(model, {**L2, "dropout": dropout}, M)
     x, y = stripes()
     task_contract(ensemble, x, y, tmp_path, epochs=8)
