@@ -157,9 +157,9 @@ def _draw(
     predicted, entropy, information = said["prediction"], said["predictive_entropy"], said["mutual_information"]
     figure = plt.figure(figsize=(16, 7.5), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(3, 2))
-    axes = top.subplots(1, 2 + len(ensemble.hyperparameters))
+    axes = top.subplots(1, 2 + len(ensemble.space))
     khe.plots.reliability_diagram(labels, predicted, ax=axes[0])
-    for ax, entry in zip(axes[1:], ensemble.hyperparameters):
+    for ax, entry in zip(axes[1:], ensemble.space):
         khe.plots.hyperparameter_path(history.bounds[entry.name], entry.name, entry.sampling, ax=ax)
     khe.plots.scores_by_size(scores, "validation NLL", ax=axes[-1])
     unsure = np.argsort(-entropy)[:8]

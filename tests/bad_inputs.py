@@ -30,7 +30,7 @@ NAN, INFINITE = float("nan"), float("inf")
 SPACE = khe.HyperparameterSpace(
     [khe.Hyperparameter("l2", 1e-6, 1e-2, "log"), khe.Hyperparameter("rate", 0.0, 0.5, "linear")]
 )
-MEMBERS = {"ensemble_size": 2, "hyperparameters": SPACE}
+MEMBERS = {"ensemble_size": 2, "space": SPACE}
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], "float32")  # three rows, three classes
 Y = np.array([0, 1, 2])
 NOT_COUNTS = (0, -1, 1.5, NAN, "two", None)
@@ -77,7 +77,7 @@ def of_hyperparameters() -> Iterator[Call]:
     )
     yield from refused(khe.Hyperparameter, "sampling", "sampling", "cubic", None, 3, **good)
     l2 = khe.Hyperparameter("l2", 1e-6, 1e-2, "log")
-    yield from refused(khe.HyperparameterSpace, "Hyperparameter|distinct|once", "hyperparameters",
+    yield from refused(khe.HyperparameterSpace, "Hyperparameter|distinct|once", "entries",
                        ["l2"], [l2, l2], [None], [{"name": "l2"}], 3)  # fmt: skip
     yield from refused(SPACE.column, "l2", "name", "l1", "", None)
     scope = lambda **given: khe.hyperparameter_scope(**given).__enter__()  # noqa: E731
@@ -109,7 +109,7 @@ def of_layers() -> Iterator[Call]:
         layer, good = getattr(layers, name), {**arguments, **MEMBERS}
         yield from refused(layer, "ensemble_size", "ensemble_size", *NOT_COUNTS, **good)
         yield from refused(layer, "sharing", "sharing", "all", None, 3, **good)
-        yield from refused(layer, "hyperparameters", "hyperparameters", "l2", ["l2"], 3, **good)
+        yield from refused(layer, "space", "space", "l2", ["l2"], 3, **good)
         for argument in arguments.keys() & {"units", "filters", "input_dim"}:
             yield from refused(layer, argument, argument, 0, -1, "four", **good)
     for name in ("HyperBatchDense", "HyperBatchConv2D"):
@@ -220,11 +220,11 @@ def of_hyper_batch_ensembles() -> Iterator[Call]:
     yield from refused(make, "network|layer|members", "network", plain, None, "network", 3)
     good = {
         "network": dense_network(),
-        "hyperparameters": dense_network().layers[0].hyperparameters,
+        "space": dense_network().layers[0].space,
         "ensemble_size": 3,
     }
     yield from refused(make, "ensemble_size|members", "ensemble_size", *NOT_COUNTS, 7, **good)
-    yield from refused(make, "hyperparameters", "hyperparameters", SPACE, "l2", ["l2"], **good)
+    yield from refused(make, "space", "space", SPACE, "l2", ["l2"], **good)
     yield from refused(
         make, "combination", "combination", "mode", ("trimmed_mean",), ("trimmed_mean", -1), 3, None, **good
     )
@@ -254,11 +254,9 @@ def of_hyper_batch_ensembles() -> Iterator[Call]:
         yield from refused(
             ensemble.compile, argument, argument, *values, **{"loss": "mse", "optimizer": "sgd", argument: None}
         )
-    yield from refused(
-        make.from_model, "model", "model", None, "model", keras.Model, hyperparameters={}, ensemble_size=2
-    )
+    yield from refused(make.from_model, "model", "model", None, "model", keras.Model, roles={}, ensemble_size=2)
     roles = ({"unknown": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}, {"l2": 1e-3}, {"l2": "l2"}, 3)
-    yield from refused(make.from_model, "role|hyperparameters", "hyperparameters", *roles, model=plain, ensemble_size=2)
+    yield from refused(make.from_model, "role", "roles", *roles, model=plain, ensemble_size=2)
     yield from refused(make.from_hypermodel, "hypermodel", "hypermodel", None, plain, "build", ensemble_size=2)
 
 

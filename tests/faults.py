@@ -285,7 +285,7 @@ FAULTS = (
         "models/test_tuned_temperature.py::test_fixed_label_smoothing_does_not_blunt_it",
     ),
     Fault(
-        "layers/kernel.py", "positions - self.hyperparameters.positions(centers)", "positions", EQUATIONS,
+        "layers/kernel.py", "positions - self.space.positions(centers)", "positions", EQUATIONS,
     ),
     Fault(
         "replacing.py", "if others or kind.needed not in found", "if kind.needed not in found",

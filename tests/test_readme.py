@@ -37,7 +37,7 @@ def test_the_examples_run(tmp_path, monkeypatch):
     names |= {"tf": tf, "strategy": tf.distribute.MirroredStrategy(["CPU:0"])}  # no TPU is at hand
     code = devices[devices.index("with strategy.scope()") :].replace("epochs=60", "epochs=1, verbose=0")
     exec(code, names)  # noqa: S102
-    assert names["ensemble"].hyperparameters.names == ("l2", "dropout")
+    assert names["ensemble"].space.names == ("l2", "dropout")
     assert names["members"].shape == (4, 5, 10)
     for ensemble in ("ensemble", "deep"):
         assert names[ensemble].predict(names["x_test"], verbose=0).shape == (5, 10)

@@ -75,7 +75,7 @@ ensemble.fit(
     callbacks=[history],
     verbose=0,
 )
-entries = list(ensemble.hyperparameters)
+entries = list(ensemble.space)
 figure, axes = plt.subplots(1, len(entries), figsize=(5 * len(entries), 4), layout="constrained")
 for ax, entry in zip(axes, entries, strict=True):
     khe.plots.hyperparameter_path(history.bounds[entry.name], entry.name, entry.sampling, ax=ax)

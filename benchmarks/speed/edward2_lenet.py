@@ -65,7 +65,7 @@ class Lenet:
     """The same network of edward2's layers, and what its scripts do around them."""
 
     def __init__(self, ensemble: khe.HyperBatchEnsemble, sampling: str) -> None:
-        self.members, self.space, self.sampling = ensemble.ensemble_size, ensemble.hyperparameters, sampling
+        self.members, self.space, self.sampling = ensemble.ensemble_size, ensemble.space, sampling
         self.layers = [self._layer_of(layer) for layer in ensemble.network.layers]
         self.optimizer = tf.keras.optimizers.Adam()
 

@@ -79,7 +79,7 @@ def _layer_steps(shape: Shape, sampling: str) -> dict[str, Callable[[], Any]]:
 
 
 def _ours(row: tuple[int, ...], units: int, size: int) -> HyperBatchLayer:
-    arguments: dict[str, Any] = {"ensemble_size": M, "hyperparameters": SPACE, "kernel_l2": "l2", "bias_l2": "l2"}
+    arguments: dict[str, Any] = {"ensemble_size": M, "space": SPACE, "kernel_l2": "l2", "bias_l2": "l2"}
     arguments |= {"activation": "relu", "delta_kernel_initializer": keras.initializers.GlorotUniform(0)}
     layer = (
         khe.HyperBatchConv2D(units, size, padding="same", **arguments)

@@ -55,7 +55,7 @@ def build(task: Task, method: str, data: Data, settings: Settings, seed: int) ->
 
 def train(task: Task, model: keras.Model, data: Data, verbose: int = 0) -> dict[str, list[float]]:
     """Trains until the validation NLL has not fallen for a while, and takes the best epoch's weights."""
-    tunes = isinstance(model, khe.HyperBatchEnsemble) and len(model.hyperparameters)
+    tunes = isinstance(model, khe.HyperBatchEnsemble) and len(model.space)
     # Not `val_loss`: a single network's has its penalties, an ensemble's has none.
     stop = keras.callbacks.EarlyStopping(
         "val_nll", mode="min", patience=task.schedule.patience, restore_best_weights=True

@@ -32,7 +32,7 @@ class Converter:
     """Turns models into networks of members; afterwards `records` says what became of each layer.
 
     Args:
-        members: `ensemble_size` and `hyperparameters`.
+        members: `ensemble_size` and `space`.
         options: How members share kernels: arguments of `HyperBatchLayer`.
         settings_of: What drives a layer: a function of the plain layer and of our class for it.
         include, exclude: Which layers to convert: names, with `*` for any letters, or classes. Default: all.

@@ -90,7 +90,7 @@ class HyperparameterSpace:
     """An ordered set of hyperparameters: names to columns, values to positions, and back.
 
     Args:
-        hyperparameters: `Hyperparameter` objects with distinct names; their order is the order of the columns.
+        entries: `Hyperparameter` objects with distinct names; their order is the order of the columns.
             An empty space is legal: layers over it have members that differ in weights alone (a batch ensemble).
 
     Raises:
@@ -108,11 +108,11 @@ class HyperparameterSpace:
     array([[0., 0.]], dtype=float32)
     """
 
-    def __init__(self, hyperparameters: Iterable[Hyperparameter] = ()) -> None:
-        if not isinstance(hyperparameters, Iterable):
-            raise TypeError(f"A space is made of `Hyperparameter` objects. Received: {hyperparameters!r}")
-        self._hyperparameters = tuple(hyperparameters)
-        for entry in self._hyperparameters:
+    def __init__(self, entries: Iterable[Hyperparameter] = ()) -> None:
+        if not isinstance(entries, Iterable):
+            raise TypeError(f"A space is made of `Hyperparameter` objects. Received: {entries!r}")
+        self._entries = tuple(entries)
+        for entry in self._entries:
             if not isinstance(entry, Hyperparameter):
                 raise TypeError(f"A space is made of `Hyperparameter` objects. Received: {entry!r}")
         if len(set(self.names)) < len(self.names):
@@ -131,7 +131,7 @@ class HyperparameterSpace:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(entry.name for entry in self._hyperparameters)
+        return tuple(entry.name for entry in self._entries)
 
     def column(self, name: str) -> int:
         """The column of the hyperparameter `name`."""
@@ -210,32 +210,33 @@ class HyperparameterSpace:
         return hyperparameters
 
     def get_config(self) -> dict[str, Any]:
-        return {"hyperparameters": [asdict(entry) for entry in self]}
+        return {"entries": [asdict(entry) for entry in self]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "HyperparameterSpace":
         names = {field.name for field in fields(Hyperparameter)}
-        if any(set(entry) != names for entry in config["hyperparameters"]):
+        entries = config.get("entries")
+        if entries is None or any(set(entry) != names for entry in entries):
             raise ValueError(
                 "Another version of keras_hyperens wrote this space: save it again with this version, or install the "
-                f"one that wrote it. Received: {config['hyperparameters']}"
+                f"one that wrote it. Received: {config}"
             )
-        return cls(Hyperparameter(**entry) for entry in config["hyperparameters"])
+        return cls(Hyperparameter(**entry) for entry in entries)
 
     def __len__(self) -> int:
-        return len(self._hyperparameters)
+        return len(self._entries)
 
     def __iter__(self) -> Iterator[Hyperparameter]:
-        return iter(self._hyperparameters)
+        return iter(self._entries)
 
     def __getitem__(self, name: str) -> Hyperparameter:
-        return self._hyperparameters[self.column(name)]
+        return self._entries[self.column(name)]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, HyperparameterSpace) and self._hyperparameters == other._hyperparameters
+        return isinstance(other, HyperparameterSpace) and self._entries == other._entries
 
     def __hash__(self) -> int:
-        return hash(self._hyperparameters)
+        return hash(self._entries)
 
     def __repr__(self) -> str:
         return f"HyperparameterSpace({list(self)!r})"

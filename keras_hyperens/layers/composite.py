@@ -50,7 +50,7 @@ class HyperBatchComposite(HyperLayer):
             **strengths,
             **self._options,
             ensemble_size=self.ensemble_size,
-            hyperparameters=self.hyperparameters,
+            space=self.space,
             dtype=self.dtype_policy,
         )
         part.supports_masking = True  # this layer looks after masks

@@ -108,7 +108,7 @@ class HyperBatchConv2D(HyperBatchConv):
         filters: U, the number of output channels.
         kernel_size: Height and width of the kernel: an integer or a pair.
         **keywords: Arguments of `keras.layers.Conv2D`, of `HyperBatchLayer` (strengths of penalties, sharing) and of
-            `HyperLayer` (`ensemble_size`, `hyperparameters`).
+            `HyperLayer` (`ensemble_size`, `space`).
 
     Input shape:
         Rows `(M * batch_size, height, width, A)`, or `(M * batch_size, A, height, width)` with
@@ -124,7 +124,7 @@ class HyperBatchConv2D(HyperBatchConv):
     >>> import numpy as np
     >>> import keras_hyperens as khe
     >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
-    >>> layer = khe.HyperBatchConv2D(6, 3, padding="same", ensemble_size=4, hyperparameters=space, kernel_l2="l2")
+    >>> layer = khe.HyperBatchConv2D(6, 3, padding="same", ensemble_size=4, space=space, kernel_l2="l2")
     >>> with khe.hyperparameter_scope(np.full((4, 1, 1), 1e-4, "float32")):
     ...     rows = layer(np.ones((4 * 2, 5, 5, 3), "float32"))
     >>> rows.shape

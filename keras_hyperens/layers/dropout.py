@@ -21,7 +21,7 @@ class HyperDropout(HyperNoise):
         noise_shape: As in `keras.layers.Dropout`: the shape of the mask, with `None` for axes as long as those of the
             input (the rows always) and 1 where the mask is shared: `(None, 1, 1, channels)` drops feature maps.
         seed: Seed of the masks.
-        **keywords: `ensemble_size` and `hyperparameters` of `HyperLayer`.
+        **keywords: `ensemble_size` and `space` of `HyperLayer`.
 
     Input shape:
         Rows `(M * batch_size, ...)`, member by member.
@@ -36,7 +36,7 @@ class HyperDropout(HyperNoise):
     >>> import numpy as np
     >>> import keras_hyperens as khe
     >>> space = khe.HyperparameterSpace([khe.Hyperparameter("dropout", 0.0, 0.9, "linear")])
-    >>> layer = khe.HyperDropout("dropout", ensemble_size=2, hyperparameters=space, seed=0)
+    >>> layer = khe.HyperDropout("dropout", ensemble_size=2, space=space, seed=0)
     >>> with khe.hyperparameter_scope(np.array([[[0.0]], [[0.9]]], "float32")):
     ...     rows = layer(np.ones((2 * 1, 1000), "float32"), training=True)
     >>> int((rows[0] == 0).numpy().sum()), 850 < int((rows[1] == 0).numpy().sum()) < 950
@@ -148,7 +148,7 @@ class HyperGaussianDropout(HyperNoise):
     Args:
         rate: A hyperparameter's name, whose range must lie in `[0, 1)`, or a number.
         seed: Seed of the noise.
-        **keywords: `ensemble_size` and `hyperparameters` of `HyperLayer`.
+        **keywords: `ensemble_size` and `space` of `HyperLayer`.
 
     Input shape:
         Rows `(M * batch_size, ...)`, member by member.

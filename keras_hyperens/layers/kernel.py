@@ -52,7 +52,7 @@ class HyperBatchLayer(PenalizedKernel):
             hyperparameters. (Random ones cost accuracy where the learning rate is high.)
         embedding_initializer: Default normal with standard deviation 0.2: large enough that the network feels its
             hyperparameters from the first step.
-        **keywords: `ensemble_size` and `hyperparameters` of `HyperLayer`, and arguments of the plain Keras layer, but
+        **keywords: `ensemble_size` and `space` of `HyperLayer`, and arguments of the plain Keras layer, but
             for its penalties; constraints act on the shared kernel and on the biases.
 
     Raises:
@@ -162,8 +162,8 @@ class HyperBatchLayer(PenalizedKernel):
 
     def _positions(self, values: Any) -> Any:
         """z: where the values lie in their ranges, `[M, 1 or B, P]`, as seen from the scope's centers."""
-        positions, centers = self.hyperparameters.positions(values), current_centers()
-        return positions if centers is None else positions - self.hyperparameters.positions(centers)
+        positions, centers = self.space.positions(values), current_centers()
+        return positions if centers is None else positions - self.space.positions(centers)
 
     def _shift(self, positions: Any) -> Any:
         """e: what the hyperparameters add to the units' factors of `delta_kernel`."""

@@ -22,7 +22,7 @@ class HyperNoise(HyperLayer):
         (setting,) = self.settings
         super().__init__(0.0, *arguments, **{setting: level}, **keywords)
         name, number = named(getattr(self, setting))
-        highest = number if name is None else number * self.hyperparameters[name].max_value
+        highest = number if name is None else number * self.space[name].max_value
         if highest is None or highest == self.highest:
             raise ValueError(
                 f"`{setting}` must be given and stay below {self.highest:g}. Received: {setting}={level!r}"
@@ -64,7 +64,7 @@ class HyperGaussianNoise(HyperNoise):
     Args:
         stddev: A hyperparameter's name, or a number.
         seed: Seed of the noise.
-        **keywords: `ensemble_size` and `hyperparameters` of `HyperLayer`.
+        **keywords: `ensemble_size` and `space` of `HyperLayer`.
 
     Input shape:
         Rows `(M * batch_size, ...)`, member by member.

@@ -132,7 +132,7 @@ class HyperBatchRNN(HyperBatchComposite):
         """One mask for all times."""
         if not rate:
             return None
-        members = {"ensemble_size": self.ensemble_size, "hyperparameters": self.hyperparameters}
+        members = {"ensemble_size": self.ensemble_size, "space": self.space}
         seed = self.plain.get_config()["seed"]
         return HyperDropout(rate, noise_shape=(None, 1, None), seed=seed, dtype=self.dtype_policy, **members)
 

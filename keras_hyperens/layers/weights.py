@@ -70,7 +70,7 @@ class KernelWeights(HyperLayer):
     @property
     def is_conditioned(self) -> bool:
         """Whether kernels depend on hyperparameters."""
-        return self.sharing == "hyper" and len(self.hyperparameters) > 0
+        return self.sharing == "hyper" and len(self.space) > 0
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = self.kernel_shape(input_shape)
@@ -110,7 +110,7 @@ class KernelWeights(HyperLayer):
 
     def _condition(self, shape: tuple[int, ...]) -> None:
         """Adds what makes the kernel and the bias depend on hyperparameters."""
-        own, columns = [] if self.shared_embedding else [self.ensemble_size], len(self.hyperparameters)
+        own, columns = [] if self.shared_embedding else [self.ensemble_size], len(self.space)
         self.delta_kernel = self._add("delta_kernel", shape, another(self.delta_kernel_initializer, 1))
         self.kernel_embedding = self._add(
             "kernel_embedding", (*own, columns, self.axes.num_units), another(self.embedding_initializer, 6)

@@ -131,12 +131,12 @@ class TunableModel(Ensemble):
 
     def _middles(self) -> dict[str, float]:
         """A value in the middle of each hyperparameter's range."""
-        middles = keras.ops.convert_to_numpy(self.hyperparameters.values(np.zeros(len(self.hyperparameters))))
-        return dict(zip(self.hyperparameters.names, map(float, middles), strict=True))
+        middles = keras.ops.convert_to_numpy(self.space.values(np.zeros(len(self.space))))
+        return dict(zip(self.space.names, map(float, middles), strict=True))
 
     def _check_hyperparameters(self, used: set[str], member_loss: str) -> None:
         """Every hyperparameter is used, and those of the loss exist."""
-        names = self.hyperparameters.names
+        names = self.space.names
         if used - set(names):
             raise ValueError(
                 f"The loss must use hyperparameters of the ensemble, {list(names)}. Received: {sorted(used)}"
@@ -146,7 +146,7 @@ class TunableModel(Ensemble):
                 "A loss that varies with hyperparameters belongs to single members: use member_loss='member'. "
                 f"Received: member_loss={member_loss!r}"
             )
-        unused = [name for name in unused_hyperparameters(self.network, self.hyperparameters) if name not in used]
+        unused = [name for name in unused_hyperparameters(self.network, self.space) if name not in used]
         if unused:
             warnings.warn(f"Neither a layer nor the loss uses the hyperparameters {unused}", stacklevel=3)
 

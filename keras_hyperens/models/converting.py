@@ -33,7 +33,7 @@ class Convertible:
     def from_model(
         cls,
         model: keras.Model,
-        hyperparameters: Mapping[str, Hyperparameter] | None = None,
+        roles: Mapping[str, Hyperparameter] | None = None,
         ensemble_size: int = 4,
         *,
         sharing: str = "hyper",
@@ -57,7 +57,7 @@ class Convertible:
 
         Args:
             model: Sequential or Functional, also nested, with shared layers or branches; it is not changed.
-            hyperparameters: Role to `Hyperparameter`: what shall vary between members. Roles are the penalties `"l2"`,
+            roles: Role to `Hyperparameter`: what shall vary between members. Roles are the penalties `"l2"`,
                 `"l1"` (kernels and biases), `"kernel_l2"`, `"bias_l2"`, `"kernel_l1"`, `"bias_l1"`, then `"dropout"`
                 (the rate of every dropout that the model has), `"noise"` and `"label_smoothing"`. What has no role
                 stays as it is in the model.
@@ -97,7 +97,7 @@ class Convertible:
         """
         options = {"sharing": sharing, "fast_weight_initializer": fast_weight_initializer, **layer_options}
         how = Sharing(ensemble_size, include, exclude, member_normalization, options)
-        conversion = convert_model(model, hyperparameters or {}, how)
+        conversion = convert_model(model, roles or {}, how)
         of_ensemble = {
             "combination": combination,
             "output_activation": output_activation,
@@ -112,7 +112,7 @@ class Convertible:
         hypermodel: Any,
         ensemble_size: int = 4,
         *,
-        hyperparameters: Mapping[str, Hyperparameter] | None = None,
+        roles: Mapping[str, Hyperparameter] | None = None,
         space: HyperparameterSpace | None = None,
         fixed: dict[str, Any] | None = None,
         sharing: str = "hyper",
@@ -137,7 +137,7 @@ class Convertible:
         Args:
             hypermodel: A function `build_model(hp)`, or a `keras_tuner.HyperModel`.
             ensemble_size: M, the number of members.
-            hyperparameters: Instead of what building it shows: roles as in `from_model`.
+            roles: Instead of what building it shows: roles as in `from_model`.
             space: Names and ranges of the hyperparameters that shall vary. Default: all that can, over their ranges.
             fixed: Values of hyperparameters that shall not vary. Default: the hypermodel's defaults.
             sharing, include, exclude, member_normalization, **layer_options: As in `from_model`; the rank-1 factors
@@ -158,12 +158,12 @@ class Convertible:
         ...     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         ...     return model
         >>> ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=4)
-        >>> ensemble.hyperparameters.names
+        >>> ensemble.space.names
         ('l2',)
         """
         how = Sharing(ensemble_size, include, exclude, member_normalization, {"sharing": sharing, **layer_options})
         values = dict(initial_values or {})
-        conversion = convert_hypermodel(hypermodel, hyperparameters, space, fixed, values, how)
+        conversion = convert_hypermodel(hypermodel, roles, space, fixed, values, how)
         varied = {name: value for name, value in values.items() if name in conversion.space.names}
         of_ensemble = {
             "combination": combination,

@@ -49,7 +49,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     Args:
         network: A Keras model (Sequential, Functional, subclassed, nested) of hyper-batch and ordinary layers, from
             plain batches to raw outputs. Ordinary layers are shared by all members. It must treat rows one by one.
-        hyperparameters: The `HyperparameterSpace` of its layers, or `None`: a batch ensemble, nothing to tune.
+        space: The `HyperparameterSpace` of its layers, or `None`: a batch ensemble, nothing to tune.
         ensemble_size: M, the number of members, as in the layers.
         combination: How members become one prediction: `"mean"` (default), `"trimmed_mean"` (without the member
             farthest from the median, row by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalised for class
@@ -75,7 +75,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         The combined prediction, `(B, ..., C)`: probabilities for a classifier.
 
     Raises:
-        TypeError: If `network` is not a Keras model or `hyperparameters` not a space.
+        TypeError: If `network` is not a Keras model or `space` not a space.
         ValueError: If the network has no hyper-batch layer, or layers of another ensemble; if a seed is negative.
 
     Example:
@@ -83,7 +83,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     >>> import numpy as np
     >>> import keras_hyperens as khe
     >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
-    >>> members = dict(ensemble_size=4, hyperparameters=space)
+    >>> members = dict(ensemble_size=4, space=space)
     >>> network = keras.Sequential([
     ...     keras.Input((3,)),
     ...     khe.HyperBatchDense(8, activation="relu", kernel_l2="l2", **members),
@@ -104,7 +104,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     def __init__(
         self,
         network: keras.Model,
-        hyperparameters: HyperparameterSpace | None = None,
+        space: HyperparameterSpace | None = None,
         ensemble_size: int = 4,
         *,
         combination: heads.Combination = "mean",
@@ -115,9 +115,9 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        space = HyperparameterSpace() if hyperparameters is None else hyperparameters
+        space = HyperparameterSpace() if space is None else space
         if not isinstance(space, HyperparameterSpace):
-            raise TypeError(f"`hyperparameters` must be a `HyperparameterSpace`. Received: hyperparameters={space!r}")
+            raise TypeError(f"`space` must be a `HyperparameterSpace`. Received: space={space!r}")
         if seed is not None and (not isinstance(seed, int) or seed < 0):
             raise ValueError(f"`seed` must be a non-negative integer or None. Received: seed={seed!r}")
         if response not in RESPONSES:
@@ -129,7 +129,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         kwargs.setdefault("dtype", network.dtype_policy)
         super().__init__(**kwargs)
         self.network = network
-        self.hyperparameters = space
+        self.space = space
         self.ensemble_size = ensemble_size
         self.combination = combination
         self.response = response
@@ -232,14 +232,12 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     def hyperparameter_values(self) -> dict[str, np.ndarray]:
         """Each hyperparameter's values, one per member `[M]`, in natural scale: see `member_values`."""
         values = ops.convert_to_numpy(self.member_values())
-        return {name: values[:, 0, column] for column, name in enumerate(self.hyperparameters.names)}
+        return {name: values[:, 0, column] for column, name in enumerate(self.space.names)}
 
     def hyperparameter_bounds(self) -> dict[str, np.ndarray]:
         """Each hyperparameter's tuned bounds, `[M, 2]`, natural scale."""
-        bounds = np.stack(
-            [ops.convert_to_numpy(self.hyperparameters.values(b)) for b in self.distribution.bounds()], -1
-        )
-        return {name: bounds[:, column] for column, name in enumerate(self.hyperparameters.names)}
+        bounds = np.stack([ops.convert_to_numpy(self.space.values(b)) for b in self.distribution.bounds()], -1)
+        return {name: bounds[:, column] for column, name in enumerate(self.space.names)}
 
     def response_curves(
         self, x: Any, y: Any, points: int = 15, batch_size: int = 500, verbose: int = 1
@@ -263,10 +261,10 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         Raises:
             ValueError: If there is no hyperparameter, the ensemble is not compiled, or there are fewer than two points.
         """
-        if not len(self.hyperparameters) or not self.compiled or points < 2:
+        if not len(self.space) or not self.compiled or points < 2:
             raise ValueError(
                 "Response curves need hyperparameters, a compiled loss and at least two points. Received: "
-                f"{len(self.hyperparameters)} hyperparameters, compiled={self.compiled}, points={points}"
+                f"{len(self.space)} hyperparameters, compiled={self.compiled}, points={points}"
             )
         return response_curves(self, x, y, points, batch_size, verbose)
 
@@ -281,7 +279,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         if not self.network.built:
             raise ValueError(f"The network must be built: call the ensemble on a batch first. Received: {self.name!r}")
         with self.prediction_scope(as_numpy=True):
-            return member_network(self.network, member, self.hyperparameters, current_hyperparameters())
+            return member_network(self.network, member, self.space, current_hyperparameters())
 
     def prepare(self, batch: Any) -> None:
         """Builds everything and checks the order of rows, so that `fit` fails before its first step or not at all."""
@@ -354,7 +352,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         return {
             **super().get_config(),
             "network": keras.saving.serialize_keras_object(self.network),
-            "hyperparameters": keras.saving.serialize_keras_object(self.hyperparameters),
+            "space": keras.saving.serialize_keras_object(self.space),
             "ensemble_size": self.ensemble_size,
             "output_activation": self.output_activation,
             "heads": self.heads,
@@ -369,7 +367,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "HyperBatchEnsemble":
         config, temperatures = cls.readable(config)
         heads, conversion = config.pop("heads", None), config.pop("conversion", None)
-        for name in ("network", "hyperparameters"):
+        for name in ("network", "space"):
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
         ensemble = cls(**config)
         ensemble.heads = heads

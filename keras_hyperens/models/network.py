@@ -51,11 +51,11 @@ def check_network(network: keras.Model, space: HyperparameterSpace, ensemble_siz
                 'and use the policies "float32", "mixed_float16" or "mixed_bfloat16". Received: layer '
                 f"{layer.name!r} with dtype={layer.dtype_policy.name!r}, floatx={keras.config.floatx()!r}"
             )
-        if layer.ensemble_size != ensemble_size or layer.hyperparameters not in (space, HyperparameterSpace()):
+        if layer.ensemble_size != ensemble_size or layer.space not in (space, HyperparameterSpace()):
             raise ValueError(
                 f"Layer {layer.name!r} must have the ensemble's size {ensemble_size} and its hyperparameters "
                 f"{list(space.names)}. Received: ensemble_size={layer.ensemble_size}, "
-                f"hyperparameters={layer.hyperparameters}"
+                f"space={layer.space}"
             )
 
 

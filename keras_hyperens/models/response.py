@@ -30,7 +30,7 @@ def response_curves(
     ensemble: "HyperBatchEnsemble", x: Any, y: Any, points: int, batch_size: int, verbose: int
 ) -> dict[str, ResponseCurve]:
     """See `HyperBatchEnsemble.response_curves`."""
-    space = ensemble.hyperparameters
+    space = ensemble.space
     grid = ops.convert_to_numpy(space.values(np.repeat(np.linspace(-1, 1, points)[:, None], len(space), 1)))  # [G, P]
     values = ops.convert_to_numpy(ensemble.member_values())  # [M, 1, P]
     progress = keras.utils.Progbar(points * len(space), verbose=verbose, unit_name="point")

@@ -266,7 +266,7 @@ class HyperBatchTrainer(TunableModel):
 
     def _by_name(self, values: Any) -> list[dict[str, Any]]:
         """Values `[M, 1 or B, P]` as each member's own, `[1 or B]` by name."""
-        names = self.hyperparameters.names
+        names = self.space.names
         return [{name: values[k, :, column] for column, name in enumerate(names)} for k in range(self.ensemble_size)]
 
     def _draw(self, bounds: Any, batch_size: Any, purpose: int) -> Any:
@@ -391,7 +391,7 @@ class HyperBatchTrainer(TunableModel):
             logs["tuning_loss"] = tf.where(tuning_loss.count > 0, tuning_loss.result(), float("nan"))
             if self.tunes_temperature() and self.temperature.num_outputs == 1:
                 logs["temperature"] = tf.exp(self.temperature.logarithms[0])
-        if training and len(self.hyperparameters):
+        if training and len(self.space):
             logs["entropy"] = self.distribution.entropy(self.distribution.bounds())
         return logs
 

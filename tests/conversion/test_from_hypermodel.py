@@ -16,8 +16,8 @@ from_hypermodel = khe.HyperBatchEnsemble.from_hypermodel
 
 def test_what_each_hyperparameter_drives_is_found(capsys):
     ensemble = from_hypermodel(small_hypermodel, M, seed=0)
-    assert set(ensemble.hyperparameters.names) == {"l2", "dropout", "noise", "l1", "smoothing"}
-    assert ensemble.hyperparameters["l2"] == khe.Hyperparameter("l2", 1e-5, 1e-2, "log")
+    assert set(ensemble.space.names) == {"l2", "dropout", "noise", "l1", "smoothing"}
+    assert ensemble.space["l2"] == khe.Hyperparameter("l2", 1e-5, 1e-2, "log")
     first, dropout, noise, last = ensemble.network.layers
     assert (first.kernel_l2, first.kernel_l1, first.bias_l2) == ("l2", None, None)
     assert (dropout.rate, noise.stddev) == ("dropout", "noise")
@@ -40,7 +40,7 @@ def test_it_trains_tunes_and_comes_back_from_a_file(tmp_path):
     bounds = ensemble.hyperparameter_bounds()
     history = ensemble.fit(x, np.eye(3)[y], tuning_split=0.3, epochs=30, verbose=0).history
     assert history["accuracy"][-1] > 0.6 and history["loss"][-1] < history["loss"][0]
-    for name in ensemble.hyperparameters.names:
+    for name in ensemble.space.names:
         assert not np.allclose(ensemble.hyperparameter_bounds()[name], bounds[name])
     ensemble.save(tmp_path / "ensemble.keras")
     loaded = keras.models.load_model(tmp_path / "ensemble.keras")
@@ -82,7 +82,7 @@ def test_the_same_function_gives_both_ensembles(tmp_path):
 def test_values_that_the_user_fixes_and_ranges_that_the_user_gives():
     space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-8, 1e-3, "log")])
     ensemble = from_hypermodel(small_hypermodel, M, fixed={"units": 12, "dropout": 0.25, "rate": 0.05}, space=space)
-    assert ensemble.hyperparameters == space
+    assert ensemble.space == space
     first, dropout, noise, last = ensemble.network.layers
     assert (first.plain.units, dropout.rate, noise.stddev, last.kernel_l1) == (12, 0.25, 0.0, pytest.approx(1e-6))
     assert float(ensemble.optimizer.learning_rate) == pytest.approx(0.05)
@@ -108,7 +108,7 @@ def test_members_begin_around_the_best_values_of_a_search(capsys, tmp_path):
 
 def test_a_batch_ensemble_has_nothing_to_tune():
     ensemble = from_hypermodel(small_hypermodel, M, sharing="batch", fixed={"dropout": 0.25})
-    assert len(ensemble.hyperparameters) == 0 and ensemble.network.layers[1].rate == 0.25
+    assert len(ensemble.space) == 0 and ensemble.network.layers[1].rate == 0.25
 
 
 def one_layer(penalty, units=3, **compiled):
@@ -145,7 +145,7 @@ def unused(hp):
 )
 def test_what_else_a_hyperparameter_can_do(build_model, names, fixed):
     ensemble = from_hypermodel(build_model, M)
-    assert ensemble.hyperparameters.names == names
+    assert ensemble.space.names == names
     assert {name for name, why in ensemble._fixed.items() if fixed[name] in why} == set(fixed)
     if build_model is product:
         assert ensemble.network.layers[-1].kernel_l2 == ("a", pytest.approx(0.5))
@@ -160,9 +160,9 @@ def test_what_else_a_hyperparameter_can_do(build_model, names, fixed):
     ],
 )
 def test_where_nothing_can_vary_the_error_says_why_and_what_to_do(build_model, reason):
-    with pytest.raises(ValueError, match=f"hyperparameters=.*{reason}"):
+    with pytest.raises(ValueError, match=f"roles=.*{reason}"):
         from_hypermodel(build_model, M)
-    ensemble = from_hypermodel(build_model, M, hyperparameters={"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")})
+    ensemble = from_hypermodel(build_model, M, roles={"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")})
     assert ensemble.network.layers[-1].kernel_l2 == "l2"
 
 
@@ -177,7 +177,7 @@ def two_outputs(hp):
 
 def test_weights_of_outputs():
     ensemble = from_hypermodel(two_outputs, M, seed=0)
-    assert ensemble.hyperparameters.names == ("weight",)
+    assert ensemble.space.names == ("weight",)
     ensemble.run_eagerly = True
     x, y = np.ones((6, 4), "float32"), {"a": np.ones((6, 1)), "b": np.zeros((6, 1))}
     ensemble.fit(x, y, tuning_data=(x, y), verbose=0)
@@ -200,10 +200,10 @@ def test_bad_input_is_named():
 def test_keras_tuners_own_hypermodels():
     xception = keras_tuner.applications.HyperXception(input_shape=(71, 71, 3), classes=5)
     ensemble = from_hypermodel(xception, 2)
-    assert ensemble.hyperparameters.names == ("dropout_rate",)
+    assert ensemble.space.names == ("dropout_rate",)
     assert "learning_rate" in ensemble._fixed and "activation" in ensemble._fixed
     resnet = keras_tuner.applications.HyperResNet(input_shape=(64, 64, 3), classes=5)
-    with pytest.raises(ValueError, match="hyperparameters="):
+    with pytest.raises(ValueError, match="roles="):
         from_hypermodel(resnet, 2)
-    ensemble = from_hypermodel(resnet, 2, hyperparameters={"l2": khe.Hyperparameter("l2", 1e-6, 1e-3, "log")})
+    ensemble = from_hypermodel(resnet, 2, roles={"l2": khe.Hyperparameter("l2", 1e-6, 1e-3, "log")})
     assert ensemble.predict(np.zeros((2, 64, 64, 3), "float32"), verbose=0).shape == (2, 5)

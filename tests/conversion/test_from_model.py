@@ -110,7 +110,7 @@ def test_roles_drive_settings_and_the_rest_stays(capsys):
         "dropout": khe.Hyperparameter("rate", 0.1, 0.6, "linear"),
     }
     ensemble = khe.HyperBatchEnsemble.from_model(model, roles, M)
-    assert ensemble.hyperparameters.names == ("strength", "sparsity", "rate")
+    assert ensemble.space.names == ("strength", "sparsity", "rate")
     conv, _, spatial, _, dense, dropout, _ = ensemble.network.layers
     assert (conv.kernel_l2, conv.bias_l1, conv.kernel_l1, conv.bias_l2) == ("strength", "sparsity", None, None)
     assert (dense.bias_l1, dense.bias_l2) == ("sparsity", pytest.approx(0.2))

@@ -47,7 +47,7 @@ def test_configuration_round_trip():
 def test_a_space_of_another_version_is_refused():
     entry = {"name": "l2", "low": 1e-6, "high": 1e-2, "scale": "log"}
     with pytest.raises(ValueError, match="Another version of keras_hyperens wrote this space.*'low'"):
-        HyperparameterSpace.from_config({"hyperparameters": [entry]})
+        HyperparameterSpace.from_config({"entries": [entry]})
 
 
 def test_keras_tuner_round_trip():

@@ -15,7 +15,7 @@ def space():
 
 
 def members():
-    return {"ensemble_size": M, "hyperparameters": space()}
+    return {"ensemble_size": M, "space": space()}
 
 
 def draw(rows, seed=0, members=M):

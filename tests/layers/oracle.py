@@ -54,7 +54,7 @@ def outputs_and_penalty(layer, rows, values, apply):
     for k in range(members):
         for b in range(batch):
             value = values[k, b if draws > 1 else 0]
-            z = position(layer.hyperparameters, value) if len(layer.hyperparameters) else None
+            z = position(layer.space, value) if len(layer.space) else None
             row = rows[k * batch + b : k * batch + b + 1]
             the_bias = bias(layer, k, z) if layer.use_bias else None
             outputs.append(apply(row, kernel(layer, k, z), the_bias))
@@ -69,4 +69,4 @@ def outputs_and_penalty(layer, rows, values, apply):
 
 
 def strength(layer, setting, value):
-    return value[layer.hyperparameters.names.index(setting)] if isinstance(setting, str) else setting
+    return value[layer.space.names.index(setting)] if isinstance(setting, str) else setting

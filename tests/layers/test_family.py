@@ -97,7 +97,7 @@ def test_a_converted_layer_gives_what_the_plain_one_gives(case, sharing):
     rows = case.rows(B)
     plain = plain_like(case, rows)
     members = {"ensemble_size": M, "sharing": sharing, "fast_weight_initializer": "ones"}
-    layer = case.type.from_plain(plain, {**members, "hyperparameters": None})
+    layer = case.type.from_plain(plain, {**members, "space": None})
     tiled = np.concatenate([rows] * M)
     case.call(layer, tiled)
     layer.adopt(plain.get_weights())
@@ -117,7 +117,7 @@ def test_a_member_layer_is_the_plain_layer_at_its_values(case):
     layer = built(case, rows)
     with khe.hyperparameter_scope(values):
         outputs = np.asarray(case.call(layer, rows)).reshape(M, B, -1)
-    named = dict(zip(layer.hyperparameters.names, map(float, values[1, 0])))
+    named = dict(zip(layer.space.names, map(float, values[1, 0])))
     plain = layer.member_layer(named)
     assert type(plain) is case.type.plain_layer
     case.call(plain, rows[:1])

@@ -51,11 +51,11 @@ CASES = {
     "dense, factors penalised": (dense, (4,), apply_dense, {"regularize_fast_weights": True}),
     "dense, fixed strength": (dense, (4,), apply_dense, {"kernel_l2": 0.3}),
     "dense, no hyperparameters": (
-        dense, (4,), apply_dense, {"hyperparameters": None, "kernel_l2": 0.3, "bias_l2": 0.1}
+        dense, (4,), apply_dense, {"space": None, "kernel_l2": 0.3, "bias_l2": 0.1}
     ),
     "dense, no hyperparameters, factors penalised": (
         dense, (4,), apply_dense,
-        {"hyperparameters": None, "kernel_l2": 0.3, "bias_l2": None, "regularize_fast_weights": True},
+        {"space": None, "kernel_l2": 0.3, "bias_l2": None, "regularize_fast_weights": True},
     ),
     "conv": (conv, (6, 7, 3), apply_conv(), {}),
     "conv, factors penalised": (conv, (6, 7, 3), apply_conv(), {"regularize_fast_weights": True}),
@@ -268,7 +268,7 @@ def test_bad_arguments_are_named(make, message):
 
 def test_bad_space_is_a_type_error():
     with pytest.raises(TypeError, match="HyperparameterSpace"):
-        dense(hyperparameters=["l2"])
+        dense(space=["l2"])
 
 
 def test_missing_or_foreign_values_are_named():
@@ -299,9 +299,7 @@ def test_unknown_batch_size_in_a_graph():
 def test_space_columns_are_found_by_name_not_by_place():
     names = list(space().names)
     reversed_space = khe.HyperparameterSpace(list(space())[::-1])
-    layer = dense(
-        hyperparameters=reversed_space, kernel_l2="l2", kernel_initializer="ones", delta_kernel_initializer="zeros"
-    )
+    layer = dense(space=reversed_space, kernel_l2="l2", kernel_initializer="ones", delta_kernel_initializer="zeros")
     values = draw(1)[..., ::-1]
     with khe.hyperparameter_scope(values):
         layer(np.ones((M * B, 4), "float32"), training=True)

@@ -72,7 +72,7 @@ def test_weights_multiply_in_training_and_stay_fixed_elsewhere():
 
 
 def network(space, outputs=None):
-    members = {"ensemble_size": M, "hyperparameters": space}
+    members = {"ensemble_size": M, "space": space}
     inputs = keras.Input((4,))
     hidden = khe.HyperBatchDense(6, activation="relu", **members)(inputs)
     if outputs is None:
@@ -109,8 +109,8 @@ eagerly_and_in_a_graph = pytest.mark.parametrize(
 
 
 @keras.saving.register_keras_serializable("tests")
-def robust(y_true, y_pred, hyperparameters):
-    return keras.ops.minimum(keras.ops.abs(y_true - y_pred)[:, 0], hyperparameters["threshold"])
+def robust(y_true, y_pred, values):
+    return keras.ops.minimum(keras.ops.abs(y_true - y_pred)[:, 0], values["threshold"])
 
 
 @eagerly_and_in_a_graph

@@ -16,7 +16,7 @@ def space():
 
 
 def members(size=M):
-    return {"ensemble_size": size, "hyperparameters": space()}
+    return {"ensemble_size": size, "space": space()}
 
 
 def dense_network(classes=3, rate="rate", size=M, **arguments):

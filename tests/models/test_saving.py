@@ -173,7 +173,7 @@ def test_export_of_shared_kernels_is_smaller_and_gives_the_same(tmp_path):
     def networks():
         members = {
             "ensemble_size": 8,
-            "hyperparameters": khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1, "log")]),
+            "space": khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1, "log")]),
         }
         layers = [khe.HyperBatchDense(256, **members), khe.HyperBatchDense(256, kernel_l2="l2", **members)]
         return keras.Sequential([keras.Input((64,)), *layers]), members
@@ -278,7 +278,7 @@ def network_to_serve(name):
     """A network with kinds of layers that an export calls in another way than a prediction does."""
     members = {
         "ensemble_size": 3,
-        "hyperparameters": khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")]),
+        "space": khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")]),
     }
     own = {"ensemble_size": 3}
 

@@ -152,7 +152,7 @@ def test_tuning_finds_the_best_ridge_penalty_from_both_sides(place, warmup):
     (x, y), tuning, error_at, lowest = ridge(seed=0)
     space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-3, 1e2, "log")])
     layer = khe.HyperBatchDense(
-        1, use_bias=False, kernel_l2="l2", ensemble_size=1, hyperparameters=space, fast_weight_initializer="ones",
+        1, use_bias=False, kernel_l2="l2", ensemble_size=1, space=space, fast_weight_initializer="ones",
         kernel_initializer="zeros", regularize_fast_weights=True,
     )  # fmt: skip
     ensemble = khe.HyperBatchEnsemble(

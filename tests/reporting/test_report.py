@@ -126,7 +126,7 @@ def test_dollars_in_names_lists_as_labels_and_sets_without_rows(hyper_batch, tmp
 
 def test_a_hyperparameter_with_dollars(tmp_path):
     space = khe.HyperparameterSpace([khe.Hyperparameter(r"$\l2$", 1e-6, 1e-2, "log")])
-    members = {"ensemble_size": 2, "hyperparameters": space}
+    members = {"ensemble_size": 2, "space": space}
     network = keras.Sequential([keras.Input((4,)), khe.HyperBatchDense(3, kernel_l2=r"$\l2$", **members)])
     ensemble = khe.HyperBatchEnsemble(network, **members)
     ensemble.compile("sgd", LOGITS, run_eagerly=True)

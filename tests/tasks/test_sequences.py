@@ -46,7 +46,7 @@ def speaker(hp):
 @pytest.mark.integration
 def test_text_to_speech(tmp_path):
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(speaker, M)
-    assert set(ensemble.hyperparameters.names) == {"dropout", "l2"}
+    assert set(ensemble.space.names) == {"dropout", "l2"}
     letters = np.random.default_rng(0).integers(1, LETTERS + 1, (128, 6))
     sound = np.repeat(VOICE[letters], 2, axis=1) * np.tile([1.0, 0.5], 6)[:, None]
     task_contract(ensemble, letters, sound.astype("float32"), tmp_path, epochs=10)

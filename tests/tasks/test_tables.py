@@ -52,7 +52,7 @@ def regressor(hp):
 @pytest.mark.integration
 def test_regression_with_its_own_noise(tmp_path):
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(regressor, M)
-    assert set(ensemble.hyperparameters.names) == {"l2", "dropout"}
+    assert set(ensemble.space.names) == {"l2", "dropout"}
     generator = np.random.default_rng(0)
     x = generator.normal(size=(256, 5)).astype("float32")
     y = x @ [[1.0], [-2.0], [0.5], [0.0], [0.0]] + generator.normal(size=(256, 1)) * np.exp(x[:, -1:])
