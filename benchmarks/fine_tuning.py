@@ -97,7 +97,7 @@ def fine_tuned(network: keras.Model, factors: Any, ensemble_size: int, data: Dat
     else:
         initializer = keras.initializers.RandomNormal(1.0, factors, seed) if isinstance(factors, float) else factors
         model = khe.HyperBatchEnsemble.from_model(
-            network, ROLES, ensemble_size, fast_weight_initializer=initializer, seed=seed
+            network, roles=ROLES, ensemble_size=ensemble_size, fast_weight_initializer=initializer, seed=seed
         )
     compile_for(model, data, FINE_TUNING)
     methods.train(model, data, [], schedule=FINE_TUNING)

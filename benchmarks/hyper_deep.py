@@ -50,7 +50,7 @@ def searched(
     build_model = build_model or networks.hypermodel_of(data, schedule)
     stop = keras.callbacks.EarlyStopping("val_nll", mode="min", patience=schedule.patience)
     builder = khe.HyperDeepEnsembleBuilder(
-        build_model, size, objective=OBJECTIVE, max_trials=trials, directory=directory, **settings
+        build_model, ensemble_size=size, objective=OBJECTIVE, max_trials=trials, directory=directory, **settings
     )
     planned = trials + builder.num_hyperparameter_sets * builder.initializations
     builder.search(

@@ -78,7 +78,7 @@ def build(
     sharing = {"batch": "batch", "hyper-batch": "hyper"}[method]
     defaults = {name: value for name, value in hyperparameters.values.items() if name not in settings}
     return khe.HyperBatchEnsemble.from_hypermodel(
-        build_model, ensemble_size, fixed=settings, sharing=sharing, initial_values=defaults, seed=seed
+        build_model, ensemble_size=ensemble_size, fixed=settings, sharing=sharing, initial_values=defaults, seed=seed
     )
 
 

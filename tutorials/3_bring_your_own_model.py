@@ -65,7 +65,7 @@ x_test, y_test = x_new[400:], y_new[400:]
 
 # %%
 roles = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-3, "log"), "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear")}
-ensemble = khe.HyperBatchEnsemble.from_model(network, roles, ensemble_size=4, seed=0)
+ensemble = khe.HyperBatchEnsemble.from_model(network, roles=roles, ensemble_size=4, seed=0)
 before = keras.ops.convert_to_numpy(keras.ops.softmax(network.predict(x_test, verbose=0)))
 members = ensemble.predict_members(x_test, verbose=0)
 print("members:", members.shape, " largest difference from the network:", np.abs(members - before).max())

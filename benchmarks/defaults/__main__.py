@@ -39,7 +39,7 @@ def _hyper_batch(data: Data, network: str, settings: dict[str, float], seed: int
     compiled = options.pop("compiled", {})
     build_model = networks.hypermodel_of(network, data, SCHEDULE)
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(
-        build_model, options.pop("ensemble_size", 3), initial_values=settings, seed=seed, **options
+        build_model, ensemble_size=options.pop("ensemble_size", 3), initial_values=settings, seed=seed, **options
     )
     ensemble.compile(
         SCHEDULE.optimizer(TRAIN),

@@ -20,7 +20,7 @@ def steps(sampling: str, members: int, rows: int) -> dict[str, Callable[[], Any]
     generator = np.random.default_rng(0)
     x = tf.constant(generator.normal(size=(rows, *SHAPE)).astype("float32"))
     y = tf.constant(generator.integers(0, CLASSES, rows))
-    ensemble = khe.HyperBatchEnsemble.from_hypermodel(_build_model, members, seed=0)
+    ensemble = khe.HyperBatchEnsemble.from_hypermodel(_build_model, ensemble_size=members, seed=0)
     ensemble.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), sampling=sampling)
     ensemble.prepare(tf.TensorSpec((None, *SHAPE)))
     theirs = Lenet(ensemble, sampling)

@@ -69,7 +69,7 @@ def _parameters(name: str) -> tuple[int, int]:
         return compiled(name, M).count_params(), compiled(name, 0).count_params()
     single = getattr(keras.applications, name)(weights=None, classifier_activation=None)
     roles = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}
-    ours = khe.HyperBatchEnsemble.from_model(single, roles, M, seed=0)
+    ours = khe.HyperBatchEnsemble.from_model(single, roles=roles, ensemble_size=M, seed=0)
     counts = ours.count_params(), single.count_params()
     keras.backend.clear_session()
     return counts

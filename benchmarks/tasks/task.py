@@ -49,7 +49,7 @@ def build(task: Task, method: str, data: Data, settings: Settings, seed: int) ->
         return build_model(hyperparameters)
     sharing = {"batch": "batch", "hyper-batch": "hyper"}[method]
     return khe.HyperBatchEnsemble.from_hypermodel(
-        build_model, ENSEMBLE_SIZE, sharing=sharing, fixed=settings, seed=seed
+        build_model, ensemble_size=ENSEMBLE_SIZE, sharing=sharing, fixed=settings, seed=seed
     )
 
 

@@ -65,7 +65,7 @@ def main(arguments=None):
     (x, y), (x_test, y_test) = load(options.dataset, options.data_dir)
     builder = khe.HyperDeepEnsembleBuilder(
         lambda hp: build_model(hp, x.shape[1:], int(y.max()) + 1),
-        options.ensemble_size,
+        ensemble_size=options.ensemble_size,
         objective=keras_tuner.Objective("val_nll", "min"),
         max_trials=options.trials,
         initializations=options.initializations,

@@ -33,9 +33,9 @@ class Convertible:
     def from_model(
         cls,
         model: keras.Model,
+        *,
         roles: Mapping[str, Hyperparameter] | None = None,
         ensemble_size: int = 4,
-        *,
         sharing: str = "hyper",
         include: Iterable[str | type[keras.layers.Layer]] | None = None,
         exclude: Iterable[str | type[keras.layers.Layer]] = (),
@@ -87,7 +87,8 @@ class Convertible:
         >>> import numpy as np
         >>> import keras_hyperens as khe
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(2)])
-        >>> ensemble = khe.HyperBatchEnsemble.from_model(model, {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")})
+        >>> roles = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}
+        >>> ensemble = khe.HyperBatchEnsemble.from_model(model, roles=roles)
         >>> ensemble.predict(np.ones((5, 3)), verbose=0).shape
         (5, 2)
 
@@ -110,8 +111,8 @@ class Convertible:
     def from_hypermodel(
         cls,
         hypermodel: Any,
-        ensemble_size: int = 4,
         *,
+        ensemble_size: int = 4,
         roles: Mapping[str, Hyperparameter] | None = None,
         space: HyperparameterSpace | None = None,
         fixed: dict[str, Any] | None = None,
@@ -185,7 +186,9 @@ class Convertible:
         if initial_width is None and how.options["sharing"] != "hyper":
             initial_width = FIXED_WIDTH
         start = {"initial_width": initial_width, "initial_values": initial_values}
-        ensemble = cls(conversion.network, conversion.space, how.ensemble_size, **start, **arguments)
+        ensemble = cls(
+            conversion.network, space=conversion.space, ensemble_size=how.ensemble_size, **start, **arguments
+        )
         ensemble._records, ensemble._fixed = tuple(conversion.records), conversion.fixed
         if may_mix_rows(conversion.network):
             ensemble.check_rows(input_specs(ensemble))

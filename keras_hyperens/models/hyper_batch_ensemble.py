@@ -104,9 +104,9 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     def __init__(
         self,
         network: keras.Model,
+        *,
         space: HyperparameterSpace | None = None,
         ensemble_size: int = 4,
-        *,
         combination: heads.Combination = "mean",
         output_activation: Any = "auto",
         initial_width: float | None = None,

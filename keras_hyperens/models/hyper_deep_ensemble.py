@@ -75,8 +75,8 @@ class HyperDeepEnsemble(Ensemble):
     def __init__(
         self,
         members: Sequence[keras.Model],
-        member_weights: Sequence[float] | None = None,
         *,
+        member_weights: Sequence[float] | None = None,
         combination: heads.Combination = "mean",
         output_activation: Any = "auto",
         member_hyperparameters: Sequence[Mapping[str, Any]] | None = None,

@@ -102,8 +102,8 @@ class HyperDeepEnsembleBuilder(Procedure):
     def __init__(
         self,
         hypermodel: Any,
-        ensemble_size: int = 4,
         *,
+        ensemble_size: int = 4,
         objective: Any = "val_loss",
         tuner: Any = "random",
         max_trials: int | None = 50,
@@ -165,7 +165,7 @@ class HyperDeepEnsembleBuilder(Procedure):
 
     @classmethod
     def from_tuner(
-        cls, tuner: keras_tuner.Tuner, ensemble_size: int = 4, **arguments: Any
+        cls, tuner: keras_tuner.Tuner, *, ensemble_size: int = 4, **arguments: Any
     ) -> "HyperDeepEnsembleBuilder":
         """A builder on a KerasTuner search that has finished: nothing of it is trained again.
 
@@ -179,7 +179,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         """
         if not isinstance(tuner, keras_tuner.Tuner):
             raise TypeError(f"`tuner` must be a `keras_tuner.Tuner`. Received: tuner={tuner!r}")
-        builder = cls(tuner.hypermodel, ensemble_size, tuner=tuner, **arguments)
+        builder = cls(tuner.hypermodel, ensemble_size=ensemble_size, tuner=tuner, **arguments)
         builder._is_searched = True
         return builder
 

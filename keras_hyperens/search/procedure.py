@@ -202,7 +202,7 @@ class Procedure(Opening):
         ]
         ensemble = HyperDeepEnsemble(
             models,
-            weights,
+            member_weights=weights,
             combination=combination,
             output_activation=self.output_activation,
             member_hyperparameters=[member.values for member in members],

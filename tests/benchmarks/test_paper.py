@@ -64,7 +64,7 @@ def contents(folder):
 
 def test_one_hypermodel_gives_every_method(tmp_path):
     build_model = made_up(tmp_path, "lenet", (28, 28, 1)).hypermodel
-    ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, 2)
+    ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=2)
     strengths = ("l2_convolutions", "l2_dense", "l2_output")
     assert set(ensemble.space.names) == {*strengths, "dropout", "label_smoothing"}
     assert [layer.kernel_l2 for layer in ensemble.network.layers if hasattr(layer, "kernel_l2")] == [

@@ -87,7 +87,7 @@ def data(rows=20):
 @pytest.mark.parametrize("sampling", ["member", "example"])
 def test_every_member_is_trained_with_its_own_smoothing(sampling):
     space = khe.HyperparameterSpace([SMOOTHING])
-    ensemble = khe.HyperBatchEnsemble(network(space), space, M, seed=0)
+    ensemble = khe.HyperBatchEnsemble(network(space), space=space, ensemble_size=M, seed=0)
     plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     ensemble.compile("sgd", LabelSmoothing(plain, "smoothing"), sampling=sampling)
     x, y = data()
@@ -116,7 +116,7 @@ def robust(y_true, y_pred, values):
 @eagerly_and_in_a_graph
 def test_a_function_of_the_users_and_its_way_through_a_file(tmp_path, run_eagerly):
     space = khe.HyperparameterSpace([khe.Hyperparameter("threshold", 0.5, 2.0, "log")])
-    ensemble = khe.HyperBatchEnsemble(network(space, ["a"]), space, M, seed=0)
+    ensemble = khe.HyperBatchEnsemble(network(space, ["a"]), space=space, ensemble_size=M, seed=0)
     loss = HyperparameterLoss(robust, "mean_absolute_error", ["threshold"])
     ensemble.compile("adam", {"a": loss}, tuning_every=1, run_eagerly=run_eagerly)
     x, _ = data()
@@ -136,7 +136,7 @@ def test_a_function_of_the_users_and_its_way_through_a_file(tmp_path, run_eagerl
 @eagerly_and_in_a_graph
 def test_loss_weights_by_name(tmp_path, run_eagerly):
     space = khe.HyperparameterSpace([khe.Hyperparameter("weight", 0.1, 10.0, "log")])
-    ensemble = khe.HyperBatchEnsemble(network(space, ["a", "b"]), space, M, seed=0)
+    ensemble = khe.HyperBatchEnsemble(network(space, ["a", "b"]), space=space, ensemble_size=M, seed=0)
     weights = {"a": 2.0, "b": ("weight", 3.0)}
     ensemble.compile("sgd", {"a": "mse", "b": "mse"}, loss_weights=weights, run_eagerly=run_eagerly)
     x, _ = data()
@@ -165,7 +165,7 @@ def test_loss_weights_by_name(tmp_path, run_eagerly):
 )  # fmt: skip
 def test_bad_input_is_named(arguments, message):
     space = khe.HyperparameterSpace([SMOOTHING])
-    ensemble = khe.HyperBatchEnsemble(network(space), space, M)
+    ensemble = khe.HyperBatchEnsemble(network(space), space=space, ensemble_size=M)
     with pytest.raises(ValueError, match=message):
         ensemble.compile("sgd", **arguments)
 

@@ -129,7 +129,7 @@ def test_of_the_members_of_a_compiled_ensemble(tmp_path, jit_compile):
     space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-4, 1.0, "log")])
     members = {"ensemble_size": 3, "space": space}
     network = keras.Sequential([keras.Input((4,)), khe.HyperBatchDense(C, **members, kernel_l2="l2")])
-    ensemble = khe.HyperBatchEnsemble(network, space, 3)
+    ensemble = khe.HyperBatchEnsemble(network, space=space, ensemble_size=3)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
     ensemble.compile(
         "adam",

@@ -33,7 +33,7 @@ MIB = 2**20
 @cache
 def one_and_spread():
     """An ensemble of three, with everything that can be set, and its copy on two devices."""
-    ensemble = khe.HyperDeepEnsemble(mixed_members(), [1, 2, 3], combination="trimmed_mean")
+    ensemble = khe.HyperDeepEnsemble(mixed_members(), member_weights=[1, 2, 3], combination="trimmed_mean")
     ensemble.compile(loss=LOGITS, metrics=["accuracy"])
     ensemble.calibrate(X, Y, verbose=0)
     return ensemble, ensemble.on_devices(DEVICES)

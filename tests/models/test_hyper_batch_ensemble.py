@@ -224,14 +224,14 @@ def test_networks_without_or_with_foreign_layers_are_refused():
     with pytest.raises(ValueError, match=r"no hyper-batch layer.*HyperBatchDense.*\['head'\]"):
         khe.HyperBatchEnsemble(plain, **members())
     with pytest.raises(ValueError, match="size 2 .*Received: ensemble_size=3"):
-        khe.HyperBatchEnsemble(dense_network(), space(), 2)
+        khe.HyperBatchEnsemble(dense_network(), space=space(), ensemble_size=2)
     other = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-5, 1, "log")])
     with pytest.raises(ValueError, match=r"hyperparameters \['l2'\].*Received"):
-        khe.HyperBatchEnsemble(dense_network(), other, M)
+        khe.HyperBatchEnsemble(dense_network(), space=other, ensemble_size=M)
     with pytest.raises(TypeError, match="`network` must be a `keras.Model`"):
         khe.HyperBatchEnsemble(keras.layers.Dense(2), **members())
     with pytest.raises(TypeError, match="HyperparameterSpace"):
-        khe.HyperBatchEnsemble(dense_network(), ["l2"], M)
+        khe.HyperBatchEnsemble(dense_network(), space=["l2"], ensemble_size=M)
     with pytest.raises(ValueError, match="output_activation='tanh'"):
         khe.HyperBatchEnsemble(dense_network(), **members(), output_activation="tanh")
     with pytest.raises(ValueError, match="seed=-1"):

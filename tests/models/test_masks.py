@@ -31,7 +31,7 @@ def tagger(size, recurrent=False, hyperparameters=None):
         layers += [khe.layers.HyperBatchLSTM(4, return_sequences=True, **members)]
     penalty = {} if hyperparameters is None else {"kernel_l2": "l2"}
     network = keras.Sequential([*layers, khe.HyperBatchDense(CLASSES, **penalty, **members)])
-    return khe.HyperBatchEnsemble(network, hyperparameters, size, seed=0)
+    return khe.HyperBatchEnsemble(network, space=hyperparameters, ensemble_size=size, seed=0)
 
 
 def plain(model, loss=LOGITS):

@@ -105,7 +105,7 @@ def trained(kind, network):
     x = generator.integers(0, 20, shape, "int32") if network is words else generator.normal(size=shape)
     x, y = x.astype(models[0].inputs[0].dtype), generator.integers(0, 5, 24)
     if kind == "hyper-batch":
-        ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, 3, seed=0)
+        ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=3, seed=0)
         ensemble.fit(x, y, tuning_split=0.25, verbose=0)
     else:
         for model in models:

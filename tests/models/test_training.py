@@ -156,7 +156,7 @@ def test_tuning_finds_the_best_ridge_penalty_from_both_sides(place, warmup):
         kernel_initializer="zeros", regularize_fast_weights=True,
     )  # fmt: skip
     ensemble = khe.HyperBatchEnsemble(
-        keras.Sequential([keras.Input((20,)), layer]), space, 1, initial_width=0.15, seed=0
+        keras.Sequential([keras.Input((20,)), layer]), space=space, ensemble_size=1, initial_width=0.15, seed=0
     )
     ensemble.distribution.lower.assign([[place - 0.15]])
     ensemble.distribution.upper.assign([[place + 0.15]])

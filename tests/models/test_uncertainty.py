@@ -37,7 +37,7 @@ def deep():
         model.fit(X, Y, epochs=3, verbose=0)
         return model
 
-    return khe.HyperDeepEnsemble([member(3), member(5), member(8)], [1, 2, 1])
+    return khe.HyperDeepEnsemble([member(3), member(5), member(8)], member_weights=[1, 2, 1])
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def deep(outputs=3, activation=None, loss=LOGITS):
         return model
 
     values = [{"units": 2, "l2": 1e-3}, {"units": 4}]
-    return khe.HyperDeepEnsemble([member(2), member(4)], [3, 1], member_hyperparameters=values)
+    return khe.HyperDeepEnsemble([member(2), member(4)], member_weights=[3, 1], member_hyperparameters=values)
 
 
 def test_a_hyper_deep_ensemble_with_one_hot_labels(tmp_path):

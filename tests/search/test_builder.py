@@ -358,7 +358,9 @@ def test_from_a_finished_keras_tuner_search(tmp_path, monkeypatch):
     tuner = make()
     x, y = blobs(45, seed=1)
     tuner.search(*blobs(), validation_data=(x, y), epochs=2, verbose=0)
-    builder = khe.HyperDeepEnsembleBuilder.from_tuner(make(), 2, initializations=0, directory=tmp_path, keep="selected")
+    builder = khe.HyperDeepEnsembleBuilder.from_tuner(
+        make(), ensemble_size=2, initializations=0, directory=tmp_path, keep="selected"
+    )
     monkeypatch.setattr(keras.Model, "fit", untrainable)
     builder.search(validation_data=(x, y), verbose=0)
     assert len(builder.candidates) == 3
@@ -374,7 +376,9 @@ def test_from_a_finished_keras_tuner_search(tmp_path, monkeypatch):
 def test_from_tuner_with_initializations_needs_and_takes_training_rows(tmp_path):
     tuner = keras_tuner.RandomSearch(eager_model, NLL, 2, seed=3, directory=tmp_path, project_name="theirs")
     tuner.search(*blobs(), validation_data=blobs(45, seed=1), epochs=1, verbose=0)
-    builder = khe.HyperDeepEnsembleBuilder.from_tuner(tuner, 2, initializations=1, directory=tmp_path, seed=0)
+    builder = khe.HyperDeepEnsembleBuilder.from_tuner(
+        tuner, ensemble_size=2, initializations=1, directory=tmp_path, seed=0
+    )
     with pytest.raises(ValueError, match="Training needs `x`"):
         builder.search(validation_data=blobs(45, seed=1))
     search(builder)

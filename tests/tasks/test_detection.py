@@ -55,7 +55,7 @@ def detector(hp):
 def test_detection(tmp_path):
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(
         detector,
-        M,
+        ensemble_size=M,
         output_activation={"boxes": None, "classes": "softmax"},  # a box is no probability
     )
     assert set(ensemble.space.names) == {"l2", "box_weight"}
