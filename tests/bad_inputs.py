@@ -223,7 +223,8 @@ def of_hyper_batch_ensembles() -> Iterator[Call]:
         "space": dense_network().layers[0].space,
         "ensemble_size": 3,
     }
-    yield from refused(make, "ensemble_size|members", "ensemble_size", *NOT_COUNTS, 7, **good)
+    counts = [each for each in NOT_COUNTS if each is not None] + [7]
+    yield from refused(make, "ensemble_size|members", "ensemble_size", *counts, **good)
     yield from refused(make, "space", "space", SPACE, "l2", ["l2"], **good)
     yield from refused(
         make, "combination", "combination", "mode", ("trimmed_mean",), ("trimmed_mean", -1), 3, None, **good

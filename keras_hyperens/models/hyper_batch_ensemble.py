@@ -27,8 +27,8 @@ from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
 from keras_hyperens.models.folded import member_by_member
-from keras_hyperens.models.network import check_network
 from keras_hyperens.models.network import check_rows
+from keras_hyperens.models.network import checked_network
 from keras_hyperens.models.network import member_network
 from keras_hyperens.models.response import ResponseCurve
 from keras_hyperens.models.response import response_curves
@@ -49,8 +49,8 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     Args:
         network: A Keras model (Sequential, Functional, subclassed, nested) of hyper-batch and ordinary layers, from
             plain batches to raw outputs. Ordinary layers are shared by all members. It must treat rows one by one.
-        space: The `HyperparameterSpace` of its layers, or `None`: a batch ensemble, nothing to tune.
-        ensemble_size: M, the number of members, as in the layers.
+        space, ensemble_size: What is tuned, and the number of members M. Default: those of the network's layers, which
+            must agree. Give `space` where the loss alone has hyperparameters. An empty one makes a batch ensemble.
         combination: How members become one prediction: `"mean"` (default), `"trimmed_mean"` (without the member
             farthest from the median, row by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalised for class
             probabilities). Training and tuning always look at the mean.
@@ -89,7 +89,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     ...     khe.HyperBatchDense(8, activation="relu", kernel_l2="l2", **members),
     ...     khe.HyperBatchDense(2, kernel_l2="l2", **members),
     ... ])
-    >>> ensemble = khe.HyperBatchEnsemble(network, **members, seed=0)
+    >>> ensemble = khe.HyperBatchEnsemble(network, seed=0)
     >>> ensemble.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     >>> x, y = np.random.default_rng(0).normal(size=(64, 3)), np.arange(64) % 2
     >>> history = ensemble.fit(x, y, tuning_split=0.25, epochs=2, verbose=0)
@@ -106,7 +106,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         network: keras.Model,
         *,
         space: HyperparameterSpace | None = None,
-        ensemble_size: int = 4,
+        ensemble_size: int | None = None,
         combination: heads.Combination = "mean",
         output_activation: Any = "auto",
         initial_width: float | None = None,
@@ -115,14 +115,11 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        space = HyperparameterSpace() if space is None else space
-        if not isinstance(space, HyperparameterSpace):
-            raise TypeError(f"`space` must be a `HyperparameterSpace`. Received: space={space!r}")
         if seed is not None and (not isinstance(seed, int) or seed < 0):
             raise ValueError(f"`seed` must be a non-negative integer or None. Received: seed={seed!r}")
         if response not in RESPONSES:
             raise ValueError(f"`response` must be one of {RESPONSES}. Received: response={response!r}")
-        check_network(network, space, ensemble_size)
+        space, ensemble_size = checked_network(network, space, ensemble_size)
         combination = heads.checked_combination(combination)
         outputs = keras.tree.flatten(getattr(network, "outputs", None) or [None])
         heads.check_output_activation(output_activation, len(outputs))
