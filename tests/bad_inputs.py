@@ -109,6 +109,7 @@ def of_layers() -> Iterator[Call]:
         layer, good = getattr(layers, name), {**arguments, **MEMBERS}
         yield from refused(layer, "ensemble_size", "ensemble_size", *NOT_COUNTS, **good)
         yield from refused(layer, "sharing", "sharing", "all", None, 3, **good)
+        yield from refused(layer, "same_initialization", "same_initialization", True, None, 3, **good)
         yield from refused(layer, "space", "space", "l2", ["l2"], 3, **good)
         for argument in arguments.keys() & {"units", "filters", "input_dim"}:
             yield from refused(layer, argument, argument, 0, -1, "four", **good)

@@ -133,7 +133,7 @@ khe.plots.diversity_matrix(ensemble.predict_members(x_test, verbose=0), ax=axes[
 # ## What else can be converted
 #
 # - `include=` and `exclude=` choose layers by name or class; frozen layers (`trainable = False`) stay shared.
-# - `sharing="batch"` makes a batch ensemble (rank-1 factors only), `sharing="none"` separate members in one graph.
+# - `sharing="batch"` makes a batch ensemble (rank-1 factors only), `sharing="independent"` separate members.
 # - Layers that mix the rows of a batch cannot be converted: the error names the layer.
 # - `ensemble.member(2)` gives one member back as a plain Keras model.
 

@@ -83,7 +83,7 @@ def _single(cell: Cell) -> keras.Model:
 
 
 def _fixed_initialization(cell: Cell) -> keras.Model:
-    return searched(cell, fixed_initialization=True, project_name="fixed_initialization").build_ensemble()
+    return searched(cell, same_initialization=True, project_name="fixed_initialization").build_ensemble()
 
 
 def _deep(cell: Cell) -> keras.Model:

@@ -44,7 +44,7 @@ class Sharing:
 
     def converter(self, space: HyperparameterSpace, settings_of: Any) -> Converter:
         """The converter of a model whose hyperparameters are these."""
-        apart = self.options.get("sharing") in ("none", "fixed_initialization")
+        apart = self.options.get("sharing") == "independent"
         members = {"ensemble_size": self.ensemble_size, "space": space}
         by_member = apart if self.member_normalization is None else self.member_normalization
         return Converter(members, self.options, settings_of, self.include, self.exclude, by_member)

@@ -145,7 +145,7 @@ def join(model: keras.Model, sites: tuple[Site, ...], ensemble_size: int) -> Joi
         return {setting: names[place, setting] for setting in kind.settings if (place, setting) in names}
 
     members = {"ensemble_size": ensemble_size, "space": space}
-    converter = Converter(members, {"sharing": "none"}, settings_of, member_normalization=True)
+    converter = Converter(members, {"sharing": "independent"}, settings_of, member_normalization=True)
     with warnings.catch_warnings(action="ignore"):  # of shared layers: they are looked at here
         network = _converted(converter, model)
     _check_shared(converter)

@@ -26,7 +26,8 @@ class HyperBatchComposite(HyperLayer):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         self._options, keywords = options_of(keywords)
         super().__init__(*arguments, **keywords)
-        check_sharing(self._options.get("sharing", "hyper"))  # parts may be made only when shapes are known
+        # Now: parts may be made only when shapes are known.
+        check_sharing(self._options.get("sharing", "hyper"), self._options.get("same_initialization", False))
         self.parts: list[HyperBatchLayer] = []
         self.make_parts()
 

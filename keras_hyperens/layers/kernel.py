@@ -40,8 +40,8 @@ class HyperBatchLayer(PenalizedKernel):
         kernel_l1, kernel_l2, bias_l1, bias_l2: Strength of a penalty: a hyperparameter's name (natural scale), a name
             and a factor, a number, or `None`.
         sharing: What members share. `"hyper"` (default): all but rank-1 factors and biases. `"batch"`: the same, with
-            no `delta_kernel` and no embedding. `"none"`: nothing, each has its own kernel. `"fixed_initialization"`:
-            nothing, but all start equal.
+            no `delta_kernel` and no embedding. `"independent"`: nothing, each has its own kernel.
+        same_initialization: Whether independent kernels and biases start equal.
         tie_fast_weights: Whether u = r and v = s for ever. By default they begin so, and each is trained by itself.
         fast_weights_trainable: Whether r, s, u and v are trained.
         regularize_fast_weights: Whether the kernel's penalty includes the factors r, s, u and v.

@@ -62,9 +62,9 @@ class Convertible:
                 (the rate of every dropout that the model has), `"noise"` and `"label_smoothing"`. What has no role
                 stays as it is in the model.
             ensemble_size: M, the number of members.
-            sharing: `"hyper"` (default), `"batch"`: a batch ensemble; `"none"`: independent members in one graph, a
-                deep ensemble, or with hyperparameters a hyperparameter ensemble whose members keep the values that
-                they begin with; `"fixed_initialization"`: independent members that start equal.
+            sharing: `"hyper"` (default), `"batch"`: a batch ensemble; `"independent"`: members apart in one graph,
+                a deep ensemble (whose members begin as the model, all of them), or with roles a hyperparameter ensemble
+                whose members keep the values that they begin with.
             include, exclude: Which layers become layers of members: names, with `*` for any letters, or classes.
                 Default: all that can; the others are shared.
             member_normalization: Whether batch and layer normalisation have statistics and parameters of each member.

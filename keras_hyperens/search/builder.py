@@ -55,7 +55,7 @@ class HyperDeepEnsembleBuilder(Procedure):
             (It may change later: scores are then computed anew.)
         output_activation: As in `HyperDeepEnsemble`: what outputs are, where a loss of one's own does not say it.
         include_search: Whether candidates of the search itself can become members.
-        fixed_initialization: Start all candidates from one seed. They then differ in hyperparameters alone, and there
+        same_initialization: Start all candidates from one seed. They then differ in hyperparameters alone, and there
             is nothing to stratify: the paper's fixed-initialisation ensemble.
         training_subset: Train each candidate on a random share of the training rows, its own.
         candidates_at_once: Train so many candidates in one graph, which saves most of the time of small networks. Each
@@ -114,7 +114,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         metric: Any = "auto",
         output_activation: Any = "auto",
         include_search: bool = True,
-        fixed_initialization: bool = False,
+        same_initialization: bool = False,
         training_subset: float | None = None,
         candidates_at_once: int = 1,
         keep: str = "all",
@@ -135,12 +135,17 @@ class HyperDeepEnsembleBuilder(Procedure):
         self.search_pool_size = search_pool_size
         self.num_hyperparameter_sets = ensemble_size if num_hyperparameter_sets is None else num_hyperparameter_sets
         self.initializations = ensemble_size if initializations is None else initializations
-        if fixed_initialization:
+        if same_initialization:
+            if initializations:
+                raise ValueError(
+                    "With `same_initialization=True` there is nothing to train from several initializations: leave "
+                    f"`initializations` out. Received: initializations={initializations}"
+                )
             self.initializations = 0
         self.metric = metric
         self.output_activation = output_activation
         self.include_search = include_search
-        self.fixed_initialization = fixed_initialization
+        self.same_initialization = same_initialization
         self.training_subset = training_subset
         self.candidates_at_once = candidates_at_once
         self.keep = keep

@@ -60,7 +60,7 @@ class Opening:
     metric: Any
     output_activation: Any
     include_search: bool
-    fixed_initialization: bool
+    same_initialization: bool
     training_subset: float | None
     candidates_at_once: int
     keep: str
@@ -166,7 +166,7 @@ class Opening:
             "class_weight": class_weight and {str(label): float(weight) for label, weight in class_weight.items()},
             "validation inputs": rows.inputs,
             "validation labels": rows.digest(),
-            "fixed_initialization": self.fixed_initialization,
+            "same_initialization": self.same_initialization,
             "training_subset": self.training_subset,
             "epochs": arguments.get("epochs", 1),
             "batch_size": arguments.get("batch_size"),

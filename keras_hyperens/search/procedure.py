@@ -125,7 +125,7 @@ class Procedure(Opening):
             run.rows,
             self._score_of,
             self.seed or 0,
-            self.fixed_initialization,
+            self.same_initialization,
             self.prediction_dtype,
             self.training_subset,
             run.arguments.get("validation_batch_size") or run.arguments.get("batch_size"),

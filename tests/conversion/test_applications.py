@@ -66,7 +66,7 @@ def test_parameters():
     model = application("ResNet50V2")
     ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=4)
     assert ensemble.network.count_params() / model.count_params() < 2.1
-    independent = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=4, sharing="none")
+    independent = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=4, sharing="independent")
     assert independent.network.count_params() / model.count_params() == 4
 
 

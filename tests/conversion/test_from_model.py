@@ -40,11 +40,7 @@ def scrambled(model, seed=1):
 
 @pytest.mark.parametrize(
     "sharing",
-    [
-        "hyper",
-        "none",
-        *(pytest.param(name, marks=pytest.mark.integration) for name in ("batch", "fixed_initialization")),
-    ],
+    ["hyper", "independent", pytest.param("batch", marks=pytest.mark.integration)],
 )
 @pytest.mark.parametrize("make", [models.sequential, models.branches, models.sequences])
 def test_a_converted_model_predicts_what_the_model_predicts(make, sharing):
@@ -149,7 +145,7 @@ def test_independent_members_train_as_models_apart():
     model.layers[2].rate = model.layers[5].rate = 0.0
     plain = keras.models.clone_model(model)
     plain.set_weights(model.get_weights())
-    ensemble = khe.HyperBatchEnsemble.from_model(plain, ensemble_size=M, sharing="fixed_initialization")
+    ensemble = khe.HyperBatchEnsemble.from_model(plain, ensemble_size=M, sharing="independent")
     generator = np.random.default_rng(2)
     starts = [[w + generator.normal(0, 0.1, w.shape) * (w.ndim > 1) for w in model.get_weights()] for _ in range(M)]
     for layer, at in zip(ensemble.network.layers, _places(model), strict=True):
@@ -180,7 +176,7 @@ def _places(model):
 
 def test_a_hyperparameter_ensemble_keeps_its_values():
     model = models.sequential()
-    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M, sharing="none", seed=0)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M, sharing="independent", seed=0)
     ensemble.compile("adam", LOGITS, run_eagerly=True)
     x, y = batch_for(model, 12), np.arange(12) % 3
     values = ensemble.hyperparameter_values()["l2"]

@@ -87,11 +87,7 @@ def test_equal_draws_for_all_rows_equal_one_draw_for_the_member(case, form):
 @every_case
 @pytest.mark.parametrize(
     "sharing",
-    [
-        "hyper",
-        "none",
-        *(pytest.param(name, marks=pytest.mark.integration) for name in ("batch", "fixed_initialization")),
-    ],
+    ["hyper", "independent", pytest.param("batch", marks=pytest.mark.integration)],
 )
 def test_a_converted_layer_gives_what_the_plain_one_gives(case, sharing):
     rows = case.rows(B)
@@ -197,8 +193,8 @@ def test_causal_attention():
 
 
 def test_members_with_kernels_of_their_own_start_apart_or_alike():
-    for sharing, equal in (("none", False), ("fixed_initialization", True)):
-        layer = khe.HyperBatchDense(3, ensemble_size=2, sharing=sharing)
+    for equal in (False, True):
+        layer = khe.HyperBatchDense(3, ensemble_size=2, sharing="independent", same_initialization=equal)
         layer.build((None, 4))
         assert layer.kernel.shape == (2, 4, 3) and layer.fast_weights == []
         assert np.allclose(layer.kernel[0], layer.kernel[1]) == equal

@@ -291,7 +291,7 @@ def network_to_serve(name):
         rows = khe.layers.HyperBatchLSTM(4, return_sequences=True, dropout=0.2, **members)(inputs)
         rows = khe.layers.HyperBatchMultiHeadAttention(2, 3, **members)(rows, rows)
         rows = khe.layers.HyperBatchTimeDistributed(khe.HyperBatchDense(3, **members))(rows)
-        return khe.HyperBatchDense(3, sharing="none", **own)(rows[:, -1])
+        return khe.HyperBatchDense(3, sharing="independent", **own)(rows[:, -1])
 
     def words(inputs):
         rows = khe.layers.HyperBatchEmbedding(2, 4, **members)(inputs)

@@ -151,11 +151,11 @@ def test_weights_belong_to_their_candidates_when_the_chosen_sets_change(builder)
 
 
 @pytest.mark.integration
-def test_one_set_and_fixed_initialization_are_the_baselines(tmp_path):
+def test_one_set_and_same_initialization_are_the_baselines(tmp_path):
     deep = search(make_builder(tmp_path / "deep", max_trials=2, num_hyperparameter_sets=1, include_search=False))
     deep.build_ensemble(2)
     assert len({each.parent for each in deep.members}) == 1
-    fixed = search(make_builder(tmp_path / "fixed", max_trials=3, fixed_initialization=True))
+    fixed = search(make_builder(tmp_path / "fixed", max_trials=3, initializations=None, same_initialization=True))
     assert len({each.seed for each in fixed.candidates}) == 1 and len(fixed.candidates) == 3
 
 
@@ -414,6 +414,7 @@ def test_progress_says_stage_place_score_and_time_left(tmp_path, capsys):
         (dict(max_trials=1, initializations=0), "at least as many candidates as members"),
         (dict(training_subset=0.0), "training_subset=0.0"),
         (dict(prediction_dtype="int8"), "prediction_dtype='int8'"),
+        (dict(same_initialization=True), "initializations=2"),
         (dict(keep="best:0"), "keep='best:0'"),
         (dict(keep="some"), "keep='some'"),
         (dict(tuner="annealing"), "`tuner` must be one of"),
