@@ -278,7 +278,7 @@ def of_builders() -> Iterator[Call]:
     yield from refused(make, "training_subset", "training_subset", 0.0, -0.5, 1.5, NAN, "half", **good)
     yield from refused(make, "tuner", "tuner", "unknown", None, 3, **good)
     yield from refused(make, "metric", "metric", "unknown", 3, **good)
-    yield from refused(make, "keep", "keep", "none", "best:", "best:0", "best:-1", 3, None, **good)
+    yield from refused(make, "keep", "keep", "none", "best:10", 0, -1, 1.5, True, None, **good)
     yield from refused(make, "prediction_dtype", "prediction_dtype", "float8", "int32", None, **good)
     yield from refused(make, "directory", "directory", None, 3, **good)
     yield from refused(make, "project_name", "project_name", "", "..", "../other", "/tmp", None, 3, **good)

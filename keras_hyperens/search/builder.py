@@ -63,8 +63,8 @@ class HyperDeepEnsembleBuilder(Procedure):
             but for the order of rows, which a group has in common. Candidates of other layers form groups of their
             own. What cannot be trained so (callbacks, a tuner that waits for results, ...) or is slower so is trained
             one at a time, and a message says why.
-        keep: Weights to keep on disk: `"all"`, `"best:n"` (of all candidates so far, by score) or `"selected"` (the
-            members of the last ensemble; the others are deleted when it is built).
+        keep: Weights to keep on disk: `"all"`, `"selected"` (the members of the last ensemble; the others are deleted
+            when it is built), or an integer: those of so many candidates, the best so far by score.
         prediction_dtype: Of the predictions on disk, `"float32"` or `"float16"`.
         directory, project_name, overwrite: As in KerasTuner, but `overwrite` deletes a search of this package and
             nothing else. The directory may be an address that TensorFlow reads and writes, like `"gs://bucket/runs"`.
@@ -117,7 +117,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         same_initialization: bool = False,
         training_subset: float | None = None,
         candidates_at_once: int = 1,
-        keep: str = "all",
+        keep: str | int = "all",
         prediction_dtype: str = "float32",
         directory: Any = ".",
         project_name: str = "hyper_deep_ensemble",

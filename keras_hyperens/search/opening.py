@@ -63,7 +63,7 @@ class Opening:
     same_initialization: bool
     training_subset: float | None
     candidates_at_once: int
-    keep: str
+    keep: str | int
     prediction_dtype: str
     directory: Any
     project_name: str

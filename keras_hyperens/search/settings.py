@@ -1,6 +1,5 @@
 """What a builder's arguments may be."""
 
-import re
 from typing import Any
 
 import keras_tuner
@@ -78,11 +77,10 @@ def text_of(setting: Any) -> Any:
     return getattr(setting, "__qualname__", type(setting).__qualname__)
 
 
-def best_of(keep: str) -> int | None:
-    """The n of `keep="best:n"`, `None` for `"all"` and `"selected"`."""
-    match = re.fullmatch(r"best:([1-9]\d*)", str(keep))
-    if match:
-        return int(match[1])
-    if keep in ("all", "selected"):
+def best_of(keep: str | int) -> int | None:
+    """How many best candidates keep their weights, `None` with `"all"` and `"selected"`."""
+    if is_integer(keep) and keep >= 1:
+        return int(keep)
+    if isinstance(keep, str) and keep in ("all", "selected"):
         return None
-    raise ValueError(f'`keep` must be "all", "selected" or "best:n", for example "best:10". Received: keep={keep!r}')
+    raise ValueError(f'`keep` must be "all", "selected" or a positive integer. Received: keep={keep!r}')

@@ -179,7 +179,7 @@ def test_keep_decides_what_stays_on_disk(builder, tmp_path):
     builder.keep = "selected"
     builder.build_ensemble(2)
     assert len(kept(builder.directory)) == len(builder.members) == 2
-    best = search(make_builder(tmp_path / "best", keep="best:3"))
+    best = search(make_builder(tmp_path / "best", keep=3))
     assert len(kept(tmp_path / "best")) == 3
     ranked = sorted(best.candidates, key=lambda each: each.score)
     assert all(best.pool.has_weights(each) for each in ranked[:3])
@@ -415,7 +415,7 @@ def test_progress_says_stage_place_score_and_time_left(tmp_path, capsys):
         (dict(training_subset=0.0), "training_subset=0.0"),
         (dict(prediction_dtype="int8"), "prediction_dtype='int8'"),
         (dict(same_initialization=True), "initializations=2"),
-        (dict(keep="best:0"), "keep='best:0'"),
+        (dict(keep=0), "keep=0"),
         (dict(keep="some"), "keep='some'"),
         (dict(tuner="annealing"), "`tuner` must be one of"),
         (dict(tuner=keras_tuner.oracles.HyperbandOracle(objective="val_loss")), "Hyperband trains in its own way"),
