@@ -14,6 +14,8 @@ from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import rank
 from keras_hyperens.search.procedure import Procedure
+from keras_hyperens.search.settings import LEASE
+from keras_hyperens.search.settings import PATIENCE
 from keras_hyperens.search.settings import check_metric
 from keras_hyperens.search.settings import check_project_name
 from keras_hyperens.search.settings import check_settings
@@ -188,7 +190,16 @@ class HyperDeepEnsembleBuilder(Procedure):
         builder._is_searched = True
         return builder
 
-    def search(self, x: Any = None, y: Any = None, *, workers: int | None = None, **arguments: Any) -> None:
+    def search(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *,
+        workers: int | None = None,
+        lease: float = LEASE,
+        patience: float = PATIENCE,
+        **arguments: Any,
+    ) -> None:
         """Searches hyperparameters, selects the best sets, and trains them from several initialisations.
 
         Args:
@@ -198,9 +209,9 @@ class HyperDeepEnsembleBuilder(Procedure):
             workers: Run so many processes on this machine, each training one candidate at a time. For several
                 machines start this same program on each, with KerasTuner's environment variables, a `directory` that
                 all of them see, and a `seed`. Three ports are used, from the one that they name. Workers may join at
-                any time, and any process may die and be started again: a worker that the chief has not heard for
-                `KERAS_HYPERENS_LEASE` seconds (default 15) loses its candidate to another one, and workers wait
-                `KERAS_HYPERENS_PATIENCE` seconds (default 900) for a chief that is away.
+                any time, and any process may die and be started again.
+            lease: Seconds after which a worker that the chief has not heard loses its candidate to another one.
+            patience: Seconds that workers wait for a chief that is away.
 
         Raises:
             ValueError: If something is missing or does not fit, or the directory belongs to another search.
@@ -209,6 +220,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         """
         if workers is not None:
             check_workers(self, workers)
+        arguments |= {"lease": lease, "patience": patience}
         with self._begin(x, y, **arguments) as run:
             if workers is not None:
                 run.lock.release()  # it is the chief's now

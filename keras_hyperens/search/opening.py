@@ -31,6 +31,9 @@ from keras_hyperens.search.processes import is_distributed
 from keras_hyperens.search.processes import is_worker
 from keras_hyperens.search.progress import Progress
 from keras_hyperens.search.selection import greedy_selection
+from keras_hyperens.search.settings import LEASE
+from keras_hyperens.search.settings import PATIENCE
+from keras_hyperens.search.settings import check_waiting
 from keras_hyperens.search.settings import text_of
 from keras_hyperens.search.validation import ValidationRows
 
@@ -45,6 +48,8 @@ class Run:
     arguments: dict[str, Any]  # of `fit`
     progress: Progress
     lock: DirectoryLock
+    lease: float = LEASE  # of workers, in seconds
+    patience: float = PATIENCE
 
 
 class Opening:
@@ -87,9 +92,12 @@ class Opening:
         validation_data: Any = None,
         validation_split: float = 0.0,
         verbose: Any = 1,
+        lease: float = LEASE,
+        patience: float = PATIENCE,
         **arguments: Any,
     ) -> Iterator[Run]:
         """Checks all that can be checked before any work starts, and opens the directory, alone until the end."""
+        check_waiting(lease, patience)
         if validation_split:
             parts = split_rows(x, y, arguments.pop("sample_weight", None), validation_split, "validation_split")
             (x, y, weights), validation_data = parts
@@ -116,6 +124,7 @@ class Opening:
         with self._locked() as lock:
             self._open_directory(self._identity(x, y, rows, arguments), rows)
             run = self._run(rows, arguments, x, y, validation_data, verbose, lock)
+            run.lease, run.patience = lease, patience
             yield run
             run.progress.close()
 

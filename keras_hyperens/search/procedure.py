@@ -115,7 +115,7 @@ class Procedure(Opening):
     def _run_stage(
         self, make: Callable[[], keras_tuner.Tuner], recorder: TrialRecorder, plan: Any, run: Run, arguments: dict
     ) -> keras_tuner.Tuner:
-        stage = Stage(recorder, plan, self._on_end(recorder.stage, run), is_new=self.overwrite)
+        stage = Stage(recorder, plan, self._on_end(recorder.stage, run), self.overwrite, run.lease, run.patience)
         return stage.run(make, arguments, groups_of(self, recorder, arguments, run.progress.say))
 
     def _recorder(self, stage: str, run: Run) -> TrialRecorder:

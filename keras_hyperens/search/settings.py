@@ -10,6 +10,9 @@ from keras_hyperens.checks import is_number
 from keras_hyperens.heads import check_output_activation
 from keras_hyperens.search.scores import SCORES
 
+LEASE, PATIENCE = 15.0, 900.0  # seconds that a chief waits for a worker, and a worker for its chief
+SHORTEST_LEASE = 3.0  # workers are heard about once a second
+
 
 def check_settings(builder: Any) -> None:
     """Raises a `ValueError` for an argument of `HyperDeepEnsembleBuilder` that is out of its range."""
@@ -41,6 +44,14 @@ def check_settings(builder: Any) -> None:
             "There must be at least as many candidates as members: raise `max_trials` or `initializations`. "
             f"Received: ensemble_size={builder.ensemble_size}, at most {trained} candidates"
         )
+
+
+def check_waiting(lease: Any, patience: Any) -> None:
+    """Raises a `ValueError` unless chief and workers can wait so many seconds for each other."""
+    if not is_number(lease) or lease < SHORTEST_LEASE:
+        raise ValueError(f"`lease` must be at least {SHORTEST_LEASE:g} seconds. Received: lease={lease!r}")
+    if not is_number(patience) or patience < 0:
+        raise ValueError(f"`patience` must be a number of seconds. Received: patience={patience!r}")
 
 
 def check_project_name(name: Any) -> None:
