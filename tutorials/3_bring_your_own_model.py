@@ -77,12 +77,9 @@ print(f"{network.count_params():,} parameters, {ensemble.count_params():,} of fo
 # ends.)
 
 # %%
-import contextlib
-import io
-
-with contextlib.redirect_stdout(io.StringIO()) as table:
-    ensemble.conversion_summary()
-lines = table.getvalue().splitlines()
+texts = []
+ensemble.conversion_summary(print_fn=texts.append)
+lines = texts[0].splitlines()
 print("\n".join([*lines[:10], "...", *lines[-12:]]))
 
 # %% [markdown]

@@ -1,5 +1,6 @@
 """A hyper-batch ensemble from an ordinary Keras model, or from a hypermodel."""
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -199,15 +200,18 @@ class Convertible:
             ensemble.compile(**conversion.compile_arguments)
         return ensemble
 
-    def conversion_summary(self) -> None:
+    def conversion_summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
         """Prints what became of each layer of the model that this ensemble was made from, and what drives it.
+
+        Args:
+            print_fn: As in `keras.Model.summary`: gets the text in place of the standard output.
 
         Raises:
             ValueError: If it was not made by `from_model` or `from_hypermodel`.
         """
         if self._records is None:
             raise ValueError("Only an ensemble made by `from_model` or `from_hypermodel` has a conversion to show")
-        print(table(self._records, self._fixed))
+        (print_fn or print)(table(self._records, self._fixed))
 
     def conversion_config(self) -> dict[str, Any] | None:
         """What `conversion_summary` needs, for files."""

@@ -1,6 +1,7 @@
 """From a KerasTuner hypermodel to a hyper-deep ensemble, in one call that can be repeated after any interruption."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras_tuner
@@ -335,9 +336,14 @@ class HyperDeepEnsembleBuilder(Procedure):
         """All that was trained, failed ones too, in the order of their names."""
         return self.pool.candidates()
 
-    def results_summary(self, num_candidates: int = 10) -> None:
-        """Prints the best candidates: their scores, hyperparameters, initialisations, and weights in the ensemble."""
-        print(summary(self.pool, self.weights_by_name(), num_candidates))
+    def results_summary(self, num_candidates: int = 10, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Prints the best candidates: their scores, hyperparameters, initialisations, and weights in the ensemble.
+
+        Args:
+            num_candidates: So many lines.
+            print_fn: As in `keras.Model.summary`: gets the text in place of the standard output.
+        """
+        (print_fn or print)(summary(self.pool, self.weights_by_name(), num_candidates))
 
     def scores_by_size(self, max_size: int | None = None) -> dict[str, list[float]]:
         """Validation scores of ensembles of 1, 2, ... members, for `plots.scores_by_size`.

@@ -25,7 +25,10 @@ def test_what_each_hyperparameter_drives_is_found(capsys):
     assert first.plain.units == 8
     assert isinstance(ensemble.loss, LabelSmoothing) and ensemble.loss.label_smoothing == "smoothing"
     ensemble.conversion_summary()
-    lines = capsys.readouterr().out.splitlines()
+    printed, texts = capsys.readouterr().out, []
+    ensemble.conversion_summary(print_fn=texts.append)
+    assert printed == f"{texts[0]}\n" and not capsys.readouterr().out
+    lines = printed.splitlines()
     assert any("kernel_l1 = l1, kernel_l2 = 0.5 l2" in line for line in lines)
     fixed = lines[lines.index("Hyperparameters that all members have in common:") + 1 :]
     assert fixed == ["  units: 8; not a `Float` but Int", "  rate: 0.01; changes `learning_rate` of the optimizer"]

@@ -253,7 +253,9 @@ def test_an_oracles_own_limit_of_failures_is_kept(tmp_path):
 def test_summary_csv_and_scores_by_size(builder, capsys):
     builder.build_ensemble(2)
     builder.results_summary(3)
-    printed = capsys.readouterr().out
+    printed, texts = capsys.readouterr().out, []
+    builder.results_summary(3, print_fn=texts.append)
+    assert printed == f"{texts[0]}\n" and not capsys.readouterr().out
     assert "8 candidates finished, 0 failed" in printed and "units" in printed and builder.members[0].name in printed
     with (builder.pool.directory / "candidates.csv").open() as file:
         rows = list(csv.DictReader(file))
