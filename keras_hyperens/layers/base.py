@@ -14,9 +14,11 @@ from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters import current_hyperparameters
 from keras_hyperens.layers.folding import the_one_member
 from keras_hyperens.layers.plain import OF_EVERY_LAYER
+from keras_hyperens.layers.plain import Signature
 from keras_hyperens.layers.plain import check_no_penalty
 from keras_hyperens.layers.plain import numbers_of
 from keras_hyperens.layers.plain import plain_settings
+from keras_hyperens.layers.plain import positional
 from keras_hyperens.layers.plain import shared_arguments
 
 # What drives a layer's penalty, rate or noise: a hyperparameter's name, `(name, factor)`, a fixed value, or nothing.
@@ -44,6 +46,8 @@ class HyperLayer(keras.layers.Layer):
     roles: Mapping[str, str] = {}  # of settings that are penalties: role to what the plain layer calls it
     highest = float("inf")  # a setting may have
     has_kernels = False  # that members share in one way or another
+    also_takes: tuple[type["HyperLayer"], ...] = ()  # classes whose arguments it passes on to parts of it
+    __signature__ = Signature()
 
     def __init__(
         self, *arguments: Any, ensemble_size: int, space: HyperparameterSpace | None = None, **keywords: Any
@@ -53,7 +57,7 @@ class HyperLayer(keras.layers.Layer):
         if not isinstance(space, HyperparameterSpace | None):
             raise TypeError(f"`space` must be a `HyperparameterSpace`. Received: space={space!r}")
         settings = {name: keywords.pop(name, None) for name in self.settings}
-        check_no_penalty(type(self), keywords)
+        check_no_penalty(type(self), {**positional(self.plain_layer, arguments), **keywords})
         own = {name: keywords[name] for name in OF_EVERY_LAYER if name in keywords}
         keywords.pop("trainable", None)  # some layers do not take it
         plain = self._made_plain(arguments, keywords)  # checks and completes what the two have in common

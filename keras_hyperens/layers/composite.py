@@ -22,6 +22,7 @@ class HyperBatchComposite(HyperLayer):
     """
 
     has_kernels = True
+    also_takes = (HyperBatchLayer,)
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         self._options, keywords = options_of(keywords)
