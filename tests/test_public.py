@@ -1,7 +1,9 @@
 """What a user types: names, and which arguments have to be named."""
 
+import importlib
 import inspect
 
+import keras
 import pytest
 
 import keras_hyperens as khe
@@ -23,6 +25,81 @@ def test_all_but_the_first_argument_have_to_be_named(factory):
     kinds = [parameter.kind for parameter in inspect.signature(factory).parameters.values()]
     assert kinds[0] is inspect.Parameter.POSITIONAL_OR_KEYWORD
     assert set(kinds[1:]) <= {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
+
+
+BASES = (
+    keras.Model, keras.layers.Layer, keras.losses.Loss, keras.metrics.Metric, keras.callbacks.Callback,
+    keras.initializers.Initializer, object,
+)  # fmt: skip
+MODULES = (
+    "calibration", "callbacks", "conversion", "hyperparameters", "layers", "losses", "metrics", "models", "reporting",
+    "search", "uncertainty",
+)  # fmt: skip
+OF_LAYERS = {  # what a class over `HyperLayer` may say or ask
+    "adopt", "adopt_each", "also_takes", "current_values", "from_plain", "has_kernels", "highest",
+    "hyperparameters_used", "member_layer", "member_weights", "num_members", "plain", "roles", "setting_value",
+    "settings",
+}  # fmt: skip
+OF_KERNELS = OF_LAYERS | {  # and over `HyperBatchLayer`
+    "apply", "apply_by_row", "apply_kernel", "apply_kernels", "beside_biases", "beside_inputs", "beside_outputs",
+    "bias_shape", "channel_axis", "draw", "embeddings", "fan_in_axes", "fast_weights", "fold", "folds", "is_batched",
+    "is_conditioned", "is_shared", "kernel_shape", "penalize", "penalties", "takes_indices", "unit_axes",
+}  # fmt: skip
+OF_COMPOSITES = OF_LAYERS | {"plain_layer", "make_parts", "part"}
+OF_ENSEMBLES = {
+    "calibrate", "combination", "hyperparameter_values", "member_weights", "predict_members", "predict_uncertainty",
+    "temperatures", "heads", "heads_of",
+}  # fmt: skip
+PUBLIC = {
+    "HyperBatchEnsemble": OF_ENSEMBLES | {
+        "conversion_summary", "from_hypermodel", "from_model", "hyperparameter_bounds", "member", "response_curves",
+        "temperature_values",
+    },
+    "HyperDeepEnsemble": OF_ENSEMBLES | {"devices", "on_devices"},
+    "HyperDeepEnsembleBuilder": {
+        "build_deep_ensemble", "build_ensemble", "candidates", "from_tuner", "results_summary", "retrain",
+        "scores_by_size", "search", "search_hyperparameters", "select_hyperparameters", "train_initializations",
+        "weights_by_name",
+    },
+    "HyperparameterSpace": {
+        "column", "from_config", "from_keras_tuner", "get_config", "mean_values", "names", "positions",
+        "to_keras_tuner", "values",
+    },
+    "HyperLayer": OF_LAYERS,
+    "HyperBatchLayer": OF_KERNELS,
+    "HyperBatchTimeDistributed": set(),
+    "ConformalIntervals": {"fit", "predict"},
+    "ConformalSets": {"fit", "predict"},
+    "Sharing": {"converter"},
+    "Candidate": {"best_epoch", "build_config", "failure", "heads", "outputs", "reason", "score", "seconds", "weights"},
+    "Record": {"became", "driven_by", "reason"},
+    "Selection": {"best_prefix", "excluded", "members", "weights"},
+}  # fmt: skip
+
+
+def public_classes():
+    found = {name: getattr(khe, name) for name in khe.__all__}
+    for module in MODULES:
+        ours = importlib.import_module(f"keras_hyperens.{module}")
+        found |= {name: getattr(ours, name) for name in ours.__all__}
+    return [value for value in found.values() if inspect.isclass(value)]
+
+
+def may_have(kind):
+    """The public names that a class of ours adds to those of its base in Keras."""
+    if kind.__name__ in PUBLIC or not issubclass(kind, layers.HyperLayer):
+        return PUBLIC.get(kind.__name__, set())
+    if kind.__name__ in ("HyperBatchMultiHeadAttention", "HyperBatchGroupQueryAttention"):
+        return OF_COMPOSITES | {"heads", "output_units"}
+    return (OF_KERNELS if issubclass(kind, layers.HyperBatchLayer) else OF_COMPOSITES) | {"plain_layer"}
+
+
+@pytest.mark.parametrize("kind", public_classes(), ids=lambda kind: kind.__name__)
+def test_what_is_not_for_users_begins_with_an_underscore(kind):
+    base = next(each for each in BASES if issubclass(kind, each))
+    public = {name for name in dir(kind) if not name.startswith("_")} - set(dir(base))
+    assert public - may_have(kind) == set()
+    assert kind.__name__ not in PUBLIC or public == PUBLIC[kind.__name__]
 
 
 REQUIRED = {

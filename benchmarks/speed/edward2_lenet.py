@@ -22,13 +22,13 @@ def steps(sampling: str, members: int, rows: int) -> dict[str, Callable[[], Any]
     y = tf.constant(generator.integers(0, CLASSES, rows))
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(_build_model, ensemble_size=members, seed=0)
     ensemble.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), sampling=sampling)
-    ensemble.prepare(tf.TensorSpec((None, *SHAPE)))
+    ensemble._prepare(tf.TensorSpec((None, *SHAPE)))
     theirs = Lenet(ensemble, sampling)
     values, positions = theirs.draw(rows)
     theirs.outputs(x, values, positions, training=False)  # creates their weights
     theirs.take_weights()
     with khe.hyperparameter_scope(tf.reshape(values, (members, rows, -1))):
-        expected = ensemble.member_outputs(x, training=False)  # [M, B, C]
+        expected = ensemble._member_outputs(x, training=False)  # [M, B, C]
     outputs = theirs.outputs(x, values, positions, training=False)
     np.testing.assert_allclose(tf.reshape(outputs, expected.shape), expected, rtol=1e-3, atol=1e-3)
     ours = tf.function(lambda: ensemble.train_step((x, y)))

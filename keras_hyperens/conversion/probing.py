@@ -136,7 +136,7 @@ class Probe:
         if type(entry).__name__ != "Float":
             return f"not a `Float` but {type(entry).__name__}"
         try:
-            return HyperparameterSpace.from_float(entry)
+            return HyperparameterSpace._from_float(entry)
         except ValueError as error:
             return str(error)
 

@@ -180,10 +180,10 @@ class HyperparameterSpace:
                 "`from_keras_tuner` needs at least one `Float` entry. "
                 f"Received: {[entry.name for entry in hyperparameters.space]}"
             )
-        return cls(cls.from_float(entry) for entry in floats)
+        return cls(cls._from_float(entry) for entry in floats)
 
     @staticmethod
-    def from_float(entry: Any) -> Hyperparameter:
+    def _from_float(entry: Any) -> Hyperparameter:
         """A `Float` entry of KerasTuner's.
 
         Raises:

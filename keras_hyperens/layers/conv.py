@@ -16,7 +16,7 @@ class HyperBatchConv(HyperBatchLayer):
         self.data_format = self.plain.data_format
         self.channel_axis = -1 if self.data_format == "channels_last" else 1
 
-    def input_channels(self, input_shape: tuple[int | None, ...]) -> int:
+    def _input_channels(self, input_shape: tuple[int | None, ...]) -> int:
         """Checks the shape of rows and gives their number of channels."""
         rank = len(self.plain.kernel_size) + 2
         channels = input_shape[self.channel_axis] if len(input_shape) == rank else None
@@ -29,7 +29,7 @@ class HyperBatchConv(HyperBatchLayer):
         return channels
 
     def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
-        channels = self.input_channels(input_shape)
+        channels = self._input_channels(input_shape)
         if channels % self.plain.groups:
             raise ValueError(
                 f"Layer {self.name!r} needs a number of channels that `groups` divides. "

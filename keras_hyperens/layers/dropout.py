@@ -56,15 +56,15 @@ class HyperDropout(HyperNoise):
                 f"Received: noise_shape={tuple(shape)}"
             )
 
-    def mask_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _mask_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """The shape of a mask for members' rows `[M, B, ...]` of this shape."""
         axes = self.plain.noise_shape
         if axes is None:
             return tuple(shape)
         return (*shape[:2], *(mine or length for mine, length in zip(axes[1:], shape[2:], strict=True)))
 
-    def disturb(self, members: Any, level: Any) -> Any:
-        shape = self.mask_shape(ops.shape(members))
+    def _disturb(self, members: Any, level: Any) -> Any:
+        shape = self._mask_shape(ops.shape(members))
         uniform = keras.random.uniform(shape, seed=self.seed_generator, dtype="float32")
         return members * ops.cast(ops.where(uniform >= level, 1 / (1 - level), 0.0), members.dtype)
 
@@ -72,7 +72,7 @@ class HyperDropout(HyperNoise):
 class HyperSpatialDropout(HyperDropout):
     """Dropout of whole feature maps. Abstract."""
 
-    def mask_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _mask_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
         members, rows, *axes = shape
         channel = 0 if getattr(self.plain, "data_format", None) == "channels_first" else len(axes) - 1
         return (members, rows, *(length if place == channel else 1 for place, length in enumerate(axes)))
@@ -175,6 +175,6 @@ class HyperGaussianDropout(HyperNoise):
     def __init__(self, rate: Any, *arguments: Any, **keywords: Any) -> None:
         super().__init__(rate, *arguments, **keywords)
 
-    def disturb(self, members: Any, level: Any) -> Any:
+    def _disturb(self, members: Any, level: Any) -> Any:
         noise = keras.random.normal(ops.shape(members), seed=self.seed_generator, dtype="float32")
         return members * ops.cast(1 + ops.sqrt(level / (1 - level)) * noise, members.dtype)

@@ -42,7 +42,7 @@ class WeightedLoss(HyperparameterLoss):
         self.evaluation_weight = float(evaluation_weight)
 
     @classmethod
-    def of_outputs(cls, losses: Any, weights: Any, middles: Mapping[str, float]) -> tuple[Any, Any]:
+    def _of_outputs(cls, losses: Any, weights: Any, middles: Mapping[str, float]) -> tuple[Any, Any]:
         """Losses and weights of several outputs with every hyperparameter among the weights made part of its loss.
 
         Args:

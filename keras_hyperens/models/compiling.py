@@ -92,7 +92,7 @@ class TunableModel(Ensemble):
             member_rows,
             tune_temperature,
         )
-        loss, loss_weights = WeightedLoss.of_outputs(loss, loss_weights, self._middles())
+        loss, loss_weights = WeightedLoss._of_outputs(loss, loss_weights, self._middles())
         self._check_hyperparameters(used_by(loss), member_loss)
         if self.output_activation == "auto":
             self.heads = heads_of_outputs(self.network, loss)
@@ -119,13 +119,13 @@ class TunableModel(Ensemble):
         plain.compile(loss=unsmoothed, loss_weights=loss_weights)
         self.objective = plain.compute_loss
         if self.built:
-            self.build_optimizers()
+            self._build_optimizers()
 
-    def tunes_bounds(self) -> bool:
+    def _tunes_bounds(self) -> bool:
         """Whether a kernel depends on hyperparameters."""
         return any(layer.is_conditioned for layer in hyper_batch_layers(self.network))
 
-    def tunes_temperature(self) -> bool:
+    def _tunes_temperature(self) -> bool:
         """Whether an output has a temperature that is tuned."""
         return self.settings.tune_temperature and any(head is not None for head in keras.tree.flatten(self.heads))
 
@@ -171,7 +171,7 @@ class TunableModel(Ensemble):
             return optimizer
         return is_scaled(optimizer, name="tuning_loss_scale_optimizer")
 
-    def build_optimizers(self) -> None:
+    def _build_optimizers(self) -> None:
         """Creates the variables of both optimisers, so that files can fill them before the first step."""
         self._exclude_from_weight_decay(self.optimizer)
         for optimizer, variables in (

@@ -192,9 +192,13 @@ class Convertible:
         )
         ensemble._records, ensemble._fixed = tuple(conversion.records), conversion.fixed
         if may_mix_rows(conversion.network):
-            ensemble.check_rows(input_specs(ensemble))
+            ensemble._check_rows(input_specs(ensemble))
             check_equality(
-                conversion.model, conversion.network, ensemble.member_values(), how.ensemble_size, input_specs(ensemble)
+                conversion.model,
+                conversion.network,
+                ensemble._member_values(),
+                how.ensemble_size,
+                input_specs(ensemble),
             )
         if conversion.compile_arguments is not None:
             ensemble.compile(**conversion.compile_arguments)
@@ -213,13 +217,13 @@ class Convertible:
             raise ValueError("Only an ensemble made by `from_model` or `from_hypermodel` has a conversion to show")
         (print_fn or print)(table(self._records, self._fixed))
 
-    def conversion_config(self) -> dict[str, Any] | None:
+    def _conversion_config(self) -> dict[str, Any] | None:
         """What `conversion_summary` needs, for files."""
         if self._records is None:
             return None
         return {"records": [asdict(each) for each in self._records], "fixed": dict(self._fixed)}
 
-    def set_conversion(self, config: dict[str, Any] | None) -> None:
+    def _set_conversion(self, config: dict[str, Any] | None) -> None:
         """Takes what `conversion_config` gave."""
         if config is not None:
             self._records = tuple(Record(**each) for each in config["records"])

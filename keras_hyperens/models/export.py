@@ -31,7 +31,7 @@ def export_saved_model(
 
     Args:
         ensemble, filepath, measures: As there.
-        servable: `Ensemble.servable`, or what gives the same.
+        servable: `Ensemble._servable`, or what gives the same.
 
     Raises:
         ValueError: If something else than a SavedModel is there; if the shape of a batch is unknown, because the
@@ -43,7 +43,7 @@ def export_saved_model(
     module.variables_read, raw_of = servable()
 
     def prediction(inputs: Any) -> Any:
-        return ensemble.combine(ensemble.predictions_of(raw_of(inputs)))
+        return ensemble._combine(ensemble._predictions_of(raw_of(inputs)))
 
     def named_prediction(*flat: Any) -> dict[str, Any]:
         return describe(ensemble, raw_of(keras.tree.pack_sequence_as(specs, flat)), measures=())
@@ -72,7 +72,7 @@ def input_specs(ensemble: "Ensemble") -> Any:
 
     Shapes and dtypes are those that the network declares, where it does, in the structure of the last batch seen.
     """
-    seen, declared = ensemble._seen.batch, ensemble.declared_inputs()
+    seen, declared = ensemble._seen.batch, ensemble._declared_inputs()
     if seen is None and declared is None:
         raise ValueError("The shape of a batch is unknown: call the ensemble on one first. Received: never called")
     structure = declared if seen is None else seen

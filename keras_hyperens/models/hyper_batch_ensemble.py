@@ -149,11 +149,11 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             self.network.build(input_shape)
         self.built = True
 
-    def member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
+    def _member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
         """Raw outputs of every member, `[M, B, ..., C]`: at the scope's values, or at its own outside any scope."""
-        return self.outputs_of_members([inputs] * self.ensemble_size, training)
+        return self._outputs_of_members([inputs] * self.ensemble_size, training)
 
-    def outputs_of_members(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
+    def _outputs_of_members(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
         """Raw outputs of every member for a batch of its own, `[M, B, ..., C]`.
 
         Args:
@@ -161,8 +161,8 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             training: As in `call`.
         """
         if current_hyperparameters() is None:
-            with self.prediction_scope():
-                return self.outputs_of_members(inputs, training)
+            with self._prediction_scope():
+                return self._outputs_of_members(inputs, training)
         batch_size = ops.shape(keras.tree.flatten(inputs[0])[0])[0]
         rows = keras.tree.map_structure(lambda *leaves: ops.concatenate(leaves), *inputs)
         outputs = self.network(rows, training=training)
@@ -172,7 +172,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
 
         return masks.mapped(of_members, outputs, mask=of_members)
 
-    def member_values(self) -> Any:
+    def _member_values(self) -> Any:
         """What the members are at prediction, `[M, 1, P]`, natural scale.
 
         The middle of each interval, where a centered response is zero; with the reference's response the mean of the
@@ -181,29 +181,29 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         of_bounds = self.distribution.middle if self.response == "centered" else self.distribution.mean
         return ops.expand_dims(of_bounds(self.distribution.bounds()), 1)
 
-    def centers(self, bounds: Any = None) -> Any:
+    def _centers(self, bounds: Any = None) -> Any:
         """Where kernels do not respond, `[M, 1, P]`, natural scale; `None` with the reference's response."""
         if self.response != "centered":
             return None
         middle = self.distribution.middle(self.distribution.bounds() if bounds is None else bounds)
         return ops.stop_gradient(ops.expand_dims(middle, 1))
 
-    def prediction_scope(self, as_numpy: bool = False) -> AbstractContextManager:
+    def _prediction_scope(self, as_numpy: bool = False) -> AbstractContextManager:
         """The scope of a prediction; with `as_numpy` its values are constants of a trace."""
-        values, centers = self.member_values(), self.centers()
+        values, centers = self._member_values(), self._centers()
         if as_numpy:
             values, centers = (None if each is None else ops.convert_to_numpy(each) for each in (values, centers))
         return hyperparameter_scope(values, centers)
 
-    def at_temperature(self, raw: Any, logarithms: Any = None) -> Any:
+    def _at_temperature(self, raw: Any, logarithms: Any = None) -> Any:
         """Raw outputs at the tuned temperatures, or at those with the given logarithms, one for each output."""
         return self._at(heads.tempered_raw, raw, self.temperature.logarithms if logarithms is None else logarithms)
 
-    def final(self, pooled: Any) -> Any:
+    def _final(self, pooled: Any) -> Any:
         temperatures = self.temperatures
         if temperatures is not None and temperatures.per == "member":  # they took the place of the tuned one
             return pooled
-        return super().final(self._at(heads.tempered, pooled, self.temperature.logarithms))
+        return super()._final(self._at(heads.tempered, pooled, self.temperature.logarithms))
 
     def _at(self, tempered: Any, outputs: Any, logarithms: Any) -> Any:
         flat, of_outputs = keras.tree.flatten(outputs), keras.tree.flatten(self.heads_of(outputs))
@@ -228,7 +228,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
 
     def hyperparameter_values(self) -> dict[str, np.ndarray]:
         """Each hyperparameter's values, one per member `[M]`, in natural scale: see `member_values`."""
-        values = ops.convert_to_numpy(self.member_values())
+        values = ops.convert_to_numpy(self._member_values())
         return {name: values[:, 0, column] for column, name in enumerate(self.space.names)}
 
     def hyperparameter_bounds(self) -> dict[str, np.ndarray]:
@@ -275,31 +275,31 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             raise ValueError(f"`member` must be in [0, {self.ensemble_size}). Received: member={member}")
         if not self.network.built:
             raise ValueError(f"The network must be built: call the ensemble on a batch first. Received: {self.name!r}")
-        with self.prediction_scope(as_numpy=True):
+        with self._prediction_scope(as_numpy=True):
             return member_network(self.network, member, self.space, current_hyperparameters())
 
-    def prepare(self, batch: Any) -> None:
+    def _prepare(self, batch: Any) -> None:
         """Builds everything and checks the order of rows, so that `fit` fails before its first step or not at all."""
         self._seen.batch = batch
-        self.check_rows(batch)  # calls the network: it is built now
+        self._check_rows(batch)  # calls the network: it is built now
         if not self.built:
             self.build(keras.tree.map_structure(lambda spec: tuple(spec.shape), batch))
-        self.build_optimizers()
+        self._build_optimizers()
 
-    def check_rows(self, batch: Any) -> None:
+    def _check_rows(self, batch: Any) -> None:
         """Raises a `ValueError` if the network, called on such a batch, drops, adds, reorders or mixes rows."""
         is_numeric = all(spec.dtype not in (tf.string, "string") for spec in keras.tree.flatten(batch))
         if self._seen.rows_checked or not is_numeric:  # no row of strings can be made up
             return
-        with self.prediction_scope(as_numpy=True):
+        with self._prediction_scope(as_numpy=True):
             check_rows(self.network, batch, self.ensemble_size)
         self._seen.rows_checked = True
 
-    def declared_inputs(self) -> Any:
+    def _declared_inputs(self) -> Any:
         return inputs_of(self.network)
 
-    def servable(self) -> Servable:
-        with self.prediction_scope(as_numpy=True):
+    def _servable(self) -> Servable:
+        with self._prediction_scope(as_numpy=True):
             read, outputs = member_by_member(
                 self.network, self.ensemble_size, current_hyperparameters(), current_centers()
             )
@@ -322,11 +322,11 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
                 not, it holds the shared kernels and factors, about 2 / M of that, and a call is slower.
         """
         if format == "tf_saved_model":
-            return export_saved_model(self, filepath, measures, self.servable if folded else super().servable)
+            return export_saved_model(self, filepath, measures, self._servable if folded else super()._servable)
         batch = keras.tree.map_structure(
             lambda spec: tf.zeros([1, *(axis or 1 for axis in spec.shape[1:])], spec.dtype), input_specs(self)
         )
-        with self.prediction_scope(as_numpy=True):
+        with self._prediction_scope(as_numpy=True):
             self(batch)  # Keras exports only what was called
             super().export(filepath, format=format, **export_arguments)
 
@@ -357,17 +357,17 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             "initial_values": self.initial_values,
             "response": self.response,
             "seed": self.seed,
-            "conversion": self.conversion_config(),
+            "conversion": self._conversion_config(),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "HyperBatchEnsemble":
-        config, temperatures = cls.readable(config)
+        config, temperatures = cls._readable(config)
         heads, conversion = config.pop("heads", None), config.pop("conversion", None)
         for name in ("network", "space"):
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
         ensemble = cls(**config)
         ensemble.heads = heads
-        ensemble.set_conversion(conversion)
-        ensemble.set_temperatures(temperatures)
+        ensemble._set_conversion(conversion)
+        ensemble._set_temperatures(temperatures)
         return ensemble

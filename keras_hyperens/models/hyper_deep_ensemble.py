@@ -120,7 +120,7 @@ class HyperDeepEnsemble(Ensemble):
                 member.build(input_shape)
         self.built = True
 
-    def member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
+    def _member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
         """Raw outputs of every member, `[K, B, ..., C]`, in the structure of the members' outputs."""
         each = []
         for k, member in enumerate(self.members):
@@ -178,7 +178,7 @@ class HyperDeepEnsemble(Ensemble):
         finally:
             self.devices = devices
 
-    def predictions_of(self, raw: Any) -> Any:
+    def _predictions_of(self, raw: Any) -> Any:
         """The members' predictions from their raw outputs, each by what its own outputs mean."""
         each = [self._prediction_of_member(k, raw) for k in range(self.ensemble_size)]
         return self._tempered(masks.stacked(each))
@@ -229,7 +229,7 @@ class HyperDeepEnsemble(Ensemble):
         values = self.member_hyperparameters or []
         return {name: [each.get(name) for each in values] for name in dict.fromkeys(n for each in values for n in each)}
 
-    def declared_inputs(self) -> Any:
+    def _declared_inputs(self) -> Any:
         return inputs_of(self.members[0])
 
     def get_config(self) -> dict[str, Any]:
@@ -257,12 +257,12 @@ class HyperDeepEnsemble(Ensemble):
     @classmethod
     def _from_members(cls, members: list[keras.Model], config: dict[str, Any]) -> "HyperDeepEnsemble":
         """From members, and what `get_config` says of everything else."""
-        config, temperatures = cls.readable(config)
+        config, temperatures = cls._readable(config)
         member_heads, activation = config.pop("member_heads"), config.pop("output_activation")
         ensemble = cls(members, output_activation=None, **config)  # members need not be compiled
         ensemble.output_activation = activation
         ensemble.member_heads, ensemble.heads = member_heads, member_heads[0]
-        ensemble.set_temperatures(temperatures)
+        ensemble._set_temperatures(temperatures)
         return ensemble
 
 

@@ -41,7 +41,7 @@ def images(model, rows):
 
 def check_equal(model, ensemble):
     x = images(model, 2)
-    expected, members = np.asarray(model(x)), np.asarray(ensemble.member_outputs(x))
+    expected, members = np.asarray(model(x)), np.asarray(ensemble._member_outputs(x))
     assert np.ptp(expected) > 0
     np.testing.assert_allclose(members, np.stack([expected] * M), rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 

@@ -56,7 +56,7 @@ def test_state_that_a_layer_saves_by_itself_is_taken_over():
     model = with_amount(SavedShift)
     ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=2)
     expected = keras.ops.convert_to_numpy(model(X))
-    np.testing.assert_allclose(ensemble.member_outputs(X), [expected] * 2, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ensemble._member_outputs(X), [expected] * 2, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(ensemble.member(1)(X), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -68,7 +68,7 @@ def test_a_vocabulary_is_taken_over():
     expected = keras.ops.convert_to_numpy(model(rows))
     assert len(np.unique(expected, axis=0)) == 4
     ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=2)
-    np.testing.assert_allclose(ensemble.member_outputs(rows), [expected] * 2, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ensemble._member_outputs(rows), [expected] * 2, rtol=1e-5, atol=1e-6)
 
 
 def test_random_factors_are_what_they_were():
@@ -80,4 +80,4 @@ def test_random_factors_are_what_they_were():
 
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=2, seed=0)
     factors = keras.ops.convert_to_numpy(ensemble.network.layers[-1].r)
-    assert np.std(factors) > 0.05 and np.ptp(ensemble.member_outputs(X), axis=0).max() > 1e-3
+    assert np.std(factors) > 0.05 and np.ptp(ensemble._member_outputs(X), axis=0).max() > 1e-3

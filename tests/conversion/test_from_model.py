@@ -47,7 +47,7 @@ def test_a_converted_model_predicts_what_the_model_predicts(make, sharing):
     model = scrambled(make())
     ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M, sharing=sharing)
     x = batch_for(model)
-    expected, members = model(x, training=False), ensemble.member_outputs(x, training=False)
+    expected, members = model(x, training=False), ensemble._member_outputs(x, training=False)
     for one, of_members in zip(keras.tree.flatten(expected), keras.tree.flatten(members), strict=True):
         np.testing.assert_allclose(of_members, np.stack([one] * M), rtol=1e-4, atol=1e-5)
     member = ensemble.member(1)
@@ -232,7 +232,7 @@ def test_random_factors_trade_exactness_for_diversity():
         model, roles=L2, ensemble_size=M, fast_weight_initializer=keras.initializers.RandomNormal(1, 0.1, seed=0)
     )
     x = batch_for(model)
-    members = np.asarray(ensemble.member_outputs(x))
+    members = np.asarray(ensemble._member_outputs(x))
     assert not np.allclose(members[0], members[1]) and np.abs(members - np.asarray(model(x))).mean() < 1.0
 
 

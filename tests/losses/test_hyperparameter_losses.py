@@ -91,10 +91,10 @@ def test_every_member_is_trained_with_its_own_smoothing(sampling):
     plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     ensemble.compile("sgd", LabelSmoothing(plain, "smoothing"), sampling=sampling)
     x, y = data()
-    ensemble.prepare(tf.TensorSpec([None, 4]))
+    ensemble._prepare(tf.TensorSpec([None, 4]))
     values = ensemble._draw(ensemble.distribution.bounds(), len(x), 0)
     with khe.hyperparameter_scope(values):
-        members = np.asarray(ensemble.member_outputs(x, training=True))
+        members = np.asarray(ensemble._member_outputs(x, training=True))
     amounts = np.broadcast_to(np.asarray(values)[..., 0], (M, len(x)))[..., None]
     expected = cross_entropy((1 - amounts) * np.eye(C)[y] + amounts / C, members).mean()
     logged = ensemble.train_on_batch(x, y, return_dict=True)["loss"]

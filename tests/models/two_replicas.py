@@ -144,7 +144,7 @@ def broken_replica(strategy, policy):
     keras.config.set_dtype_policy(policy)
     with strategy.scope():
         model = compiled(tuning_every=1, optimizer="sgd")
-    gradients_of, before = model.tuning_gradients, np.stack(model.distribution.bounds())
+    gradients_of, before = model._tuning_gradients, np.stack(model.distribution.bounds())
 
     def broken(*arguments):
         gradients = gradients_of(*arguments)
@@ -152,7 +152,7 @@ def broken_replica(strategy, policy):
         bounds = [gradient + poison for gradient in gradients.bounds]
         return gradients._replace(bounds=bounds, loss=gradients.loss + poison)
 
-    model.tuning_gradients = broken
+    model._tuning_gradients = broken
     x = X[:32].copy()
     if policy == "mixed_float16":
         x[16:] = 6e4  # overflows on the second replica alone
