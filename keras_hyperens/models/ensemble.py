@@ -23,6 +23,7 @@ from keras_hyperens.models.calibrating import temperatures_of
 from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.describing import describe
 from keras_hyperens.models.export import Servable
+from keras_hyperens.models.export import check_arguments
 from keras_hyperens.models.export import export_file
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
@@ -262,15 +263,18 @@ class Ensemble(MultiWorkerModel):
         Args:
             filepath: The directory to write.
             format: `"tf_saved_model"`, or any other that `keras.Model.export` knows: these get the call alone.
-            measures: Of the signature `uncertainty`, as in `predict_uncertainty`.
-            **export_arguments: For the other formats, passed on to `keras.Model.export`.
+            measures: Of the signature `uncertainty` of a SavedModel, as in `predict_uncertainty`.
+            **export_arguments: As in `keras.Model.export`: `verbose`, `input_signature` (the shape and dtype of each
+                input; by default those of the network, for any batch size), and others of other formats.
 
         Raises:
-            ValueError: If something else than a SavedModel stands in its place: nothing else is ever deleted. An older
-                one stays whole until the new one is.
+            TypeError: If an argument is unknown.
+            ValueError: If an argument does not go with the format, or if something else than a SavedModel stands in its
+                place: nothing else is ever deleted. An older one stays whole until the new one is.
         """
+        check_arguments(format, export_arguments, measures=measures)
         if format == "tf_saved_model":
-            return export_saved_model(self, filepath, measures, self._servable)
+            return export_saved_model(self, filepath, measures, self._servable, **export_arguments)
         export_arguments.setdefault("input_signature", [input_specs(self)])  # Keras would take all inputs for floats
         seen = self._seen.batch
         try:

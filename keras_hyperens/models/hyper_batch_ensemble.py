@@ -24,6 +24,7 @@ from keras_hyperens.models.converting import Convertible
 from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.export import Servable
+from keras_hyperens.models.export import check_arguments
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
 from keras_hyperens.models.folded import member_by_member
@@ -318,11 +319,13 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
 
         Args:
             filepath, format, measures, **export_arguments: As there.
-            folded: Whether the file holds M kernels of every layer (default), so that no call has to build them; if
+            folded: Whether a SavedModel holds M kernels of every layer (default), so that no call has to build them; if
                 not, it holds the shared kernels and factors, about 2 / M of that, and a call is slower.
         """
+        check_arguments(format, export_arguments, measures=measures, folded=None if folded else folded)
         if format == "tf_saved_model":
-            return export_saved_model(self, filepath, measures, self._servable if folded else super()._servable)
+            servable = self._servable if folded else super()._servable
+            return export_saved_model(self, filepath, measures, servable, **export_arguments)
         batch = keras.tree.map_structure(
             lambda spec: tf.zeros([1, *(axis or 1 for axis in spec.shape[1:])], spec.dtype), input_specs(self)
         )

@@ -92,8 +92,6 @@ class HyperDeepEnsemble(Ensemble):
         kept = [k for k, weight in enumerate(weights) if weight > 0]
         self.members = [members[k] for k in kept]
         self.member_weights = tuple(float(weights[k]) for k in kept)
-        for k, member in enumerate(self.members):
-            member.name = f"member_{k}"  # searches give all their models the same name
         self.ensemble_size = len(kept)
         if member_hyperparameters is not None and len(member_hyperparameters) != len(members):
             raise ValueError(
@@ -256,13 +254,15 @@ class HyperDeepEnsemble(Ensemble):
 
     @classmethod
     def _from_members(cls, members: list[keras.Model], config: dict[str, Any]) -> "HyperDeepEnsemble":
-        """From members, and what `get_config` says of everything else."""
+        """From members of its own, and what `get_config` says of everything else."""
         config, temperatures = cls._readable(config)
         member_heads, activation = config.pop("member_heads"), config.pop("output_activation")
         ensemble = cls(members, output_activation=None, **config)  # members need not be compiled
         ensemble.output_activation = activation
         ensemble.member_heads, ensemble.heads = member_heads, member_heads[0]
         ensemble._set_temperatures(temperatures)
+        for k, member in enumerate(ensemble.members):
+            member.name = f"member_{k}"  # summaries and graphs tell them apart by it
         return ensemble
 
 

@@ -200,6 +200,8 @@ class Procedure(Opening):
             )
             for member in members
         ]
+        for number, model in enumerate(models):
+            model.name = f"member_{number}"  # a hypermodel gives all of them the same
         ensemble = HyperDeepEnsemble(
             models,
             member_weights=weights,

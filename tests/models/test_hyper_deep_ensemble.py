@@ -44,7 +44,16 @@ def test_prediction_is_the_weighted_mean_of_the_members_probabilities():
     ensemble = khe.HyperDeepEnsemble(members, member_weights=[3, 1, 2])
     np.testing.assert_allclose(ensemble.predict_members(X, verbose=0), each, atol=1e-6)
     np.testing.assert_allclose(ensemble.predict(X, verbose=0), np.average(each, 0, [3, 1, 2]), atol=1e-6)
-    assert [member.name for member in ensemble.members] == ["member_0", "member_1", "member_2"]
+
+
+def test_copies_are_numbered_and_models_of_the_caller_keep_their_names():
+    members = mixed_members()
+    names = [member.name for member in members]
+    ensemble = khe.HyperDeepEnsemble(members)
+    assert [member.name for member in ensemble.members] == names
+    copy = khe.HyperDeepEnsemble.from_config(ensemble.get_config())
+    assert [member.name for member in copy.members] == ["member_0", "member_1", "member_2"]
+    assert [member.name for member in members] == names
 
 
 @pytest.mark.parametrize("combination", ["trimmed_mean", "median"])
