@@ -18,6 +18,8 @@ from keras_hyperens.conversion.summary import Record
 from keras_hyperens.hyperparameters import Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.layers.base import Setting
+from keras_hyperens.layers.weights import check_sharing
+from keras_hyperens.layers.weights import options_of
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,20 @@ class Sharing:
     exclude: Iterable[Chosen]
     member_normalization: bool | None
     options: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        check_sharing(self.options.get("sharing", "hyper"))
+        known, unknown = options_of(self.options)
+        if unknown:
+            raise TypeError(
+                "Options of layers are those that `HyperBatchLayer` has for members, for example `tie_fast_weights`. "
+                f"Received: {', '.join(f'{name}={value!r}' for name, value in unknown.items())}"
+            )
+        if known.get("same_initialization"):
+            raise ValueError(
+                "All members of a converted model begin with its weights: leave `same_initialization` out. "
+                "Received: same_initialization=True"
+            )
 
     def converter(self, space: HyperparameterSpace, settings_of: Any) -> Converter:
         """The converter of a model whose hyperparameters are these."""

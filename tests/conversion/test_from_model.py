@@ -291,6 +291,12 @@ def test_a_layer_that_mixes_rows_is_named():
     ("make", "error", "message"),
     [
         (lambda: khe.HyperBatchEnsemble.from_model("model", roles=L2), TypeError, "model='model'"),
+        (lambda: khe.HyperBatchEnsemble.from_model(models.sequential(), sharin="batch"), TypeError, "sharin='batch'"),
+        (lambda: khe.HyperBatchEnsemble.from_model(models.sequential(), sharing="none"), ValueError, "sharing='none'"),
+        (
+            lambda: khe.HyperBatchEnsemble.from_model(models.sequential(), same_initialization=True), ValueError,
+            "begin with its weights",
+        ),
         (lambda: khe.HyperBatchEnsemble.from_model(Subclassed(), roles=L2), ValueError, "subclassed.*'subclassed"),
         (
             lambda: khe.HyperBatchEnsemble.from_model(keras.Sequential([layers.Dense(3)]), roles=L2), ValueError,
