@@ -114,7 +114,7 @@ def _train_all(data: Data, members: int, seed: int) -> tuple[dict[str, keras.Mod
 def _search(data: Data, members: int, options: argparse.Namespace) -> khe.HyperDeepEnsembleBuilder:
     """KerasTuner's random search, the two best sets of hyperparameters trained again, in two processes."""
     print(
-        "\nA search for the hyper-deep ensemble: candidates, then their best hyperparameters from new initialisations"
+        "\nA search for the hyper-deep ensemble: candidates, then their best hyperparameters from new initializations"
     )
     schedule = SEARCH if data.name == "digits" else methods.schedule_of(data)
     directory = pathlib.Path(options.output) / "search"

@@ -1,6 +1,6 @@
 """Training and scoring one method: a single network, a batch ensemble, or a hyper-batch ensemble.
 
-All take the same training rows, batches, optimiser, number of epochs at most and stopping rule. The hyper-batch
+All take the same training rows, batches, optimizer, number of epochs at most and stopping rule. The hyper-batch
 ensemble tunes on the tuning rows while it trains, and the batch ensemble its temperature; L2 and dropout of the others
 were chosen beforehand on those rows and the validation rows.
 """

@@ -67,7 +67,7 @@ FAULTS = (
     ),
     Fault(
         "layers/normalization.py", "part(members[k], **extra[k])", "part(members[0], **extra[k])",
-        "layers/test_others.py::test_every_member_is_normalised_by_itself",
+        "layers/test_others.py::test_every_member_is_normalized_by_itself",
     ),
     Fault(
         "layers/embedding.py", "* self.plain.input_dim", "* (self.plain.input_dim - 1)", f"{LOOP}[1-embedding, folded]"
@@ -87,7 +87,7 @@ FAULTS = (
         "hyperparameters/test_distribution.py::test_projection",
     ),
     Fault(
-        "hyperparameters/distribution.py", "centres = strata * (1 - widths)", "centres = strata",
+        "hyperparameters/distribution.py", "centers = strata * (1 - widths)", "centers = strata",
         "hyperparameters/test_distribution.py::test_members_start_spread_over_the_space",
     ),
     Fault(

@@ -46,7 +46,7 @@ for layer in model.layers:
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
 model.fit(x[known], y[known], batch_size=32, epochs=PRETRAINING, verbose=0)
-print("accuracy on the digits that it learnt:", round(model.evaluate(x[known], y[known], verbose=0)[1], 3))
+print("accuracy on the digits that it learned:", round(model.evaluate(x[known], y[known], verbose=0)[1], 3))
 
 body = keras.Model(model.input, model.layers[-2].output)  # all but the last layer
 network = keras.Sequential([keras.Input((32, 32, 3)), body, keras.layers.Dropout(0.2), keras.layers.Dense(5)])
@@ -72,7 +72,7 @@ print("members:", members.shape, " largest difference from the network:", np.abs
 print(f"{network.count_params():,} parameters, {ensemble.count_params():,} of four members")
 
 # %% [markdown]
-# What became of each layer. Batch normalisation is shared; convolutions have one kernel for all members, one more
+# What became of each layer. Batch normalization is shared; convolutions have one kernel for all members, one more
 # that their hyperparameters scale, and rank-1 factors of each member's own. (The network has 150 layers; here are the
 # ends.)
 

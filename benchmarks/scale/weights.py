@@ -17,7 +17,7 @@ M, P = 4, 2
 
 
 def measure(networks: tuple[str, ...] = ("MLP", "LeNet", "ResNet-8")) -> Iterator[Point]:
-    """For each network its weights; for the last the optimiser's state and both exports."""
+    """For each network its weights; for the last the optimizer's state and both exports."""
     for name in networks:
         plain, ensemble = compiled(name, 0), compiled(name, M)
         layers, others = layers_of(plain)

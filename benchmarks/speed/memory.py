@@ -1,7 +1,7 @@
 """Memory of training, and numbers of parameters, against a plain network.
 
 Counted is the largest resident set (`VmHWM`) of a whole process that builds, compiles and fits for three steps:
-Python, TensorFlow, weights, optimiser, rows, activations and gradients. Batches are large, so that programs are not
+Python, TensorFlow, weights, optimizer, rows, activations and gradients. Batches are large, so that programs are not
 most of it; the note says how much came on top of what the process held when it called `fit`.
 """
 

@@ -1,6 +1,6 @@
 """What a task is, and how any of its three methods is built, trained and scored.
 
-All methods come from the same `build_model(hp)` and take the same training rows, batches, optimiser, number of epochs
+All methods come from the same `build_model(hp)` and take the same training rows, batches, optimizer, number of epochs
 at most and stopping rule. Only the hyper-batch ensemble looks at the tuning rows while it trains; the others have their
 L2 and dropout chosen beforehand on tuning and validation rows.
 """

@@ -8,7 +8,7 @@
 Nothing here knows of clusters: KerasTuner's environment variables (KERASTUNER_TUNER_ID, "chief" or a name of the
 worker's own, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT, the chief's) make a process the chief, which decides and
 trains nothing, or a worker. All must see one directory and the same data, have the same `--seed`, and reach three ports
-of the chief: the one given (search) and the next two (initialisations, retraining). They are open to whoever reaches
+of the chief: the one given (search) and the next two (initializations, retraining). They are open to whoever reaches
 them: keep them inside the cluster. What is interrupted goes on when it is started again, with the same options.
 """
 

@@ -87,7 +87,7 @@ class Probe:
         self.space = HyperparameterSpace(self._varied(found, space))
 
     def _varied(self, found: keras_tuner.HyperParameters, space: HyperparameterSpace | None) -> list[Hyperparameter]:
-        """Those that vary between members. Python's generator, which seeds initialisers, is left as it was found.
+        """Those that vary between members. Python's generator, which seeds initializers, is left as it was found.
 
         So with one seed all ensembles of a hypermodel start from the same weights, however much was probed.
         """

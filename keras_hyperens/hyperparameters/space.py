@@ -1,7 +1,7 @@
 """What may vary between members: named hyperparameters, their ranges, and where a value lies in its range.
 
 Values are in their natural scale everywhere a user sees them. Embeddings and tuned bounds work on the
-*position* of a value in its range, z in [-1, 1]: centred and of unit size for every hyperparameter, so that
+*position* of a value in its range, z in [-1, 1]: centered and of unit size for every hyperparameter, so that
 one learning rate and one initial width mean the same for all of them.
 """
 
@@ -122,7 +122,7 @@ class HyperparameterSpace:
             [[self._scaled(entry, entry.min_value), self._scaled(entry, entry.max_value)] for entry in self]
         )
         low, high = scaled.reshape(-1, 2).T  # [P] each, logarithms where the scale is log
-        self._centre = ((high + low) / 2).astype("float32")
+        self._center = ((high + low) / 2).astype("float32")
         self._radius = ((high - low) / 2).astype("float32")
 
     @staticmethod
@@ -143,7 +143,7 @@ class HyperparameterSpace:
         """Positions z in [-1, 1] of natural values, `[..., P]` to `[..., P]`, in float32."""
         values = ops.convert_to_tensor(values, "float32")
         logarithms = ops.log(ops.where(self._is_log, values, 1.0))  # 1 keeps the unused branch finite
-        return (ops.where(self._is_log, logarithms, values) - self._centre) / self._radius
+        return (ops.where(self._is_log, logarithms, values) - self._center) / self._radius
 
     def values(self, positions: Any) -> Any:
         """Natural values at positions z, `[..., P]` to `[..., P]`, in float32."""
@@ -163,7 +163,7 @@ class HyperparameterSpace:
         return self._unscaled((lower + upper) / 2, ratio)
 
     def _unscaled(self, positions: Any, log_factor: Any) -> Any:
-        scaled = self._centre + self._radius * ops.convert_to_tensor(positions, "float32")
+        scaled = self._center + self._radius * ops.convert_to_tensor(positions, "float32")
         exponentials = ops.exp(ops.where(self._is_log, scaled, 0.0))
         return ops.where(self._is_log, exponentials * log_factor, scaled)
 

@@ -46,7 +46,7 @@ class HyperBatchLayer(PenalizedKernel):
         fast_weights_trainable: Whether r, s, u and v are trained.
         regularize_fast_weights: Whether the kernel's penalty includes the factors r, s, u and v.
         shared_embedding: Whether all members share one embedding, `[P, U]`; else each has its own, `[M, P, U]`.
-        fast_weight_initializer: Of r, s, u and v: `"random_sign"` or any initialiser. Default normal around 1 with
+        fast_weight_initializer: Of r, s, u and v: `"random_sign"` or any initializer. Default normal around 1 with
             standard deviation 0.2: narrower, members stay alike and overfit together; wider, they learn slowly.
         delta_kernel_initializer: Default zeros: training starts from a batch ensemble and learns how it depends on the
             hyperparameters. (Random ones cost accuracy where the learning rate is high.)

@@ -13,12 +13,12 @@ OF_EVERY_LAYER = ("name", "dtype", "trainable", "activity_regularizer")
 
 
 def is_penalty(argument: str) -> bool:
-    """Whether an argument is a regulariser of weights, for which ours have strengths instead."""
+    """Whether an argument is a regularizer of weights, for which ours have strengths instead."""
     return argument.endswith(REGULARIZER) and argument != "activity_regularizer"
 
 
 def check_no_penalty(layer_type: type, arguments: Mapping[str, Any]) -> None:
-    """Raises a `ValueError` if a penalty is given as a Keras regulariser, which no hyperparameter could drive."""
+    """Raises a `ValueError` if a penalty is given as a Keras regularizer, which no hyperparameter could drive."""
     for name, value in arguments.items():
         if is_penalty(name) and value is not None:
             role = name.removesuffix(REGULARIZER)
@@ -50,7 +50,7 @@ def numbers_of(plain: keras.layers.Layer, settings: Iterable[str], roles: Mappin
         roles: Role to what the plain layer calls it.
 
     Raises:
-        ValueError: If a regulariser is neither L1 nor L2 nor both.
+        ValueError: If a regularizer is neither L1 nor L2 nor both.
     """
     config = plain.get_config()
     penalties = {role: _strengths(plain, name + REGULARIZER) for role, name in roles.items()}

@@ -121,7 +121,7 @@ class HyperBatchRNN(HyperBatchComposite):
         )
 
     def _initial_bias(self) -> Any:
-        """The initialiser of the bias."""
+        """The initializer of the bias."""
         return self.plain.bias_initializer
 
     def _state_has_bias(self) -> bool:

@@ -32,7 +32,7 @@ from keras_hyperens.models.network import may_mix_rows
 class CandidateGroup(keras.Model):
     """M compiled models of one structure, whose numbers, learning rates and weights are their own.
 
-    `fit` minimises the sum of the members' losses, each with its penalties and its label smoothing, so every member's
+    `fit` minimizes the sum of the members' losses, each with its penalties and its label smoothing, so every member's
     gradients are those that it would have alone; all see the same batches in the same order. Logs are arrays `[M]`.
     The traced functions serve one group after the other: `start` gives the members new weights and numbers.
 
@@ -162,7 +162,7 @@ class CandidateGroup(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         variables = self.network.trainable_variables
-        with hyperparameter_scope(self._numbers):  # around the gradient too: a rematerialised layer runs again there
+        with hyperparameter_scope(self._numbers):  # around the gradient too: a rematerialized layer runs again there
             with tf.GradientTape() as tape:
                 losses, outputs = self._member_losses(data, training=True)
                 total = tf.add_n(losses)

@@ -21,7 +21,7 @@ from keras_hyperens.output_heads import heads_of_outputs
 
 
 class TunableModel(Ensemble):
-    """What `compile` settles for `HyperBatchEnsemble`: two optimisers, and how to train and tune. Abstract."""
+    """What `compile` settles for `HyperBatchEnsemble`: two optimizers, and how to train and tune. Abstract."""
 
     def compile(
         self,
@@ -51,12 +51,12 @@ class TunableModel(Ensemble):
             loss_weights: As in `keras.Model.compile`; a weight may be a hyperparameter's name.
             member_metrics: Keras metrics that get all members: labels `[M, B, ...]`, the same for every member, and
                 predictions `[M, B, ..., C]`. A list, or for several outputs a dictionary or list of lists.
-            member_loss: What the weights minimise: `"member"`, the mean of the members' own losses (default), or
+            member_loss: What the weights minimize: `"member"`, the mean of the members' own losses (default), or
                 `"ensemble"`, the loss of the combined prediction.
-            tuning_loss: What the bounds minimise on tuning rows: `"ensemble"` (default) or `"member"`.
+            tuning_loss: What the bounds minimize on tuning rows: `"ensemble"` (default) or `"member"`.
             sampling: `"member"`, one draw per member and step (default: at nearly the price of a plain step), or
                 `"example"`, one per row.
-            tuning_optimizer: Any Keras optimiser for the bounds, which are positions in [-1, 1]. Default Adam with a
+            tuning_optimizer: Any Keras optimizer for the bounds, which are positions in [-1, 1]. Default Adam with a
                 learning rate of 3e-2 / (1 + t / 200) at tuning step t: members reach good values while there is still
                 training left, and then settle.
             tuning_every: Steps from one tuning step to the next.
@@ -172,7 +172,7 @@ class TunableModel(Ensemble):
         return is_scaled(optimizer, name="tuning_loss_scale_optimizer")
 
     def _build_optimizers(self) -> None:
-        """Creates the variables of both optimisers, so that files can fill them before the first step."""
+        """Creates the variables of both optimizers, so that files can fill them before the first step."""
         self._exclude_from_weight_decay(self.optimizer)
         for optimizer, variables in (
             (self.optimizer, self.trainable_variables),

@@ -54,7 +54,7 @@ class Convertible:
 
         By default every member first predicts what the model predicts: the rank-1 factors are one, `delta_kernel` is
         zero. They come apart in training, because they differ in hyperparameters. If the model is compiled, so is the
-        ensemble, with a new optimiser of the same kind.
+        ensemble, with a new optimizer of the same kind.
 
         Args:
             model: Sequential or Functional, also nested, with shared layers or branches; it is not changed.
@@ -68,7 +68,7 @@ class Convertible:
                 whose members keep the values that they begin with.
             include, exclude: Which layers become layers of members: names, with `*` for any letters, or classes.
                 Default: all that can; the others are shared.
-            member_normalization: Whether batch and layer normalisation have statistics and parameters of each member.
+            member_normalization: Whether batch and layer normalization have statistics and parameters of each member.
                 Default: where members share nothing else.
             fast_weight_initializer: Of the rank-1 factors; for example `keras.initializers.RandomNormal(1, 0.1)`
                 makes members differ from the start, at the price of the model's predictions. Default ones: with a
@@ -134,7 +134,7 @@ class Convertible:
         The hypermodel is built at several values of each `Float` hyperparameter, and what changes in the model says
         what it drives. Strengths of penalties, rates of dropout and noise, label smoothing and weights of outputs vary
         between members; what changes anything else (units, depth, the learning rate) is the same for all of them.
-        `conversion_summary()` lists both. Loss, metrics and optimiser are the compiled model's.
+        `conversion_summary()` lists both. Loss, metrics and optimizer are the compiled model's.
 
         Args:
             hypermodel: A function `build_model(hp)`, or a `keras_tuner.HyperModel`.

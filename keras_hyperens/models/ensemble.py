@@ -167,7 +167,7 @@ class Ensemble(MultiWorkerModel):
     ) -> Temperatures:
         """Fits temperatures on rows that were not trained on; from now on they are part of every prediction.
 
-        A temperature T above 1 makes predictions less sure: probabilities become `p ** (1 / T)`, normalised; the
+        A temperature T above 1 makes predictions less sure: probabilities become `p ** (1 / T)`, normalized; the
         variance of a Gaussian is multiplied by T. Each has the lowest negative log-likelihood on these rows. They are
         saved with the ensemble and exported; `fit`, which makes other members, forgets them. Mutual information and
         divergences, which compare members with what they say together, are taken before a temperature of the ensemble.

@@ -53,7 +53,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         space, ensemble_size: What is tuned, and the number of members M. Default: those of the network's layers, which
             must agree. Give `space` where the loss alone has hyperparameters. An empty one makes a batch ensemble.
         combination: How members become one prediction: `"mean"` (default), `"trimmed_mean"` (without the member
-            farthest from the median, row by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalised for class
+            farthest from the median, row by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalized for class
             probabilities). Training and tuning always look at the mean.
         output_activation: What turns raw outputs into predictions: `"softmax"`, `"sigmoid"`, `"gaussian"` (means and
             logarithms of standard deviations, to means and variances) or `None`, for several outputs a list or

@@ -34,7 +34,7 @@ class HyperDeepEnsemble(Ensemble):
         member_weights: Non-negative, one per member, of any positive sum. Default: all equal. A member of weight 0 is
             left out, so it is neither stored nor run.
         combination: `"mean"` (weighted, default), `"trimmed_mean"` (without the member farthest from the median, row
-            by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalised for class probabilities).
+            by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalized for class probabilities).
         output_activation: What turns the members' raw outputs into predictions: `"softmax"`, `"sigmoid"`, `"gaussian"`
             or `None`; `"categorical"` and `"bernoulli"` if they are probabilities already; for several outputs a list
             or dictionary of these. Default `"auto"`: by the loss, and its `from_logits`, that each member was compiled

@@ -1,6 +1,6 @@
 """Pictures of an ensemble (matplotlib, the extra `plots`).
 
-Every function draws on `ax`, or on a new figure, and returns the figure; each picture can be read in grey.
+Every function draws on `ax`, or on a new figure, and returns the figure; each picture can be read in gray.
 """
 
 from keras_hyperens.plots.calibration import reliability_diagram as reliability_diagram

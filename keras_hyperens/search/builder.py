@@ -32,7 +32,7 @@ class HyperDeepEnsembleBuilder(Procedure):
 
     1. *Search*: any KerasTuner tuner trains candidates.
     2. *First selection*: greedily, the H sets of hyperparameters that are best together.
-    3. *Stratification*: each set is trained again from several random initialisations.
+    3. *Stratification*: each set is trained again from several random initializations.
     4. *Second selection*: greedily among all candidates, K members with weights.
     5. *Retraining* of those on training and validation rows together, if asked for.
 
@@ -59,7 +59,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         output_activation: As in `HyperDeepEnsemble`: what outputs are, where a loss of one's own does not say it.
         include_search: Whether candidates of the search itself can become members.
         same_initialization: Start all candidates from one seed. They then differ in hyperparameters alone, and there
-            is nothing to stratify: the paper's fixed-initialisation ensemble.
+            is nothing to stratify: the paper's fixed-initialization ensemble.
         training_subset: Train each candidate on a random share of the training rows, its own.
         candidates_at_once: Train so many candidates in one graph, which saves most of the time of small networks. Each
             gets the weights that it would get alone (its own penalties, dropout, label smoothing and learning rate),
@@ -178,7 +178,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         """A builder on a KerasTuner search that has finished: nothing of it is trained again.
 
         `search(validation_data=...)` then predicts the validation rows with the models that the tuner kept, and, unless
-        `initializations=0`, trains the best sets of hyperparameters from several initialisations, for which it needs
+        `initializations=0`, trains the best sets of hyperparameters from several initializations, for which it needs
         what `tuner.search` needed.
 
         Args:
@@ -201,7 +201,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         patience: float = PATIENCE,
         **arguments: Any,
     ) -> None:
-        """Searches hyperparameters, selects the best sets, and trains them from several initialisations.
+        """Searches hyperparameters, selects the best sets, and trains them from several initializations.
 
         Args:
             x, y, **arguments: What `keras_tuner.Tuner.search`, and so `fit`, takes: `validation_data` or
@@ -294,16 +294,16 @@ class HyperDeepEnsembleBuilder(Procedure):
         return self._assemble([kept[index] for index in chosen.members], chosen.weights, combination)
 
     def build_deep_ensemble(self, ensemble_size: int | None = None) -> HyperDeepEnsemble:
-        """The ordinary deep ensemble, to compare with: the best set of hyperparameters from K initialisations.
+        """The ordinary deep ensemble, to compare with: the best set of hyperparameters from K initializations.
 
         Raises:
-            ValueError: If the best set was trained from fewer initialisations.
+            ValueError: If the best set was trained from fewer initializations.
         """
         size = self.ensemble_size if ensemble_size is None else ensemble_size
         runs = self._runs_of_best_set()
         if len(runs) < size:
             raise ValueError(
-                f"A deep ensemble of {size} needs as many initialisations of the best hyperparameters: set "
+                f"A deep ensemble of {size} needs as many initializations of the best hyperparameters: set "
                 f"`initializations`. Received: {len(runs)}"
             )
         return self._assemble(runs[:size], (1.0,) * size, "mean")
@@ -337,7 +337,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         return self.pool.candidates()
 
     def results_summary(self, num_candidates: int = 10, print_fn: Callable[[str], Any] | None = None) -> None:
-        """Prints the best candidates: their scores, hyperparameters, initialisations, and weights in the ensemble.
+        """Prints the best candidates: their scores, hyperparameters, initializations, and weights in the ensemble.
 
         Args:
             num_candidates: So many lines.
@@ -350,7 +350,7 @@ class HyperDeepEnsembleBuilder(Procedure):
 
         Returns:
             Under `"hyper-deep ensemble"` those of the greedy selection, under `"deep ensemble"` those of the best
-            hyperparameters from as many initialisations, under `"single best"` the best candidate's.
+            hyperparameters from as many initializations, under `"single best"` the best candidate's.
         """
         finished, runs = self._eligible(), self._runs_of_best_set()
         predictions = [self.pool.predictions(run) for run in runs]

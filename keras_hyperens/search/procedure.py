@@ -165,7 +165,7 @@ class Procedure(Opening):
         return self.pool.finished(*stages)
 
     def _runs_of_best_set(self) -> list[Candidate]:
-        """Trainings of the best hyperparameters from different initialisations, in their order."""
+        """Trainings of the best hyperparameters from different initializations, in their order."""
         best = self.select_hyperparameters()[0]
         runs = [each for each in self.pool.finished(INITIALIZATIONS) if each.parent == best.name]
         return sorted(runs, key=lambda each: number_of_run(each.name)) or [best]

@@ -116,7 +116,7 @@ def test_roles_drive_settings_and_the_rest_stays(capsys):
     assert "HyperBatchConv2D" in printed and "bias_l1 = sparsity, kernel_l2 = strength" in printed.replace(
         "kernel_l2 = strength, bias_l1 = sparsity", "bias_l1 = sparsity, kernel_l2 = strength"
     )
-    assert "shared: normalisation" in printed
+    assert "shared: normalization" in printed
     fixed = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M).network.layers
     assert (fixed[0].kernel_l2, fixed[2].rate, fixed[4].bias_l1) == ("l2", 0.2, pytest.approx(0.1))
 

@@ -24,7 +24,7 @@ def draw(rows, seed=0, members=M):
     return np.asarray(space().values(z))
 
 
-def randomise(layer, seed=0):
+def randomize(layer, seed=0):
     """No weight at an initial value that could hide a mistake."""
     generator = np.random.default_rng(seed)
     layer.set_weights([generator.normal(0.5, 0.5, weight.shape).astype("float32") for weight in layer.get_weights()])

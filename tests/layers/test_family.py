@@ -10,7 +10,7 @@ from tests.layers.contract import B
 from tests.layers.contract import M
 from tests.layers.contract import draw
 from tests.layers.contract import layer_contract
-from tests.layers.contract import randomise
+from tests.layers.contract import randomize
 from tests.layers.family import FAMILY
 from tests.layers.family import RELATIVES
 from tests.layers.family import penalty_at
@@ -42,7 +42,7 @@ def built(case, rows, **arguments):
     layer = case.make(**arguments)
     with khe.hyperparameter_scope(draw(1, members=layer.ensemble_size)):
         case.call(layer, rows)
-    randomise(layer)
+    randomize(layer)
     return layer
 
 

@@ -66,8 +66,8 @@ class Subclassed(keras.Model):
 def blobs(rows=96, features=4, classes=3, seed=0):
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, classes, rows)
-    centres = np.random.default_rng(7).normal(0, 1.5, (classes, features))
-    return (centres[labels] + generator.normal(size=(rows, features))).astype("float32"), labels
+    centers = np.random.default_rng(7).normal(0, 1.5, (classes, features))
+    return (centers[labels] + generator.normal(size=(rows, features))).astype("float32"), labels
 
 
 def images(rows=48, seed=0):

@@ -51,7 +51,7 @@ NEEDED = {"onnx": "tf2onnx", "openvino": "openvino", "litert": "ai_edge_litert"}
 
 
 def images(hp):
-    """Convolutions, batch normalisation, dropout."""
+    """Convolutions, batch normalization, dropout."""
     l2 = keras.regularizers.L2(hp.Float("l2", 1e-6, 1e-2, sampling="log"))
     return keras.Sequential(
         [
@@ -68,7 +68,7 @@ def images(hp):
 
 
 def words(hp):
-    """Integers, attention, normalisation of layers."""
+    """Integers, attention, normalization of layers."""
     l2 = keras.regularizers.L2(hp.Float("l2", 1e-6, 1e-2, sampling="log"))
     inputs = keras.Input((6,), dtype="int32")
     hidden = keras.layers.Embedding(20, 8)(inputs)

@@ -42,12 +42,12 @@ def same_draws(self, bounds, batch_size, purpose):
 
 
 def network():
-    penalised = {"kernel_regularizer": keras.regularizers.L2(0.01), "activation": "relu"}
+    penalized = {"kernel_regularizer": keras.regularizers.L2(0.01), "activation": "relu"}
     return keras.Sequential(
         [
             keras.Input((4,)),
             khe.HyperBatchDense(8, activation="relu", kernel_l2="l2", bias_l2="l2", **members()),
-            keras.layers.Dense(6, **penalised),
+            keras.layers.Dense(6, **penalized),
             khe.HyperBatchDense(3, kernel_l2="rate", **members()),
         ]
     )
@@ -85,8 +85,8 @@ def train_example():
 
 def train_plain():
     """A plain Keras model: what Keras itself holds equal."""
-    penalised = {"kernel_regularizer": keras.regularizers.L2(0.01)}
-    layers = [keras.layers.Dense(8, activation="relu", **penalised), keras.layers.Dense(3, **penalised)]
+    penalized = {"kernel_regularizer": keras.regularizers.L2(0.01)}
+    layers = [keras.layers.Dense(8, activation="relu", **penalized), keras.layers.Dense(3, **penalized)]
     model = keras.Sequential([keras.Input((4,)), *layers])
     model.compile(keras.optimizers.SGD(0.05, momentum=0.9), LOGITS, metrics=["accuracy"])
     data = {"sample_weight": WEIGHTS, "validation_data": (X_VALIDATION, Y_VALIDATION)}

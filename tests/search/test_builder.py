@@ -99,7 +99,7 @@ def test_another_size_and_metric_cost_no_training(builder, monkeypatch):
     best = builder.select_hyperparameters()[0]
     assert [each.name for each in builder.members] == [f"initializations-{best.name[-4:]}-{i}" for i in (1, 2)]
     assert deep.member_weights == (1.0, 1.0)
-    with pytest.raises(ValueError, match="ensemble of 3 needs as many initialisations.*Received: 2"):
+    with pytest.raises(ValueError, match="ensemble of 3 needs as many initializations.*Received: 2"):
         builder.build_deep_ensemble()
 
 

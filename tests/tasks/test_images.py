@@ -65,8 +65,8 @@ def test_embeddings(tmp_path):
     x, labels = stripes()
     task_contract(ensemble, x, labels[:, None], tmp_path, epochs=8)
     embedded = ensemble.predict(x, verbose=0)
-    centres = np.stack([embedded[labels == label].mean(0) for label in range(3)])
-    assert (np.argmax(embedded @ centres.T, axis=1) == labels).mean() > 0.7
+    centers = np.stack([embedded[labels == label].mean(0) for label in range(3)])
+    assert (np.argmax(embedded @ centers.T, axis=1) == labels).mean() > 0.7
 
 
 def shapes(rows=96, size=16, seed=0):
