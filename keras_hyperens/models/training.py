@@ -202,7 +202,7 @@ class HyperBatchTrainer(TunableModel):
         batch_size = batches[0].size
         bounds = self.distribution.bounds()
         values = self._draw(bounds, batch_size, TRAINING_DRAW)
-        # The scope is around the gradient too: a rematerialised layer runs again there.
+        # The scope is around the gradient too: a rematerialized layer runs again there.
         with hyperparameter_scope(values, self._centers(bounds)):
             with tf.GradientTape() as tape:
                 outputs = self._outputs_of_members([batch.x for batch in batches], training=True)
@@ -292,7 +292,7 @@ class HyperBatchTrainer(TunableModel):
     def _tune(self, batch_size: Any) -> None:
         """One update of the bounds and of the temperature, if this step has one.
 
-        Only the gradient is inside the condition. The optimiser runs at every step, because some strategies refuse it
+        Only the gradient is inside the condition. The optimizer runs at every step, because some strategies refuse it
         inside a condition; where the step does not tune, all that it changed is put back.
         """
         number, every = self.step.value, self.settings.tuning_every
