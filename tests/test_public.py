@@ -48,7 +48,7 @@ OF_KERNELS = OF_LAYERS | {  # and over `HyperBatchLayer`
 OF_COMPOSITES = OF_LAYERS | {"plain_layer", "make_parts", "part"}
 OF_ENSEMBLES = {
     "calibrate", "combination", "hyperparameter_values", "member_weights", "predict_members", "predict_uncertainty",
-    "temperatures", "heads", "heads_of",
+    "temperatures", "heads", "heads_of",  # the last two until likelihoods take the place of heads
 }  # fmt: skip
 PUBLIC = {
     "HyperBatchEnsemble": OF_ENSEMBLES | {
