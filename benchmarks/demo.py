@@ -114,7 +114,7 @@ def _train_all(data: Data, members: int, seed: int) -> tuple[dict[str, keras.Mod
 def _search(data: Data, members: int, options: argparse.Namespace) -> khe.HyperDeepEnsembleBuilder:
     """KerasTuner's random search, the two best sets of hyperparameters trained again, in two processes."""
     print(
-        "\nA search for the hyper-deep ensemble: candidates, then their best hyperparameters from new initialisations"
+        "\nA search for the hyper-deep ensemble: candidates, then their best hyperparameters from new initializations"
     )
     schedule = SEARCH if data.name == "digits" else methods.schedule_of(data)
     directory = pathlib.Path(options.output) / "search"
@@ -157,10 +157,10 @@ def _draw(
     predicted, entropy, information = said["prediction"], said["predictive_entropy"], said["mutual_information"]
     figure = plt.figure(figsize=(16, 7.5), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(3, 2))
-    axes = top.subplots(1, 2 + len(ensemble.hyperparameters))
+    axes = top.subplots(1, 2 + len(ensemble.space))
     khe.plots.reliability_diagram(labels, predicted, ax=axes[0])
-    for ax, entry in zip(axes[1:], ensemble.hyperparameters):
-        khe.plots.hyperparameter_path(history.bounds[entry.name], entry.name, entry.scale, ax=ax)
+    for ax, entry in zip(axes[1:], ensemble.space):
+        khe.plots.hyperparameter_path(history.bounds[entry.name], entry.name, entry.sampling, ax=ax)
     khe.plots.scores_by_size(scores, "validation NLL", ax=axes[-1])
     unsure = np.argsort(-entropy)[:8]
     titles = [

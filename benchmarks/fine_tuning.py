@@ -24,7 +24,10 @@ from benchmarks.data import Rows
 from benchmarks.data import load
 
 PRETRAINING, FINE_TUNING = methods.Schedule(60, 15, 32), methods.Schedule(100, 20, 32)
-ROLES = {"l2": khe.Hyperparameter("l2", 1e-5, 1e-2), "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear")}
+ROLES = {
+    "l2": khe.Hyperparameter("l2", 1e-5, 1e-2, "log"),
+    "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear"),
+}
 METHODS: dict[str, Any] = {
     "single network": None,
     "factors 1": "ones",
@@ -94,7 +97,7 @@ def fine_tuned(network: keras.Model, factors: Any, ensemble_size: int, data: Dat
     else:
         initializer = keras.initializers.RandomNormal(1.0, factors, seed) if isinstance(factors, float) else factors
         model = khe.HyperBatchEnsemble.from_model(
-            network, ROLES, ensemble_size, fast_weight_initializer=initializer, seed=seed
+            network, roles=ROLES, ensemble_size=ensemble_size, fast_weight_initializer=initializer, seed=seed
         )
     compile_for(model, data, FINE_TUNING)
     methods.train(model, data, [], schedule=FINE_TUNING)

@@ -5,7 +5,7 @@
     python -m benchmarks.hyper_deep --report                                 # the tables of everything run so far
 
 One KerasTuner random search over L2, dropout and the learning rate finds the candidates. The deep ensemble is the best
-of them, trained from as many initialisations as there are members; hyper-deep is the whole procedure on the same pool.
+of them, trained from as many initializations as there are members; hyper-deep is the whole procedure on the same pool.
 All choices are made on held-out rows; the scores are of the test rows. Each run is a line of
 `benchmarks/results/hyper_deep.jsonl`; runs that are there already are not repeated, an interrupted one goes on.
 """
@@ -50,7 +50,7 @@ def searched(
     build_model = build_model or networks.hypermodel_of(data, schedule)
     stop = keras.callbacks.EarlyStopping("val_nll", mode="min", patience=schedule.patience)
     builder = khe.HyperDeepEnsembleBuilder(
-        build_model, size, objective=OBJECTIVE, max_trials=trials, directory=directory, **settings
+        build_model, ensemble_size=size, objective=OBJECTIVE, max_trials=trials, directory=directory, **settings
     )
     planned = trials + builder.num_hyperparameter_sets * builder.initializations
     builder.search(

@@ -1,6 +1,6 @@
 """Training and scoring one method: a single network, a batch ensemble, or a hyper-batch ensemble.
 
-All take the same training rows, batches, optimiser, number of epochs at most and stopping rule. The hyper-batch
+All take the same training rows, batches, optimizer, number of epochs at most and stopping rule. The hyper-batch
 ensemble tunes on the tuning rows while it trains, and the batch ensemble its temperature; L2 and dropout of the others
 were chosen beforehand on those rows and the validation rows.
 """
@@ -78,7 +78,7 @@ def build(
     sharing = {"batch": "batch", "hyper-batch": "hyper"}[method]
     defaults = {name: value for name, value in hyperparameters.values.items() if name not in settings}
     return khe.HyperBatchEnsemble.from_hypermodel(
-        build_model, ensemble_size, fixed=settings, sharing=sharing, initial_values=defaults, seed=seed
+        build_model, ensemble_size=ensemble_size, fixed=settings, sharing=sharing, initial_values=defaults, seed=seed
     )
 
 
@@ -93,7 +93,7 @@ def train(
     """Trains until the validation loss has not fallen for a while, and takes the best epoch's weights."""
     schedule = schedule or schedule_of(data)
     stop = keras.callbacks.EarlyStopping(monitor, mode="min", patience=schedule.patience, restore_best_weights=True)
-    tunes = isinstance(model, khe.HyperBatchEnsemble) and (model.tunes_bounds() or model.tunes_temperature())
+    tunes = isinstance(model, khe.HyperBatchEnsemble) and (model._tunes_bounds() or model._tunes_temperature())
     return model.fit(
         *data.train,
         batch_size=schedule.batch_size,

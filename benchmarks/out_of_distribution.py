@@ -6,7 +6,7 @@
 Five methods: a single network and a batch ensemble with fixed L2 and dropout (the best of the grid of
 `benchmarks.quality`), a hyper-batch ensemble with the same dropout that tunes L2, and a deep and a hyper-deep ensemble
 out of one random search. Out-of-distribution images are the MNIST test images turned by 90 degrees, and CIFAR-10 test
-images in grey; the score is the AUROC with which a measure of uncertainty tells them from MNIST test images. Each run
+images in gray; the score is the AUROC with which a measure of uncertainty tells them from MNIST test images. Each run
 is a line of `benchmarks/results/out_of_distribution.jsonl`; runs that are there already are not repeated.
 """
 
@@ -40,7 +40,7 @@ def main() -> None:
         photographs = load("cifar10_jpeg", options.data_dir).test[0][: len(data.test[1])]
         strange = {
             "MNIST turned by 90°": shifts.rotated(data.test[0]),
-            "CIFAR-10 in grey": shifts.grey(photographs, data.image_shape[0]),
+            "CIFAR-10 in gray": shifts.gray(photographs, data.image_shape[0]),
         }
         for seed in range(options.seeds):
             _run(data, strange, seed, options)

@@ -8,7 +8,7 @@
 The fixed L2 and dropout of the batch ensemble (and of the single network) are the best of a grid of eight, by the mean
 NLL of the batch ensemble on tuning and validation rows with seeds that are not reported. The hyper-batch ensemble tunes
 L2, and either has the same dropout or tunes that too: the better of the two on those rows with those seeds. All share
-data, network, batches, optimiser and stopping rule. "Calibrated" is with a temperature fitted on all held-out rows,
+data, network, batches, optimizer and stopping rule. "Calibrated" is with a temperature fitted on all held-out rows,
 for every method. Each run is a line of `benchmarks/results/quality.jsonl`; those that are there are not repeated.
 """
 

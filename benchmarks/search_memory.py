@@ -34,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         builder = khe.HyperDeepEnsembleBuilder(
             networks.hypermodel_of(data, methods.schedule_of(data)),
-            1,
+            ensemble_size=1,
             objective=hyper_deep.OBJECTIVE,
             max_trials=trials + 1,
             initializations=0,

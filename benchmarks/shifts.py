@@ -34,8 +34,8 @@ def rotated(images: np.ndarray) -> np.ndarray:
     return np.rot90(images, axes=(1, 2)).copy()
 
 
-def grey(images: np.ndarray, size: int) -> np.ndarray:
-    """The middle of colour images, as luma, `[N, size, size, 1]`."""
+def gray(images: np.ndarray, size: int) -> np.ndarray:
+    """The middle of color images, as luma, `[N, size, size, 1]`."""
     edge = (images.shape[1] - size) // 2
     middle = images[:, edge : edge + size, edge : edge + size]
     return (middle @ np.array([0.299, 0.587, 0.114], "float32"))[..., None]

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+__all__ = ["HyperparameterHistory", "StopOnNaN"]
+
 
 class HyperparameterHistory(keras.callbacks.Callback):
     """Records each member's bounds, per epoch, and writes them to TensorBoard when asked.

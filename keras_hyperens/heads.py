@@ -153,7 +153,7 @@ def combined(members: Any, head: Head, weights: Any = None, combination: Combina
 
 
 def tempered(prediction: Any, head: Head, temperature: Any) -> Any:
-    """A prediction less sure by a temperature above 1: `p ** (1 / T)` normalised, or T times a Gaussian's variance."""
+    """A prediction less sure by a temperature above 1: `p ** (1 / T)` normalized, or T times a Gaussian's variance."""
     temperature = ops.cast(temperature, prediction.dtype)
     if head in CATEGORICAL:
         return ops.softmax(_log(prediction) / temperature, axis=-1)

@@ -27,8 +27,10 @@ from keras_hyperens import uncertainty
 from tests.models.networks import dense_network
 
 NAN, INFINITE = float("nan"), float("inf")
-SPACE = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2), khe.Hyperparameter("rate", 0.0, 0.5, "linear")])
-MEMBERS = {"ensemble_size": 2, "hyperparameters": SPACE}
+SPACE = khe.HyperparameterSpace(
+    [khe.Hyperparameter("l2", 1e-6, 1e-2, "log"), khe.Hyperparameter("rate", 0.0, 0.5, "linear")]
+)
+MEMBERS = {"ensemble_size": 2, "space": SPACE}
 P = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], "float32")  # three rows, three classes
 Y = np.array([0, 1, 2])
 NOT_COUNTS = (0, -1, 1.5, NAN, "two", None)
@@ -64,16 +66,18 @@ def refused(function: Callable[..., Any], says: str, argument: str, *values: Any
 
 
 def of_hyperparameters() -> Iterator[Call]:
-    good = {"name": "l2", "low": 1e-6, "high": 1e-2}
+    good = {"name": "l2", "min_value": 1e-6, "max_value": 1e-2, "sampling": "log"}
     yield from refused(khe.Hyperparameter, "name", "name", "", None, 3, b"l2", **good)
-    yield from refused(khe.Hyperparameter, "bounds|low", "low", 1.0, 1e-2, NAN, INFINITE, "small", None, **good)
-    yield from refused(khe.Hyperparameter, "positive|bounds|low|float32", "low", 0.0, -1.0, 1e-60, **good)
     yield from refused(
-        khe.Hyperparameter, "bounds|high|float32", "high", 1e-7, NAN, INFINITE, "large", None, 1e60, **good
+        khe.Hyperparameter, "bounds|min_value", "min_value", 1.0, 1e-2, NAN, INFINITE, "small", None, **good
     )
-    yield from refused(khe.Hyperparameter, "scale", "scale", "cubic", None, 3, **good)
-    l2 = khe.Hyperparameter("l2", 1e-6, 1e-2)
-    yield from refused(khe.HyperparameterSpace, "Hyperparameter|distinct|once", "hyperparameters",
+    yield from refused(khe.Hyperparameter, "positive|bounds|float32", "min_value", 0.0, -1.0, 1e-60, **good)
+    yield from refused(
+        khe.Hyperparameter, "bounds|float32", "max_value", 1e-7, NAN, INFINITE, "large", None, 1e60, **good
+    )
+    yield from refused(khe.Hyperparameter, "sampling", "sampling", "cubic", None, 3, **good)
+    l2 = khe.Hyperparameter("l2", 1e-6, 1e-2, "log")
+    yield from refused(khe.HyperparameterSpace, "Hyperparameter|distinct|once", "entries",
                        ["l2"], [l2, l2], [None], [{"name": "l2"}], 3)  # fmt: skip
     yield from refused(SPACE.column, "l2", "name", "l1", "", None)
     scope = lambda **given: khe.hyperparameter_scope(**given).__enter__()  # noqa: E731
@@ -105,7 +109,8 @@ def of_layers() -> Iterator[Call]:
         layer, good = getattr(layers, name), {**arguments, **MEMBERS}
         yield from refused(layer, "ensemble_size", "ensemble_size", *NOT_COUNTS, **good)
         yield from refused(layer, "sharing", "sharing", "all", None, 3, **good)
-        yield from refused(layer, "hyperparameters", "hyperparameters", "l2", ["l2"], 3, **good)
+        yield from refused(layer, "same_initialization", "same_initialization", True, None, 3, **good)
+        yield from refused(layer, "space", "space", "l2", ["l2"], 3, **good)
         for argument in arguments.keys() & {"units", "filters", "input_dim"}:
             yield from refused(layer, argument, argument, 0, -1, "four", **good)
     for name in ("HyperBatchDense", "HyperBatchConv2D"):
@@ -206,7 +211,7 @@ def of_plots() -> Iterator[Call]:
     yield from refused(plots.risk_coverage_curve, "labels|shape|class", "labels", [0, 1], [0, 1, 7], probabilities=P)
     yield from refused(plots.scores_by_size, "scores", "scores", {}, {"a": []})
     yield from refused(plots.hyperparameter_path, "bounds", "bounds", np.zeros(3), [], np.zeros((3, 2)))
-    yield from refused(plots.hyperparameter_path, "scale", "scale", "cubic", bounds=np.ones((3, 2, 2)))
+    yield from refused(plots.hyperparameter_path, "sampling", "sampling", "cubic", bounds=np.ones((3, 2, 2)))
     yield from refused(plots.image_grid, "columns", "columns", 0, -1, images=np.zeros((2, 4, 4, 1)), titles=["a", "b"])
 
 
@@ -216,11 +221,12 @@ def of_hyper_batch_ensembles() -> Iterator[Call]:
     yield from refused(make, "network|layer|members", "network", plain, None, "network", 3)
     good = {
         "network": dense_network(),
-        "hyperparameters": dense_network().layers[0].hyperparameters,
+        "space": dense_network().layers[0].space,
         "ensemble_size": 3,
     }
-    yield from refused(make, "ensemble_size|members", "ensemble_size", *NOT_COUNTS, 7, **good)
-    yield from refused(make, "hyperparameters", "hyperparameters", SPACE, "l2", ["l2"], **good)
+    counts = [each for each in NOT_COUNTS if each is not None] + [7]
+    yield from refused(make, "ensemble_size|members", "ensemble_size", *counts, **good)
+    yield from refused(make, "space", "space", SPACE, "l2", ["l2"], **good)
     yield from refused(
         make, "combination", "combination", "mode", ("trimmed_mean",), ("trimmed_mean", -1), 3, None, **good
     )
@@ -250,11 +256,9 @@ def of_hyper_batch_ensembles() -> Iterator[Call]:
         yield from refused(
             ensemble.compile, argument, argument, *values, **{"loss": "mse", "optimizer": "sgd", argument: None}
         )
-    yield from refused(
-        make.from_model, "model", "model", None, "model", keras.Model, hyperparameters={}, ensemble_size=2
-    )
-    roles = ({"unknown": khe.Hyperparameter("l2", 1e-6, 1e-2)}, {"l2": 1e-3}, {"l2": "l2"}, 3)
-    yield from refused(make.from_model, "role|hyperparameters", "hyperparameters", *roles, model=plain, ensemble_size=2)
+    yield from refused(make.from_model, "model", "model", None, "model", keras.Model, roles={}, ensemble_size=2)
+    roles = ({"unknown": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}, {"l2": 1e-3}, {"l2": "l2"}, 3)
+    yield from refused(make.from_model, "role", "roles", *roles, model=plain, ensemble_size=2)
     yield from refused(make.from_hypermodel, "hypermodel", "hypermodel", None, plain, "build", ensemble_size=2)
 
 
@@ -274,7 +278,7 @@ def of_builders() -> Iterator[Call]:
     yield from refused(make, "training_subset", "training_subset", 0.0, -0.5, 1.5, NAN, "half", **good)
     yield from refused(make, "tuner", "tuner", "unknown", None, 3, **good)
     yield from refused(make, "metric", "metric", "unknown", 3, **good)
-    yield from refused(make, "keep", "keep", "none", "best:", "best:0", "best:-1", 3, None, **good)
+    yield from refused(make, "keep", "keep", "none", "best:10", 0, -1, 1.5, True, None, **good)
     yield from refused(make, "prediction_dtype", "prediction_dtype", "float8", "int32", None, **good)
     yield from refused(make, "directory", "directory", None, 3, **good)
     yield from refused(make, "project_name", "project_name", "", "..", "../other", "/tmp", None, 3, **good)

@@ -67,7 +67,7 @@ FAULTS = (
     ),
     Fault(
         "layers/normalization.py", "part(members[k], **extra[k])", "part(members[0], **extra[k])",
-        "layers/test_others.py::test_every_member_is_normalised_by_itself",
+        "layers/test_others.py::test_every_member_is_normalized_by_itself",
     ),
     Fault(
         "layers/embedding.py", "* self.plain.input_dim", "* (self.plain.input_dim - 1)", f"{LOOP}[1-embedding, folded]"
@@ -87,7 +87,7 @@ FAULTS = (
         "hyperparameters/test_distribution.py::test_projection",
     ),
     Fault(
-        "hyperparameters/distribution.py", "centres = strata * (1 - widths)", "centres = strata",
+        "hyperparameters/distribution.py", "centers = strata * (1 - widths)", "centers = strata",
         "hyperparameters/test_distribution.py::test_members_start_spread_over_the_space",
     ),
     Fault(
@@ -137,7 +137,7 @@ FAULTS = (
         "metrics/test_forms.py::test_a_graph_refuses_what_it_cannot_take",
     ),
     Fault(
-        "models/training.py", "self.set_temperatures(before[0])", "pass",
+        "models/training.py", "self._set_temperatures(before[0])", "pass",
         "models/test_refusals.py::test_nothing_changes",
     ),
     Fault(
@@ -285,7 +285,7 @@ FAULTS = (
         "models/test_tuned_temperature.py::test_fixed_label_smoothing_does_not_blunt_it",
     ),
     Fault(
-        "layers/kernel.py", "positions - self.hyperparameters.positions(centers)", "positions", EQUATIONS,
+        "layers/kernel.py", "positions - self.space.positions(centers)", "positions", EQUATIONS,
     ),
     Fault(
         "replacing.py", "if others or kind.needed not in found", "if kind.needed not in found",

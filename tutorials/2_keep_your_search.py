@@ -102,7 +102,7 @@ print("four of the same search", scores(ensemble))
 # ## The full procedure
 #
 # The paper's hyper-deep ensemble goes on: the best *sets of hyperparameters* are chosen, each is trained from several
-# initialisations, and the members are picked among all of these. Weights and hyperparameters both differ. It is the
+# initializations, and the members are picked among all of these. Weights and hyperparameters both differ. It is the
 # same call without `initializations=0`; killed at any moment, it goes on where it was.
 
 # %%

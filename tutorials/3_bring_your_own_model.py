@@ -46,7 +46,7 @@ for layer in model.layers:
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
 model.fit(x[known], y[known], batch_size=32, epochs=PRETRAINING, verbose=0)
-print("accuracy on the digits that it learnt:", round(model.evaluate(x[known], y[known], verbose=0)[1], 3))
+print("accuracy on the digits that it learned:", round(model.evaluate(x[known], y[known], verbose=0)[1], 3))
 
 body = keras.Model(model.input, model.layers[-2].output)  # all but the last layer
 network = keras.Sequential([keras.Input((32, 32, 3)), body, keras.layers.Dropout(0.2), keras.layers.Dense(5)])
@@ -64,25 +64,22 @@ x_test, y_test = x_new[400:], y_new[400:]
 # (`from_hypermodel` finds the roles by itself; a model object has no `hp` to look at.)
 
 # %%
-roles = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-3), "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear")}
-ensemble = khe.HyperBatchEnsemble.from_model(network, roles, ensemble_size=4, seed=0)
+roles = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-3, "log"), "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear")}
+ensemble = khe.HyperBatchEnsemble.from_model(network, roles=roles, ensemble_size=4, seed=0)
 before = keras.ops.convert_to_numpy(keras.ops.softmax(network.predict(x_test, verbose=0)))
 members = ensemble.predict_members(x_test, verbose=0)
 print("members:", members.shape, " largest difference from the network:", np.abs(members - before).max())
 print(f"{network.count_params():,} parameters, {ensemble.count_params():,} of four members")
 
 # %% [markdown]
-# What became of each layer. Batch normalisation is shared; convolutions have one kernel for all members, one more
+# What became of each layer. Batch normalization is shared; convolutions have one kernel for all members, one more
 # that their hyperparameters scale, and rank-1 factors of each member's own. (The network has 150 layers; here are the
 # ends.)
 
 # %%
-import contextlib
-import io
-
-with contextlib.redirect_stdout(io.StringIO()) as table:
-    ensemble.conversion_summary()
-lines = table.getvalue().splitlines()
+texts = []
+ensemble.conversion_summary(print_fn=texts.append)
+lines = texts[0].splitlines()
 print("\n".join([*lines[:10], "...", *lines[-12:]]))
 
 # %% [markdown]
@@ -133,7 +130,7 @@ khe.plots.diversity_matrix(ensemble.predict_members(x_test, verbose=0), ax=axes[
 # ## What else can be converted
 #
 # - `include=` and `exclude=` choose layers by name or class; frozen layers (`trainable = False`) stay shared.
-# - `sharing="batch"` makes a batch ensemble (rank-1 factors only), `sharing="none"` separate members in one graph.
+# - `sharing="batch"` makes a batch ensemble (rank-1 factors only), `sharing="independent"` separate members.
 # - Layers that mix the rows of a batch cannot be converted: the error names the layer.
 # - `ensemble.member(2)` gives one member back as a plain Keras model.
 

@@ -75,10 +75,10 @@ ensemble.fit(
     callbacks=[history],
     verbose=0,
 )
-entries = list(ensemble.hyperparameters)
+entries = list(ensemble.space)
 figure, axes = plt.subplots(1, len(entries), figsize=(5 * len(entries), 4), layout="constrained")
 for ax, entry in zip(axes, entries, strict=True):
-    khe.plots.hyperparameter_path(history.bounds[entry.name], entry.name, entry.scale, ax=ax)
+    khe.plots.hyperparameter_path(history.bounds[entry.name], entry.name, entry.sampling, ax=ax)
 
 # %% [markdown]
 # ## How much each one matters
@@ -93,7 +93,7 @@ figure, axes = plt.subplots(1, len(entries), figsize=(5 * len(entries), 4), layo
 for ax, entry in zip(axes, entries, strict=True):
     curve = curves[entry.name]
     khe.plots.response_curve(
-        curve.values, curve.losses, entry.name, entry.scale, members=curve.members, at=values[entry.name], ax=ax
+        curve.values, curve.losses, entry.name, entry.sampling, members=curve.members, at=values[entry.name], ax=ax
     )
 for name, curve in curves.items():
     spread = curve.losses.max() - curve.losses.min()

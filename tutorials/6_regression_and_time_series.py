@@ -128,7 +128,7 @@ for factor in factors:
     )
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 ax.plot(factors, np.array(shares), marker="o", label=["aleatoric", "epistemic"])
-ax.set(xlabel="how far from the usual patient (1: test rows as they are)", ylabel="variance (of standardised targets)")
+ax.set(xlabel="how far from the usual patient (1: test rows as they are)", ylabel="variance (of standardized targets)")
 ax.set(yscale="log")
 ax.legend();
 

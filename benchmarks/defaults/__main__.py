@@ -39,7 +39,7 @@ def _hyper_batch(data: Data, network: str, settings: dict[str, float], seed: int
     compiled = options.pop("compiled", {})
     build_model = networks.hypermodel_of(network, data, SCHEDULE)
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(
-        build_model, options.pop("ensemble_size", 3), initial_values=settings, seed=seed, **options
+        build_model, ensemble_size=options.pop("ensemble_size", 3), initial_values=settings, seed=seed, **options
     )
     ensemble.compile(
         SCHEDULE.optimizer(TRAIN),
@@ -110,7 +110,7 @@ def _trained(model: keras.Model, data: Data) -> keras.Model:
     """The weights of the epoch with the lowest NLL on validation samples."""
     best = keras.callbacks.EarlyStopping("val_nll", mode="min", patience=20, restore_best_weights=True)
     is_ensemble = isinstance(model, khe.HyperBatchEnsemble)
-    can_tune = is_ensemble and (model.tunes_bounds() or model.tunes_temperature())
+    can_tune = is_ensemble and (model._tunes_bounds() or model._tunes_temperature())
     one_hot = {
         name: (rows[0], np.eye(data.num_classes, dtype="float32")[rows[1]])
         for name, rows in (("train", data.train), ("tuning", data.tuning), ("validation", data.validation))

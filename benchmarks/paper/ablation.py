@@ -18,7 +18,7 @@ from benchmarks.paper.cells import Cell
 FILE = "ablation.jsonl"
 FIRST_SEED = 1000
 NEVER = 10**9  # steps
-Arguments = Callable[[], dict[str, Any]]  # made anew for each run: initialisers and optimisers serve one model
+Arguments = Callable[[], dict[str, Any]]  # made anew for each run: initializers and optimizers serve one model
 
 DEFAULTS = "defaults"
 OF_LAYERS: dict[str, Arguments] = {  # of `from_hypermodel`

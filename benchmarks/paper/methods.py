@@ -83,7 +83,7 @@ def _single(cell: Cell) -> keras.Model:
 
 
 def _fixed_initialization(cell: Cell) -> keras.Model:
-    return searched(cell, fixed_initialization=True, project_name="fixed_initialization").build_ensemble()
+    return searched(cell, same_initialization=True, project_name="fixed_initialization").build_ensemble()
 
 
 def _deep(cell: Cell) -> keras.Model:
@@ -114,7 +114,9 @@ def _shared(
     """One network for all members. A search ends before the scope of a strategy begins: it clears Keras' session."""
     keras.utils.set_random_seed(cell.seed)
     with cell.strategy.scope() if cell.strategy else contextlib.nullcontext():
-        ensemble = khe.HyperBatchEnsemble.from_hypermodel(cell.hypermodel, ensemble_size, seed=cell.seed, **options)
+        ensemble = khe.HyperBatchEnsemble.from_hypermodel(
+            cell.hypermodel, ensemble_size=ensemble_size, seed=cell.seed, **options
+        )
         if compiled:
             optimizer = cell.schedule.optimizer(len(cell.data.train[1]))
             metrics = [keras.metrics.CategoricalCrossentropy(name="nll")]

@@ -1,7 +1,7 @@
 """The networks of the comparison: ordinary Keras models, each from one `build_model(hp)` that gives every method.
 
 Each group of layers has an L2 strength of its own, as in the paper; the small networks have dropout too, the residual
-ones normalise instead. Label smoothing belongs to the loss, and so to all of them.
+ones normalize instead. Label smoothing belongs to the loss, and so to all of them.
 """
 
 from collections.abc import Callable
@@ -73,7 +73,7 @@ def resnet20(hp: keras_tuner.HyperParameters, image_shape: tuple[int, ...], num_
 def wide_resnet(
     hp: keras_tuner.HyperParameters, image_shape: tuple[int, ...], num_classes: int, depth: int = 28, width: int = 10
 ) -> keras.Model:
-    """A wide residual network, WRN-28-10 as in the paper: normalisation and activation before each convolution.
+    """A wide residual network, WRN-28-10 as in the paper: normalization and activation before each convolution.
 
     References:
         - Zagoruyko and Komodakis, [Wide Residual Networks](https://arxiv.org/abs/1605.07146)
@@ -134,7 +134,7 @@ def _block_after(
 def _block_before(
     rows: keras.KerasTensor, filters: int, strides: int, penalty: keras.regularizers.Regularizer
 ) -> keras.KerasTensor:
-    """A residual block whose convolutions see normalised and activated inputs."""
+    """A residual block whose convolutions see normalized and activated inputs."""
     inner = _conv(filters, 3, penalty, strides)(_activated(rows))
     inner = _conv(filters, 3, penalty)(_activated(inner))
     if strides > 1 or rows.shape[-1] != filters:

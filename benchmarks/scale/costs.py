@@ -43,7 +43,7 @@ def hyper_batch_weights(layers: Sequence[Layer], others: int, members: int, hype
 
 
 def training_state_bytes(weights: int, slots: int = 2) -> int:
-    """Weights and what the optimiser keeps of each: two numbers for Adam."""
+    """Weights and what the optimizer keeps of each: two numbers for Adam."""
     return FLOAT * weights * (1 + slots)
 
 
@@ -73,7 +73,7 @@ def step_flops(multiply_adds: float, rows: float, members: int, tuning_every: in
 
 
 def candidate_bytes(weights: int, rows: int, outputs: int, prediction_bytes: int = FLOAT, slots: int = 2) -> int:
-    """On disk: predictions of the validation rows, and weights as Keras saves them, with those of the optimiser."""
+    """On disk: predictions of the validation rows, and weights as Keras saves them, with those of the optimizer."""
     return prediction_bytes * rows * outputs + training_state_bytes(weights, slots)
 
 

@@ -27,7 +27,7 @@ def measure_disk(name: str = "LeNet", rows: int = 2_000) -> Iterator[Point]:
     """What one candidate of a search leaves on disk."""
     with tempfile.TemporaryDirectory() as directory:
         builder = HyperDeepEnsembleBuilder(
-            hypermodel(name), 1, max_trials=1, initializations=0, directory=directory, seed=0
+            hypermodel(name), ensemble_size=1, max_trials=1, initializations=0, directory=directory, seed=0
         )
         builder.search(*arrays(name, 64), validation_data=arrays(name, rows), epochs=1, verbose=0)
         measured = sum(file.stat().st_size for file in (builder.pool.directory / "candidates").iterdir())

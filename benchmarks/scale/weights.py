@@ -17,7 +17,7 @@ M, P = 4, 2
 
 
 def measure(networks: tuple[str, ...] = ("MLP", "LeNet", "ResNet-8")) -> Iterator[Point]:
-    """For each network its weights; for the last the optimiser's state and both exports."""
+    """For each network its weights; for the last the optimizer's state and both exports."""
     for name in networks:
         plain, ensemble = compiled(name, 0), compiled(name, M)
         layers, others = layers_of(plain)
@@ -25,7 +25,7 @@ def measure(networks: tuple[str, ...] = ("MLP", "LeNet", "ResNet-8")) -> Iterato
         what = f"weights, hyper-batch {name}, M = {M}, P = {P}"
         yield Point(what, "others + Σ (2 kernel + M (2A + 4U) + 2PU)", weights, weights_of(ensemble), "numbers")
     trained = sum(math.prod(variable.shape) for variable in ensemble.trainable_variables)
-    ensemble.build_optimizers()
+    ensemble._build_optimizers()
     kept = ensemble.trainable_variables + ensemble.optimizer.variables
     formula, size = "4 · 3 · trained weights", sum(map(bytes_of, kept))
     yield Point(f"state of a training, {name}, Adam", formula, costs.training_state_bytes(trained), size, "bytes")

@@ -47,7 +47,7 @@ def interval(trials: int, workers: int, seconds: float) -> float:
     """Seconds from one finished candidate to the next, once all workers have finished one."""
     with tempfile.TemporaryDirectory() as directory:
         builder = HyperDeepEnsembleBuilder(
-            Pausing(seconds), 1, max_trials=trials, initializations=0, directory=directory, seed=0
+            Pausing(seconds), ensemble_size=1, max_trials=trials, initializations=0, directory=directory, seed=0
         )
         rows = np.zeros((4, 3), "float32"), np.arange(4) % 2
         builder.search(*rows, validation_data=rows, workers=workers, verbose=0)

@@ -20,15 +20,15 @@ def steps(sampling: str, members: int, rows: int) -> dict[str, Callable[[], Any]
     generator = np.random.default_rng(0)
     x = tf.constant(generator.normal(size=(rows, *SHAPE)).astype("float32"))
     y = tf.constant(generator.integers(0, CLASSES, rows))
-    ensemble = khe.HyperBatchEnsemble.from_hypermodel(_build_model, members, seed=0)
+    ensemble = khe.HyperBatchEnsemble.from_hypermodel(_build_model, ensemble_size=members, seed=0)
     ensemble.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), sampling=sampling)
-    ensemble.prepare(tf.TensorSpec((None, *SHAPE)))
+    ensemble._prepare(tf.TensorSpec((None, *SHAPE)))
     theirs = Lenet(ensemble, sampling)
     values, positions = theirs.draw(rows)
     theirs.outputs(x, values, positions, training=False)  # creates their weights
     theirs.take_weights()
     with khe.hyperparameter_scope(tf.reshape(values, (members, rows, -1))):
-        expected = ensemble.member_outputs(x, training=False)  # [M, B, C]
+        expected = ensemble._member_outputs(x, training=False)  # [M, B, C]
     outputs = theirs.outputs(x, values, positions, training=False)
     np.testing.assert_allclose(tf.reshape(outputs, expected.shape), expected, rtol=1e-3, atol=1e-3)
     ours = tf.function(lambda: ensemble.train_step((x, y)))
@@ -65,7 +65,7 @@ class Lenet:
     """The same network of edward2's layers, and what its scripts do around them."""
 
     def __init__(self, ensemble: khe.HyperBatchEnsemble, sampling: str) -> None:
-        self.members, self.space, self.sampling = ensemble.ensemble_size, ensemble.hyperparameters, sampling
+        self.members, self.space, self.sampling = ensemble.ensemble_size, ensemble.space, sampling
         self.layers = [self._layer_of(layer) for layer in ensemble.network.layers]
         self.optimizer = tf.keras.optimizers.Adam()
 

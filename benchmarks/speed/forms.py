@@ -21,7 +21,7 @@ M = 4
 ROWS = (16, 64, 256, 1024)
 SHAPES = ((64, 64), (512, 512), (2048, 512))  # A, U
 LIMIT = 1.5  # times as long as the better form
-SPACE = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])
+SPACE = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
 
 
 def measure(
@@ -46,7 +46,7 @@ def _loss(number: int, draws: str, times: dict[str, float]) -> float:
 
 
 def _times(inputs: int, units: int, number: int, draws: str, repetitions: int) -> dict[str, float]:
-    layer = khe.HyperBatchDense(units, ensemble_size=M, hyperparameters=SPACE, kernel_l2="l2", activation="relu")
+    layer = khe.HyperBatchDense(units, ensemble_size=M, space=SPACE, kernel_l2="l2", activation="relu")
     layer.build((None, inputs))
     rows = tf.constant(np.random.default_rng(0).normal(size=(M * number, inputs)).astype("float32"))
     values = tf.fill((M, number if draws == "row" else 1, 1), 1e-4)

@@ -1,7 +1,7 @@
 """Memory of training, and numbers of parameters, against a plain network.
 
 Counted is the largest resident set (`VmHWM`) of a whole process that builds, compiles and fits for three steps:
-Python, TensorFlow, weights, optimiser, rows, activations and gradients. Batches are large, so that programs are not
+Python, TensorFlow, weights, optimizer, rows, activations and gradients. Batches are large, so that programs are not
 most of it; the note says how much came on top of what the process held when it called `fit`.
 """
 
@@ -68,8 +68,8 @@ def _parameters(name: str) -> tuple[int, int]:
     if name in NETWORKS:
         return compiled(name, M).count_params(), compiled(name, 0).count_params()
     single = getattr(keras.applications, name)(weights=None, classifier_activation=None)
-    roles = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2)}
-    ours = khe.HyperBatchEnsemble.from_model(single, roles, M, seed=0)
+    roles = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}
+    ours = khe.HyperBatchEnsemble.from_model(single, roles=roles, ensemble_size=M, seed=0)
     counts = ours.count_params(), single.count_params()
     keras.backend.clear_session()
     return counts

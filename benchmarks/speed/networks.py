@@ -67,7 +67,7 @@ def compiled(name: str, members: int, **compile_arguments: Any) -> keras.Model:
     """A hyper-batch ensemble ready for `fit`; with 0 members a plain network."""
     if not members:
         return hypermodel(name)(keras_tuner.HyperParameters())
-    ensemble = HyperBatchEnsemble.from_hypermodel(hypermodel(name), members, seed=0)
+    ensemble = HyperBatchEnsemble.from_hypermodel(hypermodel(name), ensemble_size=members, seed=0)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     ensemble.compile("adam", loss, **compile_arguments)
     return ensemble

@@ -23,7 +23,7 @@ from keras_hyperens.layers import HyperBatchLayer
 
 M, B = 4, 32
 LIMITS = {"member": 2.5, "example": 1.2}
-SPACE = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])
+SPACE = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
 Shape = tuple[tuple[int, ...], int, int]  # of a row; units or filters; size of the kernel, 0 for a dense layer
 SHAPES: dict[str, Shape] = {
     "dense, 512 to 512": ((512,), 512, 0),
@@ -79,7 +79,7 @@ def _layer_steps(shape: Shape, sampling: str) -> dict[str, Callable[[], Any]]:
 
 
 def _ours(row: tuple[int, ...], units: int, size: int) -> HyperBatchLayer:
-    arguments: dict[str, Any] = {"ensemble_size": M, "hyperparameters": SPACE, "kernel_l2": "l2", "bias_l2": "l2"}
+    arguments: dict[str, Any] = {"ensemble_size": M, "space": SPACE, "kernel_l2": "l2", "bias_l2": "l2"}
     arguments |= {"activation": "relu", "delta_kernel_initializer": keras.initializers.GlorotUniform(0)}
     layer = (
         khe.HyperBatchConv2D(units, size, padding="same", **arguments)

@@ -52,7 +52,7 @@ def _ours(name: str, size: int, sampling: str, tunes: bool) -> Callable[[], Any]
 def prepared(ensemble: keras.Model, data: tuple[np.ndarray, np.ndarray], tuning_data: Any) -> keras.Model:
     """The ensemble, built, and with tuning rows if there are any: `fit` takes them."""
     if tuning_data is None:
-        ensemble.prepare(tf.TensorSpec((None, *data[0].shape[1:])))
+        ensemble._prepare(tf.TensorSpec((None, *data[0].shape[1:])))
     else:
         ensemble.fit(*data, batch_size=len(data[1]), tuning_data=tuning_data, verbose=0)
     return ensemble

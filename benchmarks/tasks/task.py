@@ -1,6 +1,6 @@
 """What a task is, and how any of its three methods is built, trained and scored.
 
-All methods come from the same `build_model(hp)` and take the same training rows, batches, optimiser, number of epochs
+All methods come from the same `build_model(hp)` and take the same training rows, batches, optimizer, number of epochs
 at most and stopping rule. Only the hyper-batch ensemble looks at the tuning rows while it trains; the others have their
 L2 and dropout chosen beforehand on tuning and validation rows.
 """
@@ -49,13 +49,13 @@ def build(task: Task, method: str, data: Data, settings: Settings, seed: int) ->
         return build_model(hyperparameters)
     sharing = {"batch": "batch", "hyper-batch": "hyper"}[method]
     return khe.HyperBatchEnsemble.from_hypermodel(
-        build_model, ENSEMBLE_SIZE, sharing=sharing, fixed=settings, seed=seed
+        build_model, ensemble_size=ENSEMBLE_SIZE, sharing=sharing, fixed=settings, seed=seed
     )
 
 
 def train(task: Task, model: keras.Model, data: Data, verbose: int = 0) -> dict[str, list[float]]:
     """Trains until the validation NLL has not fallen for a while, and takes the best epoch's weights."""
-    tunes = isinstance(model, khe.HyperBatchEnsemble) and len(model.hyperparameters)
+    tunes = isinstance(model, khe.HyperBatchEnsemble) and len(model.space)
     # Not `val_loss`: a single network's has its penalties, an ensemble's has none.
     stop = keras.callbacks.EarlyStopping(
         "val_nll", mode="min", patience=task.schedule.patience, restore_best_weights=True

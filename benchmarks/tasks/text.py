@@ -128,7 +128,7 @@ def hypermodel(data: Data, schedule: Schedule, width: int = 32) -> Hypermodel:
         l2, dropout = tuned(hp, (1e-5, 1e-2), (0.2, 0.6))
 
         def block(rows: keras.KerasTensor) -> keras.KerasTensor:
-            # No normalisation before attention: it makes young embeddings as loud as trained ones.
+            # No normalization before attention: it makes young embeddings as loud as trained ones.
             attended = keras.layers.MultiHeadAttention(2, width // 2, kernel_regularizer=l2)(rows, rows)
             rows = keras.layers.Add()([rows, keras.layers.Dropout(dropout)(attended)])
             hidden = keras.layers.Dense(2 * width, activation="relu", kernel_regularizer=l2)(

@@ -56,7 +56,7 @@ DRAWINGS = {
             Box("part", ("trials of any KerasTuner tuner", "one training each"), "the sets that are best together"),
             Box(
                 "part",
-                ("each set of values again,", "from several random initialisations"),
+                ("each set of values again,", "from several random initializations"),
                 "predictions of validation rows",
             ),
             Box("data", ("candidates  [T, N, C],  on disk", "no live models"), "greedy_selection"),

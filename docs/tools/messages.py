@@ -88,7 +88,7 @@ def _said_in(node: ast.AST, function: str, source: Source) -> Iterator[tuple[str
             continue
         if isinstance(child, ast.Call):
             name = ast.unparse(child.func).split(".")[-1]
-            if (name.endswith(("Error", "NotTogether")) or name == "warn") and child.args:
+            if (name.endswith("Error") or name == "warn") and child.args:
                 kind = "warning" if name == "warn" else name
                 for text in _texts(child.args[0], source):
                     yield function, kind, text

@@ -8,7 +8,7 @@
 Nothing here knows of clusters: KerasTuner's environment variables (KERASTUNER_TUNER_ID, "chief" or a name of the
 worker's own, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT, the chief's) make a process the chief, which decides and
 trains nothing, or a worker. All must see one directory and the same data, have the same `--seed`, and reach three ports
-of the chief: the one given (search) and the next two (initialisations, retraining). They are open to whoever reaches
+of the chief: the one given (search) and the next two (initializations, retraining). They are open to whoever reaches
 them: keep them inside the cluster. What is interrupted goes on when it is started again, with the same options.
 """
 
@@ -65,7 +65,7 @@ def main(arguments=None):
     (x, y), (x_test, y_test) = load(options.dataset, options.data_dir)
     builder = khe.HyperDeepEnsembleBuilder(
         lambda hp: build_model(hp, x.shape[1:], int(y.max()) + 1),
-        options.ensemble_size,
+        ensemble_size=options.ensemble_size,
         objective=keras_tuner.Objective("val_nll", "min"),
         max_trials=options.trials,
         initializations=options.initializations,

@@ -4,3 +4,10 @@ from keras_hyperens.calibration.conformal import ConformalIntervals as Conformal
 from keras_hyperens.calibration.conformal import ConformalSets as ConformalSets
 from keras_hyperens.calibration.temperature import fit_temperature as fit_temperature
 from keras_hyperens.calibration.temperature import fit_variance_scale as fit_variance_scale
+
+__all__ = [
+    "ConformalIntervals",
+    "ConformalSets",
+    "fit_temperature",
+    "fit_variance_scale",
+]

@@ -12,7 +12,7 @@ SMALLEST = 1e-38
 
 
 def fit_temperature(probabilities: Any, labels: Any, sample_weight: Any = None) -> float:
-    """The T for which `p ** (1 / T)`, normalised, has the lowest negative log-likelihood.
+    """The T for which `p ** (1 / T)`, normalized, has the lowest negative log-likelihood.
 
     The likelihood is convex in 1 / T, so the temperature is where its derivative,
     `mean(ln p_y - sum_c q_c ln p_c)` with q the tempered probabilities, is 0: found by bisection, exactly.

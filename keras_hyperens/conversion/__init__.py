@@ -6,3 +6,12 @@ from keras_hyperens.conversion.build import convert_hypermodel as convert_hyperm
 from keras_hyperens.conversion.build import convert_model as convert_model
 from keras_hyperens.conversion.summary import Record as Record
 from keras_hyperens.conversion.summary import table as table
+
+__all__ = [
+    "Conversion",
+    "Record",
+    "Sharing",
+    "convert_hypermodel",
+    "convert_model",
+    "table",
+]

@@ -18,6 +18,8 @@ from keras_hyperens.conversion.summary import Record
 from keras_hyperens.hyperparameters import Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.layers.base import Setting
+from keras_hyperens.layers.weights import check_sharing
+from keras_hyperens.layers.weights import options_of
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,31 @@ class Sharing:
     member_normalization: bool | None
     options: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        check_sharing(self.options.get("sharing", "hyper"))
+        known, unknown = options_of(self.options)
+        if unknown:
+            raise TypeError(
+                "Options of layers are those that `HyperBatchLayer` has for members, for example `tie_fast_weights`. "
+                f"Received: {', '.join(f'{name}={value!r}' for name, value in unknown.items())}"
+            )
+        if known.get("same_initialization"):
+            raise ValueError(
+                "All members of a converted model begin with its weights: leave `same_initialization` out. "
+                "Received: same_initialization=True"
+            )
+
     def converter(self, space: HyperparameterSpace, settings_of: Any) -> Converter:
         """The converter of a model whose hyperparameters are these."""
-        apart = self.options.get("sharing") in ("none", "fixed_initialization")
-        members = {"ensemble_size": self.ensemble_size, "hyperparameters": space}
+        apart = self.options.get("sharing") == "independent"
+        members = {"ensemble_size": self.ensemble_size, "space": space}
         by_member = apart if self.member_normalization is None else self.member_normalization
         return Converter(members, self.options, settings_of, self.include, self.exclude, by_member)
 
 
-def convert_model(model: keras.Model, hyperparameters: Mapping[str, Hyperparameter], sharing: Sharing) -> Conversion:
+def convert_model(model: keras.Model, given: Mapping[str, Hyperparameter], sharing: Sharing) -> Conversion:
     """A model object, with hyperparameters in given roles."""
-    roles = Roles(hyperparameters)
+    roles = Roles(given)
     compiled = isinstance(model, keras.Model) and model.compiled
     numbers = loss_numbers(model) if compiled else {}
     driven: dict[Place, Setting] = {
@@ -72,7 +88,7 @@ def convert_model(model: keras.Model, hyperparameters: Mapping[str, Hyperparamet
 
 def convert_hypermodel(
     hypermodel: Any,
-    hyperparameters: Mapping[str, Hyperparameter] | None,
+    roles: Mapping[str, Hyperparameter] | None,
     space: HyperparameterSpace | None,
     fixed: dict[str, Any] | None,
     initial_values: dict[str, Any],
@@ -82,15 +98,15 @@ def convert_hypermodel(
     from keras_hyperens.conversion.probing import Probe
 
     # Members of a batch ensemble differ in weights alone.
-    needs_probing = not hyperparameters and sharing.options.get("sharing") != "batch"
+    needs_probing = not roles and sharing.options.get("sharing") != "batch"
     probe = Probe(hypermodel, fixed, space if needs_probing else HyperparameterSpace(), initial_values)
     if not needs_probing:
-        return replace(convert_model(probe.model, hyperparameters or {}, sharing), fixed=probe.fixed)
+        return replace(convert_model(probe.model, roles or {}, sharing), fixed=probe.fixed)
     if not len(probe.space):
         reasons = "; ".join(f"{name}: {why}" for name, why in probe.fixed.items()) or "it has no hyperparameter"
         raise ValueError(
             "No hyperparameter of the hypermodel can vary between members inside one network. Say what shall vary by "
-            'roles, for example `hyperparameters={"l2": Hyperparameter("l2", 1e-6, 1e-2)}`. '
+            'roles, for example `roles={"l2": Hyperparameter("l2", 1e-6, 1e-2, "log")}`. '
             f"Received: {reasons}"
         )
     converter = sharing.converter(probe.space, probe.settings_of)

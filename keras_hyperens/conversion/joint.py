@@ -28,7 +28,7 @@ HIGHEST = 0.999  # of a rate; strengths have no limit, and the range of a member
 USUAL = ("", "frozen")  # reasons for which models may share a layer: nothing in it is trained
 
 
-class NotTogether(ValueError):
+class IncompatibleModelsError(ValueError):
     """Why models cannot be trained in one network."""
 
 
@@ -58,7 +58,7 @@ class Joint:
         """Each member takes over the weights of its model.
 
         Raises:
-            NotTogether: If a layer that they share has other weights in another model.
+            IncompatibleModelsError: If a layer that they share has other weights in another model.
         """
         layers = [layers_of(model) for model in models]
         for place, layer in self.places.items():
@@ -68,7 +68,7 @@ class Joint:
             elif all(np.array_equal(own, first) for each in weights for own, first in zip(each, weights[0])):
                 layer.set_weights(weights[0])
             else:
-                raise NotTogether(f"the frozen layer {layer.name!r} has other weights in each model")
+                raise IncompatibleModelsError(f"the frozen layer {layer.name!r} has other weights in each model")
 
     def release(self, member: int, values: np.ndarray, model: keras.Model) -> None:
         """A model takes over the weights of its member."""
@@ -82,10 +82,10 @@ def structure_of(model: keras.Model, facts: Facts) -> str:
     """All that models of one network have in common: layers, how they are connected, and what they are compiled with.
 
     Raises:
-        NotTogether: If the model is no graph of layers that was compiled with a loss.
+        IncompatibleModelsError: If the model is no graph of layers that was compiled with a loss.
     """
     if not model.built or not model.compiled or getattr(model, "loss", None) is None:
-        raise NotTogether("a model must be built, and compiled with a loss")
+        raise IncompatibleModelsError("a model must be built, and compiled with a loss")
     rest = {name: text for name, text in facts.rest.items() if name != LEARNING_RATE}
     # Keras logs the loss of each output without its weight, so weights are no numbers of a member's own.
     weights = {str(site): number for site, number in facts.numbers.items() if site[0] == "loss_weights"}
@@ -99,7 +99,7 @@ def _wiring(model: keras.Model) -> Any:
     try:
         config = model.get_config()
     except NotImplementedError as error:
-        raise NotTogether("a model must be Sequential or Functional") from error
+        raise IncompatibleModelsError("a model must be Sequential or Functional") from error
     entries = config.get("layers", [])
     names = [entry.get("name", entry["config"].get("name")) for entry in entries]
     places = {name: place for place, name in enumerate(names)}
@@ -134,18 +134,18 @@ def join(model: keras.Model, sites: tuple[Site, ...], ensemble_size: int) -> Joi
     """The network of so many models like this one, and its places for their numbers.
 
     Raises:
-        NotTogether: If they would have to share a layer that is trained, or one that may mix rows.
+        IncompatibleModelsError: If they would have to share a layer that is trained, or one that may mix rows.
     """
     names = {site: f"{site[0]} {site[1]}" for site in sites}
-    space = HyperparameterSpace(Hyperparameter(name, 0.0, HIGHEST, scale="linear") for name in names.values())
+    space = HyperparameterSpace(Hyperparameter(name, 0.0, HIGHEST, "linear") for name in names.values())
     numbers = {id(layer): place for place, layer in enumerate(layers_of(model))}
 
     def settings_of(layer: keras.layers.Layer, kind: type[HyperLayer]) -> dict[str, Setting]:
         place = numbers[id(layer)]
         return {setting: names[place, setting] for setting in kind.settings if (place, setting) in names}
 
-    members = {"ensemble_size": ensemble_size, "hyperparameters": space}
-    converter = Converter(members, {"sharing": "none"}, settings_of, member_normalization=True)
+    members = {"ensemble_size": ensemble_size, "space": space}
+    converter = Converter(members, {"sharing": "independent"}, settings_of, member_normalization=True)
     with warnings.catch_warnings(action="ignore"):  # of shared layers: they are looked at here
         network = _converted(converter, model)
     _check_shared(converter)
@@ -157,21 +157,21 @@ def _converted(converter: Converter, model: keras.Model) -> keras.Model:
     try:
         return converter.convert(model)
     except ValueError as error:
-        raise NotTogether(str(error)) from error
+        raise IncompatibleModelsError(str(error)) from error
 
 
 def _check_shared(converter: Converter) -> None:
     shared = {record.layer: record.reason for record in converter.records if not record.became}
     trained = [f"{layer} ({reason})" for layer, reason in shared.items() if reason not in USUAL]
     if trained:
-        raise NotTogether(f"all would share {', '.join(trained)}")
+        raise IncompatibleModelsError(f"all would share {', '.join(trained)}")
     for old, new in converter.pairs:
         if not isinstance(new, HyperLayer) and not type(new).__module__.startswith("keras."):
-            raise NotTogether(f"the layer {old.name!r} of type {type(old).__name__} may mix rows")
+            raise IncompatibleModelsError(f"the layer {old.name!r} of type {type(old).__name__} may mix rows")
         if getattr(old, "activity_regularizer", None) is not None or isinstance(
             old, keras.layers.ActivityRegularization
         ):
-            raise NotTogether(f"the layer {old.name!r} has a penalty on its outputs")
+            raise IncompatibleModelsError(f"the layer {old.name!r} has a penalty on its outputs")
 
 
 def _compiled(model: keras.Model, names: dict[Site, str]) -> dict[str, Any]:

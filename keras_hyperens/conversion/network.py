@@ -32,11 +32,11 @@ class Converter:
     """Turns models into networks of members; afterwards `records` says what became of each layer.
 
     Args:
-        members: `ensemble_size` and `hyperparameters`.
+        members: `ensemble_size` and `space`.
         options: How members share kernels: arguments of `HyperBatchLayer`.
         settings_of: What drives a layer: a function of the plain layer and of our class for it.
         include, exclude: Which layers to convert: names, with `*` for any letters, or classes. Default: all.
-        member_normalization: Whether batch and layer normalisation have statistics and parameters per member.
+        member_normalization: Whether batch and layer normalization have statistics and parameters per member.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Converter:
                 return "a function that sees the rows of all members"
             return "no counterpart for its weights" if layer.trainable_weights else ""
         if issubclass(kind, MemberNormalization) and not self.member_normalization:
-            return "normalisation"
+            return "normalization"
         return "frozen" if layer.weights and not layer.trainable else None
 
     def _record(self, layer: keras.layers.Layer, became: str = "", driven_by: str = "", reason: str = "") -> None:
@@ -158,7 +158,7 @@ class Converter:
         self.records.append(Record(path, type(layer).__name__, became, driven_by, reason))
 
     def _warn_of_shared(self) -> None:
-        usual = ("", "normalisation", "frozen", "excluded", "not included")
+        usual = ("", "normalization", "frozen", "excluded", "not included")
         unexpected = {record.layer: record.reason for record in self.records if record.reason not in usual}
         if unexpected:
             listed = "; ".join(f"{layer} ({reason})" for layer, reason in unexpected.items())

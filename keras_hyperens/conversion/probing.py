@@ -87,7 +87,7 @@ class Probe:
         self.space = HyperparameterSpace(self._varied(found, space))
 
     def _varied(self, found: keras_tuner.HyperParameters, space: HyperparameterSpace | None) -> list[Hyperparameter]:
-        """Those that vary between members. Python's generator, which seeds initialisers, is left as it was found.
+        """Those that vary between members. Python's generator, which seeds initializers, is left as it was found.
 
         So with one seed all ensembles of a hypermodel start from the same weights, however much was probed.
         """
@@ -136,7 +136,7 @@ class Probe:
         if type(entry).__name__ != "Float":
             return f"not a `Float` but {type(entry).__name__}"
         try:
-            return HyperparameterSpace.from_float(entry)
+            return HyperparameterSpace._from_float(entry)
         except ValueError as error:
             return str(error)
 
@@ -213,9 +213,9 @@ def _values(hyperparameter: Hyperparameter, number: int = 0) -> tuple[float, ...
 
     Each number of a hyperparameter has other fractions, so that no values are multiples of another's.
     """
-    low, high = hyperparameter.low, hyperparameter.high
+    low, high = hyperparameter.min_value, hyperparameter.max_value
     fractions = [fraction + JITTER * (number * step % 1) for fraction, step in zip(FRACTIONS, STEPS)]
-    if hyperparameter.scale == "log":
+    if hyperparameter.sampling == "log":
         return tuple(low * (high / low) ** fraction for fraction in fractions)
     return tuple(low + (high - low) * fraction for fraction in fractions)
 

@@ -19,7 +19,7 @@ class Roles:
     """Which hyperparameter plays which role.
 
     Args:
-        hyperparameters: Role to `Hyperparameter`. The penalties `"l2"` and `"l1"` are of kernels and biases both,
+        roles: Role to `Hyperparameter`. The penalties `"l2"` and `"l1"` are of kernels and biases both,
             `"kernel_l2"`, `"bias_l2"`, `"kernel_l1"` and `"bias_l1"` of one of them; `"dropout"` is the rate of every
             dropout there is, `"noise"` the standard deviation of Gaussian noise, `"label_smoothing"` the loss's.
 
@@ -28,19 +28,17 @@ class Roles:
         ValueError: If a role is unknown, or two hyperparameters of one name differ.
     """
 
-    def __init__(self, hyperparameters: Mapping[str, Hyperparameter] | None) -> None:
-        if not isinstance(hyperparameters, Mapping | None):
-            raise TypeError(
-                f"`hyperparameters` must be a dictionary of roles. Received: hyperparameters={hyperparameters!r}"
-            )
-        hyperparameters = dict(hyperparameters or {})
-        for role, hyperparameter in hyperparameters.items():
+    def __init__(self, roles: Mapping[str, Hyperparameter] | None) -> None:
+        if not isinstance(roles, Mapping | None):
+            raise TypeError(f"`roles` must be a dictionary of roles. Received: roles={roles!r}")
+        roles = dict(roles or {})
+        for role, hyperparameter in roles.items():
             if role not in ROLES:
                 raise ValueError(f"A role must be one of {ROLES}. Received: {role!r}")
             if not isinstance(hyperparameter, Hyperparameter):
                 raise TypeError(f"A role needs a `Hyperparameter`. Received: {role}={hyperparameter!r}")
-        self.names = {role: hyperparameter.name for role, hyperparameter in hyperparameters.items()}
-        self.space = HyperparameterSpace(dict.fromkeys(hyperparameters.values()))
+        self.names = {role: hyperparameter.name for role, hyperparameter in roles.items()}
+        self.space = HyperparameterSpace(dict.fromkeys(roles.values()))
 
     def settings_of(self, layer: keras.layers.Layer, kind: type[HyperLayer]) -> dict[str, Setting]:
         """What drives the settings of a layer."""

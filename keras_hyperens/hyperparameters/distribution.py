@@ -24,7 +24,7 @@ SPREAD, AROUND = 1 / 3, 0.15  # widths of initial intervals, as fractions of the
 class HyperparameterDistribution(keras.layers.Layer):
     """Bounds `[M, P]` in position z, and what can be asked of them.
 
-    The bounds are weights with `trainable=False`: the main optimiser never sees them, files carry them, and the
+    The bounds are weights with `trainable=False`: the main optimizer never sees them, files carry them, and the
     tuning step watches them by itself. Every method takes the bounds it works on, so that gradients can reach them.
 
     Args:
@@ -42,7 +42,8 @@ class HyperparameterDistribution(keras.layers.Layer):
 
     Example:
     >>> from keras_hyperens import Hyperparameter, HyperparameterSpace
-    >>> distribution = HyperparameterDistribution(HyperparameterSpace([Hyperparameter("l2", 1e-6, 1e-2)]), 4, seed=0)
+    >>> space = HyperparameterSpace([Hyperparameter("l2", 1e-6, 1e-2, "log")])
+    >>> distribution = HyperparameterDistribution(space, 4, seed=0)
     >>> distribution.sample(distribution.bounds(), rows=1, key=(0, 1)).shape
     TensorShape([4, 1, 1])
 
@@ -70,8 +71,8 @@ class HyperparameterDistribution(keras.layers.Layer):
         initial_values = dict(initial_values or {})
         widths = np.array([AROUND if name in initial_values else SPREAD for name in space.names], "float32")
         widths = widths if initial_width is None else np.full_like(widths, initial_width)
-        centres = _centres(_strata(ensemble_size, len(space), seed), space, widths, initial_values)
-        lower, upper = self.project((centres - widths, centres + widths))
+        centers = _centers(_strata(ensemble_size, len(space), seed), space, widths, initial_values)
+        lower, upper = self.project((centers - widths, centers + widths))
         self.lower = self._add_bound("lower", ops.convert_to_numpy(lower))  # [M, P]
         self.upper = self._add_bound("upper", ops.convert_to_numpy(upper))
         self.built = True
@@ -89,7 +90,7 @@ class HyperparameterDistribution(keras.layers.Layer):
         return tf.convert_to_tensor(self.lower), tf.convert_to_tensor(self.upper)
 
     def sample(self, bounds: tuple[Any, Any], rows: Any, key: Any) -> Any:
-        """Reparameterised draws in natural scale, `[M, rows, P]`: gradients flow to `bounds`.
+        """Reparameterized draws in natural scale, `[M, rows, P]`: gradients flow to `bounds`.
 
         The same `key` (two integers) gives the same draws.
         """
@@ -127,18 +128,18 @@ def _strata(ensemble_size: int, columns: int, seed: int) -> np.ndarray:
     return (2 * fractions - 1).astype("float32")
 
 
-def _centres(
+def _centers(
     strata: np.ndarray, space: HyperparameterSpace, widths: np.ndarray, initial_values: Mapping[str, float]
 ) -> np.ndarray:
-    """Centres of the initial intervals, `[M, P]`: all over the range, or around an initial value."""
-    centres = strata * (1 - widths)
+    """Centers of the initial intervals, `[M, P]`: all over the range, or around an initial value."""
+    centers = strata * (1 - widths)
     for name, value in initial_values.items():
         entry, column = space[name], space.column(name)
-        if not (is_number(value) and entry.low <= value <= entry.high):
+        if not (is_number(value) and entry.min_value <= value <= entry.max_value):
             raise ValueError(
-                f"The initial value of {name!r} must be in its range [{entry.low}, {entry.high}]. "
+                f"The initial value of {name!r} must be in its range [{entry.min_value}, {entry.max_value}]. "
                 f"Received: initial_values={dict(initial_values)}"
             )
-        row = np.array([value if other.name == name else other.low for other in space], "float32")
-        centres[:, column] = ops.convert_to_numpy(space.positions(row))[column] + widths[column] * strata[:, column]
-    return centres
+        row = np.array([value if other.name == name else other.min_value for other in space], "float32")
+        centers[:, column] = ops.convert_to_numpy(space.positions(row))[column] + widths[column] * strata[:, column]
+    return centers

@@ -1,7 +1,7 @@
 """What may vary between members: named hyperparameters, their ranges, and where a value lies in its range.
 
 Values are in their natural scale everywhere a user sees them. Embeddings and tuned bounds work on the
-*position* of a value in its range, z in [-1, 1]: centred and of unit size for every hyperparameter, so that
+*position* of a value in its range, z in [-1, 1]: centered and of unit size for every hyperparameter, so that
 one learning rate and one initial width mean the same for all of them.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import fields
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -22,7 +23,7 @@ from keras_hyperens.checks import is_number
 if TYPE_CHECKING:
     import keras_tuner
 
-SCALES = ("log", "linear")
+SAMPLINGS = ("log", "linear")
 FLOAT32 = np.finfo("float32")
 
 
@@ -30,54 +31,57 @@ FLOAT32 = np.finfo("float32")
 class Hyperparameter:
     """A named range of values.
 
-    The position of a value `x` is `z = 2 (ln x - ln low) / (ln high - ln low) - 1` on the log scale and
-    `z = 2 (x - low) / (high - low) - 1` on the linear one.
+    The position of a value `x` in a range from `a` to `b` is `z = 2 (ln x - ln a) / (ln b - ln a) - 1` on the log scale
+    and `z = 2 (x - a) / (b - a) - 1` on the linear one.
 
     Args:
         name: The name by which layers refer to it, for example in `kernel_l2="l2"`.
-        low: Smallest value, in natural units; above 0 on the log scale.
-        high: Largest value, above `low`.
-        scale: `"log"` (default: strengths of penalties span orders of magnitude) or `"linear"`.
+        min_value: Smallest value, in natural units; above 0 on the log scale.
+        max_value: Largest value, above `min_value`.
+        sampling: `"log"` (strengths of penalties, which span orders of magnitude) or `"linear"` (rates), as in
+            KerasTuner.
 
     Raises:
         ValueError: If the name is empty, the range is empty, inverted, not finite or too large or too narrow for
-            float32, or the scale is unknown.
+            float32, or the sampling is unknown.
 
     Example:
-    >>> Hyperparameter("l2", 1e-6, 1e-2)
-    Hyperparameter(name='l2', low=1e-06, high=0.01, scale='log')
+    >>> Hyperparameter("l2", 1e-6, 1e-2, "log")
+    Hyperparameter(name='l2', min_value=1e-06, max_value=0.01, sampling='log')
     """
 
     name: str
-    low: float
-    high: float
-    scale: str = "log"
+    min_value: float
+    max_value: float
+    sampling: str
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"`name` must be a non-empty string. Received: name={self.name!r}")
-        if self.scale not in SCALES:
-            raise ValueError(f"`scale` must be one of {SCALES}. Received: scale={self.scale!r}")
-        bounds = (self.low, self.high)
-        if not all(map(is_number, bounds)) or not self.low < self.high:
+        if self.sampling not in SAMPLINGS:
+            raise ValueError(f"`sampling` must be one of {SAMPLINGS}. Received: sampling={self.sampling!r}")
+        bounds = (self.min_value, self.max_value)
+        if not all(map(is_number, bounds)) or not self.min_value < self.max_value:
             raise ValueError(
-                f"Hyperparameter {self.name!r} needs finite bounds with low < high. "
-                f"Received: low={self.low!r}, high={self.high!r}"
+                f"Hyperparameter {self.name!r} needs finite bounds with min_value < max_value. "
+                f"Received: min_value={self.min_value!r}, max_value={self.max_value!r}"
             )
-        if self.scale == "log" and self.low <= 0:
+        if self.sampling == "log" and self.min_value <= 0:
             raise ValueError(
-                f"Hyperparameter {self.name!r} is on the log scale and needs low > 0; use a "
-                f'small positive value or scale="linear". Received: low={self.low}'
+                f"Hyperparameter {self.name!r} is on the log scale and needs min_value > 0; use a "
+                f'small positive value or sampling="linear". Received: min_value={self.min_value}'
             )
         self._check_float32()
 
     def _check_float32(self) -> None:
         """Values are computed with in float32, which must hold the range and tell its ends apart."""
-        lowest = float(FLOAT32.tiny) if self.scale == "log" else float(FLOAT32.min)
-        if self.low < lowest or self.high > float(FLOAT32.max) or np.float32(self.low) == np.float32(self.high):
+        lowest = float(FLOAT32.tiny) if self.sampling == "log" else float(FLOAT32.min)
+        smallest, largest = self.min_value, self.max_value
+        if smallest < lowest or largest > float(FLOAT32.max) or np.float32(smallest) == np.float32(largest):
             raise ValueError(
                 f"Hyperparameter {self.name!r} needs a range that float32 can hold, with ends that it can tell apart "
-                f"(on the log scale from {FLOAT32.tiny:.3g} on). Received: low={self.low}, high={self.high}"
+                f"(on the log scale from {FLOAT32.tiny:.3g} on). "
+                f"Received: min_value={self.min_value}, max_value={self.max_value}"
             )
 
 
@@ -86,7 +90,7 @@ class HyperparameterSpace:
     """An ordered set of hyperparameters: names to columns, values to positions, and back.
 
     Args:
-        hyperparameters: `Hyperparameter` objects with distinct names; their order is the order of the columns.
+        entries: `Hyperparameter` objects with distinct names; their order is the order of the columns.
             An empty space is legal: layers over it have members that differ in weights alone (a batch ensemble).
 
     Raises:
@@ -95,8 +99,8 @@ class HyperparameterSpace:
 
     Example:
     >>> space = HyperparameterSpace([
-    ...     Hyperparameter("l2", 1e-6, 1e-2),
-    ...     Hyperparameter("dropout", 0.0, 0.5, scale="linear"),
+    ...     Hyperparameter("l2", 1e-6, 1e-2, "log"),
+    ...     Hyperparameter("dropout", 0.0, 0.5, "linear"),
     ... ])
     >>> space.names
     ('l2', 'dropout')
@@ -104,28 +108,30 @@ class HyperparameterSpace:
     array([[0., 0.]], dtype=float32)
     """
 
-    def __init__(self, hyperparameters: Iterable[Hyperparameter] = ()) -> None:
-        if not isinstance(hyperparameters, Iterable):
-            raise TypeError(f"A space is made of `Hyperparameter` objects. Received: {hyperparameters!r}")
-        self._hyperparameters = tuple(hyperparameters)
-        for entry in self._hyperparameters:
+    def __init__(self, entries: Iterable[Hyperparameter] = ()) -> None:
+        if not isinstance(entries, Iterable):
+            raise TypeError(f"A space is made of `Hyperparameter` objects. Received: {entries!r}")
+        self._entries = tuple(entries)
+        for entry in self._entries:
             if not isinstance(entry, Hyperparameter):
                 raise TypeError(f"A space is made of `Hyperparameter` objects. Received: {entry!r}")
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"Hyperparameter names must be distinct. Received: names={self.names}")
-        self._is_log = np.array([entry.scale == "log" for entry in self], bool)  # [P]
-        scaled = np.array([[self._scaled(entry, entry.low), self._scaled(entry, entry.high)] for entry in self])
+        self._is_log = np.array([entry.sampling == "log" for entry in self], bool)  # [P]
+        scaled = np.array(
+            [[self._scaled(entry, entry.min_value), self._scaled(entry, entry.max_value)] for entry in self]
+        )
         low, high = scaled.reshape(-1, 2).T  # [P] each, logarithms where the scale is log
-        self._centre = ((high + low) / 2).astype("float32")
+        self._center = ((high + low) / 2).astype("float32")
         self._radius = ((high - low) / 2).astype("float32")
 
     @staticmethod
     def _scaled(entry: Hyperparameter, value: float) -> float:
-        return math.log(value) if entry.scale == "log" else value
+        return math.log(value) if entry.sampling == "log" else value
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(entry.name for entry in self._hyperparameters)
+        return tuple(entry.name for entry in self._entries)
 
     def column(self, name: str) -> int:
         """The column of the hyperparameter `name`."""
@@ -137,7 +143,7 @@ class HyperparameterSpace:
         """Positions z in [-1, 1] of natural values, `[..., P]` to `[..., P]`, in float32."""
         values = ops.convert_to_tensor(values, "float32")
         logarithms = ops.log(ops.where(self._is_log, values, 1.0))  # 1 keeps the unused branch finite
-        return (ops.where(self._is_log, logarithms, values) - self._centre) / self._radius
+        return (ops.where(self._is_log, logarithms, values) - self._center) / self._radius
 
     def values(self, positions: Any) -> Any:
         """Natural values at positions z, `[..., P]` to `[..., P]`, in float32."""
@@ -157,7 +163,7 @@ class HyperparameterSpace:
         return self._unscaled((lower + upper) / 2, ratio)
 
     def _unscaled(self, positions: Any, log_factor: Any) -> Any:
-        scaled = self._centre + self._radius * ops.convert_to_tensor(positions, "float32")
+        scaled = self._center + self._radius * ops.convert_to_tensor(positions, "float32")
         exponentials = ops.exp(ops.where(self._is_log, scaled, 0.0))
         return ops.where(self._is_log, exponentials * log_factor, scaled)
 
@@ -174,19 +180,19 @@ class HyperparameterSpace:
                 "`from_keras_tuner` needs at least one `Float` entry. "
                 f"Received: {[entry.name for entry in hyperparameters.space]}"
             )
-        return cls(cls.from_float(entry) for entry in floats)
+        return cls(cls._from_float(entry) for entry in floats)
 
     @staticmethod
-    def from_float(entry: Any) -> Hyperparameter:
+    def _from_float(entry: Any) -> Hyperparameter:
         """A `Float` entry of KerasTuner's.
 
         Raises:
             ValueError: If it is sampled in a way that has no counterpart here.
         """
         sampling = entry.sampling or "linear"
-        if sampling not in SCALES:
+        if sampling not in SAMPLINGS:
             raise ValueError(
-                f"Hyperparameter {entry.name!r} must be sampled in one of {SCALES}. Received: sampling={sampling!r}"
+                f"Hyperparameter {entry.name!r} must be sampled in one of {SAMPLINGS}. Received: sampling={sampling!r}"
             )
         return Hyperparameter(entry.name, entry.min_value, entry.max_value, sampling)
 
@@ -197,31 +203,40 @@ class HyperparameterSpace:
         hyperparameters = keras_tuner.HyperParameters()
         middles = ops.convert_to_numpy(self.values(np.zeros(len(self), "float32")))
         for entry, middle in zip(self, middles, strict=True):
-            default = min(max(float(middle), entry.low), entry.high)
-            hyperparameters.Float(entry.name, entry.low, entry.high, sampling=entry.scale, default=default)
+            default = min(max(float(middle), entry.min_value), entry.max_value)
+            hyperparameters.Float(
+                entry.name, entry.min_value, entry.max_value, sampling=entry.sampling, default=default
+            )
         return hyperparameters
 
     def get_config(self) -> dict[str, Any]:
-        return {"hyperparameters": [asdict(entry) for entry in self]}
+        return {"entries": [asdict(entry) for entry in self]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "HyperparameterSpace":
-        return cls(Hyperparameter(**entry) for entry in config["hyperparameters"])
+        names = {field.name for field in fields(Hyperparameter)}
+        entries = config.get("entries")
+        if entries is None or any(set(entry) != names for entry in entries):
+            raise ValueError(
+                "Another version of keras_hyperens wrote this space: save it again with this version, or install the "
+                f"one that wrote it. Received: {config}"
+            )
+        return cls(Hyperparameter(**entry) for entry in entries)
 
     def __len__(self) -> int:
-        return len(self._hyperparameters)
+        return len(self._entries)
 
     def __iter__(self) -> Iterator[Hyperparameter]:
-        return iter(self._hyperparameters)
+        return iter(self._entries)
 
     def __getitem__(self, name: str) -> Hyperparameter:
-        return self._hyperparameters[self.column(name)]
+        return self._entries[self.column(name)]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, HyperparameterSpace) and self._hyperparameters == other._hyperparameters
+        return isinstance(other, HyperparameterSpace) and self._entries == other._entries
 
     def __hash__(self) -> int:
-        return hash(self._hyperparameters)
+        return hash(self._entries)
 
     def __repr__(self) -> str:
         return f"HyperparameterSpace({list(self)!r})"

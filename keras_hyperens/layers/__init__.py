@@ -44,3 +44,35 @@ from keras_hyperens.layers.normalization import MemberLayerNormalization as Memb
 from keras_hyperens.layers.recurrent import HyperBatchGRU as HyperBatchGRU
 from keras_hyperens.layers.recurrent import HyperBatchLSTM as HyperBatchLSTM
 from keras_hyperens.layers.time_distributed import HyperBatchTimeDistributed as HyperBatchTimeDistributed
+
+__all__ = [
+    "HyperBatchConv1D",
+    "HyperBatchConv1DTranspose",
+    "HyperBatchConv2D",
+    "HyperBatchConv2DTranspose",
+    "HyperBatchConv3D",
+    "HyperBatchConv3DTranspose",
+    "HyperBatchDense",
+    "HyperBatchDepthwiseConv1D",
+    "HyperBatchDepthwiseConv2D",
+    "HyperBatchEinsumDense",
+    "HyperBatchEmbedding",
+    "HyperBatchGRU",
+    "HyperBatchGroupQueryAttention",
+    "HyperBatchLSTM",
+    "HyperBatchLayer",
+    "HyperBatchMultiHeadAttention",
+    "HyperBatchSeparableConv1D",
+    "HyperBatchSeparableConv2D",
+    "HyperBatchTimeDistributed",
+    "HyperDropout",
+    "HyperGaussianDropout",
+    "HyperGaussianNoise",
+    "HyperLayer",
+    "HyperSpatialDropout1D",
+    "HyperSpatialDropout2D",
+    "HyperSpatialDropout3D",
+    "MemberBatchNormalization",
+    "MemberLayerNormalization",
+    "RandomSign",
+]

@@ -27,7 +27,7 @@ class HyperBatchAttention(HyperBatchComposite):
                 raise ValueError(f"`{type(self).__name__}` does not know `{name}`. Received: {name}={config[name]!r}")
         self.supports_masking = True
         rate = 0.0 if self.dropout is None else self.dropout
-        members = {"ensemble_size": self.ensemble_size, "hyperparameters": self.hyperparameters}
+        members = {"ensemble_size": self.ensemble_size, "space": self.space}
         self.score_dropout = HyperDropout(rate, seed=config["seed"], dtype=self.dtype_policy, **members)
 
     def heads(self) -> tuple[int, int, int, int]:

@@ -14,9 +14,11 @@ from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters import current_hyperparameters
 from keras_hyperens.layers.folding import the_one_member
 from keras_hyperens.layers.plain import OF_EVERY_LAYER
+from keras_hyperens.layers.plain import Signature
 from keras_hyperens.layers.plain import check_no_penalty
 from keras_hyperens.layers.plain import numbers_of
 from keras_hyperens.layers.plain import plain_settings
+from keras_hyperens.layers.plain import positional
 from keras_hyperens.layers.plain import shared_arguments
 
 # What drives a layer's penalty, rate or noise: a hyperparameter's name, `(name, factor)`, a fixed value, or nothing.
@@ -30,11 +32,11 @@ class HyperLayer(keras.layers.Layer):
     Args:
         *arguments: As in the plain Keras layer.
         ensemble_size: M, the number of members.
-        hyperparameters: The `HyperparameterSpace` of the ensemble, or `None` for members without hyperparameters.
+        space: The `HyperparameterSpace` of the ensemble, or `None` for members without hyperparameters.
         **keywords: Settings that hyperparameters may drive, by name; all others as in the plain Keras layer.
 
     Raises:
-        TypeError: If `hyperparameters` is not a space.
+        TypeError: If `space` is not a space.
         ValueError: If `ensemble_size` is not a positive integer, a setting names no hyperparameter or can leave its
             range, or the plain layer refuses an argument.
     """
@@ -44,25 +46,25 @@ class HyperLayer(keras.layers.Layer):
     roles: Mapping[str, str] = {}  # of settings that are penalties: role to what the plain layer calls it
     highest = float("inf")  # a setting may have
     has_kernels = False  # that members share in one way or another
+    also_takes: tuple[type["HyperLayer"], ...] = ()  # classes whose arguments it passes on to parts of it
+    __signature__ = Signature()
 
     def __init__(
-        self, *arguments: Any, ensemble_size: int, hyperparameters: HyperparameterSpace | None = None, **keywords: Any
+        self, *arguments: Any, ensemble_size: int, space: HyperparameterSpace | None = None, **keywords: Any
     ) -> None:
         if not is_integer(ensemble_size) or ensemble_size < 1:
             raise ValueError(f"`ensemble_size` must be a positive integer. Received: ensemble_size={ensemble_size!r}")
-        if not isinstance(hyperparameters, HyperparameterSpace | None):
-            raise TypeError(
-                f"`hyperparameters` must be a `HyperparameterSpace`. Received: hyperparameters={hyperparameters!r}"
-            )
+        if not isinstance(space, HyperparameterSpace | None):
+            raise TypeError(f"`space` must be a `HyperparameterSpace`. Received: space={space!r}")
         settings = {name: keywords.pop(name, None) for name in self.settings}
-        check_no_penalty(type(self), keywords)
+        check_no_penalty(type(self), {**positional(self.plain_layer, arguments), **keywords})
         own = {name: keywords[name] for name in OF_EVERY_LAYER if name in keywords}
         keywords.pop("trainable", None)  # some layers do not take it
         plain = self._made_plain(arguments, keywords)  # checks and completes what the two have in common
         super().__init__(**own)
         self._plain = SimpleNamespace(layer=plain)  # in a namespace it is no part of this layer
         self.ensemble_size = int(ensemble_size)
-        self.hyperparameters = hyperparameters if hyperparameters is not None else HyperparameterSpace()
+        self.space = space if space is not None else HyperparameterSpace()
         self.supports_masking = plain.supports_masking
         for name, setting in settings.items():
             setattr(self, name, self._check_setting(name, setting, self.highest))
@@ -93,9 +95,9 @@ class HyperLayer(keras.layers.Layer):
             ValueError: If no scope is active, or it is of another ensemble.
         """
         values = current_hyperparameters()
-        expected = (self.ensemble_size, len(self.hyperparameters))
+        expected = (self.ensemble_size, len(self.space))
         if values is None and _only_infers_shapes(inputs):
-            return self.hyperparameters.values(np.zeros((expected[0], 1, expected[1]), "float32"))
+            return self.space.values(np.zeros((expected[0], 1, expected[1]), "float32"))
         if values is None:
             raise ValueError(
                 f"Layer {self.name!r} needs the current hyperparameter values: call its network through a "
@@ -111,7 +113,7 @@ class HyperLayer(keras.layers.Layer):
     def setting_value(self, setting: Setting) -> Any:
         """The value of a setting: `[M, 1 or B]` if a hyperparameter drives it, the number itself if it is fixed."""
         name, number = named(setting)
-        return number if name is None else number * self.current_values()[..., self.hyperparameters.column(name)]
+        return number if name is None else number * self.current_values()[..., self.space.column(name)]
 
     def _check_setting(self, argument: str, setting: Any, high: float = float("inf")) -> Setting:
         """A setting is a known name (and a factor) whose range is legal, or a legal value."""
@@ -119,13 +121,15 @@ class HyperLayer(keras.layers.Layer):
             return None
         setting = tuple(setting) if isinstance(setting, list) else setting
         name, number = named(setting)
-        if not is_number(number) or (name is not None and name not in self.hyperparameters.names):
+        if not is_number(number) or (name is not None and name not in self.space.names):
             raise ValueError(
-                f"`{argument}` must name one of {list(self.hyperparameters.names)} or be a finite number. "
+                f"`{argument}` must name one of {list(self.space.names)} or be a finite number. "
                 f"Received: {argument}={setting!r}"
             )
-        entry = None if name is None else self.hyperparameters[name]
-        lowest, highest = (number, number) if entry is None else sorted((number * entry.low, number * entry.high))
+        entry = None if name is None else self.space[name]
+        lowest, highest = (
+            (number, number) if entry is None else sorted((number * entry.min_value, number * entry.max_value))
+        )
         if lowest < 0 or highest > high:
             raise ValueError(
                 f"`{argument}` must stay in [0, {high:g}]. Received: {argument}={setting!r} in [{lowest}, {highest}]"
@@ -143,7 +147,7 @@ class HyperLayer(keras.layers.Layer):
 
         Args:
             plain: The layer.
-            members: `ensemble_size`, `hyperparameters`, settings that hyperparameters drive (the others stay as they
+            members: `ensemble_size`, `space`, settings that hyperparameters drive (the others stay as they
                 are in the plain layer), and other arguments of this class.
 
         Raises:
@@ -189,13 +193,13 @@ class HyperLayer(keras.layers.Layer):
             **super().get_config(),
             **{name: getattr(self, name) for name in self.settings},
             "ensemble_size": self.ensemble_size,
-            "hyperparameters": keras.saving.serialize_keras_object(self.hyperparameters),
+            "space": keras.saving.serialize_keras_object(self.space),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "HyperLayer":
-        space = keras.saving.deserialize_keras_object(config["hyperparameters"])
-        return super().from_config({**config, "hyperparameters": space})
+        space = keras.saving.deserialize_keras_object(config["space"])
+        return super().from_config({**config, "space": space})
 
 
 def named(setting: Setting) -> tuple[str | None, Any]:

@@ -22,11 +22,13 @@ class HyperBatchComposite(HyperLayer):
     """
 
     has_kernels = True
+    also_takes = (HyperBatchLayer,)
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         self._options, keywords = options_of(keywords)
         super().__init__(*arguments, **keywords)
-        check_sharing(self._options.get("sharing", "hyper"))  # parts may be made only when shapes are known
+        # Now: parts may be made only when shapes are known.
+        check_sharing(self._options.get("sharing", "hyper"), self._options.get("same_initialization", False))
         self.parts: list[HyperBatchLayer] = []
         self.make_parts()
 
@@ -50,7 +52,7 @@ class HyperBatchComposite(HyperLayer):
             **strengths,
             **self._options,
             ensemble_size=self.ensemble_size,
-            hyperparameters=self.hyperparameters,
+            space=self.space,
             dtype=self.dtype_policy,
         )
         part.supports_masking = True  # this layer looks after masks

@@ -16,7 +16,7 @@ class HyperBatchConv(HyperBatchLayer):
         self.data_format = self.plain.data_format
         self.channel_axis = -1 if self.data_format == "channels_last" else 1
 
-    def input_channels(self, input_shape: tuple[int | None, ...]) -> int:
+    def _input_channels(self, input_shape: tuple[int | None, ...]) -> int:
         """Checks the shape of rows and gives their number of channels."""
         rank = len(self.plain.kernel_size) + 2
         channels = input_shape[self.channel_axis] if len(input_shape) == rank else None
@@ -29,7 +29,7 @@ class HyperBatchConv(HyperBatchLayer):
         return channels
 
     def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
-        channels = self.input_channels(input_shape)
+        channels = self._input_channels(input_shape)
         if channels % self.plain.groups:
             raise ValueError(
                 f"Layer {self.name!r} needs a number of channels that `groups` divides. "
@@ -108,7 +108,7 @@ class HyperBatchConv2D(HyperBatchConv):
         filters: U, the number of output channels.
         kernel_size: Height and width of the kernel: an integer or a pair.
         **keywords: Arguments of `keras.layers.Conv2D`, of `HyperBatchLayer` (strengths of penalties, sharing) and of
-            `HyperLayer` (`ensemble_size`, `hyperparameters`).
+            `HyperLayer` (`ensemble_size`, `space`).
 
     Input shape:
         Rows `(M * batch_size, height, width, A)`, or `(M * batch_size, A, height, width)` with
@@ -123,8 +123,8 @@ class HyperBatchConv2D(HyperBatchConv):
     Example:
     >>> import numpy as np
     >>> import keras_hyperens as khe
-    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])
-    >>> layer = khe.HyperBatchConv2D(6, 3, padding="same", ensemble_size=4, hyperparameters=space, kernel_l2="l2")
+    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
+    >>> layer = khe.HyperBatchConv2D(6, 3, padding="same", ensemble_size=4, space=space, kernel_l2="l2")
     >>> with khe.hyperparameter_scope(np.full((4, 1, 1), 1e-4, "float32")):
     ...     rows = layer(np.ones((4 * 2, 5, 5, 3), "float32"))
     >>> rows.shape

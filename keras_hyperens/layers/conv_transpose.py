@@ -18,7 +18,7 @@ class HyperBatchConvTranspose(HyperBatchConv):
     unit_axes = (-2,)
 
     def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
-        return (*self.plain.kernel_size, self.plain.filters, self.input_channels(input_shape))
+        return (*self.plain.kernel_size, self.plain.filters, self._input_channels(input_shape))
 
     def apply_kernel(self, rows: Any, kernel: Any) -> Any:
         return ops.conv_transpose(

@@ -20,7 +20,7 @@ class HyperBatchDense(HyperBatchLayer):
     Args:
         units: U, the number of outputs.
         ensemble_size: M, the number of members.
-        hyperparameters: The `HyperparameterSpace`, or `None`.
+        space: The `HyperparameterSpace`, or `None`.
         **kwargs: Arguments of `HyperBatchLayer` and of `keras.layers.Layer`.
 
     Input shape:
@@ -35,8 +35,8 @@ class HyperBatchDense(HyperBatchLayer):
     Example:
     >>> import numpy as np
     >>> import keras_hyperens as khe
-    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])
-    >>> layer = khe.HyperBatchDense(8, ensemble_size=4, hyperparameters=space, kernel_l2="l2", activation="relu")
+    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
+    >>> layer = khe.HyperBatchDense(8, ensemble_size=4, space=space, kernel_l2="l2", activation="relu")
     >>> with khe.hyperparameter_scope(np.full((4, 1, 1), 1e-4, "float32")):
     ...     rows = layer(np.ones((4 * 2, 3), "float32"))
     >>> rows.shape

@@ -22,7 +22,7 @@ class HyperBatchDepthwiseConv(HyperBatchConv):
     unit_axes = (-2, -1)
 
     def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
-        return (*self.plain.kernel_size, self.input_channels(input_shape), self.plain.depth_multiplier)
+        return (*self.plain.kernel_size, self._input_channels(input_shape), self.plain.depth_multiplier)
 
     def apply_kernel(self, rows: Any, kernel: Any) -> Any:
         return ops.depthwise_conv(
@@ -86,13 +86,13 @@ class HyperBatchSeparableConv(HyperBatchComposite):
 
     roles = {"depthwise": "depthwise", "pointwise": "pointwise", "bias": "bias"}
     settings = ("depthwise_l1", "depthwise_l2", "pointwise_l1", "pointwise_l2", "bias_l1", "bias_l2")
-    depthwise_layer: type[HyperBatchDepthwiseConv]
-    pointwise_layer: type[HyperBatchConv]
+    _depthwise_layer: type[HyperBatchDepthwiseConv]
+    _pointwise_layer: type[HyperBatchConv]
 
     def make_parts(self) -> None:
         plain = self.plain
         self.depthwise = self.part(
-            self.depthwise_layer,
+            self._depthwise_layer,
             {"kernel": "depthwise"},
             kernel_size=plain.kernel_size,
             depth_multiplier=plain.depth_multiplier,
@@ -105,7 +105,7 @@ class HyperBatchSeparableConv(HyperBatchComposite):
             depthwise_constraint=plain.depthwise_constraint,
         )
         self.pointwise = self.part(
-            self.pointwise_layer,
+            self._pointwise_layer,
             {"kernel": "pointwise", "bias": "bias"},
             filters=plain.filters,
             kernel_size=1,
@@ -147,7 +147,7 @@ class HyperBatchSeparableConv1D(HyperBatchSeparableConv):
     """
 
     plain_layer = keras.layers.SeparableConv1D
-    depthwise_layer, pointwise_layer = HyperBatchDepthwiseConv1D, HyperBatchConv1D
+    _depthwise_layer, _pointwise_layer = HyperBatchDepthwiseConv1D, HyperBatchConv1D
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -177,4 +177,4 @@ class HyperBatchSeparableConv2D(HyperBatchSeparableConv):
     """
 
     plain_layer = keras.layers.SeparableConv2D
-    depthwise_layer, pointwise_layer = HyperBatchDepthwiseConv2D, HyperBatchConv2D
+    _depthwise_layer, _pointwise_layer = HyperBatchDepthwiseConv2D, HyperBatchConv2D

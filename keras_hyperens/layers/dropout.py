@@ -21,7 +21,7 @@ class HyperDropout(HyperNoise):
         noise_shape: As in `keras.layers.Dropout`: the shape of the mask, with `None` for axes as long as those of the
             input (the rows always) and 1 where the mask is shared: `(None, 1, 1, channels)` drops feature maps.
         seed: Seed of the masks.
-        **keywords: `ensemble_size` and `hyperparameters` of `HyperLayer`.
+        **keywords: `ensemble_size` and `space` of `HyperLayer`.
 
     Input shape:
         Rows `(M * batch_size, ...)`, member by member.
@@ -35,8 +35,8 @@ class HyperDropout(HyperNoise):
     Example:
     >>> import numpy as np
     >>> import keras_hyperens as khe
-    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("dropout", 0.0, 0.9, scale="linear")])
-    >>> layer = khe.HyperDropout("dropout", ensemble_size=2, hyperparameters=space, seed=0)
+    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("dropout", 0.0, 0.9, "linear")])
+    >>> layer = khe.HyperDropout("dropout", ensemble_size=2, space=space, seed=0)
     >>> with khe.hyperparameter_scope(np.array([[[0.0]], [[0.9]]], "float32")):
     ...     rows = layer(np.ones((2 * 1, 1000), "float32"), training=True)
     >>> int((rows[0] == 0).numpy().sum()), 850 < int((rows[1] == 0).numpy().sum()) < 950
@@ -56,15 +56,15 @@ class HyperDropout(HyperNoise):
                 f"Received: noise_shape={tuple(shape)}"
             )
 
-    def mask_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _mask_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """The shape of a mask for members' rows `[M, B, ...]` of this shape."""
         axes = self.plain.noise_shape
         if axes is None:
             return tuple(shape)
         return (*shape[:2], *(mine or length for mine, length in zip(axes[1:], shape[2:], strict=True)))
 
-    def disturb(self, members: Any, level: Any) -> Any:
-        shape = self.mask_shape(ops.shape(members))
+    def _disturb(self, members: Any, level: Any) -> Any:
+        shape = self._mask_shape(ops.shape(members))
         uniform = keras.random.uniform(shape, seed=self.seed_generator, dtype="float32")
         return members * ops.cast(ops.where(uniform >= level, 1 / (1 - level), 0.0), members.dtype)
 
@@ -72,7 +72,7 @@ class HyperDropout(HyperNoise):
 class HyperSpatialDropout(HyperDropout):
     """Dropout of whole feature maps. Abstract."""
 
-    def mask_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _mask_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
         members, rows, *axes = shape
         channel = 0 if getattr(self.plain, "data_format", None) == "channels_first" else len(axes) - 1
         return (members, rows, *(length if place == channel else 1 for place, length in enumerate(axes)))
@@ -148,7 +148,7 @@ class HyperGaussianDropout(HyperNoise):
     Args:
         rate: A hyperparameter's name, whose range must lie in `[0, 1)`, or a number.
         seed: Seed of the noise.
-        **keywords: `ensemble_size` and `hyperparameters` of `HyperLayer`.
+        **keywords: `ensemble_size` and `space` of `HyperLayer`.
 
     Input shape:
         Rows `(M * batch_size, ...)`, member by member.
@@ -175,6 +175,6 @@ class HyperGaussianDropout(HyperNoise):
     def __init__(self, rate: Any, *arguments: Any, **keywords: Any) -> None:
         super().__init__(rate, *arguments, **keywords)
 
-    def disturb(self, members: Any, level: Any) -> Any:
+    def _disturb(self, members: Any, level: Any) -> Any:
         noise = keras.random.normal(ops.shape(members), seed=self.seed_generator, dtype="float32")
         return members * ops.cast(1 + ops.sqrt(level / (1 - level)) * noise, members.dtype)

@@ -1,4 +1,4 @@
-"""Initialisers of fast weights, a fresh one for every weight, and one for each member."""
+"""Initializers of fast weights, a fresh one for every weight, and one for each member."""
 
 import random
 from collections.abc import Callable
@@ -47,9 +47,9 @@ def get_initializer(identifier: Any) -> keras.initializers.Initializer:
 
 
 def another(initializer: Any, number: int) -> Any:
-    """The same initialiser with another seed.
+    """The same initializer with another seed.
 
-    A Keras initialiser draws the same numbers at every call, so two weights of one shape would begin equal.
+    A Keras initializer draws the same numbers at every call, so two weights of one shape would begin equal.
     """
     if not isinstance(initializer, keras.initializers.Initializer):
         return initializer
@@ -60,7 +60,7 @@ def another(initializer: Any, number: int) -> Any:
 
 
 def of_each_member(initializer: Any, equal: bool = False) -> Callable[..., Any]:
-    """Initialises weights `[M, ...]` member by member: each with numbers of its own, or all equal."""
+    """Initializes weights `[M, ...]` member by member: each with numbers of its own, or all equal."""
 
     def initialize(shape: tuple[int, ...], dtype: Any = None) -> Any:
         members = range(shape[0])

@@ -40,19 +40,19 @@ class HyperBatchLayer(PenalizedKernel):
         kernel_l1, kernel_l2, bias_l1, bias_l2: Strength of a penalty: a hyperparameter's name (natural scale), a name
             and a factor, a number, or `None`.
         sharing: What members share. `"hyper"` (default): all but rank-1 factors and biases. `"batch"`: the same, with
-            no `delta_kernel` and no embedding. `"none"`: nothing, each has its own kernel. `"fixed_initialization"`:
-            nothing, but all start equal.
+            no `delta_kernel` and no embedding. `"independent"`: nothing, each has its own kernel.
+        same_initialization: Whether independent kernels and biases start equal.
         tie_fast_weights: Whether u = r and v = s for ever. By default they begin so, and each is trained by itself.
         fast_weights_trainable: Whether r, s, u and v are trained.
         regularize_fast_weights: Whether the kernel's penalty includes the factors r, s, u and v.
         shared_embedding: Whether all members share one embedding, `[P, U]`; else each has its own, `[M, P, U]`.
-        fast_weight_initializer: Of r, s, u and v: `"random_sign"` or any initialiser. Default normal around 1 with
+        fast_weight_initializer: Of r, s, u and v: `"random_sign"` or any initializer. Default normal around 1 with
             standard deviation 0.2: narrower, members stay alike and overfit together; wider, they learn slowly.
         delta_kernel_initializer: Default zeros: training starts from a batch ensemble and learns how it depends on the
             hyperparameters. (Random ones cost accuracy where the learning rate is high.)
         embedding_initializer: Default normal with standard deviation 0.2: large enough that the network feels its
             hyperparameters from the first step.
-        **keywords: `ensemble_size` and `hyperparameters` of `HyperLayer`, and arguments of the plain Keras layer, but
+        **keywords: `ensemble_size` and `space` of `HyperLayer`, and arguments of the plain Keras layer, but
             for its penalties; constraints act on the shared kernel and on the biases.
 
     Raises:
@@ -162,8 +162,8 @@ class HyperBatchLayer(PenalizedKernel):
 
     def _positions(self, values: Any) -> Any:
         """z: where the values lie in their ranges, `[M, 1 or B, P]`, as seen from the scope's centers."""
-        positions, centers = self.hyperparameters.positions(values), current_centers()
-        return positions if centers is None else positions - self.hyperparameters.positions(centers)
+        positions, centers = self.space.positions(values), current_centers()
+        return positions if centers is None else positions - self.space.positions(centers)
 
     def _shift(self, positions: Any) -> Any:
         """e: what the hyperparameters add to the units' factors of `delta_kernel`."""

@@ -22,7 +22,7 @@ class HyperNoise(HyperLayer):
         (setting,) = self.settings
         super().__init__(0.0, *arguments, **{setting: level}, **keywords)
         name, number = named(getattr(self, setting))
-        highest = number if name is None else number * self.hyperparameters[name].high
+        highest = number if name is None else number * self.space[name].max_value
         if highest is None or highest == self.highest:
             raise ValueError(
                 f"`{setting}` must be given and stay below {self.highest:g}. Received: {setting}={level!r}"
@@ -31,7 +31,7 @@ class HyperNoise(HyperLayer):
         self.supports_masking = True
         self.built = True
 
-    def disturb(self, members: Any, level: Any) -> Any:
+    def _disturb(self, members: Any, level: Any) -> Any:
         """Members' rows `[M, B, ...]` at a level that lies beside them."""
         raise NotImplementedError
 
@@ -43,7 +43,7 @@ class HyperNoise(HyperLayer):
         level = self.setting_value(setting)
         if named(setting)[0] is not None:  # [M, 1 or B]
             level = ops.reshape(level, (*ops.shape(level), *[1] * (len(members.shape) - 2)))
-        return join_members(self.disturb(members, level))
+        return join_members(self._disturb(members, level))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
@@ -64,7 +64,7 @@ class HyperGaussianNoise(HyperNoise):
     Args:
         stddev: A hyperparameter's name, or a number.
         seed: Seed of the noise.
-        **keywords: `ensemble_size` and `hyperparameters` of `HyperLayer`.
+        **keywords: `ensemble_size` and `space` of `HyperLayer`.
 
     Input shape:
         Rows `(M * batch_size, ...)`, member by member.
@@ -90,6 +90,6 @@ class HyperGaussianNoise(HyperNoise):
     def __init__(self, stddev: Any, *arguments: Any, **keywords: Any) -> None:
         super().__init__(stddev, *arguments, **keywords)
 
-    def disturb(self, members: Any, level: Any) -> Any:
+    def _disturb(self, members: Any, level: Any) -> Any:
         noise = keras.random.normal(ops.shape(members), seed=self.seed_generator, dtype="float32")
         return members + ops.cast(level * noise, members.dtype)

@@ -1,4 +1,4 @@
-"""Normalisation with statistics and parameters of each member: an option, where a shared layer is the default."""
+"""Normalization with statistics and parameters of each member: an option, where a shared layer is the default."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from keras_hyperens.layers.members import split_members
 
 
 class MemberNormalization(HyperLayer):
-    """As many plain normalisation layers as members, each for its member's rows. Abstract.
+    """As many plain normalization layers as members, each for its member's rows. Abstract.
 
     Args:
         *arguments, **keywords: As in the plain Keras layer; `ensemble_size` of `HyperLayer`. No hyperparameter drives
@@ -63,7 +63,7 @@ class MemberNormalization(HyperLayer):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class MemberBatchNormalization(MemberNormalization):
-    """Batch normalisation with statistics, scale and shift of each member.
+    """Batch normalization with statistics, scale and shift of each member.
 
     Args:
         *arguments, **keywords: As in `keras.layers.BatchNormalization`; `ensemble_size`: M.
@@ -93,7 +93,7 @@ class MemberBatchNormalization(MemberNormalization):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class MemberLayerNormalization(MemberNormalization):
-    """Layer normalisation with scale and shift of each member.
+    """Layer normalization with scale and shift of each member.
 
     Args:
         *arguments, **keywords: As in `keras.layers.LayerNormalization`; `ensemble_size`: M.

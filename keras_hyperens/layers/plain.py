@@ -1,5 +1,6 @@
 """Between a plain Keras layer and the hyperparameters of ours: its arguments, and its penalties as strengths."""
 
+import inspect
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +13,12 @@ OF_EVERY_LAYER = ("name", "dtype", "trainable", "activity_regularizer")
 
 
 def is_penalty(argument: str) -> bool:
-    """Whether an argument is a regulariser of weights, for which ours have strengths instead."""
+    """Whether an argument is a regularizer of weights, for which ours have strengths instead."""
     return argument.endswith(REGULARIZER) and argument != "activity_regularizer"
 
 
 def check_no_penalty(layer_type: type, arguments: Mapping[str, Any]) -> None:
-    """Raises a `ValueError` if a penalty is given as a Keras regulariser, which no hyperparameter could drive."""
+    """Raises a `ValueError` if a penalty is given as a Keras regularizer, which no hyperparameter could drive."""
     for name, value in arguments.items():
         if is_penalty(name) and value is not None:
             role = name.removesuffix(REGULARIZER)
@@ -25,6 +26,12 @@ def check_no_penalty(layer_type: type, arguments: Mapping[str, Any]) -> None:
                 f"`{layer_type.__name__}` takes the strength of a penalty, a number or a hyperparameter's name: use "
                 f"`{role}_l2=` or `{role}_l1=`. Received: {name}={value!r}"
             )
+
+
+def positional(plain_layer: type, arguments: tuple[Any, ...]) -> dict[str, Any]:
+    """The names of arguments that were given without."""
+    names = list(inspect.signature(plain_layer.__init__).parameters)[1:]  # type: ignore[misc]
+    return dict(zip(names, arguments))
 
 
 def shared_arguments(plain: keras.layers.Layer, settings: Iterable[str]) -> dict[str, Any]:
@@ -43,7 +50,7 @@ def numbers_of(plain: keras.layers.Layer, settings: Iterable[str], roles: Mappin
         roles: Role to what the plain layer calls it.
 
     Raises:
-        ValueError: If a regulariser is neither L1 nor L2 nor both.
+        ValueError: If a regularizer is neither L1 nor L2 nor both.
     """
     config = plain.get_config()
     penalties = {role: _strengths(plain, name + REGULARIZER) for role, name in roles.items()}
@@ -81,3 +88,43 @@ def _regularizer(l1: float, l2: float) -> keras.regularizers.Regularizer | None:
     if l1:
         return keras.regularizers.L1(l1)
     return keras.regularizers.L2(l2) if l2 else None
+
+
+class Signature:
+    """What `inspect.signature` says of a layer class of ours: the plain layer's arguments and ours, without penalties.
+
+    Only of the class: a layer itself is called with its inputs.
+    """
+
+    def __get__(self, instance: Any, owner: Any) -> inspect.Signature:
+        if instance is not None or not hasattr(owner, "plain_layer") or _names_its_arguments(owner):
+            raise AttributeError("__signature__")  # then Python looks at `__init__`
+        plain = list(inspect.signature(owner.plain_layer.__init__).parameters.values())[1:]
+        ours = {each.name: each for each in own_parameters(owner)}
+        named = inspect.Parameter.KEYWORD_ONLY
+        parameters: list[inspect.Parameter] = []
+        kind: Any = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        for parameter in plain:
+            if is_penalty(parameter.name):
+                kind = named  # its place stays the plain layer's
+            elif parameter.kind is not inspect.Parameter.VAR_KEYWORD and parameter.name not in ours:
+                parameters.append(parameter.replace(kind=max(kind, parameter.kind)))
+        given = {parameter.name for parameter in parameters}
+        strengths = [inspect.Parameter(name, named, default=None) for name in owner.settings if name not in given]
+        rest = inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)
+        return inspect.Signature([*parameters, *strengths, *ours.values(), rest])
+
+
+def _names_its_arguments(owner: type) -> bool:
+    kinds = [parameter.kind for parameter in inspect.signature(owner.__init__).parameters.values()]  # type: ignore[misc]
+    return inspect.Parameter.VAR_POSITIONAL not in kinds
+
+
+def own_parameters(owner: Any) -> Iterable[inspect.Parameter]:
+    """The arguments that a class of ours, or one whose options it passes on, adds to those of its plain layer."""
+    found: dict[str, inspect.Parameter] = {}
+    for each in dict.fromkeys(base for kind in (*owner.also_takes, owner) for base in kind.__mro__):
+        if hasattr(each, "also_takes") and "__init__" in vars(each):
+            parameters = inspect.signature(each.__init__).parameters.values()
+            found |= {one.name: one for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
+    return found.values()

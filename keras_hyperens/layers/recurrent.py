@@ -81,15 +81,15 @@ class HyperBatchRNN(HyperBatchComposite):
         *("dropout", "recurrent_dropout"),
     )
     roles = {"kernel": "kernel", "recurrent": "recurrent", "bias": "bias"}
-    gates: int
-    cell_type: type[HyperBatchCell]
+    _gates: int
+    _cell_type: type[HyperBatchCell]
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         plain = self.plain
         if plain.stateful:
             raise ValueError("A recurrent layer of members keeps no state between batches. Received: stateful=True")
-        cell = self.cell_type(plain, self.recurrent, dtype=self.dtype_policy)
+        cell = self._cell_type(plain, self.recurrent, dtype=self.dtype_policy)
         names = ("return_sequences", "return_state", "go_backwards", "unroll", "zero_output_for_mask")
         flags = {name: getattr(plain, name) for name in names}
         self.return_sequences, self.return_state = plain.return_sequences, plain.return_state
@@ -98,7 +98,7 @@ class HyperBatchRNN(HyperBatchComposite):
         self.input_dropout, self.state_dropout = self._dropout(self.dropout), self._dropout(self.recurrent_dropout)
 
     def make_parts(self) -> None:
-        plain, units = self.plain, self.gates * self.plain.units
+        plain, units = self.plain, self._gates * self.plain.units
         self.inputs_map = self.part(
             HyperBatchDense,
             {"kernel": "kernel", "bias": "bias"},
@@ -106,25 +106,25 @@ class HyperBatchRNN(HyperBatchComposite):
             use_bias=plain.use_bias,
             kernel_initializer=plain.kernel_initializer,
             kernel_constraint=plain.kernel_constraint,
-            bias_initializer=self.initial_bias(),
+            bias_initializer=self._initial_bias(),
             bias_constraint=plain.bias_constraint,
         )
         self.recurrent = self.part(
             HyperBatchDense,
             {"kernel": "recurrent", "bias": "bias"},
             units=units,
-            use_bias=plain.use_bias and self.state_has_bias(),
+            use_bias=plain.use_bias and self._state_has_bias(),
             kernel_initializer=plain.recurrent_initializer,
             kernel_constraint=plain.recurrent_constraint,
             bias_initializer=plain.bias_initializer,
             bias_constraint=plain.bias_constraint,
         )
 
-    def initial_bias(self) -> Any:
-        """The initialiser of the bias."""
+    def _initial_bias(self) -> Any:
+        """The initializer of the bias."""
         return self.plain.bias_initializer
 
-    def state_has_bias(self) -> bool:
+    def _state_has_bias(self) -> bool:
         """Whether the recurrent map has a bias of its own."""
         return False
 
@@ -132,7 +132,7 @@ class HyperBatchRNN(HyperBatchComposite):
         """One mask for all times."""
         if not rate:
             return None
-        members = {"ensemble_size": self.ensemble_size, "hyperparameters": self.hyperparameters}
+        members = {"ensemble_size": self.ensemble_size, "space": self.space}
         seed = self.plain.get_config()["seed"]
         return HyperDropout(rate, noise_shape=(None, 1, None), seed=seed, dtype=self.dtype_policy, **members)
 
@@ -140,7 +140,7 @@ class HyperBatchRNN(HyperBatchComposite):
         units = self.plain.units
         self.inputs_map.build(input_shape)
         self.recurrent.build((None, units))
-        self.rnn.build((*input_shape[:2], self.gates * units))
+        self.rnn.build((*input_shape[:2], self._gates * units))
         self.built = True
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
@@ -163,7 +163,7 @@ class HyperBatchRNN(HyperBatchComposite):
 
     def adopt(self, weights: list[Any]) -> None:
         kernel, recurrent, *biases = weights
-        biases = list(np.reshape(biases[0], (-1, self.gates * self.plain.units))) if biases else []
+        biases = list(np.reshape(biases[0], (-1, self._gates * self.plain.units))) if biases else []
         self.inputs_map.adopt([kernel, *biases[:1]])
         self.recurrent.adopt([recurrent, *biases[1:]])
 
@@ -211,10 +211,10 @@ class HyperBatchLSTM(HyperBatchRNN):
     """
 
     plain_layer = keras.layers.LSTM
-    gates = 4
-    cell_type = HyperBatchLSTMCell
+    _gates = 4
+    _cell_type = HyperBatchLSTMCell
 
-    def initial_bias(self) -> Any:
+    def _initial_bias(self) -> Any:
         initializer, units = self.plain.bias_initializer, self.plain.units
         if not self.plain.unit_forget_bias:
             return initializer
@@ -256,8 +256,8 @@ class HyperBatchGRU(HyperBatchRNN):
     """
 
     plain_layer = keras.layers.GRU
-    gates = 3
-    cell_type = HyperBatchGRUCell
+    _gates = 3
+    _cell_type = HyperBatchGRUCell
 
-    def state_has_bias(self) -> bool:
+    def _state_has_bias(self) -> bool:
         return self.plain.reset_after

@@ -12,7 +12,7 @@ from keras_hyperens.layers.initializers import another
 from keras_hyperens.layers.initializers import get_initializer
 from keras_hyperens.layers.initializers import of_each_member
 
-SHARINGS = ("hyper", "batch", "none", "fixed_initialization")
+SHARINGS = ("hyper", "batch", "independent")
 
 
 class KernelWeights(HyperLayer):
@@ -28,6 +28,7 @@ class KernelWeights(HyperLayer):
         self,
         *arguments: Any,
         sharing: str = "hyper",
+        same_initialization: bool = False,
         tie_fast_weights: bool = False,
         fast_weights_trainable: bool = True,
         regularize_fast_weights: bool = False,
@@ -37,9 +38,10 @@ class KernelWeights(HyperLayer):
         embedding_initializer: Any = None,
         **keywords: Any,
     ) -> None:
-        check_sharing(sharing)
+        check_sharing(sharing, same_initialization)
         super().__init__(*arguments, **keywords)
         self.sharing = sharing
+        self.same_initialization = same_initialization
         self.tie_fast_weights = tie_fast_weights
         self.fast_weights_trainable = fast_weights_trainable
         self.regularize_fast_weights = regularize_fast_weights
@@ -70,7 +72,7 @@ class KernelWeights(HyperLayer):
     @property
     def is_conditioned(self) -> bool:
         """Whether kernels depend on hyperparameters."""
-        return self.sharing == "hyper" and len(self.hyperparameters) > 0
+        return self.sharing == "hyper" and len(self.space) > 0
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = self.kernel_shape(input_shape)
@@ -87,8 +89,8 @@ class KernelWeights(HyperLayer):
 
     def _add_kernel(self, shape: tuple[int, ...], initializer: Any, constraint: Any) -> None:
         if not self.is_shared:
-            equal = self.sharing == "fixed_initialization"
-            shape, initializer = (self.ensemble_size, *shape), of_each_member(initializer, equal)
+            shape = (self.ensemble_size, *shape)
+            initializer = of_each_member(initializer, self.same_initialization)
             constraint = constraint and ConstrainEachMember(constraint)
         self.kernel = self._add("kernel", shape, initializer, constraint)
 
@@ -105,12 +107,12 @@ class KernelWeights(HyperLayer):
 
     def _add_bias(self) -> None:
         shape = (self.ensemble_size, prod(self.bias_shape()))
-        initializer = of_each_member(self.plain.bias_initializer, self.sharing == "fixed_initialization")
+        initializer = of_each_member(self.plain.bias_initializer, self.same_initialization)
         self.bias = self._add("bias", shape, initializer, self.plain.bias_constraint)
 
     def _condition(self, shape: tuple[int, ...]) -> None:
         """Adds what makes the kernel and the bias depend on hyperparameters."""
-        own, columns = [] if self.shared_embedding else [self.ensemble_size], len(self.hyperparameters)
+        own, columns = [] if self.shared_embedding else [self.ensemble_size], len(self.space)
         self.delta_kernel = self._add("delta_kernel", shape, another(self.delta_kernel_initializer, 1))
         self.kernel_embedding = self._add(
             "kernel_embedding", (*own, columns, self.axes.num_units), another(self.embedding_initializer, 6)
@@ -155,13 +157,25 @@ class KernelWeights(HyperLayer):
         return {**super().get_config(), **own}
 
 
-def check_sharing(sharing: Any) -> None:
-    """Raises a `ValueError` unless it is one of the ways to share."""
+def check_sharing(sharing: Any, same_initialization: Any = False) -> None:
+    """Raises a `ValueError` unless it is one of the ways to share, and kernels that start equal are independent."""
     if sharing not in SHARINGS:
         raise ValueError(f"`sharing` must be one of {SHARINGS}. Received: sharing={sharing!r}")
+    if not isinstance(same_initialization, bool) or (same_initialization and sharing != "independent"):
+        raise ValueError(
+            '`same_initialization` must be False, or True with sharing="independent": other kernels are one. '
+            f"Received: same_initialization={same_initialization!r}, sharing={sharing!r}"
+        )
 
 
-_OPTIONS = ("sharing", "tie_fast_weights", "fast_weights_trainable", "regularize_fast_weights", "shared_embedding")
+_OPTIONS = (
+    "sharing",
+    "same_initialization",
+    "tie_fast_weights",
+    "fast_weights_trainable",
+    "regularize_fast_weights",
+    "shared_embedding",
+)
 _INITIALIZERS = ("fast_weight_initializer", "delta_kernel_initializer", "embedding_initializer")
 
 

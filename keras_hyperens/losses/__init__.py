@@ -6,3 +6,12 @@ from keras_hyperens.losses.label_smoothing import LabelSmoothing as LabelSmoothi
 from keras_hyperens.losses.members import ensemble_loss as ensemble_loss
 from keras_hyperens.losses.members import member_loss as member_loss
 from keras_hyperens.losses.weighted import WeightedLoss as WeightedLoss
+
+__all__ = [
+    "GaussianNegativeLogLikelihood",
+    "HyperparameterLoss",
+    "LabelSmoothing",
+    "WeightedLoss",
+    "ensemble_loss",
+    "member_loss",
+]

@@ -18,7 +18,7 @@ Setting = str | tuple[str, float]  # a hyperparameter's name, or that and a fact
 class HyperparameterLoss(keras.losses.Loss):
     """A loss that varies with the hyperparameters of the member whose loss it is.
 
-    In training it is `function(y_true, y_pred, hyperparameters)`. Where hyperparameters are tuned, and where the model
+    In training it is `function(y_true, y_pred, values)`. Where hyperparameters are tuned, and where the model
     is evaluated, it is `evaluation_loss`: strengths that were tuned on a loss with themselves inside would just make
     that loss small.
 
@@ -26,7 +26,7 @@ class HyperparameterLoss(keras.losses.Loss):
         function: Takes labels `[B, ...]`, one member's raw outputs `[B, ...]` and its values by name (a dictionary of
             tensors of shape `[1]`, or `[B]` with one draw per row); gives losses `[B, ...]`.
         evaluation_loss: A Keras loss: an object, a name or a function.
-        hyperparameters: Names of the hyperparameters that the function uses, so that a wrong one is found at once.
+        names: Names of the hyperparameters that the function uses, so that a wrong one is found at once.
         name: Of the loss.
 
     Raises:
@@ -34,9 +34,9 @@ class HyperparameterLoss(keras.losses.Loss):
 
     Example:
     >>> import keras
-    >>> def robust(y_true, y_pred, hyperparameters):
-    ...     return keras.ops.minimum(keras.ops.abs(y_true - y_pred)[:, 0], hyperparameters["threshold"])
-    >>> loss = HyperparameterLoss(robust, "mean_absolute_error", hyperparameters=["threshold"])
+    >>> def robust(y_true, y_pred, values):
+    ...     return keras.ops.minimum(keras.ops.abs(y_true - y_pred)[:, 0], values["threshold"])
+    >>> loss = HyperparameterLoss(robust, "mean_absolute_error", names=["threshold"])
     >>> float(loss([[1.0]], [[3.0]]))  # outside the training of a member
     2.0
     """
@@ -45,7 +45,7 @@ class HyperparameterLoss(keras.losses.Loss):
         self,
         function: Callable[[Any, Any, Mapping[str, Any]], Any],
         evaluation_loss: Any,
-        hyperparameters: Iterable[str] = (),
+        names: Iterable[str] = (),
         name: str | None = None,
     ) -> None:
         if not callable(function):
@@ -53,7 +53,7 @@ class HyperparameterLoss(keras.losses.Loss):
         super().__init__(name=name)
         self.function = function
         self.evaluation_loss = as_loss(evaluation_loss)
-        self.hyperparameters = tuple(hyperparameters)
+        self.names = tuple(names)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         values = current_member()
@@ -65,7 +65,7 @@ class HyperparameterLoss(keras.losses.Loss):
         return {
             "function": keras.saving.serialize_keras_object(self.function),
             "evaluation_loss": keras.saving.serialize_keras_object(self.evaluation_loss),
-            "hyperparameters": list(self.hyperparameters),
+            "names": list(self.names),
             "name": self.name,
         }
 
@@ -121,4 +121,4 @@ def value_beside(setting: Setting, values: Mapping[str, Any], rank: int) -> Any:
 
 def used_by(losses: Any) -> set[str]:
     """Names of the hyperparameters that a structure of losses uses."""
-    return {name for loss in keras.tree.flatten(losses) for name in getattr(loss, "hyperparameters", ())}
+    return {name for loss in keras.tree.flatten(losses) if isinstance(loss, HyperparameterLoss) for name in loss.names}

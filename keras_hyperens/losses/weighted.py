@@ -10,6 +10,7 @@ from keras_hyperens.losses.hyperparameter_loss import HyperparameterLoss
 from keras_hyperens.losses.hyperparameter_loss import Setting
 from keras_hyperens.losses.hyperparameter_loss import as_loss
 from keras_hyperens.losses.hyperparameter_loss import checked_setting
+from keras_hyperens.losses.hyperparameter_loss import used_by
 from keras_hyperens.losses.hyperparameter_loss import value_beside
 from keras_hyperens.masks import mapped
 
@@ -37,11 +38,11 @@ class WeightedLoss(HyperparameterLoss):
         loss = as_loss(loss)
         self.weight = checked_setting("weight", weight)
         used = self.weight if isinstance(self.weight, str) else self.weight[0]
-        super().__init__(self._weighted, loss, {*getattr(loss, "hyperparameters", ()), used}, name or loss.name)
+        super().__init__(self._weighted, loss, used_by(loss) | {used}, name or loss.name)
         self.evaluation_weight = float(evaluation_weight)
 
     @classmethod
-    def of_outputs(cls, losses: Any, weights: Any, middles: Mapping[str, float]) -> tuple[Any, Any]:
+    def _of_outputs(cls, losses: Any, weights: Any, middles: Mapping[str, float]) -> tuple[Any, Any]:
         """Losses and weights of several outputs with every hyperparameter among the weights made part of its loss.
 
         Args:

@@ -25,3 +25,21 @@ from keras_hyperens.metrics.out_of_distribution_aupr import OutOfDistributionAUP
 from keras_hyperens.metrics.out_of_distribution_auroc import OutOfDistributionAUROC as OutOfDistributionAUROC
 from keras_hyperens.metrics.out_of_distribution_fpr95 import OutOfDistributionFPR95 as OutOfDistributionFPR95
 from keras_hyperens.metrics.selective_accuracy import SelectiveAccuracy as SelectiveAccuracy
+
+__all__ = [
+    "AdaptiveCalibrationError",
+    "AreaUnderRiskCoverage",
+    "BrierScore",
+    "ContinuousRankedProbabilityScore",
+    "Disagreement",
+    "ExpectedCalibrationError",
+    "GaussianNegativeLogLikelihood",
+    "GibbsLoss",
+    "IntervalCoverage",
+    "KLDiversity",
+    "NegativeLogLikelihood",
+    "OutOfDistributionAUPR",
+    "OutOfDistributionAUROC",
+    "OutOfDistributionFPR95",
+    "SelectiveAccuracy",
+]

@@ -55,10 +55,10 @@ class AdaptiveCalibrationError(ConfidenceHistogram):
         super().__init__(name=name, **kwargs)
         self.num_bins = num_bins
 
-    def value(self) -> Any:
+    def _value(self) -> Any:
         total = ops.sum(self.sums["weight"])
         ends = total * np.linspace(0, 1, self.num_bins + 1, dtype=self.dtype)
-        gaps = self.sum_of_most_confident(self.sums["correct"] - self.sums["confidence"], ends)
+        gaps = self._sum_of_most_confident(self.sums["correct"] - self.sums["confidence"], ends)
         return ops.divide_no_nan(ops.sum(ops.abs(gaps[1:] - gaps[:-1])), total)
 
     def get_config(self) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class AreaUnderRiskCoverage(ConfidenceHistogram):
     def __init__(self, name: str = "aurc", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def value(self) -> Any:
+    def _value(self) -> Any:
         rows = ops.convert_to_tensor(self.sums["weight"])
         errors = rows - self.sums["correct"]
         rows_before, errors_before = ops.cumsum(rows) - rows, ops.cumsum(errors) - errors

@@ -46,5 +46,5 @@ class BrierScore(MeanOverClassRows):
     def __init__(self, name: str = "brier", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def row_values(self, rows: ClassRows) -> Any:
+    def _row_values(self, rows: ClassRows) -> Any:
         return ops.sum(ops.square(rows.probabilities - rows.truth), axis=-1)

@@ -24,7 +24,7 @@ class CheckedMetric(keras.metrics.Metric):
         dtype: Of the sums. Half precision cannot count rows, so its sums are in float32.
     """
 
-    expected = ("", "")  # what predictions and labels must be, and what to do
+    _expected = ("", "")  # what predictions and labels must be, and what to do
 
     def __init__(self, name: str, dtype: Any = None, **kwargs: Any) -> None:
         dtype = keras.dtype_policies.get(dtype or keras.config.floatx()).compute_dtype
@@ -34,17 +34,17 @@ class CheckedMetric(keras.metrics.Metric):
     def add_variable(self, shape: Any, initializer: Any, dtype: Any = None, **keywords: Any) -> Any:
         return super().add_variable(shape, initializer, dtype or self.dtype, **keywords)
 
-    def value(self) -> Any:
+    def _value(self) -> Any:
         """The metric of all rows so far."""
         raise NotImplementedError
 
     def result(self) -> Any:
         refused = ops.convert_to_tensor(self.refused) + 0.0  # read: inside a graph a variable passes for known
         if is_known(refused):
-            for number, expected in zip(np.asarray(refused), self.expected, strict=True):
+            for number, expected in zip(np.asarray(refused), self._expected, strict=True):
                 if number > 0:
                     raise ValueError(f"{expected}. Received: {number:.0f} rows with other values in {self.name!r}")
-        return ops.where(ops.any(refused > 0), float("nan"), self.value())
+        return ops.where(ops.any(refused > 0), float("nan"), self._value())
 
 
 class ClassMetric(CheckedMetric):
@@ -58,7 +58,7 @@ class ClassMetric(CheckedMetric):
         ignore_class: A label whose rows do not count, or `None`: unless an ensemble whose loss has one says so.
     """
 
-    expected = (
+    _expected = (
         "`y_pred` must be probabilities that sum to 1 over the last axis, or one of class 1; of logits make the metric "
         "with `from_logits=True`, of several labels of one row with `multi_label=True`",
         "`y_true` must be classes in [0, C), or one-hot or soft labels that sum to 1; for several labels of one row "
@@ -79,16 +79,16 @@ class ClassMetric(CheckedMetric):
         self.ignore_class = ignore_class
 
     @property
-    def form(self) -> Form:
+    def _form(self) -> Form:
         return Form(self.from_logits, bool(self.multi_label), self.ignore_class)
 
-    def rows(self, y_true: Any, y_pred: Any, sample_weight: Any, has_labels: bool = True) -> ClassRows:
+    def _rows(self, y_true: Any, y_pred: Any, sample_weight: Any, has_labels: bool = True) -> ClassRows:
         """Rows in one form; those that must be refused are counted."""
-        rows = class_rows(y_true, y_pred, sample_weight, self.dtype, self.form, has_labels)
+        rows = class_rows(y_true, y_pred, sample_weight, self.dtype, self._form, has_labels)
         self.refused.assign_add(rows.refused)
         return rows
 
-    def tell(self, multi_label: bool | None = None, ignore_class: int | None = None) -> None:
+    def _tell(self, multi_label: bool | None = None, ignore_class: int | None = None) -> None:
         """Takes from an ensemble what the user has not said."""
         self.multi_label = multi_label if self.multi_label is None else self.multi_label
         self.ignore_class = ignore_class if self.ignore_class is None else self.ignore_class

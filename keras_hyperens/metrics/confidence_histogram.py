@@ -25,13 +25,13 @@ class ConfidenceHistogram(ClassMetric):
         }
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        rows = confident_rows(self.rows(y_true, y_pred, sample_weight))
+        rows = confident_rows(self._rows(y_true, y_pred, sample_weight))
         bins = magnitude_bins(rows.doubt)
         weight = spoiled(rows.weight, rows.doubt)
         for name, values in (("weight", 1.0), ("confidence", rows.confidence), ("correct", rows.correct)):
             self.sums[name].assign_add(ops.segment_sum(weight * values, bins, MAGNITUDES))
 
-    def sum_of_most_confident(self, values: Any, weight: Any) -> Any:
+    def _sum_of_most_confident(self, values: Any, weight: Any) -> Any:
         """Sums of `values` `[bins]` over the most confident rows, up to each total weight `[n]`.
 
         Of the bin in which that weight is reached, every row counts in part.

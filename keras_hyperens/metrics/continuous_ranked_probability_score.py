@@ -48,7 +48,7 @@ class ContinuousRankedProbabilityScore(MeanOverGaussians):
     def __init__(self, name: str = "crps", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def row_values(self, residuals: Any, scales: Any) -> Any:
+    def _row_values(self, residuals: Any, scales: Any) -> Any:
         standardized = residuals / scales
         spread = 2 * density(standardized) - 1 / math.sqrt(math.pi)
         return ops.mean(residuals * (2 * distribution(standardized) - 1) + scales * spread, axis=-1)

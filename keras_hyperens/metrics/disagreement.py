@@ -44,13 +44,13 @@ class Disagreement(MeanOverClassRows):
         - Fort et al., [Deep Ensembles: A Loss Landscape Perspective](https://arxiv.org/abs/1912.02757)
     """
 
-    has_labels = False
-    needs_members = True
+    _has_labels = False
+    _needs_members = True
 
     def __init__(self, name: str = "disagreement", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def row_values(self, rows: ClassRows) -> Any:
+    def _row_values(self, rows: ClassRows) -> Any:
         members = rows.probabilities
         number = members.shape[0]
         differing = uncertainty.disagreement(members) * number / max(number - 1, 1)

@@ -56,13 +56,13 @@ class ExpectedCalibrationError(ClassMetric):
         }
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        rows = confident_rows(self.rows(y_true, y_pred, sample_weight))
+        rows = confident_rows(self._rows(y_true, y_pred, sample_weight))
         bins = ops.clip(ops.cast(rows.confidence * self.num_bins, "int32"), 0, self.num_bins - 1)
         weight = spoiled(rows.weight, rows.confidence)
         for name, values in (("weight", 1.0), ("confidence", rows.confidence), ("correct", rows.correct)):
             self.sums[name].assign_add(ops.segment_sum(weight * values, bins, self.num_bins))
 
-    def value(self) -> Any:
+    def _value(self) -> Any:
         gaps = ops.abs(self.sums["correct"] - self.sums["confidence"])
         return ops.divide_no_nan(ops.sum(gaps), ops.sum(self.sums["weight"]))
 

@@ -45,6 +45,6 @@ class GaussianNegativeLogLikelihood(MeanOverGaussians):
     def __init__(self, name: str = "gaussian_nll", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def row_values(self, residuals: Any, scales: Any) -> Any:
+    def _row_values(self, residuals: Any, scales: Any) -> Any:
         surprise = ops.log(scales) + ops.square(residuals / scales) / 2 + math.log(2 * math.pi) / 2
         return ops.mean(surprise, axis=-1)

@@ -25,7 +25,7 @@ class MeanOverGaussians(MeanOverRows):
             for `keras_hyperens.losses.GaussianNegativeLogLikelihood`; not means and variances.
     """
 
-    expected = (
+    _expected = (
         "`y_pred` must be means, then variances of at least 0; of means and logarithms of standard deviations make the "
         "metric with `from_log_scale=True`",
         "",
@@ -35,18 +35,18 @@ class MeanOverGaussians(MeanOverRows):
         super().__init__(name=name, **kwargs)
         self.from_log_scale = from_log_scale
 
-    def row_values(self, residuals: Any, scales: Any) -> Any:
+    def _row_values(self, residuals: Any, scales: Any) -> Any:
         """The value of each row, `[B, ...]`, from labels minus means, and standard deviations, `[B, ..., D]` each."""
         raise NotImplementedError
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         means, scales, is_wrong = means_and_scales(y_pred, self.dtype, self.from_log_scale)
         residuals = _labels(y_true, shape_of(means), self.dtype) - means
-        values = self.row_values(residuals, scales)
+        values = self._row_values(residuals, scales)
         weight = row_weights(sample_weight, values, y_pred)
         wrong = ops.sum(ops.cast(is_wrong & (weight > 0), self.dtype))
         self.refused.assign_add(ops.stack([wrong, ops.zeros_like(wrong)]))
-        self.add(values, weight)
+        self._add(values, weight)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "from_log_scale": self.from_log_scale}

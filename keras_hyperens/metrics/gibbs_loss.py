@@ -45,10 +45,10 @@ class GibbsLoss(MeanOverClassRows):
     """
 
     _direction = "down"  # for `mode="auto"` of callbacks
-    needs_members = True
+    _needs_members = True
 
     def __init__(self, name: str = "gibbs_loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def row_values(self, rows: ClassRows) -> Any:
+    def _row_values(self, rows: ClassRows) -> Any:
         return -ops.sum(rows.truth * logarithm(rows.probabilities), axis=-1)

@@ -49,7 +49,7 @@ class IntervalCoverage(MeanOverGaussians):
         super().__init__(name=name, **kwargs)
         self.coverage = coverage
 
-    def row_values(self, residuals: Any, scales: Any) -> Any:
+    def _row_values(self, residuals: Any, scales: Any) -> Any:
         reach = NormalDist().inv_cdf((1 + self.coverage) / 2)
         inside = ops.cast(ops.abs(residuals) <= reach * scales, self.dtype)
         return ops.mean(spoiled(inside, residuals + scales), axis=-1)

@@ -42,12 +42,12 @@ class KLDiversity(MeanOverClassRows):
           Quantification](https://arxiv.org/abs/2006.13570)
     """
 
-    has_labels = False
-    needs_members = True
+    _has_labels = False
+    _needs_members = True
 
     def __init__(self, name: str = "kl_diversity", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def row_values(self, rows: ClassRows) -> Any:
+    def _row_values(self, rows: ClassRows) -> Any:
         members = rows.probabilities
         return for_every_member(uncertainty.mean_kl_divergence(members), members)

@@ -18,30 +18,30 @@ class MeanOverRows(CheckedMetric):
         self.total = self.add_variable((), "zeros", name="total")
         self.count = self.add_variable((), "zeros", name="count")
 
-    def add(self, values: Any, weight: Any) -> None:
+    def _add(self, values: Any, weight: Any) -> None:
         """Adds rows `[B, ...]`; those of weight 0 do not count, whatever their value."""
         self.total.assign_add(ops.sum(ops.where(weight > 0, values * weight, 0.0)))
         self.count.assign_add(ops.sum(weight))
 
-    def value(self) -> Any:
+    def _value(self) -> Any:
         return ops.divide_no_nan(self.total, self.count)
 
 
 class MeanOverClassRows(ClassMetric, MeanOverRows):
     """Weighted mean of a value of each row of probabilities. Abstract: a subclass says what the value is."""
 
-    has_labels = True
-    needs_members = False
+    _has_labels = True
+    _needs_members = False
 
-    def row_values(self, rows: ClassRows) -> Any:
+    def _row_values(self, rows: ClassRows) -> Any:
         """The value of each row, `[B, ...]`."""
         raise NotImplementedError
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        if self.needs_members:
+        if self._needs_members:
             check_members(y_pred)
-        rows = self.rows(y_true, y_pred, sample_weight, self.has_labels)
-        self.add(self.row_values(rows), rows.weight)
+        rows = self._rows(y_true, y_pred, sample_weight, self._has_labels)
+        self._add(self._row_values(rows), rows.weight)
 
 
 def for_every_member(values: Any, members: Any) -> Any:

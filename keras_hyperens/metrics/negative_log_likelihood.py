@@ -48,5 +48,5 @@ class NegativeLogLikelihood(MeanOverClassRows):
     def __init__(self, name: str = "nll", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def row_values(self, rows: ClassRows) -> Any:
+    def _row_values(self, rows: ClassRows) -> Any:
         return -ops.sum(rows.truth * logarithm(rows.probabilities), axis=-1)

@@ -22,7 +22,7 @@ from keras_hyperens.uncertainty.checks import shape_of
 class OutOfDistributionMetric(CheckedMetric):
     """Rows in and out of distribution, counted in fine bins of their score (see `fine_bins`). Abstract."""
 
-    expected = (
+    _expected = (
         "`y_pred` must be probabilities that sum to 1 over the last axis, or one of class 1; of logits make the metric "
         "with `from_logits=True`",
         "`y_true` must be classes, or `ood_class` for rows out of distribution",
@@ -39,7 +39,7 @@ class OutOfDistributionMetric(CheckedMetric):
         self.inside = self.add_variable((SIGNED,), "zeros", name="inside")
         self.outside = self.add_variable((SIGNED,), "zeros", name="outside")
 
-    def of_bins(self, inside: Any, outside: Any) -> Any:
+    def _of_bins(self, inside: Any, outside: Any) -> Any:
         """The metric, from the weight of rows in and out of distribution in each bin, the highest scores first."""
         raise NotImplementedError
 
@@ -61,10 +61,10 @@ class OutOfDistributionMetric(CheckedMetric):
         for variable, rows in ((self.inside, ~is_outside), (self.outside, is_outside)):
             variable.assign_add(ops.segment_sum(ops.where(rows, weight, 0.0), bins, SIGNED))
 
-    def value(self) -> Any:
+    def _value(self) -> Any:
         inside, outside = ops.flip(self.inside), ops.flip(self.outside)
         both = (ops.sum(inside) > 0) & (ops.sum(outside) > 0)
-        return ops.where(both, self.of_bins(inside, outside), float("nan"))
+        return ops.where(both, self._of_bins(inside, outside), float("nan"))
 
     def get_config(self) -> dict[str, Any]:
         return {

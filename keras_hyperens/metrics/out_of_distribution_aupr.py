@@ -56,7 +56,7 @@ class OutOfDistributionAUPR(OutOfDistributionMetric):
     ) -> None:
         super().__init__(measure, ood_class, name, **kwargs)
 
-    def of_bins(self, inside: Any, outside: Any) -> Any:
+    def _of_bins(self, inside: Any, outside: Any) -> Any:
         flagged = ops.cumsum(outside)
         precision = ops.divide_no_nan(flagged, flagged + ops.cumsum(inside))
         return ops.sum(outside / ops.sum(outside) * precision)

@@ -56,6 +56,6 @@ class OutOfDistributionAUROC(OutOfDistributionMetric):
     ) -> None:
         super().__init__(measure, ood_class, name, **kwargs)
 
-    def of_bins(self, inside: Any, outside: Any) -> Any:
+    def _of_bins(self, inside: Any, outside: Any) -> Any:
         above = ops.cumsum(outside) - outside / 2
         return ops.sum(inside / ops.sum(inside) * above / ops.sum(outside))

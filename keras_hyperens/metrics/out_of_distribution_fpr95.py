@@ -55,7 +55,7 @@ class OutOfDistributionFPR95(OutOfDistributionMetric):
     ) -> None:
         super().__init__(measure, ood_class, name, **kwargs)
 
-    def of_bins(self, inside: Any, outside: Any) -> Any:
+    def _of_bins(self, inside: Any, outside: Any) -> Any:
         flagged = ops.cumsum(outside)
         rounding = 1e-6
         enough = flagged >= (0.95 - rounding) * ops.sum(outside)

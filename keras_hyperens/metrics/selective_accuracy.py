@@ -50,9 +50,9 @@ class SelectiveAccuracy(ConfidenceHistogram):
         super().__init__(name=name, **kwargs)
         self.coverage = coverage
 
-    def value(self) -> Any:
+    def _value(self) -> Any:
         weight = ops.reshape(self.coverage * ops.sum(self.sums["weight"]), (1,))
-        correct = self.sum_of_most_confident(ops.convert_to_tensor(self.sums["correct"]), weight)
+        correct = self._sum_of_most_confident(ops.convert_to_tensor(self.sums["correct"]), weight)
         return ops.divide_no_nan(correct, weight)[0]
 
     def get_config(self) -> dict[str, Any]:

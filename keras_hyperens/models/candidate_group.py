@@ -11,8 +11,8 @@ import tensorflow as tf
 from keras import ops
 
 from keras_hyperens import masks
+from keras_hyperens.conversion.joint import IncompatibleModelsError
 from keras_hyperens.conversion.joint import Joint
-from keras_hyperens.conversion.joint import NotTogether
 from keras_hyperens.conversion.joint import join
 from keras_hyperens.conversion.probing import Facts
 from keras_hyperens.hyperparameters import hyperparameter_scope
@@ -32,7 +32,7 @@ from keras_hyperens.models.network import may_mix_rows
 class CandidateGroup(keras.Model):
     """M compiled models of one structure, whose numbers, learning rates and weights are their own.
 
-    `fit` minimises the sum of the members' losses, each with its penalties and its label smoothing, so every member's
+    `fit` minimizes the sum of the members' losses, each with its penalties and its label smoothing, so every member's
     gradients are those that it would have alone; all see the same batches in the same order. Logs are arrays `[M]`.
     The traced functions serve one group after the other: `start` gives the members new weights and numbers.
 
@@ -43,13 +43,13 @@ class CandidateGroup(keras.Model):
         batch: A few rows, `(x, y, sample_weight)`, to make the metrics with.
 
     Raises:
-        NotTogether: If such models would not be trained as if each were alone.
+        IncompatibleModelsError: If such models would not be trained as if each were alone.
     """
 
     def __init__(self, model: keras.Model, sites: Any, ensemble_size: int, batch: Any) -> None:
         reason = "there is no optimizer" if model.optimizer is None else why_not(model.optimizer)
         if reason or model.run_eagerly:
-            raise NotTogether(reason or "the model runs eagerly")
+            raise IncompatibleModelsError(reason or "the model runs eagerly")
         super().__init__()
         self.ensemble_size = ensemble_size
         self.joint: Joint = join(model, sites, ensemble_size)
@@ -67,13 +67,13 @@ class CandidateGroup(keras.Model):
 
     def _check(self, model: keras.Model) -> None:
         if not hyper_batch_layers(self.network):
-            raise NotTogether("nothing in the model has a kernel")
+            raise IncompatibleModelsError("nothing in the model has a kernel")
         if may_mix_rows(self.network):
             try:
                 with hyperparameter_scope(self._numbers):
                     check_rows(self.network, model.input, self.ensemble_size)
             except ValueError as error:
-                raise NotTogether(str(error)) from error
+                raise IncompatibleModelsError(str(error)) from error
 
     def _owners(self, variables: Sequence[keras.Variable]) -> list[int | None]:
         """The member of each variable, `None` where all have their own slice of it."""
@@ -96,7 +96,7 @@ class CandidateGroup(keras.Model):
             steps: Of the whole training, if they are known.
 
         Raises:
-            NotTogether: If the models do not fit together after all.
+            IncompatibleModelsError: If the models do not fit together after all.
         """
         self.joint.adopt(models)
         self._numbers.assign(self.joint.values(facts))
@@ -162,7 +162,7 @@ class CandidateGroup(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         variables = self.network.trainable_variables
-        with hyperparameter_scope(self._numbers):  # around the gradient too: a rematerialised layer runs again there
+        with hyperparameter_scope(self._numbers):  # around the gradient too: a rematerialized layer runs again there
             with tf.GradientTape() as tape:
                 losses, outputs = self._member_losses(data, training=True)
                 total = tf.add_n(losses)

@@ -21,7 +21,7 @@ from keras_hyperens.output_heads import heads_of_outputs
 
 
 class TunableModel(Ensemble):
-    """What `compile` settles for `HyperBatchEnsemble`: two optimisers, and how to train and tune. Abstract."""
+    """What `compile` settles for `HyperBatchEnsemble`: two optimizers, and how to train and tune. Abstract."""
 
     def compile(
         self,
@@ -51,12 +51,12 @@ class TunableModel(Ensemble):
             loss_weights: As in `keras.Model.compile`; a weight may be a hyperparameter's name.
             member_metrics: Keras metrics that get all members: labels `[M, B, ...]`, the same for every member, and
                 predictions `[M, B, ..., C]`. A list, or for several outputs a dictionary or list of lists.
-            member_loss: What the weights minimise: `"member"`, the mean of the members' own losses (default), or
+            member_loss: What the weights minimize: `"member"`, the mean of the members' own losses (default), or
                 `"ensemble"`, the loss of the combined prediction.
-            tuning_loss: What the bounds minimise on tuning rows: `"ensemble"` (default) or `"member"`.
+            tuning_loss: What the bounds minimize on tuning rows: `"ensemble"` (default) or `"member"`.
             sampling: `"member"`, one draw per member and step (default: at nearly the price of a plain step), or
                 `"example"`, one per row.
-            tuning_optimizer: Any Keras optimiser for the bounds, which are positions in [-1, 1]. Default Adam with a
+            tuning_optimizer: Any Keras optimizer for the bounds, which are positions in [-1, 1]. Default Adam with a
                 learning rate of 3e-2 / (1 + t / 200) at tuning step t: members reach good values while there is still
                 training left, and then settle.
             tuning_every: Steps from one tuning step to the next.
@@ -92,7 +92,7 @@ class TunableModel(Ensemble):
             member_rows,
             tune_temperature,
         )
-        loss, loss_weights = WeightedLoss.of_outputs(loss, loss_weights, self._middles())
+        loss, loss_weights = WeightedLoss._of_outputs(loss, loss_weights, self._middles())
         self._check_hyperparameters(used_by(loss), member_loss)
         if self.output_activation == "auto":
             self.heads = heads_of_outputs(self.network, loss)
@@ -119,24 +119,24 @@ class TunableModel(Ensemble):
         plain.compile(loss=unsmoothed, loss_weights=loss_weights)
         self.objective = plain.compute_loss
         if self.built:
-            self.build_optimizers()
+            self._build_optimizers()
 
-    def tunes_bounds(self) -> bool:
+    def _tunes_bounds(self) -> bool:
         """Whether a kernel depends on hyperparameters."""
         return any(layer.is_conditioned for layer in hyper_batch_layers(self.network))
 
-    def tunes_temperature(self) -> bool:
+    def _tunes_temperature(self) -> bool:
         """Whether an output has a temperature that is tuned."""
         return self.settings.tune_temperature and any(head is not None for head in keras.tree.flatten(self.heads))
 
     def _middles(self) -> dict[str, float]:
         """A value in the middle of each hyperparameter's range."""
-        middles = keras.ops.convert_to_numpy(self.hyperparameters.values(np.zeros(len(self.hyperparameters))))
-        return dict(zip(self.hyperparameters.names, map(float, middles), strict=True))
+        middles = keras.ops.convert_to_numpy(self.space.values(np.zeros(len(self.space))))
+        return dict(zip(self.space.names, map(float, middles), strict=True))
 
     def _check_hyperparameters(self, used: set[str], member_loss: str) -> None:
         """Every hyperparameter is used, and those of the loss exist."""
-        names = self.hyperparameters.names
+        names = self.space.names
         if used - set(names):
             raise ValueError(
                 f"The loss must use hyperparameters of the ensemble, {list(names)}. Received: {sorted(used)}"
@@ -146,7 +146,7 @@ class TunableModel(Ensemble):
                 "A loss that varies with hyperparameters belongs to single members: use member_loss='member'. "
                 f"Received: member_loss={member_loss!r}"
             )
-        unused = [name for name in unused_hyperparameters(self.network, self.hyperparameters) if name not in used]
+        unused = [name for name in unused_hyperparameters(self.network, self.space) if name not in used]
         if unused:
             warnings.warn(f"Neither a layer nor the loss uses the hyperparameters {unused}", stacklevel=3)
 
@@ -171,8 +171,8 @@ class TunableModel(Ensemble):
             return optimizer
         return is_scaled(optimizer, name="tuning_loss_scale_optimizer")
 
-    def build_optimizers(self) -> None:
-        """Creates the variables of both optimisers, so that files can fill them before the first step."""
+    def _build_optimizers(self) -> None:
+        """Creates the variables of both optimizers, so that files can fill them before the first step."""
         self._exclude_from_weight_decay(self.optimizer)
         for optimizer, variables in (
             (self.optimizer, self.trainable_variables),

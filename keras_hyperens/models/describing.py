@@ -34,10 +34,10 @@ def describe(ensemble: "Ensemble", raw: Any, measures: Measures | None, with_mem
         measures: Names, or functions of members' predictions and weights. Default: those usual for the kind of output.
         with_members: Whether `members` `[B, M, ...]` is there too.
     """
-    members = ensemble.predictions_of(raw)
-    pooled = ensemble.pooled(members)
+    members = ensemble._predictions_of(raw)
+    pooled = ensemble._pooled(members)
     described: dict[str, Any] = {}
-    for prefix, output in _outputs(ensemble, raw, members, pooled, ensemble.final(pooled)):
+    for prefix, output in _outputs(ensemble, raw, members, pooled, ensemble._final(pooled)):
         described[f"{prefix}prediction"] = output.prediction
         if with_members:
             described[f"{prefix}members"] = ops.swapaxes(output.members, 0, 1)

@@ -23,6 +23,7 @@ from keras_hyperens.models.calibrating import temperatures_of
 from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.describing import describe
 from keras_hyperens.models.export import Servable
+from keras_hyperens.models.export import check_arguments
 from keras_hyperens.models.export import export_file
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
@@ -31,7 +32,7 @@ from keras_hyperens.models.saving import save_weights
 from keras_hyperens.models.views import Views
 from keras_hyperens.models.workers import MultiWorkerModel
 
-FORMAT_VERSION = 2  # of the files of ensembles
+FORMAT_VERSION = 3  # of the files of ensembles
 
 
 def inputs_of(model: keras.Model) -> Any:
@@ -55,46 +56,46 @@ class Ensemble(MultiWorkerModel):
         self._seen = SimpleNamespace(batch=None, rows_checked=False)
         self._views = Views()  # of whatever else `predict` can give
 
-    def member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
+    def _member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
         """Raw outputs of every member, `[M, B, ..., C]`, in the structure of the outputs."""
         raise NotImplementedError
 
-    def predictions_of(self, raw: Any) -> Any:
+    def _predictions_of(self, raw: Any) -> Any:
         """The members' predictions from their raw outputs."""
         predictions = masks.mapped(heads.prediction, raw, self.heads_of(raw))
         return self._tempered(predictions)
 
-    def member_predictions(self, inputs: Any, training: bool | None = None) -> Any:
+    def _member_predictions(self, inputs: Any, training: bool | None = None) -> Any:
         """Predictions of every member, `[M, B, ..., C]`, in the structure of the outputs."""
-        return self.predictions_of(self.member_outputs(inputs, training))
+        return self._predictions_of(self._member_outputs(inputs, training))
 
-    def declared_inputs(self) -> Any:
+    def _declared_inputs(self) -> Any:
         """The symbolic inputs in the structure of a batch, or `None` if they are not known without one."""
         raise NotImplementedError
 
-    def servable(self) -> Servable:
+    def _servable(self) -> Servable:
         """The variables that a served prediction reads, and its raw outputs as a function of a batch."""
-        return [variable.value for variable in self.variables], partial(self.member_outputs, training=False)
+        return [variable.value for variable in self.variables], partial(self._member_outputs, training=False)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         self._seen.batch = keras.tree.map_structure(self._seen_spec, inputs)
-        return self.combine(self.member_predictions(inputs, training))
+        return self._combine(self._member_predictions(inputs, training))
 
     def _seen_spec(self, leaf: Any) -> tf.TensorSpec:
         """Of a batch of any size, before Keras cast it to the dtype of computations."""
         is_cast = keras.backend.standardize_dtype(leaf.dtype) == self.compute_dtype != self.variable_dtype
         return tf.TensorSpec([None, *leaf.shape[1:]], self.variable_dtype if is_cast else leaf.dtype)
 
-    def combine(self, members: Any) -> Any:
+    def _combine(self, members: Any) -> Any:
         """One prediction `[B, ..., C]` from the members' predictions `[M, B, ..., C]`."""
-        return self.final(self.pooled(members))
+        return self._final(self._pooled(members))
 
-    def final(self, pooled: Any) -> Any:
+    def _final(self, pooled: Any) -> Any:
         """The prediction, from what the members say together: with the temperature of the ensemble, if it has one."""
         temperatures = self.temperatures
         return pooled if temperatures is None else temperatures.of_prediction(pooled, self.heads_of(pooled))
 
-    def pooled(self, members: Any) -> Any:
+    def _pooled(self, members: Any) -> Any:
         """What the members say together, before a temperature of the ensemble."""
 
         def one(output: Any, head: Any) -> Any:
@@ -124,7 +125,7 @@ class Ensemble(MultiWorkerModel):
         """Like `predict`, for every member by itself: `[M, B, ..., C]`."""
 
         def members_of(inputs: Any) -> Any:
-            members = self.member_predictions(inputs, training=False)
+            members = self._member_predictions(inputs, training=False)
             return keras.tree.map_structure(lambda output: ops.swapaxes(output, 0, 1), members)  # batches are joined
 
         outputs = self._predict("members", members_of, x, predict_arguments)
@@ -152,7 +153,7 @@ class Ensemble(MultiWorkerModel):
         """
 
         def described(inputs: Any) -> dict[str, Any]:
-            return describe(self, self.member_outputs(inputs, training=False), measures)
+            return describe(self, self._member_outputs(inputs, training=False), measures)
 
         kind = ("uncertainty", None if measures is None else tuple(measures))
         return self._predict(kind, described, x, predict_arguments)
@@ -166,7 +167,7 @@ class Ensemble(MultiWorkerModel):
     ) -> Temperatures:
         """Fits temperatures on rows that were not trained on; from now on they are part of every prediction.
 
-        A temperature T above 1 makes predictions less sure: probabilities become `p ** (1 / T)`, normalised; the
+        A temperature T above 1 makes predictions less sure: probabilities become `p ** (1 / T)`, normalized; the
         variance of a Gaussian is multiplied by T. Each has the lowest negative log-likelihood on these rows. They are
         saved with the ensemble and exported; `fit`, which makes other members, forgets them. Mutual information and
         divergences, which compare members with what they say together, are taken before a temperature of the ensemble.
@@ -195,10 +196,10 @@ class Ensemble(MultiWorkerModel):
         x, y, sample_weight = rows_and_labels(x, y, sample_weight)
         members, counts = self._members_and_counts(x, predict_arguments)
         with temperature_scope(self, None):
-            combined = keras.tree.map_structure(ops.convert_to_numpy, self.combine(members))
+            combined = keras.tree.map_structure(ops.convert_to_numpy, self._combine(members))
         y, weights = self._labels_and_weights(y, sample_weight, members, counts)
         temperatures = fitted(members, combined, y, self.heads_of(members), per, weights)
-        self.set_temperatures(temperatures)
+        self._set_temperatures(temperatures)
         return temperatures
 
     def _members_and_counts(self, x: Any, predict_arguments: dict[str, Any]) -> tuple[Any, Any]:
@@ -206,7 +207,7 @@ class Ensemble(MultiWorkerModel):
 
         def untempered(inputs: Any) -> tuple[Any, Any]:
             with temperature_scope(self, None):
-                members = self.member_predictions(inputs, training=False)
+                members = self._member_predictions(inputs, training=False)
             counts = keras.tree.map_structure(_counts, members)
             return keras.tree.map_structure(lambda output: ops.swapaxes(output, 0, 1), members), counts
 
@@ -223,7 +224,7 @@ class Ensemble(MultiWorkerModel):
         weights, labels = zip(*pairs, strict=True)
         return keras.tree.pack_sequence_as(members, labels), list(weights)
 
-    def set_temperatures(self, temperatures: Temperatures | None) -> None:
+    def _set_temperatures(self, temperatures: Temperatures | None) -> None:
         """Takes temperatures, or none; what was traced with others is forgotten."""
         if temperatures != self._temperatures:
             self._temperatures = temperatures
@@ -262,15 +263,18 @@ class Ensemble(MultiWorkerModel):
         Args:
             filepath: The directory to write.
             format: `"tf_saved_model"`, or any other that `keras.Model.export` knows: these get the call alone.
-            measures: Of the signature `uncertainty`, as in `predict_uncertainty`.
-            **export_arguments: For the other formats, passed on to `keras.Model.export`.
+            measures: Of the signature `uncertainty` of a SavedModel, as in `predict_uncertainty`.
+            **export_arguments: As in `keras.Model.export`: `verbose`, `input_signature` (the shape and dtype of each
+                input; by default those of the network, for any batch size), and others of other formats.
 
         Raises:
-            ValueError: If something else than a SavedModel stands in its place: nothing else is ever deleted. An older
-                one stays whole until the new one is.
+            TypeError: If an argument is unknown.
+            ValueError: If an argument does not go with the format, or if something else than a SavedModel stands in its
+                place: nothing else is ever deleted. An older one stays whole until the new one is.
         """
+        check_arguments(format, export_arguments, measures=measures)
         if format == "tf_saved_model":
-            return export_saved_model(self, filepath, measures, self.servable)
+            return export_saved_model(self, filepath, measures, self._servable, **export_arguments)
         export_arguments.setdefault("input_signature", [input_specs(self)])  # Keras would take all inputs for floats
         seen = self._seen.batch
         try:
@@ -288,7 +292,7 @@ class Ensemble(MultiWorkerModel):
         }
 
     @staticmethod
-    def readable(config: dict[str, Any]) -> tuple[dict[str, Any], Temperatures | None]:
+    def _readable(config: dict[str, Any]) -> tuple[dict[str, Any], Temperatures | None]:
         """Arguments of the ensemble, and its temperatures, from what `get_config` wrote.
 
         Raises:

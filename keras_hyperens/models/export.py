@@ -21,29 +21,56 @@ if TYPE_CHECKING:
 SEVERAL_FILES = (".xml",)  # OpenVINO's, with the weights beside
 
 # Variables that a served prediction reads, and a function from a batch to raw outputs `[M, B, ..., C]`.
+KEYWORDS: dict[str, set[str]] = {"tf_saved_model": set(), "onnx": {"opset_version"}, "openvino": set()}
 Servable = tuple[list[tf.Variable], Callable[[Any], Any]]
 
 
+def check_arguments(format: str, arguments: dict[str, Any], **of_saved_models: Any) -> None:
+    """Raises an error for what is given to `export` and would not be used.
+
+    Args:
+        format: Of the export.
+        arguments: All but those that only a SavedModel has; what LiteRT takes its converter checks.
+        of_saved_models: These; `None` where they are not given.
+    """
+    given = {name: value for name, value in of_saved_models.items() if value is not None}
+    if given and format != "tf_saved_model":
+        received = ", ".join(f"{name}={value!r}" for name, value in {"format": format, **given}.items())
+        raise ValueError(
+            'Only a SavedModel has `measures` and can be written with `folded=False`: use format="tf_saved_model", or '
+            f"leave them out. Received: {received}"
+        )
+    known = {"verbose", "input_signature", *KEYWORDS.get(format, arguments)}
+    if unknown := sorted(set(arguments) - known):
+        raise TypeError(f"`export` with format={format!r} takes {sorted(known)}. Received: {unknown}")
+
+
 def export_saved_model(
-    ensemble: "Ensemble", filepath: str, measures: Measures | None, servable: Callable[[], Servable]
+    ensemble: "Ensemble",
+    filepath: str,
+    measures: Measures | None,
+    servable: Callable[[], Servable],
+    input_signature: Any = None,
+    verbose: bool | None = None,
 ) -> None:
     """Writes the signatures `serving_default` and `uncertainty`; see `Ensemble.export`.
 
     Args:
         ensemble, filepath, measures: As there.
-        servable: `Ensemble.servable`, or what gives the same.
+        servable: `Ensemble._servable`, or what gives the same.
+        input_signature, verbose: As in `keras.Model.export`.
 
     Raises:
         ValueError: If something else than a SavedModel is there; if the shape of a batch is unknown, because the
             ensemble was never called.
     """
     check_replaceable(filepath, SAVED_MODEL)
-    specs = input_specs(ensemble)
+    specs = input_specs(ensemble) if input_signature is None else _given_specs(ensemble, input_signature)
     module = tf.Module()
     module.variables_read, raw_of = servable()
 
     def prediction(inputs: Any) -> Any:
-        return ensemble.combine(ensemble.predictions_of(raw_of(inputs)))
+        return ensemble._combine(ensemble._predictions_of(raw_of(inputs)))
 
     def named_prediction(*flat: Any) -> dict[str, Any]:
         return describe(ensemble, raw_of(keras.tree.pack_sequence_as(specs, flat)), measures=())
@@ -58,6 +85,8 @@ def export_saved_model(
         "uncertainty": tf.function(named_uncertainty, input_signature=signature),
     }
     write_directory(filepath, SAVED_MODEL, lambda path: tf.saved_model.save(module, path, signatures=signatures))
+    if verbose:
+        print(f"Saved {filepath} with the signatures {list(signatures)}")
 
 
 def export_file(filepath: str, export: Callable[[str], Any]) -> None:
@@ -67,12 +96,25 @@ def export_file(filepath: str, export: Callable[[str], Any]) -> None:
     files.write_whole(resolved(filepath), export)
 
 
+def _given_specs(ensemble: "Ensemble", input_signature: Any) -> Any:
+    """The specifications of `input_signature`, a list of the one argument of a call, with the names of our own."""
+    specs = input_specs(ensemble)
+    own, given = keras.tree.flatten(specs), keras.tree.flatten(input_signature)
+    if len(own) != len(given) or not all(hasattr(each, "shape") and hasattr(each, "dtype") for each in given):
+        raise ValueError(
+            f"`input_signature` must have one `tf.TensorSpec` for each of {len(own)} inputs, like {[specs]}. "
+            f"Received: input_signature={input_signature!r}"
+        )
+    named = [tf.TensorSpec(new.shape, new.dtype or old.dtype, old.name) for new, old in zip(given, own, strict=True)]
+    return keras.tree.pack_sequence_as(specs, named)
+
+
 def input_specs(ensemble: "Ensemble") -> Any:
     """The structure of a batch of any size, each input with a name.
 
     Shapes and dtypes are those that the network declares, where it does, in the structure of the last batch seen.
     """
-    seen, declared = ensemble._seen.batch, ensemble.declared_inputs()
+    seen, declared = ensemble._seen.batch, ensemble._declared_inputs()
     if seen is None and declared is None:
         raise ValueError("The shape of a batch is unknown: call the ensemble on one first. Received: never called")
     structure = declared if seen is None else seen

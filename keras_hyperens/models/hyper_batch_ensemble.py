@@ -24,11 +24,12 @@ from keras_hyperens.models.converting import Convertible
 from keras_hyperens.models.describing import Measures
 from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.export import Servable
+from keras_hyperens.models.export import check_arguments
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
 from keras_hyperens.models.folded import member_by_member
-from keras_hyperens.models.network import check_network
 from keras_hyperens.models.network import check_rows
+from keras_hyperens.models.network import checked_network
 from keras_hyperens.models.network import member_network
 from keras_hyperens.models.response import ResponseCurve
 from keras_hyperens.models.response import response_curves
@@ -49,10 +50,10 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     Args:
         network: A Keras model (Sequential, Functional, subclassed, nested) of hyper-batch and ordinary layers, from
             plain batches to raw outputs. Ordinary layers are shared by all members. It must treat rows one by one.
-        hyperparameters: The `HyperparameterSpace` of its layers, or `None`: a batch ensemble, nothing to tune.
-        ensemble_size: M, the number of members, as in the layers.
+        space, ensemble_size: What is tuned, and the number of members M. Default: those of the network's layers, which
+            must agree. Give `space` where the loss alone has hyperparameters. An empty one makes a batch ensemble.
         combination: How members become one prediction: `"mean"` (default), `"trimmed_mean"` (without the member
-            farthest from the median, row by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalised for class
+            farthest from the median, row by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalized for class
             probabilities). Training and tuning always look at the mean.
         output_activation: What turns raw outputs into predictions: `"softmax"`, `"sigmoid"`, `"gaussian"` (means and
             logarithms of standard deviations, to means and variances) or `None`, for several outputs a list or
@@ -75,21 +76,21 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         The combined prediction, `(B, ..., C)`: probabilities for a classifier.
 
     Raises:
-        TypeError: If `network` is not a Keras model or `hyperparameters` not a space.
+        TypeError: If `network` is not a Keras model or `space` not a space.
         ValueError: If the network has no hyper-batch layer, or layers of another ensemble; if a seed is negative.
 
     Example:
     >>> import keras
     >>> import numpy as np
     >>> import keras_hyperens as khe
-    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])
-    >>> members = dict(ensemble_size=4, hyperparameters=space)
+    >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
+    >>> members = dict(ensemble_size=4, space=space)
     >>> network = keras.Sequential([
     ...     keras.Input((3,)),
     ...     khe.HyperBatchDense(8, activation="relu", kernel_l2="l2", **members),
     ...     khe.HyperBatchDense(2, kernel_l2="l2", **members),
     ... ])
-    >>> ensemble = khe.HyperBatchEnsemble(network, **members, seed=0)
+    >>> ensemble = khe.HyperBatchEnsemble(network, seed=0)
     >>> ensemble.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     >>> x, y = np.random.default_rng(0).normal(size=(64, 3)), np.arange(64) % 2
     >>> history = ensemble.fit(x, y, tuning_split=0.25, epochs=2, verbose=0)
@@ -104,9 +105,9 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     def __init__(
         self,
         network: keras.Model,
-        hyperparameters: HyperparameterSpace | None = None,
-        ensemble_size: int = 4,
         *,
+        space: HyperparameterSpace | None = None,
+        ensemble_size: int | None = None,
         combination: heads.Combination = "mean",
         output_activation: Any = "auto",
         initial_width: float | None = None,
@@ -115,21 +116,18 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        space = HyperparameterSpace() if hyperparameters is None else hyperparameters
-        if not isinstance(space, HyperparameterSpace):
-            raise TypeError(f"`hyperparameters` must be a `HyperparameterSpace`. Received: hyperparameters={space!r}")
         if seed is not None and (not isinstance(seed, int) or seed < 0):
             raise ValueError(f"`seed` must be a non-negative integer or None. Received: seed={seed!r}")
         if response not in RESPONSES:
             raise ValueError(f"`response` must be one of {RESPONSES}. Received: response={response!r}")
-        check_network(network, space, ensemble_size)
+        space, ensemble_size = checked_network(network, space, ensemble_size)
         combination = heads.checked_combination(combination)
         outputs = keras.tree.flatten(getattr(network, "outputs", None) or [None])
         heads.check_output_activation(output_activation, len(outputs))
         kwargs.setdefault("dtype", network.dtype_policy)
         super().__init__(**kwargs)
         self.network = network
-        self.hyperparameters = space
+        self.space = space
         self.ensemble_size = ensemble_size
         self.combination = combination
         self.response = response
@@ -152,11 +150,11 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             self.network.build(input_shape)
         self.built = True
 
-    def member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
+    def _member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
         """Raw outputs of every member, `[M, B, ..., C]`: at the scope's values, or at its own outside any scope."""
-        return self.outputs_of_members([inputs] * self.ensemble_size, training)
+        return self._outputs_of_members([inputs] * self.ensemble_size, training)
 
-    def outputs_of_members(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
+    def _outputs_of_members(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
         """Raw outputs of every member for a batch of its own, `[M, B, ..., C]`.
 
         Args:
@@ -164,8 +162,8 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             training: As in `call`.
         """
         if current_hyperparameters() is None:
-            with self.prediction_scope():
-                return self.outputs_of_members(inputs, training)
+            with self._prediction_scope():
+                return self._outputs_of_members(inputs, training)
         batch_size = ops.shape(keras.tree.flatten(inputs[0])[0])[0]
         rows = keras.tree.map_structure(lambda *leaves: ops.concatenate(leaves), *inputs)
         outputs = self.network(rows, training=training)
@@ -175,7 +173,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
 
         return masks.mapped(of_members, outputs, mask=of_members)
 
-    def member_values(self) -> Any:
+    def _member_values(self) -> Any:
         """What the members are at prediction, `[M, 1, P]`, natural scale.
 
         The middle of each interval, where a centered response is zero; with the reference's response the mean of the
@@ -184,29 +182,29 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         of_bounds = self.distribution.middle if self.response == "centered" else self.distribution.mean
         return ops.expand_dims(of_bounds(self.distribution.bounds()), 1)
 
-    def centers(self, bounds: Any = None) -> Any:
+    def _centers(self, bounds: Any = None) -> Any:
         """Where kernels do not respond, `[M, 1, P]`, natural scale; `None` with the reference's response."""
         if self.response != "centered":
             return None
         middle = self.distribution.middle(self.distribution.bounds() if bounds is None else bounds)
         return ops.stop_gradient(ops.expand_dims(middle, 1))
 
-    def prediction_scope(self, as_numpy: bool = False) -> AbstractContextManager:
+    def _prediction_scope(self, as_numpy: bool = False) -> AbstractContextManager:
         """The scope of a prediction; with `as_numpy` its values are constants of a trace."""
-        values, centers = self.member_values(), self.centers()
+        values, centers = self._member_values(), self._centers()
         if as_numpy:
             values, centers = (None if each is None else ops.convert_to_numpy(each) for each in (values, centers))
         return hyperparameter_scope(values, centers)
 
-    def at_temperature(self, raw: Any, logarithms: Any = None) -> Any:
+    def _at_temperature(self, raw: Any, logarithms: Any = None) -> Any:
         """Raw outputs at the tuned temperatures, or at those with the given logarithms, one for each output."""
         return self._at(heads.tempered_raw, raw, self.temperature.logarithms if logarithms is None else logarithms)
 
-    def final(self, pooled: Any) -> Any:
+    def _final(self, pooled: Any) -> Any:
         temperatures = self.temperatures
         if temperatures is not None and temperatures.per == "member":  # they took the place of the tuned one
             return pooled
-        return super().final(self._at(heads.tempered, pooled, self.temperature.logarithms))
+        return super()._final(self._at(heads.tempered, pooled, self.temperature.logarithms))
 
     def _at(self, tempered: Any, outputs: Any, logarithms: Any) -> Any:
         flat, of_outputs = keras.tree.flatten(outputs), keras.tree.flatten(self.heads_of(outputs))
@@ -231,15 +229,13 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
 
     def hyperparameter_values(self) -> dict[str, np.ndarray]:
         """Each hyperparameter's values, one per member `[M]`, in natural scale: see `member_values`."""
-        values = ops.convert_to_numpy(self.member_values())
-        return {name: values[:, 0, column] for column, name in enumerate(self.hyperparameters.names)}
+        values = ops.convert_to_numpy(self._member_values())
+        return {name: values[:, 0, column] for column, name in enumerate(self.space.names)}
 
     def hyperparameter_bounds(self) -> dict[str, np.ndarray]:
         """Each hyperparameter's tuned bounds, `[M, 2]`, natural scale."""
-        bounds = np.stack(
-            [ops.convert_to_numpy(self.hyperparameters.values(b)) for b in self.distribution.bounds()], -1
-        )
-        return {name: bounds[:, column] for column, name in enumerate(self.hyperparameters.names)}
+        bounds = np.stack([ops.convert_to_numpy(self.space.values(b)) for b in self.distribution.bounds()], -1)
+        return {name: bounds[:, column] for column, name in enumerate(self.space.names)}
 
     def response_curves(
         self, x: Any, y: Any, points: int = 15, batch_size: int = 500, verbose: int = 1
@@ -263,10 +259,10 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         Raises:
             ValueError: If there is no hyperparameter, the ensemble is not compiled, or there are fewer than two points.
         """
-        if not len(self.hyperparameters) or not self.compiled or points < 2:
+        if not len(self.space) or not self.compiled or points < 2:
             raise ValueError(
                 "Response curves need hyperparameters, a compiled loss and at least two points. Received: "
-                f"{len(self.hyperparameters)} hyperparameters, compiled={self.compiled}, points={points}"
+                f"{len(self.space)} hyperparameters, compiled={self.compiled}, points={points}"
             )
         return response_curves(self, x, y, points, batch_size, verbose)
 
@@ -280,31 +276,31 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             raise ValueError(f"`member` must be in [0, {self.ensemble_size}). Received: member={member}")
         if not self.network.built:
             raise ValueError(f"The network must be built: call the ensemble on a batch first. Received: {self.name!r}")
-        with self.prediction_scope(as_numpy=True):
-            return member_network(self.network, member, self.hyperparameters, current_hyperparameters())
+        with self._prediction_scope(as_numpy=True):
+            return member_network(self.network, member, self.space, current_hyperparameters())
 
-    def prepare(self, batch: Any) -> None:
+    def _prepare(self, batch: Any) -> None:
         """Builds everything and checks the order of rows, so that `fit` fails before its first step or not at all."""
         self._seen.batch = batch
-        self.check_rows(batch)  # calls the network: it is built now
+        self._check_rows(batch)  # calls the network: it is built now
         if not self.built:
             self.build(keras.tree.map_structure(lambda spec: tuple(spec.shape), batch))
-        self.build_optimizers()
+        self._build_optimizers()
 
-    def check_rows(self, batch: Any) -> None:
+    def _check_rows(self, batch: Any) -> None:
         """Raises a `ValueError` if the network, called on such a batch, drops, adds, reorders or mixes rows."""
         is_numeric = all(spec.dtype not in (tf.string, "string") for spec in keras.tree.flatten(batch))
         if self._seen.rows_checked or not is_numeric:  # no row of strings can be made up
             return
-        with self.prediction_scope(as_numpy=True):
+        with self._prediction_scope(as_numpy=True):
             check_rows(self.network, batch, self.ensemble_size)
         self._seen.rows_checked = True
 
-    def declared_inputs(self) -> Any:
+    def _declared_inputs(self) -> Any:
         return inputs_of(self.network)
 
-    def servable(self) -> Servable:
-        with self.prediction_scope(as_numpy=True):
+    def _servable(self) -> Servable:
+        with self._prediction_scope(as_numpy=True):
             read, outputs = member_by_member(
                 self.network, self.ensemble_size, current_hyperparameters(), current_centers()
             )
@@ -323,15 +319,17 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
 
         Args:
             filepath, format, measures, **export_arguments: As there.
-            folded: Whether the file holds M kernels of every layer (default), so that no call has to build them; if
+            folded: Whether a SavedModel holds M kernels of every layer (default), so that no call has to build them; if
                 not, it holds the shared kernels and factors, about 2 / M of that, and a call is slower.
         """
+        check_arguments(format, export_arguments, measures=measures, folded=None if folded else folded)
         if format == "tf_saved_model":
-            return export_saved_model(self, filepath, measures, self.servable if folded else super().servable)
+            servable = self._servable if folded else super()._servable
+            return export_saved_model(self, filepath, measures, servable, **export_arguments)
         batch = keras.tree.map_structure(
             lambda spec: tf.zeros([1, *(axis or 1 for axis in spec.shape[1:])], spec.dtype), input_specs(self)
         )
-        with self.prediction_scope(as_numpy=True):
+        with self._prediction_scope(as_numpy=True):
             self(batch)  # Keras exports only what was called
             super().export(filepath, format=format, **export_arguments)
 
@@ -354,7 +352,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         return {
             **super().get_config(),
             "network": keras.saving.serialize_keras_object(self.network),
-            "hyperparameters": keras.saving.serialize_keras_object(self.hyperparameters),
+            "space": keras.saving.serialize_keras_object(self.space),
             "ensemble_size": self.ensemble_size,
             "output_activation": self.output_activation,
             "heads": self.heads,
@@ -362,17 +360,17 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             "initial_values": self.initial_values,
             "response": self.response,
             "seed": self.seed,
-            "conversion": self.conversion_config(),
+            "conversion": self._conversion_config(),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "HyperBatchEnsemble":
-        config, temperatures = cls.readable(config)
+        config, temperatures = cls._readable(config)
         heads, conversion = config.pop("heads", None), config.pop("conversion", None)
-        for name in ("network", "hyperparameters"):
+        for name in ("network", "space"):
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
         ensemble = cls(**config)
         ensemble.heads = heads
-        ensemble.set_conversion(conversion)
-        ensemble.set_temperatures(temperatures)
+        ensemble._set_conversion(conversion)
+        ensemble._set_temperatures(temperatures)
         return ensemble

@@ -34,7 +34,7 @@ class HyperDeepEnsemble(Ensemble):
         member_weights: Non-negative, one per member, of any positive sum. Default: all equal. A member of weight 0 is
             left out, so it is neither stored nor run.
         combination: `"mean"` (weighted, default), `"trimmed_mean"` (without the member farthest from the median, row
-            by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalised for class probabilities).
+            by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalized for class probabilities).
         output_activation: What turns the members' raw outputs into predictions: `"softmax"`, `"sigmoid"`, `"gaussian"`
             or `None`; `"categorical"` and `"bernoulli"` if they are probabilities already; for several outputs a list
             or dictionary of these. Default `"auto"`: by the loss, and its `from_logits`, that each member was compiled
@@ -75,8 +75,8 @@ class HyperDeepEnsemble(Ensemble):
     def __init__(
         self,
         members: Sequence[keras.Model],
-        member_weights: Sequence[float] | None = None,
         *,
+        member_weights: Sequence[float] | None = None,
         combination: heads.Combination = "mean",
         output_activation: Any = "auto",
         member_hyperparameters: Sequence[Mapping[str, Any]] | None = None,
@@ -92,8 +92,6 @@ class HyperDeepEnsemble(Ensemble):
         kept = [k for k, weight in enumerate(weights) if weight > 0]
         self.members = [members[k] for k in kept]
         self.member_weights = tuple(float(weights[k]) for k in kept)
-        for k, member in enumerate(self.members):
-            member.name = f"member_{k}"  # searches give all their models the same name
         self.ensemble_size = len(kept)
         if member_hyperparameters is not None and len(member_hyperparameters) != len(members):
             raise ValueError(
@@ -120,7 +118,7 @@ class HyperDeepEnsemble(Ensemble):
                 member.build(input_shape)
         self.built = True
 
-    def member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
+    def _member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
         """Raw outputs of every member, `[K, B, ..., C]`, in the structure of the members' outputs."""
         each = []
         for k, member in enumerate(self.members):
@@ -178,7 +176,7 @@ class HyperDeepEnsemble(Ensemble):
         finally:
             self.devices = devices
 
-    def predictions_of(self, raw: Any) -> Any:
+    def _predictions_of(self, raw: Any) -> Any:
         """The members' predictions from their raw outputs, each by what its own outputs mean."""
         each = [self._prediction_of_member(k, raw) for k in range(self.ensemble_size)]
         return self._tempered(masks.stacked(each))
@@ -229,7 +227,7 @@ class HyperDeepEnsemble(Ensemble):
         values = self.member_hyperparameters or []
         return {name: [each.get(name) for each in values] for name in dict.fromkeys(n for each in values for n in each)}
 
-    def declared_inputs(self) -> Any:
+    def _declared_inputs(self) -> Any:
         return inputs_of(self.members[0])
 
     def get_config(self) -> dict[str, Any]:
@@ -256,13 +254,15 @@ class HyperDeepEnsemble(Ensemble):
 
     @classmethod
     def _from_members(cls, members: list[keras.Model], config: dict[str, Any]) -> "HyperDeepEnsemble":
-        """From members, and what `get_config` says of everything else."""
-        config, temperatures = cls.readable(config)
+        """From members of its own, and what `get_config` says of everything else."""
+        config, temperatures = cls._readable(config)
         member_heads, activation = config.pop("member_heads"), config.pop("output_activation")
         ensemble = cls(members, output_activation=None, **config)  # members need not be compiled
         ensemble.output_activation = activation
         ensemble.member_heads, ensemble.heads = member_heads, member_heads[0]
-        ensemble.set_temperatures(temperatures)
+        ensemble._set_temperatures(temperatures)
+        for k, member in enumerate(ensemble.members):
+            member.name = f"member_{k}"  # summaries and graphs tell them apart by it
         return ensemble
 
 

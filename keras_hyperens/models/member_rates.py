@@ -1,4 +1,4 @@
-"""Keras' optimisers with a learning rate of each member's own, for networks whose members share no weights."""
+"""Keras' optimizers with a learning rate of each member's own, for networks whose members share no weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ OF_ALL_MEMBERS = ("clipnorm", "global_clipnorm", "use_ema", "gradient_accumulati
 
 
 def why_not(optimizer: keras.optimizers.Optimizer) -> str | None:
-    """Why an optimiser cannot train several networks as if each were alone; `None` if it can."""
+    """Why an optimizer cannot train several networks as if each were alone; `None` if it can."""
     name = type(optimizer).__name__
     if name not in ELEMENTWISE or type(optimizer) is not getattr(keras.optimizers, name):
         return f"the optimizer {name} may look at several weights at once"
@@ -42,14 +42,14 @@ def rates_of(optimizer: keras.optimizers.Optimizer, steps: int | None) -> np.nda
 
 
 class MemberRates:
-    """What `with_member_rates` adds to an optimiser."""
+    """What `with_member_rates` adds to an optimizer."""
 
     rates: Any  # [steps or 1, M]
     owners: dict[Any, int | None]  # of each variable the member that owns it, `None` if its first axis is that of all
 
     def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
         gradient = tf.convert_to_tensor(gradient)  # of an embedding it is a sum of rows
-        super().update_step(gradient, variable, self.rate_of(variable))  # type: ignore[misc]  # the optimiser's
+        super().update_step(gradient, variable, self.rate_of(variable))  # type: ignore[misc]  # the optimizer's
 
     def _apply_weight_decay(self: Any, variables: Any) -> None:
         if self.weight_decay is not None:
@@ -66,7 +66,7 @@ class MemberRates:
 def with_member_rates(
     optimizer: keras.optimizers.Optimizer, ensemble_size: int, variables: Sequence[keras.Variable], owners: Any
 ) -> Any:
-    """A new optimiser like this one, built for these variables.
+    """A new optimizer like this one, built for these variables.
 
     Args:
         optimizer: One of which `why_not` says nothing.

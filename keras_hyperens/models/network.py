@@ -28,13 +28,18 @@ def hyper_batch_layers(network: keras.Model) -> list[HyperBatchLayer]:
     return [layer for layer in hyper_layers(network) if isinstance(layer, HyperBatchLayer)]
 
 
-def check_network(network: keras.Model, space: HyperparameterSpace, ensemble_size: int) -> None:
-    """Checks that a network fits an ensemble.
+def checked_network(
+    network: keras.Model, space: HyperparameterSpace | None = None, ensemble_size: int | None = None
+) -> tuple[HyperparameterSpace, int]:
+    """The space and the size of the ensemble that a network is made for: what is not given, its layers say.
 
     Raises:
-        TypeError: If `network` is not a Keras model.
-        ValueError: If it has no hyper-batch layer, one of another ensemble, or one that does not keep float32.
+        TypeError: If `network` is not a Keras model, or `space` not a space.
+        ValueError: If it has no hyper-batch layer, layers of two ensembles, one of another ensemble than the given one,
+            or one that does not keep float32.
     """
+    if not isinstance(space, HyperparameterSpace | None):
+        raise TypeError(f"`space` must be a `HyperparameterSpace`. Received: space={space!r}")
     if not isinstance(network, keras.Model):
         raise TypeError(f"`network` must be a `keras.Model`. Received: network={network!r}")
     layers = hyper_layers(network)
@@ -44,6 +49,10 @@ def check_network(network: keras.Model, space: HyperparameterSpace, ensemble_siz
             "`HyperBatchDense(...)` where it has `Dense(...)`. A subclassed network must create its layers in "
             f"`__init__`. Received: network={network.name!r} with layers {[layer.name for layer in network.layers]}"
         )
+    if space is None:
+        space = next((layer.space for layer in layers if len(layer.space)), HyperparameterSpace())
+    if ensemble_size is None:
+        ensemble_size = layers[0].ensemble_size
     for layer in layers:
         if layer.variable_dtype != "float32" or keras.config.floatx() != "float32":
             raise ValueError(
@@ -51,12 +60,12 @@ def check_network(network: keras.Model, space: HyperparameterSpace, ensemble_siz
                 'and use the policies "float32", "mixed_float16" or "mixed_bfloat16". Received: layer '
                 f"{layer.name!r} with dtype={layer.dtype_policy.name!r}, floatx={keras.config.floatx()!r}"
             )
-        if layer.ensemble_size != ensemble_size or layer.hyperparameters not in (space, HyperparameterSpace()):
+        if layer.ensemble_size != ensemble_size or layer.space not in (space, HyperparameterSpace()):
             raise ValueError(
-                f"Layer {layer.name!r} must have the ensemble's size {ensemble_size} and its hyperparameters "
-                f"{list(space.names)}. Received: ensemble_size={layer.ensemble_size}, "
-                f"hyperparameters={layer.hyperparameters}"
+                f"Layer {layer.name!r} must have the ensemble's `ensemble_size={ensemble_size!r}` and `space`, with "
+                f"{list(space)}. Received: ensemble_size={layer.ensemble_size}, space={layer.space}"
             )
+    return space, layers[0].ensemble_size
 
 
 def unused_hyperparameters(network: keras.Model, space: HyperparameterSpace) -> list[str]:

@@ -30,9 +30,9 @@ def response_curves(
     ensemble: "HyperBatchEnsemble", x: Any, y: Any, points: int, batch_size: int, verbose: int
 ) -> dict[str, ResponseCurve]:
     """See `HyperBatchEnsemble.response_curves`."""
-    space = ensemble.hyperparameters
+    space = ensemble.space
     grid = ops.convert_to_numpy(space.values(np.repeat(np.linspace(-1, 1, points)[:, None], len(space), 1)))  # [G, P]
-    values = ops.convert_to_numpy(ensemble.member_values())  # [M, 1, P]
+    values = ops.convert_to_numpy(ensemble._member_values())  # [M, 1, P]
     progress = keras.utils.Progbar(points * len(space), verbose=verbose, unit_name="point")
     rows = tf.data.Dataset.from_tensor_slices((x, labels(y))).batch(batch_size)
     losses_of = tf.function(lambda values, x, y: _losses(ensemble, values, x, y), reduce_retracing=True)
@@ -51,8 +51,8 @@ def response_curves(
 
 def _losses(ensemble: "HyperBatchEnsemble", values: Any, x: Any, y: Any) -> Any:
     """Of the combined prediction, then of each member, `[1 + M]`, without penalties."""
-    with hyperparameter_scope(values, ensemble.centers()):
-        outputs = ensemble.member_outputs(x, training=False)
+    with hyperparameter_scope(values, ensemble._centers()):
+        outputs = ensemble._member_outputs(x, training=False)
 
     def objective(raw: Any) -> Any:
         return ensemble.objective(x, y, raw)

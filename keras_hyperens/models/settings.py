@@ -108,10 +108,10 @@ def tell_metrics(metrics: tuple[Any, ...], heads_of_outputs: Any, loss: Any, out
     """
     for structure in metrics:
         for metric, ignore_class in _beside(structure, heads.ignored_classes(loss), output_names):
-            metric.tell(ignore_class=ignore_class)
+            metric._tell(ignore_class=ignore_class)
         for setting in (heads_of_outputs, heads.heads_of_losses(loss)):
             for metric, head in _beside(structure, setting, output_names):
-                metric.tell(multi_label=None if head is None else head in heads.BERNOULLI)
+                metric._tell(multi_label=None if head is None else head in heads.BERNOULLI)
 
 
 def _beside(metrics: Any, setting: Any, output_names: list[str] | None) -> list[tuple[Any, Any]]:
@@ -119,7 +119,7 @@ def _beside(metrics: Any, setting: Any, output_names: list[str] | None) -> list[
     if isinstance(setting, dict | list | tuple) and len(setting) == 1:
         (setting,) = setting.values() if isinstance(setting, dict) else setting
     if not isinstance(setting, dict | list | tuple):
-        return [(metric, setting) for metric in keras.tree.flatten(metrics) if hasattr(metric, "tell")]
+        return [(metric, setting) for metric in keras.tree.flatten(metrics) if hasattr(metric, "_tell")]
     by_name = setting if isinstance(setting, dict) else dict(zip(output_names or (), setting))
     if isinstance(metrics, list | tuple):
         metrics = dict(zip(by_name if output_names is None else output_names, metrics))

@@ -97,7 +97,7 @@ class HyperBatchTrainer(TunableModel):
             specs, x = batch_specs(x, y, batch_size, sample_weight, class_weight)
             self._batch_size = specs.size
             if specs.x is not None:
-                self.prepare(specs.x)
+                self._prepare(specs.x)
             self._set_tuning_rows(tuning_data, class_weight)
             if self._tuning_rows is not None and specs.x is not None:
                 self._tuning_rows.check_like(specs.x, specs.y)
@@ -110,7 +110,7 @@ class HyperBatchTrainer(TunableModel):
                 callbacks = [callbacks]
             if not isinstance(callbacks, keras.callbacks.CallbackList):
                 callbacks = [*(callbacks or []), StopOnNaN(), SameStart()]
-            self.set_temperatures(None)  # they were those of other weights
+            self._set_temperatures(None)  # they were those of other weights
             return super().fit(
                 x,
                 y,
@@ -131,7 +131,7 @@ class HyperBatchTrainer(TunableModel):
             yield
         except BaseException:
             if int(self.step.numpy()) == step:
-                self.set_temperatures(before[0])
+                self._set_temperatures(before[0])
                 _, self._tuning_rows, self._batch_size, self._untracked.window = before
                 self.train_function = None  # it may hold the rows of the refused one
             raise
@@ -171,8 +171,8 @@ class HyperBatchTrainer(TunableModel):
 
     def _set_tuning_rows(self, data: Any, class_weight: dict[int, float] | None) -> None:
         rows, before = None, self._tuning_rows
-        tunes_bounds = self.tunes_bounds()
-        if data is not None and not tunes_bounds and not self.tunes_temperature():
+        tunes_bounds = self._tunes_bounds()
+        if data is not None and not tunes_bounds and not self._tunes_temperature():
             raise ValueError(
                 "No kernel depends on hyperparameters and no output has a temperature, so nothing can be tuned: leave "
                 '`tuning_data` out, or use layers with sharing="hyper". Received: tuning data'
@@ -203,10 +203,10 @@ class HyperBatchTrainer(TunableModel):
         batch_size = batches[0].size
         bounds = self.distribution.bounds()
         values = self._draw(bounds, batch_size, TRAINING_DRAW)
-        # The scope is around the gradient too: a rematerialised layer runs again there.
-        with hyperparameter_scope(values, self.centers(bounds)):
+        # The scope is around the gradient too: a rematerialized layer runs again there.
+        with hyperparameter_scope(values, self._centers(bounds)):
             with tf.GradientTape() as tape:
-                outputs = self.outputs_of_members([batch.x for batch in batches], training=True)
+                outputs = self._outputs_of_members([batch.x for batch in batches], training=True)
                 loss = self._training_loss(batches, outputs, self._by_name(values))
                 scaled_loss = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled_loss, self.trainable_variables)
@@ -239,7 +239,7 @@ class HyperBatchTrainer(TunableModel):
         if all(batch is batches[0] for batch in batches):
             return self._logs(batches[0], outputs, loss, training=True)
         own = member_rows.joined(batches)
-        predictions = masks.mapped(join_members, self.predictions_of(outputs), mask=join_members)
+        predictions = masks.mapped(join_members, self._predictions_of(outputs), mask=join_members)
         self._update_loss(loss, own.size)
         return self._finished(self.compute_metrics(own.x, own.y, predictions, own.sample_weight), training=True)
 
@@ -254,7 +254,7 @@ class HyperBatchTrainer(TunableModel):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
-        outputs = self.member_outputs(batch.x, training=False)
+        outputs = self._member_outputs(batch.x, training=False)
         loss = self.compute_loss(batch.x, batch.y, self._combined_raw(outputs), batch.sample_weight, training=False)
         return self._logs(batch, outputs, loss, training=False)
 
@@ -262,12 +262,12 @@ class HyperBatchTrainer(TunableModel):
         """Raw outputs, as the loss takes them, of what `predict` gives."""
         means = self.heads_of(outputs)
         if self.combination == "mean" and self.temperatures is None:
-            return self.at_temperature(masks.mapped(heads.combined_raw, outputs, means, mask=masks.of_all_members))
-        return masks.mapped(heads.raw_of, self.combine(self.predictions_of(outputs)), means)
+            return self._at_temperature(masks.mapped(heads.combined_raw, outputs, means, mask=masks.of_all_members))
+        return masks.mapped(heads.raw_of, self._combine(self._predictions_of(outputs)), means)
 
     def _by_name(self, values: Any) -> list[dict[str, Any]]:
         """Values `[M, 1 or B, P]` as each member's own, `[1 or B]` by name."""
-        names = self.hyperparameters.names
+        names = self.space.names
         return [{name: values[k, :, column] for column, name in enumerate(names)} for k in range(self.ensemble_size)]
 
     def _draw(self, bounds: Any, batch_size: Any, purpose: int) -> Any:
@@ -294,7 +294,7 @@ class HyperBatchTrainer(TunableModel):
     def _tune(self, batch_size: Any) -> None:
         """One update of the bounds and of the temperature, if this step has one.
 
-        Only the gradient is inside the condition. The optimiser runs at every step, because some strategies refuse it
+        Only the gradient is inside the condition. The optimizer runs at every step, because some strategies refuse it
         inside a condition; where the step does not tune, all that it changed is put back.
         """
         number, every = self.step.value, self.settings.tuning_every
@@ -304,7 +304,7 @@ class HyperBatchTrainer(TunableModel):
         nothing = tf.zeros_like(tf.convert_to_tensor(self.temperature.logarithms))
         gradients, slopes, curvatures, loss = tf.cond(
             is_tuning,
-            lambda: self.tuning_gradients(bounds, number // every, batch_size),
+            lambda: self._tuning_gradients(bounds, number // every, batch_size),
             lambda: TuningGradients([tf.zeros_like(bound) for bound in bounds], nothing, nothing, tf.zeros(())),
         )
         variables = [self.distribution.lower, self.distribution.upper]
@@ -323,7 +323,7 @@ class HyperBatchTrainer(TunableModel):
         counts = is_tuning & tf.math.is_finite(loss)
         self._untracked.tuning_loss.update_state(tf.where(counts, loss, 0.0), sample_weight=tf.cast(counts, tf.float32))
 
-    def tuning_gradients(self, bounds: Any, number: Any, batch_size: Any) -> TuningGradients:
+    def _tuning_gradients(self, bounds: Any, number: Any, batch_size: Any) -> TuningGradients:
         """What tuning batch `number` says of the bounds and of the temperature.
 
         The objective of the bounds is the tuning loss, at the present temperature, minus `entropy_weight` times the
@@ -336,17 +336,17 @@ class HyperBatchTrainer(TunableModel):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(bounds)
             values = self._draw(bounds, batch.size, TUNING_DRAW)
-            with hyperparameter_scope(values, self.centers(bounds)):
-                outputs = self.member_outputs(batch.x, training=False)
+            with hyperparameter_scope(values, self._centers(bounds)):
+                outputs = self._member_outputs(batch.x, training=False)
             loss = self._tuning_loss(batch, outputs)
             entropy = self.distribution.entropy(bounds) / replicas  # gradients are summed over them, as Keras' are
             objective = loss - self.settings.entropy_weight * entropy
             scaled = self.tuning_optimizer.scale_loss(objective)
         gradients = [tf.zeros_like(bound) for bound in bounds]
-        if self.tunes_bounds():
+        if self._tunes_bounds():
             gradients = list(tape.gradient(scaled, bounds))
         slopes = curvatures = tf.zeros_like(tf.convert_to_tensor(self.temperature.logarithms))
-        if self.tunes_temperature():
+        if self._tunes_temperature():
             fixed = masks.mapped(tf.stop_gradient, outputs)
             slopes, curvatures = self.temperature.slopes_and_curvatures(
                 lambda logarithms: tf.cast(self._tuning_loss(batch, fixed, logarithms), tf.float32)
@@ -355,7 +355,7 @@ class HyperBatchTrainer(TunableModel):
 
     def _tuning_loss(self, batch: Batch, outputs: Any, logarithms: Any = None) -> Any:
         def loss_of(raw: Any, member: int = 0) -> Any:
-            tempered = self.at_temperature(masks.mapped(heads.at_least_float32, raw), logarithms)
+            tempered = self._at_temperature(masks.mapped(heads.at_least_float32, raw), logarithms)
             return self.objective(batch.x, batch.y, tempered, batch.sample_weight)
 
         if self.settings.tuning_loss == "member":
@@ -363,10 +363,10 @@ class HyperBatchTrainer(TunableModel):
         return losses.ensemble_loss(loss_of, outputs, self.heads_of(outputs))
 
     def _logs(self, batch: Batch, outputs: Any, loss: Any, training: bool) -> dict[str, Any]:
-        members = self.predictions_of(outputs)
+        members = self._predictions_of(outputs)
         self._update_loss(loss, batch.size)
         self._update_member_metrics(batch.y, members)
-        logs = self.compute_metrics(batch.x, batch.y, self.combine(members), batch.sample_weight)
+        logs = self.compute_metrics(batch.x, batch.y, self._combine(members), batch.sample_weight)
         return self._finished(logs, training)
 
     def _update_loss(self, loss: Any, size: Any) -> None:
@@ -392,9 +392,9 @@ class HyperBatchTrainer(TunableModel):
             # Not a number, not 0, where no step has tuned yet.
             tuning_loss = self._untracked.tuning_loss
             logs["tuning_loss"] = tf.where(tuning_loss.count > 0, tuning_loss.result(), float("nan"))
-            if self.tunes_temperature() and self.temperature.num_outputs == 1:
+            if self._tunes_temperature() and self.temperature.num_outputs == 1:
                 logs["temperature"] = tf.exp(self.temperature.logarithms[0])
-        if training and len(self.hyperparameters):
+        if training and len(self.space):
             logs["entropy"] = self.distribution.entropy(self.distribution.bounds())
         return logs
 

@@ -1,6 +1,6 @@
 """Pictures of an ensemble (matplotlib, the extra `plots`).
 
-Every function draws on `ax`, or on a new figure, and returns the figure; each picture can be read in grey.
+Every function draws on `ax`, or on a new figure, and returns the figure; each picture can be read in gray.
 """
 
 from keras_hyperens.plots.calibration import reliability_diagram as reliability_diagram
@@ -13,3 +13,16 @@ from keras_hyperens.plots.rejection import risk_coverage_curve as risk_coverage_
 from keras_hyperens.plots.response import response_curve as response_curve
 from keras_hyperens.plots.scores import corruption_curves as corruption_curves
 from keras_hyperens.plots.scores import scores_by_size as scores_by_size
+
+__all__ = [
+    "certain_images",
+    "corruption_curves",
+    "diversity_matrix",
+    "hyperparameter_path",
+    "image_grid",
+    "reliability_diagram",
+    "response_curve",
+    "risk_coverage_curve",
+    "scores_by_size",
+    "uncertainty_histograms",
+]

@@ -18,7 +18,7 @@ def hyperparameter_path(bounds: Any, name: str = "", scale: str = "log", ax: Any
     Args:
         bounds: `[epochs, M, 2]` in natural scale, an entry of `HyperparameterHistory.bounds`.
         name: Name of the hyperparameter.
-        scale: `"log"` or `"linear"`, as in its `Hyperparameter`.
+        scale: `"log"` or `"linear"`: the `sampling` of its `Hyperparameter`.
         ax: Where to draw. Default: a new figure.
 
     Raises:

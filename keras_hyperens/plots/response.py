@@ -27,7 +27,7 @@ def response_curve(
         values: Ascending values of the hyperparameter in natural scale, `[G]`.
         losses: Loss of the ensemble at each, `[G]`.
         name: Name of the hyperparameter.
-        scale: `"log"` or `"linear"`, as in its `Hyperparameter`.
+        scale: `"log"` or `"linear"`: the `sampling` of its `Hyperparameter`.
         members: Losses of the members, `[M, G]`, as thin lines.
         at: The members' tuned values, `[M]`: marks on their lines, or on the ensemble's without `members`.
         ax: Where to draw. Default: a new figure.

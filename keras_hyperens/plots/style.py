@@ -1,10 +1,10 @@
-"""What all pictures share: where to draw, lines that stay apart in grey, and a legend that covers no data."""
+"""What all pictures share: where to draw, lines that stay apart in gray, and a legend that covers no data."""
 
 from typing import Any
 
 import matplotlib.pyplot as plt
 
-COLORS = ("#14396b", "#d9730d", "#3a9d6e", "#a32020", "#56a7d8", "#8a4fa3", "#d9a400", "#555555")  # neighbours differ
+COLORS = ("#14396b", "#d9730d", "#3a9d6e", "#a32020", "#56a7d8", "#8a4fa3", "#d9a400", "#555555")  # neighbors differ
 MARKERS = "osD^vP*Xph"  # in lightness too
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 
@@ -15,7 +15,7 @@ def new_axes(ax: Any, size: tuple[float, float] = (5, 4)) -> Any:
 
 
 def line_style(number: int, points: int) -> dict[str, Any]:
-    """Colour, dashes and about 8 markers of the line `number`, which has so many `points`."""
+    """Color, dashes and about 8 markers of the line `number`, which has so many `points`."""
     every = max(1, points // 8)
     return {
         "color": COLORS[number % len(COLORS)],

@@ -234,14 +234,14 @@ def _members(facts: Facts) -> Iterator[str]:
 
 def _hyperparameters(facts: Facts) -> Iterator[str]:
     ensemble = facts.ensemble
-    if not isinstance(ensemble, HyperBatchEnsemble) or not len(ensemble.hyperparameters) or not ensemble.compiled:
+    if not isinstance(ensemble, HyperBatchEnsemble) or not len(ensemble.space) or not ensemble.compiled:
         return
     yield heading("What its hyperparameters are worth")
     curves = ensemble.response_curves(facts.x, facts.y, points=11, verbose=0)
     tuned = ensemble.hyperparameter_values()
     pictures = []
     for name, curve in curves.items():
-        scale = ensemble.hyperparameters[name].scale
+        scale = ensemble.space[name].sampling
         figure = plots.response_curve(curve.values, curve.losses, _plain(name), scale, curve.members, tuned[name])
         pictures.append(picture(figure, f"The loss on these rows for any {name}, from the one trained network."))
     yield pair(*pictures)

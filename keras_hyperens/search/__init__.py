@@ -4,3 +4,10 @@ from keras_hyperens.search.builder import HyperDeepEnsembleBuilder as HyperDeepE
 from keras_hyperens.search.pool import Candidate as Candidate
 from keras_hyperens.search.selection import Selection as Selection
 from keras_hyperens.search.selection import greedy_selection as greedy_selection
+
+__all__ = [
+    "Candidate",
+    "HyperDeepEnsembleBuilder",
+    "Selection",
+    "greedy_selection",
+]

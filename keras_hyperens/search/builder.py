@@ -1,6 +1,7 @@
 """From a KerasTuner hypermodel to a hyper-deep ensemble, in one call that can be repeated after any interruption."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras_tuner
@@ -14,6 +15,8 @@ from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import rank
 from keras_hyperens.search.procedure import Procedure
+from keras_hyperens.search.settings import LEASE
+from keras_hyperens.search.settings import PATIENCE
 from keras_hyperens.search.settings import check_metric
 from keras_hyperens.search.settings import check_project_name
 from keras_hyperens.search.settings import check_settings
@@ -29,7 +32,7 @@ class HyperDeepEnsembleBuilder(Procedure):
 
     1. *Search*: any KerasTuner tuner trains candidates.
     2. *First selection*: greedily, the H sets of hyperparameters that are best together.
-    3. *Stratification*: each set is trained again from several random initialisations.
+    3. *Stratification*: each set is trained again from several random initializations.
     4. *Second selection*: greedily among all candidates, K members with weights.
     5. *Retraining* of those on training and validation rows together, if asked for.
 
@@ -55,16 +58,16 @@ class HyperDeepEnsembleBuilder(Procedure):
             (It may change later: scores are then computed anew.)
         output_activation: As in `HyperDeepEnsemble`: what outputs are, where a loss of one's own does not say it.
         include_search: Whether candidates of the search itself can become members.
-        fixed_initialization: Start all candidates from one seed. They then differ in hyperparameters alone, and there
-            is nothing to stratify: the paper's fixed-initialisation ensemble.
+        same_initialization: Start all candidates from one seed. They then differ in hyperparameters alone, and there
+            is nothing to stratify: the paper's fixed-initialization ensemble.
         training_subset: Train each candidate on a random share of the training rows, its own.
         candidates_at_once: Train so many candidates in one graph, which saves most of the time of small networks. Each
             gets the weights that it would get alone (its own penalties, dropout, label smoothing and learning rate),
             but for the order of rows, which a group has in common. Candidates of other layers form groups of their
             own. What cannot be trained so (callbacks, a tuner that waits for results, ...) or is slower so is trained
             one at a time, and a message says why.
-        keep: Weights to keep on disk: `"all"`, `"best:n"` (of all candidates so far, by score) or `"selected"` (the
-            members of the last ensemble; the others are deleted when it is built).
+        keep: Weights to keep on disk: `"all"`, `"selected"` (the members of the last ensemble; the others are deleted
+            when it is built), or an integer: those of so many candidates, the best so far by score.
         prediction_dtype: Of the predictions on disk, `"float32"` or `"float16"`.
         directory, project_name, overwrite: As in KerasTuner, but `overwrite` deletes a search of this package and
             nothing else. The directory may be an address that TensorFlow reads and writes, like `"gs://bucket/runs"`.
@@ -102,8 +105,8 @@ class HyperDeepEnsembleBuilder(Procedure):
     def __init__(
         self,
         hypermodel: Any,
-        ensemble_size: int = 4,
         *,
+        ensemble_size: int = 4,
         objective: Any = "val_loss",
         tuner: Any = "random",
         max_trials: int | None = 50,
@@ -114,10 +117,10 @@ class HyperDeepEnsembleBuilder(Procedure):
         metric: Any = "auto",
         output_activation: Any = "auto",
         include_search: bool = True,
-        fixed_initialization: bool = False,
+        same_initialization: bool = False,
         training_subset: float | None = None,
         candidates_at_once: int = 1,
-        keep: str = "all",
+        keep: str | int = "all",
         prediction_dtype: str = "float32",
         directory: Any = ".",
         project_name: str = "hyper_deep_ensemble",
@@ -135,12 +138,17 @@ class HyperDeepEnsembleBuilder(Procedure):
         self.search_pool_size = search_pool_size
         self.num_hyperparameter_sets = ensemble_size if num_hyperparameter_sets is None else num_hyperparameter_sets
         self.initializations = ensemble_size if initializations is None else initializations
-        if fixed_initialization:
+        if same_initialization:
+            if initializations:
+                raise ValueError(
+                    "With `same_initialization=True` there is nothing to train from several initializations: leave "
+                    f"`initializations` out. Received: initializations={initializations}"
+                )
             self.initializations = 0
         self.metric = metric
         self.output_activation = output_activation
         self.include_search = include_search
-        self.fixed_initialization = fixed_initialization
+        self.same_initialization = same_initialization
         self.training_subset = training_subset
         self.candidates_at_once = candidates_at_once
         self.keep = keep
@@ -165,12 +173,12 @@ class HyperDeepEnsembleBuilder(Procedure):
 
     @classmethod
     def from_tuner(
-        cls, tuner: keras_tuner.Tuner, ensemble_size: int = 4, **arguments: Any
+        cls, tuner: keras_tuner.Tuner, *, ensemble_size: int = 4, **arguments: Any
     ) -> "HyperDeepEnsembleBuilder":
         """A builder on a KerasTuner search that has finished: nothing of it is trained again.
 
         `search(validation_data=...)` then predicts the validation rows with the models that the tuner kept, and, unless
-        `initializations=0`, trains the best sets of hyperparameters from several initialisations, for which it needs
+        `initializations=0`, trains the best sets of hyperparameters from several initializations, for which it needs
         what `tuner.search` needed.
 
         Args:
@@ -179,12 +187,21 @@ class HyperDeepEnsembleBuilder(Procedure):
         """
         if not isinstance(tuner, keras_tuner.Tuner):
             raise TypeError(f"`tuner` must be a `keras_tuner.Tuner`. Received: tuner={tuner!r}")
-        builder = cls(tuner.hypermodel, ensemble_size, tuner=tuner, **arguments)
+        builder = cls(tuner.hypermodel, ensemble_size=ensemble_size, tuner=tuner, **arguments)
         builder._is_searched = True
         return builder
 
-    def search(self, x: Any = None, y: Any = None, *, workers: int | None = None, **arguments: Any) -> None:
-        """Searches hyperparameters, selects the best sets, and trains them from several initialisations.
+    def search(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *,
+        workers: int | None = None,
+        lease: float = LEASE,
+        patience: float = PATIENCE,
+        **arguments: Any,
+    ) -> None:
+        """Searches hyperparameters, selects the best sets, and trains them from several initializations.
 
         Args:
             x, y, **arguments: What `keras_tuner.Tuner.search`, and so `fit`, takes: `validation_data` or
@@ -193,9 +210,9 @@ class HyperDeepEnsembleBuilder(Procedure):
             workers: Run so many processes on this machine, each training one candidate at a time. For several
                 machines start this same program on each, with KerasTuner's environment variables, a `directory` that
                 all of them see, and a `seed`. Three ports are used, from the one that they name. Workers may join at
-                any time, and any process may die and be started again: a worker that the chief has not heard for
-                `KERAS_HYPERENS_LEASE` seconds (default 15) loses its candidate to another one, and workers wait
-                `KERAS_HYPERENS_PATIENCE` seconds (default 900) for a chief that is away.
+                any time, and any process may die and be started again.
+            lease: Seconds after which a worker that the chief has not heard loses its candidate to another one.
+            patience: Seconds that workers wait for a chief that is away.
 
         Raises:
             ValueError: If something is missing or does not fit, or the directory belongs to another search.
@@ -204,6 +221,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         """
         if workers is not None:
             check_workers(self, workers)
+        arguments |= {"lease": lease, "patience": patience}
         with self._begin(x, y, **arguments) as run:
             if workers is not None:
                 run.lock.release()  # it is the chief's now
@@ -276,16 +294,16 @@ class HyperDeepEnsembleBuilder(Procedure):
         return self._assemble([kept[index] for index in chosen.members], chosen.weights, combination)
 
     def build_deep_ensemble(self, ensemble_size: int | None = None) -> HyperDeepEnsemble:
-        """The ordinary deep ensemble, to compare with: the best set of hyperparameters from K initialisations.
+        """The ordinary deep ensemble, to compare with: the best set of hyperparameters from K initializations.
 
         Raises:
-            ValueError: If the best set was trained from fewer initialisations.
+            ValueError: If the best set was trained from fewer initializations.
         """
         size = self.ensemble_size if ensemble_size is None else ensemble_size
         runs = self._runs_of_best_set()
         if len(runs) < size:
             raise ValueError(
-                f"A deep ensemble of {size} needs as many initialisations of the best hyperparameters: set "
+                f"A deep ensemble of {size} needs as many initializations of the best hyperparameters: set "
                 f"`initializations`. Received: {len(runs)}"
             )
         return self._assemble(runs[:size], (1.0,) * size, "mean")
@@ -318,16 +336,21 @@ class HyperDeepEnsembleBuilder(Procedure):
         """All that was trained, failed ones too, in the order of their names."""
         return self.pool.candidates()
 
-    def results_summary(self, num_candidates: int = 10) -> None:
-        """Prints the best candidates: their scores, hyperparameters, initialisations, and weights in the ensemble."""
-        print(summary(self.pool, self.weights_by_name(), num_candidates))
+    def results_summary(self, num_candidates: int = 10, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Prints the best candidates: their scores, hyperparameters, initializations, and weights in the ensemble.
+
+        Args:
+            num_candidates: So many lines.
+            print_fn: As in `keras.Model.summary`: gets the text in place of the standard output.
+        """
+        (print_fn or print)(summary(self.pool, self.weights_by_name(), num_candidates))
 
     def scores_by_size(self, max_size: int | None = None) -> dict[str, list[float]]:
         """Validation scores of ensembles of 1, 2, ... members, for `plots.scores_by_size`.
 
         Returns:
             Under `"hyper-deep ensemble"` those of the greedy selection, under `"deep ensemble"` those of the best
-            hyperparameters from as many initialisations, under `"single best"` the best candidate's.
+            hyperparameters from as many initializations, under `"single best"` the best candidate's.
         """
         finished, runs = self._eligible(), self._runs_of_best_set()
         predictions = [self.pool.predictions(run) for run in runs]

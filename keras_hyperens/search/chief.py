@@ -6,7 +6,6 @@ a worker trains is known to it, not to the chief alone: so a chief that is start
 """
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -27,19 +26,9 @@ from keras_hyperens.search.supervision import RUNNING
 from keras_hyperens.search.supervision import STOPPED
 
 ALIVE = "keras_hyperens/alive"  # first line of what a worker sends to say so; its name and its candidate's follow
-LEASE = "KERAS_HYPERENS_LEASE"
 LOOK_SECONDS = 0.5
 THREADS = 64  # for calls at a time: workers must be heard while others wait for a decision
 NOBODY = "keras_hyperens/nobody"
-
-
-def lease_in_looks() -> int:
-    """How often the chief looks for a worker that is silent, until its trial is another's.
-
-    Looks and not seconds: a chief that itself stood still has not looked, and takes nothing from anybody; and no clock
-    of another machine matters.
-    """
-    return round(max(3.0, float(os.environ.get(LEASE, 15))) / LOOK_SECONDS)
 
 
 class Chief:
@@ -51,6 +40,7 @@ class Chief:
         ended: Called when all trials have ended, before a worker learns it, and asks the chief of the next stage.
         is_restart: Whether there may be workers that train what another chief gave them: nothing is given out before
             they were heard.
+        lease: Seconds after which the trial of a worker that was silent is another's.
     """
 
     def __init__(
@@ -58,12 +48,16 @@ class Chief:
         oracle: keras_tuner.Oracle,
         name_of: Callable[[Any], str],
         ended: Callable[[], None],
-        is_restart: bool = False,
+        is_restart: bool,
+        lease: float,
     ) -> None:
         self.oracle, self.name_of, self.ended = oracle, name_of, ended
         self.lock = threading.RLock()
         self.failure: Exception | None = None
-        self.looks_until_first = lease_in_looks() if is_restart else 0
+        # Looks and not seconds: a chief that itself stood still has not looked, and takes nothing from anybody; and no
+        # clock of another machine matters.
+        self.looks = round(lease / LOOK_SECONDS)
+        self.looks_until_first = self.looks if is_restart else 0
         self.silence: dict[str, int] = {}  # of each worker, in looks
         self.trains: dict[str, str] = {}  # each worker's candidate
         self.told: set[str] = set()  # workers that know that it is over
@@ -152,7 +146,7 @@ class Chief:
         """Takes their trials from workers that were silent for a lease."""
         with self._alone():
             self.looks_until_first = max(0, self.looks_until_first - 1)
-            lost = [worker for worker, looks in list(self.silence.items()) if looks >= lease_in_looks()]
+            lost = [worker for worker, looks in list(self.silence.items()) if looks >= self.looks]
             for worker in list(self.silence):
                 self.silence[worker] += 1
             for worker in lost:
@@ -185,7 +179,7 @@ def serve(chief: Chief) -> None:
     try:
         while not chief.is_over.wait(LOOK_SECONDS):
             chief.look()
-        for _ in range(lease_in_looks()):
+        for _ in range(chief.looks):
             if chief.all_were_told():
                 break
             time.sleep(LOOK_SECONDS)

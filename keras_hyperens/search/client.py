@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from keras_hyperens.search.processes import worker_id
 from keras_hyperens.search.supervision import IDLE
 from keras_hyperens.search.supervision import RUNNING
 
-PATIENCE = "KERAS_HYPERENS_PATIENCE"
 POLL_SECONDS = 0.2
 BEAT_SECONDS = 1.0
 ANSWER_SECONDS = 20.0  # a chief that decides for longer is asked again: no call does anything twice
@@ -36,15 +34,16 @@ class Calls:
     Args:
         stub: KerasTuner's.
         is_over: Whether the pool says that the stage has ended.
+        patience: Seconds without an answer after which a call fails.
     """
 
-    def __init__(self, stub: Any, is_over: Callable[[], bool]) -> None:
+    def __init__(self, stub: Any, is_over: Callable[[], bool], patience: float) -> None:
         known = stub.stub if isinstance(stub, Calls) else stub
         self.stub: Any = type(known)(
             grpc.insecure_channel(address(), RECONNECT)
         )  # its own channel is slow to come back
         self.is_over = is_over
-        self.patience = float(os.environ.get(PATIENCE, 900))
+        self.patience = patience
 
     def __getattr__(self, name: str) -> Any:
         return functools.partial(self._call, getattr(self.stub, name))
@@ -62,7 +61,7 @@ class Calls:
             if time.monotonic() - start > self.patience:
                 raise ConnectionError(
                     f"The chief at {address()} did not answer for {self.patience:g} seconds: start it, or again, and "
-                    f"then this worker; what is finished is kept. (Workers wait as many seconds as {PATIENCE} says.)"
+                    f"then this worker; what is finished is kept. (Workers wait for the `patience` of `search`.)"
                 )
             time.sleep(POLL_SECONDS)
 
@@ -74,12 +73,15 @@ class Client:
         oracle: KerasTuner's client.
         name_of: The name of a trial's candidate.
         is_over: Whether the pool says that the stage has ended.
+        patience: Seconds that it waits for a chief that is away.
     """
 
-    def __init__(self, oracle: Any, name_of: Callable[[Any], str], is_over: Callable[[], bool]) -> None:
+    def __init__(
+        self, oracle: Any, name_of: Callable[[Any], str], is_over: Callable[[], bool], patience: float
+    ) -> None:
         self.name_of = name_of
         self.candidate = ""
-        oracle.stub = self.calls = Calls(oracle.stub, is_over)
+        oracle.stub = self.calls = Calls(oracle.stub, is_over, patience)
         self.ask, self.report = (getattr(type(oracle), name).__get__(oracle) for name in ("create_trial", "end_trial"))
         oracle.create_trial, oracle.end_trial = self.create_trial, self.end_trial
 

@@ -72,7 +72,7 @@ class Groups:
         """Puts candidates of the group into the pool; none, if they are trained faster one at a time.
 
         Raises:
-            NotTogether: If they would not be trained as if each were alone.
+            IncompatibleModelsError: If they would not be trained as if each were alone.
         """
         if len(group) == 1:
             return

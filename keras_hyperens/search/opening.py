@@ -31,10 +31,13 @@ from keras_hyperens.search.processes import is_distributed
 from keras_hyperens.search.processes import is_worker
 from keras_hyperens.search.progress import Progress
 from keras_hyperens.search.selection import greedy_selection
+from keras_hyperens.search.settings import LEASE
+from keras_hyperens.search.settings import PATIENCE
+from keras_hyperens.search.settings import check_waiting
 from keras_hyperens.search.settings import text_of
 from keras_hyperens.search.validation import ValidationRows
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass
@@ -45,6 +48,8 @@ class Run:
     arguments: dict[str, Any]  # of `fit`
     progress: Progress
     lock: DirectoryLock
+    lease: float = LEASE  # of workers, in seconds
+    patience: float = PATIENCE
 
 
 class Opening:
@@ -60,10 +65,10 @@ class Opening:
     metric: Any
     output_activation: Any
     include_search: bool
-    fixed_initialization: bool
+    same_initialization: bool
     training_subset: float | None
     candidates_at_once: int
-    keep: str
+    keep: str | int
     prediction_dtype: str
     directory: Any
     project_name: str
@@ -87,9 +92,12 @@ class Opening:
         validation_data: Any = None,
         validation_split: float = 0.0,
         verbose: Any = 1,
+        lease: float = LEASE,
+        patience: float = PATIENCE,
         **arguments: Any,
     ) -> Iterator[Run]:
         """Checks all that can be checked before any work starts, and opens the directory, alone until the end."""
+        check_waiting(lease, patience)
         if validation_split:
             parts = split_rows(x, y, arguments.pop("sample_weight", None), validation_split, "validation_split")
             (x, y, weights), validation_data = parts
@@ -116,6 +124,7 @@ class Opening:
         with self._locked() as lock:
             self._open_directory(self._identity(x, y, rows, arguments), rows)
             run = self._run(rows, arguments, x, y, validation_data, verbose, lock)
+            run.lease, run.patience = lease, patience
             yield run
             run.progress.close()
 
@@ -166,7 +175,7 @@ class Opening:
             "class_weight": class_weight and {str(label): float(weight) for label, weight in class_weight.items()},
             "validation inputs": rows.inputs,
             "validation labels": rows.digest(),
-            "fixed_initialization": self.fixed_initialization,
+            "same_initialization": self.same_initialization,
             "training_subset": self.training_subset,
             "epochs": arguments.get("epochs", 1),
             "batch_size": arguments.get("batch_size"),

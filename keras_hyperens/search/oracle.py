@@ -23,7 +23,7 @@ class EnumeratingOracle(keras_tuner.Oracle):
     """Gives out a list of trainings, one trial each, in their order.
 
     So KerasTuner's display, failures and chief/worker distribution serve trainings that no search decides about: the
-    same hyperparameters from several initialisations.
+    same hyperparameters from several initializations.
 
     Args:
         objective: As in `keras_tuner.Oracle`.

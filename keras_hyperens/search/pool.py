@@ -33,10 +33,10 @@ class Candidate:
     """One trained network.
 
     Attributes:
-        name: `"search-0007"`, or `"initializations-0007-2"`: the second initialisation of that one's hyperparameters.
+        name: `"search-0007"`, or `"initializations-0007-2"`: the second initialization of that one's hyperparameters.
         stage: `"search"`, `"initializations"` or `"retraining"`.
         values: Its hyperparameters.
-        seed: From which its weights were initialised and its rows shuffled.
+        seed: From which its weights were initialized and its rows shuffled.
         parent: The candidate of the search that found its hyperparameters, itself if it is one of those.
         score: Of its validation predictions, by the builder's metric; lower is better. `None` if it failed.
         metrics: What the training reported at its best epoch.

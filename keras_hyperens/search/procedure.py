@@ -115,7 +115,7 @@ class Procedure(Opening):
     def _run_stage(
         self, make: Callable[[], keras_tuner.Tuner], recorder: TrialRecorder, plan: Any, run: Run, arguments: dict
     ) -> keras_tuner.Tuner:
-        stage = Stage(recorder, plan, self._on_end(recorder.stage, run), is_new=self.overwrite)
+        stage = Stage(recorder, plan, self._on_end(recorder.stage, run), self.overwrite, run.lease, run.patience)
         return stage.run(make, arguments, groups_of(self, recorder, arguments, run.progress.say))
 
     def _recorder(self, stage: str, run: Run) -> TrialRecorder:
@@ -125,7 +125,7 @@ class Procedure(Opening):
             run.rows,
             self._score_of,
             self.seed or 0,
-            self.fixed_initialization,
+            self.same_initialization,
             self.prediction_dtype,
             self.training_subset,
             run.arguments.get("validation_batch_size") or run.arguments.get("batch_size"),
@@ -165,7 +165,7 @@ class Procedure(Opening):
         return self.pool.finished(*stages)
 
     def _runs_of_best_set(self) -> list[Candidate]:
-        """Trainings of the best hyperparameters from different initialisations, in their order."""
+        """Trainings of the best hyperparameters from different initializations, in their order."""
         best = self.select_hyperparameters()[0]
         runs = [each for each in self.pool.finished(INITIALIZATIONS) if each.parent == best.name]
         return sorted(runs, key=lambda each: number_of_run(each.name)) or [best]
@@ -200,9 +200,11 @@ class Procedure(Opening):
             )
             for member in members
         ]
+        for number, model in enumerate(models):
+            model.name = f"member_{number}"  # a hypermodel gives all of them the same
         ensemble = HyperDeepEnsemble(
             models,
-            weights,
+            member_weights=weights,
             combination=combination,
             output_activation=self.output_activation,
             member_hyperparameters=[member.values for member in members],

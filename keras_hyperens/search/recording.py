@@ -70,7 +70,7 @@ class TrialRecorder:
         rows: The validation rows; `None` when retraining.
         score: Predictions of each output and their heads to a number, lower is better, NaN if they are not finite.
         seed: Of the builder.
-        fixed_initialization: Whether all candidates have the same seed.
+        same_initialization: Whether all candidates have the same seed.
         prediction_dtype: Of the predictions on disk.
         training_subset: Share of the training rows for each candidate, or `None`.
         batch_size: For predictions.
@@ -83,7 +83,7 @@ class TrialRecorder:
     rows: ValidationRows | None
     score: Callable[[list[np.ndarray], list[Any]], float]
     seed: int
-    fixed_initialization: bool
+    same_initialization: bool
     prediction_dtype: str
     training_subset: float | None
     batch_size: int | None
@@ -243,7 +243,7 @@ class TrialRecorder:
 
     def seed_of(self, name: str) -> int:
         """A seed of its own for every candidate, unless all start alike."""
-        number = 0 if self.fixed_initialization else zlib.crc32(name.encode())
+        number = 0 if self.same_initialization else zlib.crc32(name.encode())
         return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0] % 2**31)
 
     def collect(self, trial: Any) -> None:

@@ -1,6 +1,5 @@
 """What a builder's arguments may be."""
 
-import re
 from typing import Any
 
 import keras_tuner
@@ -10,6 +9,9 @@ from keras_hyperens.checks import is_integer
 from keras_hyperens.checks import is_number
 from keras_hyperens.heads import check_output_activation
 from keras_hyperens.search.scores import SCORES
+
+LEASE, PATIENCE = 15.0, 900.0  # seconds that a chief waits for a worker, and a worker for its chief
+SHORTEST_LEASE = 3.0  # workers are heard about once a second
 
 
 def check_settings(builder: Any) -> None:
@@ -42,6 +44,14 @@ def check_settings(builder: Any) -> None:
             "There must be at least as many candidates as members: raise `max_trials` or `initializations`. "
             f"Received: ensemble_size={builder.ensemble_size}, at most {trained} candidates"
         )
+
+
+def check_waiting(lease: Any, patience: Any) -> None:
+    """Raises a `ValueError` unless chief and workers can wait so many seconds for each other."""
+    if not is_number(lease) or lease < SHORTEST_LEASE:
+        raise ValueError(f"`lease` must be at least {SHORTEST_LEASE:g} seconds. Received: lease={lease!r}")
+    if not is_number(patience) or patience < 0:
+        raise ValueError(f"`patience` must be a number of seconds. Received: patience={patience!r}")
 
 
 def check_project_name(name: Any) -> None:
@@ -78,11 +88,10 @@ def text_of(setting: Any) -> Any:
     return getattr(setting, "__qualname__", type(setting).__qualname__)
 
 
-def best_of(keep: str) -> int | None:
-    """The n of `keep="best:n"`, `None` for `"all"` and `"selected"`."""
-    match = re.fullmatch(r"best:([1-9]\d*)", str(keep))
-    if match:
-        return int(match[1])
-    if keep in ("all", "selected"):
+def best_of(keep: str | int) -> int | None:
+    """How many best candidates keep their weights, `None` with `"all"` and `"selected"`."""
+    if is_integer(keep) and keep >= 1:
+        return int(keep)
+    if isinstance(keep, str) and keep in ("all", "selected"):
         return None
-    raise ValueError(f'`keep` must be "all", "selected" or "best:n", for example "best:10". Received: keep={keep!r}')
+    raise ValueError(f'`keep` must be "all", "selected" or a positive integer. Received: keep={keep!r}')

@@ -31,12 +31,15 @@ class Stage:
         plan: What it will do, as `json` can say it: the same plan in the same directory ends with the same candidates.
         ended: Called with the name of each candidate that ended.
         is_new: Whether what the pool says of this stage will be deleted, so that a worker must not believe it.
+        lease, patience: Of workers, in seconds; see `HyperDeepEnsembleBuilder.search`.
     """
 
     recorder: TrialRecorder
     plan: Any
     ended: Callable[[str], None]
-    is_new: bool = False
+    is_new: bool
+    lease: float
+    patience: float
 
     def run(
         self,
@@ -67,7 +70,7 @@ class Stage:
         return tuner
 
     def _work(self, tuner: keras_tuner.Tuner, arguments: dict[str, Any]) -> None:
-        client = Client(tuner.oracle, self.recorder.name_of, self._is_over)
+        client = Client(tuner.oracle, self.recorder.name_of, self._is_over, self.patience)
         with contextlib.suppress(StageOver), client.heard():
             tuner.search(**arguments)
 
@@ -82,7 +85,7 @@ class Stage:
         pool.write_stage(name, self.plan, is_over=False)
         tuner.oracle.verbose = arguments["verbose"]
         tuner.save()
-        serve(Chief(tuner.oracle, self.recorder.name_of, self._end, is_restart))
+        serve(Chief(tuner.oracle, self.recorder.name_of, self._end, is_restart, self.lease))
 
     def _end(self) -> None:
         self.recorder.pool.write_stage(self.recorder.stage, self.plan, is_over=True)

@@ -10,7 +10,7 @@ import keras
 import keras_tuner
 
 from keras_hyperens import files
-from keras_hyperens.conversion.joint import NotTogether
+from keras_hyperens.conversion.joint import IncompatibleModelsError
 from keras_hyperens.conversion.joint import structure_of
 from keras_hyperens.conversion.probing import facts_of
 from keras_hyperens.search.group import Groups
@@ -118,7 +118,7 @@ class Together:
         try:
             facts = facts_of(model)
             structure = structure_of(model, facts)
-        except NotTogether as reason:
+        except IncompatibleModelsError as reason:
             self._warn("any", reason)
             return None
         return None if structure in self.alone else Waiting(trial, name, values, structure, model, facts)
@@ -133,7 +133,7 @@ class Together:
         trials = [each.trial for each in group]
         try:
             self.groups.train(group)
-        except NotTogether as reason:
+        except IncompatibleModelsError as reason:
             self._warn(structure, reason)
         except files.OUTAGES as error:  # a full disk is not the candidates' fault
             raise keras_tuner.errors.FatalRuntimeError(str(error)) from error

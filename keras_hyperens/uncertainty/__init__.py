@@ -25,3 +25,28 @@ from keras_hyperens.uncertainty.gaussian import epistemic_variance as epistemic_
 from keras_hyperens.uncertainty.gaussian import gaussian_mixture as gaussian_mixture
 from keras_hyperens.uncertainty.gaussian import prediction_interval as prediction_interval
 from keras_hyperens.uncertainty.gaussian import total_variance as total_variance
+
+__all__ = [
+    "aleatoric_variance",
+    "combine",
+    "disagreement",
+    "energy",
+    "epistemic_variance",
+    "expected_entropy",
+    "gaussian_mixture",
+    "log_mean_exp",
+    "margin",
+    "max_probability",
+    "mean_kl_divergence",
+    "median",
+    "mutual_information",
+    "prediction_interval",
+    "predictive_entropy",
+    "score_range",
+    "standard_deviation",
+    "sum_kl_divergence",
+    "total_variance",
+    "trimmed_mean",
+    "variance",
+    "variation_ratio",
+]

@@ -42,9 +42,9 @@ def test_one_hypermodel_gives_every_method():
     build = partial(methods.build, data=digits, ensemble_size=2, seed=0)
     assert type(build("single", settings={"l2": 1e-4}).layers[0]) is keras.layers.Conv2D
     ensemble = build("hyper-batch", settings={})
-    assert ensemble.hyperparameters.names == ("l2", "dropout") and "learning_rate" in ensemble._fixed
+    assert ensemble.space.names == ("l2", "dropout") and "learning_rate" in ensemble._fixed
     assert ensemble.network.layers[0].kernel_l2 == "l2" and ensemble.network.layers[5].rate == "dropout"
-    assert len(build("batch", settings={"l2": 1e-4, "dropout": 0.1}).hyperparameters) == 0
+    assert len(build("batch", settings={"l2": 1e-4, "dropout": 0.1}).space) == 0
 
 
 def test_scores_by_hand():

@@ -26,9 +26,9 @@ def test_corruptions_keep_the_range_and_grow(name):
 
 def test_strange_images():
     np.testing.assert_array_equal(shifts.rotated(IMAGES)[2, :, :, 0], np.rot90(IMAGES[2, :, :, 0]))
-    colour = np.zeros((1, 32, 32, 3), "float32")
-    colour[0, 2, 2, 1] = 1
-    luma = shifts.grey(colour, 28)
+    color = np.zeros((1, 32, 32, 3), "float32")
+    color[0, 2, 2, 1] = 1
+    luma = shifts.gray(color, 28)
     assert luma.shape == (1, 28, 28, 1)
     np.testing.assert_allclose(luma[0, 0, 0, 0], 0.587, rtol=1e-6)
 
@@ -56,7 +56,7 @@ def test_on_little(tmp_path, monkeypatch, capsys):
     assert "| hyper-deep ensemble |" in printed and (tmp_path / "corruptions.png").stat().st_size > 20_000
     for run in done:
         assert all(0 <= score <= 1 for by_measure in run["auroc"].values() for score in by_measure.values())
-    single = done[0]["auroc"]["CIFAR-10 in grey"]
+    single = done[0]["auroc"]["CIFAR-10 in gray"]
     assert single["mutual_information"] == pytest.approx(0.5, abs=0.01)  # one member cannot disagree
 
 

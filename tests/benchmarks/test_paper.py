@@ -64,9 +64,9 @@ def contents(folder):
 
 def test_one_hypermodel_gives_every_method(tmp_path):
     build_model = made_up(tmp_path, "lenet", (28, 28, 1)).hypermodel
-    ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, 2)
+    ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=2)
     strengths = ("l2_convolutions", "l2_dense", "l2_output")
-    assert set(ensemble.hyperparameters.names) == {*strengths, "dropout", "label_smoothing"}
+    assert set(ensemble.space.names) == {*strengths, "dropout", "label_smoothing"}
     assert [layer.kernel_l2 for layer in ensemble.network.layers if hasattr(layer, "kernel_l2")] == [
         strengths[group] for group in (0, 0, 1, 1, 2)
     ]
@@ -97,7 +97,7 @@ def test_baselines_get_the_best_setting_of_the_search(tmp_path):
     for method, size in (("single", 1), ("deep", 2)):
         assert methods.trained(method, cell).member_hyperparameters == [best] * size
     batch = methods.trained("batch", cell)
-    assert len(batch.hyperparameters) == 0 and batch.network.layers[1].kernel_l2 == pytest.approx(best["l2_input"])
+    assert len(batch.space) == 0 and batch.network.layers[1].kernel_l2 == pytest.approx(best["l2_input"])
     assert batch.loss.get_config()["label_smoothing"] == best["label_smoothing"]
     assert runs.read(tmp_path / methods.SETTINGS) == [{**cell.key(), "values": best}]
 
@@ -115,7 +115,7 @@ def test_what_tunes_begins_around_the_best_setting(method, tmp_path, monkeypatch
 
 
 def check_that_it_is_one_member_without_factors(model):
-    assert model.ensemble_size == 1 and len(model.hyperparameters) == 5
+    assert model.ensemble_size == 1 and len(model.space) == 5
     for layer in (layer for layer in model.network.layers if hasattr(layer, "r")):
         assert not layer.fast_weights_trainable and layer.tie_fast_weights
         np.testing.assert_array_equal(layer.r, np.ones(layer.r.shape))
@@ -280,7 +280,7 @@ def test_large_networks_through_conversion(network, parameters, tmp_path):
     groups = ("input", "group_1", "group_2", "group_3", "output")
     cell = searched_before(made_up(tmp_path, network, (32, 32, 3), batch_size=8), groups)
     ensemble = methods.trained("hyper-batch", cell)
-    assert set(ensemble.hyperparameters.names) == {*(f"l2_{group}" for group in groups), "label_smoothing"}
+    assert set(ensemble.space.names) == {*(f"l2_{group}" for group in groups), "label_smoothing"}
     assert ensemble.member(0).count_params() == pytest.approx(parameters, rel=0.03)
     predicted = ensemble.predict(cell.data.test[0], verbose=0)
     np.testing.assert_allclose(predicted.sum(1), 1, rtol=1e-5)

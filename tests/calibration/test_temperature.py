@@ -45,7 +45,7 @@ def test_stays_finite_where_no_temperature_is_best():
     assert np.isfinite(fit_temperature(np.eye(3)[[0, 1, 2]], [1, 1, 2]))
 
 
-def test_variance_scale_maximises_the_likelihood():
+def test_variance_scale_maximizes_the_likelihood():
     means, variances = GENERATOR.normal(size=(50, 2)), GENERATOR.gamma(2, size=(50, 2))
     targets = GENERATOR.normal(means, 1.7 * np.sqrt(variances))
     scale = fit_variance_scale(means, variances, targets)

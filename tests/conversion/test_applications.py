@@ -7,7 +7,7 @@ import pytest
 import keras_hyperens as khe
 
 M, CLASSES = 2, 5
-L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-3)}
+L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-3, "log")}
 SIZES = {"InceptionV3": 75, "Xception": 71}
 EXACT = (
     *("MobileNetV2", "MobileNetV3Small", "MobileNetV3Large", "EfficientNetV2B0", "ResNet50V2", "DenseNet121"),
@@ -41,14 +41,14 @@ def images(model, rows):
 
 def check_equal(model, ensemble):
     x = images(model, 2)
-    expected, members = np.asarray(model(x)), np.asarray(ensemble.member_outputs(x))
+    expected, members = np.asarray(model(x)), np.asarray(ensemble._member_outputs(x))
     assert np.ptp(expected) > 0
     np.testing.assert_allclose(members, np.stack([expected] * M), rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
 def test_a_small_one():
     model = application("MobileNetV2", alpha=0.35)
-    ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
     check_equal(model, ensemble)
     kinds = {record.kind: record.became for record in ensemble._records}
     assert kinds["DepthwiseConv2D"] == "HyperBatchDepthwiseConv2D" and kinds["BatchNormalization"] == ""
@@ -58,15 +58,15 @@ def test_a_small_one():
 @pytest.mark.parametrize("name", EXACT)
 def test_it_predicts_what_the_model_predicts(name):
     model = application(name)
-    check_equal(model, khe.HyperBatchEnsemble.from_model(model, L2, M))
+    check_equal(model, khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M))
 
 
 @pytest.mark.integration
 def test_parameters():
     model = application("ResNet50V2")
-    ensemble = khe.HyperBatchEnsemble.from_model(model, L2, 4)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=4)
     assert ensemble.network.count_params() / model.count_params() < 2.1
-    independent = khe.HyperBatchEnsemble.from_model(model, L2, 4, sharing="none")
+    independent = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=4, sharing="independent")
     assert independent.network.count_params() / model.count_params() == 4
 
 
@@ -74,7 +74,7 @@ def test_parameters():
 @pytest.mark.parametrize("name", WHOLE)
 def test_training_tuning_file_and_export(name, tmp_path):
     model = application(name)
-    ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M, seed=0)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M, seed=0)
     ensemble.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), tuning_every=1)
     x, y = images(model, 4), np.arange(4) % CLASSES
     bounds = ensemble.hyperparameter_bounds()["l2"]

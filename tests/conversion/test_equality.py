@@ -7,7 +7,7 @@ import pytest
 import keras_hyperens as khe
 from tests.models.networks import LOGITS
 
-L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2)}
+L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -49,14 +49,14 @@ X = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
 
 def test_state_that_no_file_knows_is_an_error_that_names_the_layer():
     with pytest.raises(ValueError, match="state beyond its weights.*'shift' of type Shift"):
-        khe.HyperBatchEnsemble.from_model(with_amount(Shift), L2, 2)
+        khe.HyperBatchEnsemble.from_model(with_amount(Shift), roles=L2, ensemble_size=2)
 
 
 def test_state_that_a_layer_saves_by_itself_is_taken_over():
     model = with_amount(SavedShift)
-    ensemble = khe.HyperBatchEnsemble.from_model(model, L2, 2)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=2)
     expected = keras.ops.convert_to_numpy(model(X))
-    np.testing.assert_allclose(ensemble.member_outputs(X), [expected] * 2, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ensemble._member_outputs(X), [expected] * 2, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(ensemble.member(1)(X), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -67,8 +67,8 @@ def test_a_vocabulary_is_taken_over():
     rows = np.array([[7], [11], [13], [99]])
     expected = keras.ops.convert_to_numpy(model(rows))
     assert len(np.unique(expected, axis=0)) == 4
-    ensemble = khe.HyperBatchEnsemble.from_model(model, L2, 2)
-    np.testing.assert_allclose(ensemble.member_outputs(rows), [expected] * 2, rtol=1e-5, atol=1e-6)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=2)
+    np.testing.assert_allclose(ensemble._member_outputs(rows), [expected] * 2, rtol=1e-5, atol=1e-6)
 
 
 def test_random_factors_are_what_they_were():
@@ -78,6 +78,6 @@ def test_random_factors_are_what_they_were():
         model.compile("sgd", LOGITS)
         return model
 
-    ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, 2, seed=0)
+    ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=2, seed=0)
     factors = keras.ops.convert_to_numpy(ensemble.network.layers[-1].r)
-    assert np.std(factors) > 0.05 and np.ptp(ensemble.member_outputs(X), axis=0).max() > 1e-3
+    assert np.std(factors) > 0.05 and np.ptp(ensemble._member_outputs(X), axis=0).max() > 1e-3

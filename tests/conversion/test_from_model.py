@@ -11,7 +11,7 @@ import keras_hyperens as khe
 from tests.conversion import models
 
 M = 3
-L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2)}
+L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}
 LOGITS = models.LOGITS
 
 
@@ -40,18 +40,14 @@ def scrambled(model, seed=1):
 
 @pytest.mark.parametrize(
     "sharing",
-    [
-        "hyper",
-        "none",
-        *(pytest.param(name, marks=pytest.mark.integration) for name in ("batch", "fixed_initialization")),
-    ],
+    ["hyper", "independent", pytest.param("batch", marks=pytest.mark.integration)],
 )
 @pytest.mark.parametrize("make", [models.sequential, models.branches, models.sequences])
 def test_a_converted_model_predicts_what_the_model_predicts(make, sharing):
     model = scrambled(make())
-    ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M, sharing=sharing)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M, sharing=sharing)
     x = batch_for(model)
-    expected, members = model(x, training=False), ensemble.member_outputs(x, training=False)
+    expected, members = model(x, training=False), ensemble._member_outputs(x, training=False)
     for one, of_members in zip(keras.tree.flatten(expected), keras.tree.flatten(members), strict=True):
         np.testing.assert_allclose(of_members, np.stack([one] * M), rtol=1e-4, atol=1e-5)
     member = ensemble.member(1)
@@ -63,7 +59,7 @@ def test_a_converted_model_predicts_what_the_model_predicts(make, sharing):
 def test_the_model_is_not_changed_and_not_shared():
     model = scrambled(models.sequential())
     before = model.get_weights()
-    ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M, seed=0)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M, seed=0)
     ensemble.compile("sgd", LOGITS, run_eagerly=True)
     x = batch_for(model, 12)
     ensemble.fit(x, np.arange(12) % 3, tuning_split=0.3, verbose=0)
@@ -79,7 +75,7 @@ def test_the_model_is_not_changed_and_not_shared():
 def test_training_tuning_saving_and_export(make, tmp_path):
     model = make()
     roles = {**L2, "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear")} if make is not models.branches else L2
-    ensemble = khe.HyperBatchEnsemble.from_model(model, roles, M, seed=0)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=roles, ensemble_size=M, seed=0)
     several = make is models.branches
     losses = {"label": LOGITS, "value": "mse"} if several else LOGITS
     ensemble.compile(keras.optimizers.Adam(0.01), losses, tuning_every=1)
@@ -105,12 +101,12 @@ def test_training_tuning_saving_and_export(make, tmp_path):
 def test_roles_drive_settings_and_the_rest_stays(capsys):
     model = models.sequential()
     roles = {
-        "kernel_l2": khe.Hyperparameter("strength", 1e-6, 1e-2),
-        "bias_l1": khe.Hyperparameter("sparsity", 1e-6, 1e-2),
+        "kernel_l2": khe.Hyperparameter("strength", 1e-6, 1e-2, "log"),
+        "bias_l1": khe.Hyperparameter("sparsity", 1e-6, 1e-2, "log"),
         "dropout": khe.Hyperparameter("rate", 0.1, 0.6, "linear"),
     }
-    ensemble = khe.HyperBatchEnsemble.from_model(model, roles, M)
-    assert ensemble.hyperparameters.names == ("strength", "sparsity", "rate")
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=roles, ensemble_size=M)
+    assert ensemble.space.names == ("strength", "sparsity", "rate")
     conv, _, spatial, _, dense, dropout, _ = ensemble.network.layers
     assert (conv.kernel_l2, conv.bias_l1, conv.kernel_l1, conv.bias_l2) == ("strength", "sparsity", None, None)
     assert (dense.bias_l1, dense.bias_l2) == ("sparsity", pytest.approx(0.2))
@@ -120,15 +116,16 @@ def test_roles_drive_settings_and_the_rest_stays(capsys):
     assert "HyperBatchConv2D" in printed and "bias_l1 = sparsity, kernel_l2 = strength" in printed.replace(
         "kernel_l2 = strength, bias_l1 = sparsity", "bias_l1 = sparsity, kernel_l2 = strength"
     )
-    assert "shared: normalisation" in printed
-    fixed = khe.HyperBatchEnsemble.from_model(model, L2, M).network.layers
+    assert "shared: normalization" in printed
+    fixed = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M).network.layers
     assert (fixed[0].kernel_l2, fixed[2].rate, fixed[4].bias_l1) == ("l2", 0.2, pytest.approx(0.1))
 
 
 def test_include_and_exclude():
     model = models.sequential()
     kinds = lambda **chosen: [  # noqa: E731
-        type(layer).__name__ for layer in khe.HyperBatchEnsemble.from_model(model, L2, M, **chosen).network.layers
+        type(layer).__name__
+        for layer in khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M, **chosen).network.layers
     ]
     assert kinds(include=[layers.Dense])[0] == "Conv2D" and kinds(include=[layers.Dense])[-1] == "HyperBatchDense"
     assert kinds(exclude=["conv*", layers.Dropout])[0] == "Conv2D"
@@ -138,7 +135,7 @@ def test_include_and_exclude():
 def test_frozen_layers_are_shared():
     model = models.sequential()
     model.layers[0].trainable = False
-    network = khe.HyperBatchEnsemble.from_model(model, L2, M).network
+    network = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M).network
     assert type(network.layers[0]) is layers.Conv2D and not network.layers[0].trainable
 
 
@@ -148,7 +145,7 @@ def test_independent_members_train_as_models_apart():
     model.layers[2].rate = model.layers[5].rate = 0.0
     plain = keras.models.clone_model(model)
     plain.set_weights(model.get_weights())
-    ensemble = khe.HyperBatchEnsemble.from_model(plain, ensemble_size=M, sharing="fixed_initialization")
+    ensemble = khe.HyperBatchEnsemble.from_model(plain, ensemble_size=M, sharing="independent")
     generator = np.random.default_rng(2)
     starts = [[w + generator.normal(0, 0.1, w.shape) * (w.ndim > 1) for w in model.get_weights()] for _ in range(M)]
     for layer, at in zip(ensemble.network.layers, _places(model), strict=True):
@@ -179,7 +176,7 @@ def _places(model):
 
 def test_a_hyperparameter_ensemble_keeps_its_values():
     model = models.sequential()
-    ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M, sharing="none", seed=0)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M, sharing="independent", seed=0)
     ensemble.compile("adam", LOGITS, run_eagerly=True)
     x, y = batch_for(model, 12), np.arange(12) % 3
     values = ensemble.hyperparameter_values()["l2"]
@@ -194,7 +191,7 @@ def test_a_hyperparameter_ensemble_keeps_its_values():
 def test_a_self_tuning_network_is_one_member_with_frozen_factors():
     model = scrambled(models.sequential())
     ensemble = khe.HyperBatchEnsemble.from_model(
-        model, L2, 1, tie_fast_weights=True, fast_weights_trainable=False, seed=0
+        model, roles=L2, ensemble_size=1, tie_fast_weights=True, fast_weights_trainable=False, seed=0
     )
     ensemble.compile(keras.optimizers.Adam(0.01), LOGITS, tuning_every=1, run_eagerly=True)
     x, y = batch_for(model, 12), np.arange(12) % 3
@@ -208,7 +205,7 @@ def test_what_a_compiled_model_was_compiled_with_is_taken_over():
     model = models.sequential()
     crossentropy = keras.metrics.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.03, momentum=0.5), LOGITS, metrics=["accuracy", crossentropy])
-    ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M, seed=0)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M, seed=0)
     assert ensemble.optimizer is not model.optimizer and float(ensemble.optimizer.learning_rate) == pytest.approx(0.03)
     x, y = batch_for(model, 12), np.arange(12) % 3
     logs = ensemble.evaluate(x, y, return_dict=True, verbose=0)
@@ -221,7 +218,7 @@ def test_label_smoothing_is_a_role_of_the_compiled_loss(loss):
     model = models.sequential()
     model.compile("sgd", loss, run_eagerly=True)
     ensemble = khe.HyperBatchEnsemble.from_model(
-        model, {"label_smoothing": khe.Hyperparameter("a", 0.0, 0.2, "linear")}, M
+        model, roles={"label_smoothing": khe.Hyperparameter("a", 0.0, 0.2, "linear")}, ensemble_size=M
     )
     assert isinstance(ensemble.loss, khe.losses.LabelSmoothing) and ensemble.loss.label_smoothing == "a"
     x, y = batch_for(model, 12), np.arange(12) % 3
@@ -232,10 +229,10 @@ def test_label_smoothing_is_a_role_of_the_compiled_loss(loss):
 def test_random_factors_trade_exactness_for_diversity():
     model = scrambled(models.sequential())
     ensemble = khe.HyperBatchEnsemble.from_model(
-        model, L2, M, fast_weight_initializer=keras.initializers.RandomNormal(1, 0.1, seed=0)
+        model, roles=L2, ensemble_size=M, fast_weight_initializer=keras.initializers.RandomNormal(1, 0.1, seed=0)
     )
     x = batch_for(model)
-    members = np.asarray(ensemble.member_outputs(x))
+    members = np.asarray(ensemble._member_outputs(x))
     assert not np.allclose(members[0], members[1]) and np.abs(members - np.asarray(model(x))).mean() < 1.0
 
 
@@ -272,11 +269,13 @@ def test_what_cannot_be_converted_is_shared_with_a_warning():
         ]
     )
     with pytest.warns(UserWarning, match=r"mine \(no counterpart.*dense.* \(its `kernel_regularizer` is a Orth"):
-        ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M)
+        ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
     assert type(ensemble.network.layers[0]) is Scale
     with pytest.warns(UserWarning, match="lambda.*sees the rows of all members"):
         function = layers.Lambda(lambda x: 2 * x, name="lambda")
-        khe.HyperBatchEnsemble.from_model(keras.Sequential([keras.Input((4,)), function, layers.Dense(3)]), L2, M)
+        khe.HyperBatchEnsemble.from_model(
+            keras.Sequential([keras.Input((4,)), function, layers.Dense(3)]), roles=L2, ensemble_size=M
+        )
 
 
 def test_a_layer_that_mixes_rows_is_named():
@@ -285,27 +284,36 @@ def test_a_layer_that_mixes_rows_is_named():
     mixed = mixed - keras.ops.mean(mixed, axis=0, keepdims=True)
     model = keras.Model(inputs, layers.Dense(3)(mixed))
     with pytest.raises(ValueError, match="mixes them.*first in.*mean"):
-        khe.HyperBatchEnsemble.from_model(model, L2, M)
+        khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
 
 
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: khe.HyperBatchEnsemble.from_model("model", L2), TypeError, "model='model'"),
-        (lambda: khe.HyperBatchEnsemble.from_model(Subclassed(), L2), ValueError, "subclassed.*'subclassed"),
-        (lambda: khe.HyperBatchEnsemble.from_model(keras.Sequential([layers.Dense(3)]), L2), ValueError, "never built"),
+        (lambda: khe.HyperBatchEnsemble.from_model("model", roles=L2), TypeError, "model='model'"),
+        (lambda: khe.HyperBatchEnsemble.from_model(models.sequential(), sharin="batch"), TypeError, "sharin='batch'"),
+        (lambda: khe.HyperBatchEnsemble.from_model(models.sequential(), sharing="none"), ValueError, "sharing='none'"),
         (
-            lambda: khe.HyperBatchEnsemble.from_model(models.sequential(), {"l3": L2["l2"]}), ValueError,
+            lambda: khe.HyperBatchEnsemble.from_model(models.sequential(), same_initialization=True), ValueError,
+            "begin with its weights",
+        ),
+        (lambda: khe.HyperBatchEnsemble.from_model(Subclassed(), roles=L2), ValueError, "subclassed.*'subclassed"),
+        (
+            lambda: khe.HyperBatchEnsemble.from_model(keras.Sequential([layers.Dense(3)]), roles=L2), ValueError,
+            "never built",
+        ),
+        (
+            lambda: khe.HyperBatchEnsemble.from_model(models.sequential(), roles={"l3": L2["l2"]}), ValueError,
             "role must be one of.*'l3'",
         ),
-        (lambda: khe.HyperBatchEnsemble.from_model(models.sequential(), {"l2": 0.1}), TypeError, "l2=0.1"),
+        (lambda: khe.HyperBatchEnsemble.from_model(models.sequential(), roles={"l2": 0.1}), TypeError, "l2=0.1"),
         (
-            lambda: khe.HyperBatchEnsemble.from_model(models.sequential(), L2, exclude=["*"]), ValueError,
+            lambda: khe.HyperBatchEnsemble.from_model(models.sequential(), roles=L2, exclude=["*"]), ValueError,
             "no hyper-batch layer",
         ),
         (
             lambda: khe.HyperBatchEnsemble.from_model(
-                models.sequential(), {"label_smoothing": khe.Hyperparameter("a", 0.0, 0.2, "linear")}
+                models.sequential(), roles={"label_smoothing": khe.Hyperparameter("a", 0.0, 0.2, "linear")}
             ),
             ValueError, "compiled with a cross-entropy.*loss=None",
         ),

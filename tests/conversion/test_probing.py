@@ -119,7 +119,7 @@ def test_fifty_hyperparameters_need_four_models():
 
 
 def test_no_two_are_probed_at_the_same_places():
-    one = Hyperparameter("a", 1e-6, 1e-2)
+    one = Hyperparameter("a", 1e-6, 1e-2, "log")
     found = [probing._values(one, number) for number in range(200)]
-    assert len(set(found)) == 200 and all(one.low < value < one.high for values in found for value in values)
+    assert len(set(found)) == 200 and all(one.min_value < value < one.max_value for values in found for value in values)
     assert all(probing._factor(list(zip(found[0], other))) is None for other in found[1:])

@@ -47,6 +47,13 @@ def public_names():
                 yield f"{path}.{name}"
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_all_that_is_public_is_in_all(module):
+    path = f"keras_hyperens.{module}"
+    public = {name.rpartition(".")[2] for name in public_names() if name.rpartition(".")[0] == path}
+    assert public == set(importlib.import_module(path).__all__)
+
+
 @pytest.mark.parametrize("path", sorted(set(public_names()) - NOT_DOCUMENTED))
 def test_a_public_name_is_documented(path):
     value = object_at(path)

@@ -7,7 +7,7 @@ from keras_hyperens import HyperparameterSpace
 from keras_hyperens.hyperparameters.distribution import MINIMUM_WIDTH
 from keras_hyperens.hyperparameters.distribution import HyperparameterDistribution
 
-SPACE = HyperparameterSpace([Hyperparameter("l2", 1e-6, 1e-2), Hyperparameter("dropout", 0.1, 0.5, scale="linear")])
+SPACE = HyperparameterSpace([Hyperparameter("l2", 1e-6, 1e-2, "log"), Hyperparameter("dropout", 0.1, 0.5, "linear")])
 
 
 @pytest.mark.parametrize("members", [1, 2, 3, 4, 16])
@@ -15,8 +15,8 @@ def test_members_start_spread_over_the_space(members):
     lower, upper = HyperparameterDistribution(SPACE, members, seed=0).bounds()
     np.testing.assert_allclose(upper - lower, 2 / 3, rtol=1e-5)
     assert (lower.numpy() >= -1.0001).all() and (upper.numpy() <= 1.0001).all()
-    centres = np.sort((lower + upper) / 2, axis=0) / (1 - 1 / 3)  # in the reachable range, now [-1, 1]
-    strata = np.floor((centres + 1) / 2 * members)
+    centers = np.sort((lower + upper) / 2, axis=0) / (1 - 1 / 3)  # in the reachable range, now [-1, 1]
+    strata = np.floor((centers + 1) / 2 * members)
     np.testing.assert_array_equal(strata, np.tile(np.arange(members)[:, None], 2))
 
 
@@ -24,8 +24,8 @@ def test_members_start_around_initial_values():
     initial = {"l2": 1e-5, "dropout": 0.5}  # a quarter of the way up, and at the end
     distribution = HyperparameterDistribution(SPACE, 4, initial_width=0.2, seed=0, initial_values=initial)
     lower, upper = (bound.numpy() for bound in distribution.bounds())
-    centres = np.sort((lower + upper)[:, 0] / 2)
-    np.testing.assert_array_equal(np.floor((centres + 0.5 + 0.2) / 0.4 * 4), range(4))  # z = -0.5, one in each stratum
+    centers = np.sort((lower + upper)[:, 0] / 2)
+    np.testing.assert_array_equal(np.floor((centers + 0.5 + 0.2) / 0.4 * 4), range(4))  # z = -0.5, one in each stratum
     np.testing.assert_allclose((upper - lower)[:, 0], 0.4, rtol=1e-5)
     assert ((lower[:, 0] < -0.5) & (-0.5 < upper[:, 0])).all()
     np.testing.assert_allclose(upper[:, 1], 1.0, rtol=1e-6)  # cut at the end of the range
@@ -49,7 +49,7 @@ def test_seeds():
 
 
 @pytest.mark.parametrize("rows", [1, 20_000])
-def test_samples_are_uniform_in_position_and_reparameterised(rows):
+def test_samples_are_uniform_in_position_and_reparameterized(rows):
     distribution = HyperparameterDistribution(SPACE, 3, seed=0)
     bounds = distribution.bounds()
     with tf.GradientTape() as tape:

@@ -6,7 +6,7 @@ import pytest
 from keras_hyperens import Hyperparameter
 from keras_hyperens import HyperparameterSpace
 
-SPACE = HyperparameterSpace([Hyperparameter("l2", 1e-6, 1e-2), Hyperparameter("dropout", 0.1, 0.5, scale="linear")])
+SPACE = HyperparameterSpace([Hyperparameter("l2", 1e-6, 1e-2, "log"), Hyperparameter("dropout", 0.1, 0.5, "linear")])
 
 
 def test_positions_and_values_are_inverse():
@@ -33,7 +33,7 @@ def test_mean_values_of_narrow_intervals_are_exact(width):
 
 def test_columns_and_names():
     assert SPACE.names == ("l2", "dropout") and SPACE.column("dropout") == 1 and len(SPACE) == 2
-    assert SPACE["l2"].high == 1e-2
+    assert SPACE["l2"].max_value == 1e-2
     with pytest.raises(ValueError, match=r"\['l2', 'dropout'\].*'l3'"):
         SPACE.column("l3")
 
@@ -42,6 +42,12 @@ def test_configuration_round_trip():
     assert HyperparameterSpace.from_config(SPACE.get_config()) == SPACE
     assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(SPACE)) == SPACE
     assert hash(SPACE) == hash(HyperparameterSpace(list(SPACE)))
+
+
+def test_a_space_of_another_version_is_refused():
+    entry = {"name": "l2", "low": 1e-6, "high": 1e-2, "scale": "log"}
+    with pytest.raises(ValueError, match="Another version of keras_hyperens wrote this space.*'low'"):
+        HyperparameterSpace.from_config({"entries": [entry]})
 
 
 def test_keras_tuner_round_trip():
@@ -57,7 +63,7 @@ def test_from_keras_tuner_takes_the_floats():
     hp.Float("l2", 1e-5, 1e-1, sampling="log")
     hp.Float("rate", 0.0, 0.5)
     assert HyperparameterSpace.from_keras_tuner(hp) == HyperparameterSpace(
-        [Hyperparameter("l2", 1e-5, 1e-1), Hyperparameter("rate", 0.0, 0.5, "linear")]
+        [Hyperparameter("l2", 1e-5, 1e-1, "log"), Hyperparameter("rate", 0.0, 0.5, "linear")]
     )
 
 
@@ -74,14 +80,14 @@ def test_from_keras_tuner_refuses_what_it_cannot_say():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("", 0.1, 1.0), "name=''"),
-        (("a", 1.0, 1.0), "low=1.0, high=1.0"),
-        (("a", 2.0, 1.0), "low=2.0, high=1.0"),
-        (("a", 0.0, 1.0), "low > 0.*low=0.0"),
-        (("a", -1.0, 1.0), "low=-1.0"),
-        (("a", 0.1, float("inf")), "high=inf"),
-        (("a", float("nan"), 1.0), "low=nan"),
-        (("a", 0.1, 1.0, "cubic"), "scale='cubic'"),
+        (("", 0.1, 1.0, "log"), "name=''"),
+        (("a", 1.0, 1.0, "log"), "min_value=1.0, max_value=1.0"),
+        (("a", 2.0, 1.0, "linear"), "min_value=2.0, max_value=1.0"),
+        (("a", 0.0, 1.0, "log"), "min_value > 0.*min_value=0.0"),
+        (("a", -1.0, 1.0, "log"), "min_value=-1.0"),
+        (("a", 0.1, float("inf"), "log"), "max_value=inf"),
+        (("a", float("nan"), 1.0, "linear"), "min_value=nan"),
+        (("a", 0.1, 1.0, "cubic"), "sampling='cubic'"),
     ],
 )
 def test_bad_hyperparameters_are_named(arguments, message):
@@ -91,15 +97,15 @@ def test_bad_hyperparameters_are_named(arguments, message):
 
 def test_bad_spaces_are_named():
     with pytest.raises(ValueError, match=r"distinct.*\('a', 'a'\)"):
-        HyperparameterSpace([Hyperparameter("a", 0.1, 1), Hyperparameter("a", 0.1, 2)])
+        HyperparameterSpace([Hyperparameter("a", 0.1, 1, "log"), Hyperparameter("a", 0.1, 2, "log")])
     with pytest.raises(TypeError, match="Received: 'a'"):
         HyperparameterSpace(["a"])
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "scale"),
+    ("min_value", "max_value", "sampling"),
     [(1e-50, 1.0, "log"), (1e-40, 1e-39, "log"), (1.0, 1e39, "log"), (-1e39, 0.0, "linear"), (1e9, 1e9 + 1, "linear")],
 )
-def test_ranges_that_float32_cannot_hold_are_refused(low, high, scale):
-    with pytest.raises(ValueError, match="'x' needs a range that float32 can hold.*Received: low="):
-        Hyperparameter("x", low, high, scale)
+def test_ranges_that_float32_cannot_hold_are_refused(min_value, max_value, sampling):
+    with pytest.raises(ValueError, match="'x' needs a range that float32 can hold.*Received: min_value="):
+        Hyperparameter("x", min_value, max_value, sampling)

@@ -7,7 +7,7 @@ from keras_hyperens.layers import form as forms
 
 @pytest.fixture
 def form(request, monkeypatch):
-    """Parametrised indirectly: `"folded"` or `"unfolded"`, whatever the number of rows."""
+    """Parametrized indirectly: `"folded"` or `"unfolded"`, whatever the number of rows."""
     limit = {"folded": 0, "unfolded": 10**9}[request.param]
     for name in ("FEW_ROWS", "FEW_ROWS_WITH_DRAWS"):
         monkeypatch.setattr(forms, name, limit)

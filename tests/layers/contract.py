@@ -10,12 +10,12 @@ M, B = 3, 4
 
 def space():
     return khe.HyperparameterSpace(
-        [khe.Hyperparameter("l2", 1e-6, 1e-1), khe.Hyperparameter("rate", 0.1, 0.6, scale="linear")]
+        [khe.Hyperparameter("l2", 1e-6, 1e-1, "log"), khe.Hyperparameter("rate", 0.1, 0.6, "linear")]
     )
 
 
 def members():
-    return {"ensemble_size": M, "hyperparameters": space()}
+    return {"ensemble_size": M, "space": space()}
 
 
 def draw(rows, seed=0, members=M):
@@ -24,7 +24,7 @@ def draw(rows, seed=0, members=M):
     return np.asarray(space().values(z))
 
 
-def randomise(layer, seed=0):
+def randomize(layer, seed=0):
     """No weight at an initial value that could hide a mistake."""
     generator = np.random.default_rng(seed)
     layer.set_weights([generator.normal(0.5, 0.5, weight.shape).astype("float32") for weight in layer.get_weights()])

@@ -172,7 +172,7 @@ OTHERS = {  # without kernels: how to make one, and the shape of a row
 
 def weights_at(case, layer, member, values):
     """The plain layer's weights of one member at one row's values `[P]`, by the equations of DESIGN in NumPy."""
-    z = position(layer.hyperparameters, values)
+    z = position(layer.space, values)
     weights = []
     for part, equation in zip(parts_of(layer), case.equations, strict=True):
         weights.append(kernel_at(part, equation, member, z))
@@ -205,8 +205,8 @@ def kernel_at(part, equation, member, z, factors=True):
 
 def penalty_at(case, layer, member, values):
     """The penalty of one member at one row's values."""
-    named = dict(zip(layer.hyperparameters.names, values))
-    z, total = position(layer.hyperparameters, values), 0.0
+    named = dict(zip(layer.space.names, values))
+    z, total = position(layer.space, values), 0.0
     for part, equation in zip(parts_of(layer), case.equations, strict=True):
         kernel = kernel_at(part, equation, member, z, factors=False)
         bias = 0.0

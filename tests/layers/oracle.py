@@ -8,10 +8,12 @@ def position(space, values):
     """z of one row's values `[P]`."""
     z = []
     for entry, value in zip(space, values):
-        if entry.scale == "log":
-            z.append(2 * (np.log(value) - np.log(entry.low)) / (np.log(entry.high) - np.log(entry.low)) - 1)
+        if entry.sampling == "log":
+            z.append(
+                2 * (np.log(value) - np.log(entry.min_value)) / (np.log(entry.max_value) - np.log(entry.min_value)) - 1
+            )
         else:
-            z.append(2 * (value - entry.low) / (entry.high - entry.low) - 1)
+            z.append(2 * (value - entry.min_value) / (entry.max_value - entry.min_value) - 1)
     return np.array(z, "float32")
 
 
@@ -52,7 +54,7 @@ def outputs_and_penalty(layer, rows, values, apply):
     for k in range(members):
         for b in range(batch):
             value = values[k, b if draws > 1 else 0]
-            z = position(layer.hyperparameters, value) if len(layer.hyperparameters) else None
+            z = position(layer.space, value) if len(layer.space) else None
             row = rows[k * batch + b : k * batch + b + 1]
             the_bias = bias(layer, k, z) if layer.use_bias else None
             outputs.append(apply(row, kernel(layer, k, z), the_bias))
@@ -67,4 +69,4 @@ def outputs_and_penalty(layer, rows, values, apply):
 
 
 def strength(layer, setting, value):
-    return value[layer.hyperparameters.names.index(setting)] if isinstance(setting, str) else setting
+    return value[layer.space.names.index(setting)] if isinstance(setting, str) else setting

@@ -72,4 +72,4 @@ def test_bad_rates_are_named(rate):
 def test_a_range_up_to_one_is_refused():
     space = khe.HyperparameterSpace([khe.Hyperparameter("rate", 0.0, 1.0, "linear")])
     with pytest.raises(ValueError, match="below 1"):
-        khe.HyperDropout("rate", ensemble_size=2, hyperparameters=space)
+        khe.HyperDropout("rate", ensemble_size=2, space=space)

@@ -10,7 +10,7 @@ from tests.layers.contract import B
 from tests.layers.contract import M
 from tests.layers.contract import draw
 from tests.layers.contract import layer_contract
-from tests.layers.contract import randomise
+from tests.layers.contract import randomize
 from tests.layers.family import FAMILY
 from tests.layers.family import RELATIVES
 from tests.layers.family import penalty_at
@@ -42,7 +42,7 @@ def built(case, rows, **arguments):
     layer = case.make(**arguments)
     with khe.hyperparameter_scope(draw(1, members=layer.ensemble_size)):
         case.call(layer, rows)
-    randomise(layer)
+    randomize(layer)
     return layer
 
 
@@ -87,17 +87,13 @@ def test_equal_draws_for_all_rows_equal_one_draw_for_the_member(case, form):
 @every_case
 @pytest.mark.parametrize(
     "sharing",
-    [
-        "hyper",
-        "none",
-        *(pytest.param(name, marks=pytest.mark.integration) for name in ("batch", "fixed_initialization")),
-    ],
+    ["hyper", "independent", pytest.param("batch", marks=pytest.mark.integration)],
 )
 def test_a_converted_layer_gives_what_the_plain_one_gives(case, sharing):
     rows = case.rows(B)
     plain = plain_like(case, rows)
     members = {"ensemble_size": M, "sharing": sharing, "fast_weight_initializer": "ones"}
-    layer = case.type.from_plain(plain, {**members, "hyperparameters": None})
+    layer = case.type.from_plain(plain, {**members, "space": None})
     tiled = np.concatenate([rows] * M)
     case.call(layer, tiled)
     layer.adopt(plain.get_weights())
@@ -117,7 +113,7 @@ def test_a_member_layer_is_the_plain_layer_at_its_values(case):
     layer = built(case, rows)
     with khe.hyperparameter_scope(values):
         outputs = np.asarray(case.call(layer, rows)).reshape(M, B, -1)
-    named = dict(zip(layer.hyperparameters.names, map(float, values[1, 0])))
+    named = dict(zip(layer.space.names, map(float, values[1, 0])))
     plain = layer.member_layer(named)
     assert type(plain) is case.type.plain_layer
     case.call(plain, rows[:1])
@@ -197,8 +193,8 @@ def test_causal_attention():
 
 
 def test_members_with_kernels_of_their_own_start_apart_or_alike():
-    for sharing, equal in (("none", False), ("fixed_initialization", True)):
-        layer = khe.HyperBatchDense(3, ensemble_size=2, sharing=sharing)
+    for equal in (False, True):
+        layer = khe.HyperBatchDense(3, ensemble_size=2, sharing="independent", same_initialization=equal)
         layer.build((None, 4))
         assert layer.kernel.shape == (2, 4, 3) and layer.fast_weights == []
         assert np.allclose(layer.kernel[0], layer.kernel[1]) == equal

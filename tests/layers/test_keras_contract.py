@@ -18,7 +18,7 @@ class LayerTest(testing.TestCase):
             with khe.hyperparameter_scope(VALUES):
                 self.run_layer_test(
                     layer,
-                    init_kwargs={**arguments, "ensemble_size": 2, "hyperparameters": hyperparameters},
+                    init_kwargs={**arguments, "ensemble_size": 2, "space": hyperparameters},
                     input_shape=input_shape,
                     expected_output_shape=output_shape,
                     expected_num_trainable_weights=(4 if weights else 0) + more,
@@ -42,9 +42,9 @@ class LayerTest(testing.TestCase):
 
 
 def test_a_space_is_part_of_the_configuration():
-    layer = khe.HyperBatchDense(3, ensemble_size=2, hyperparameters=space(), kernel_l2="l2")
+    layer = khe.HyperBatchDense(3, ensemble_size=2, space=space(), kernel_l2="l2")
     copy = keras.layers.deserialize(keras.layers.serialize(layer))
-    assert copy.hyperparameters == space() and copy.kernel_l2 == "l2"
+    assert copy.space == space() and copy.kernel_l2 == "l2"
 
 
 @pytest.mark.parametrize("rows", [1, 40])  # by row, and with folded kernels

@@ -12,7 +12,7 @@ from tests.layers.contract import M
 from tests.layers.contract import draw
 from tests.layers.contract import layer_contract
 from tests.layers.contract import members
-from tests.layers.contract import randomise
+from tests.layers.contract import randomize
 from tests.layers.contract import space
 
 
@@ -48,17 +48,17 @@ CASES = {
     "dense without bias": (dense, (4,), apply_dense, {"use_bias": False}),
     "dense, tied": (dense, (4,), apply_dense, {"tie_fast_weights": True}),
     "dense, own embeddings": (dense, (4,), apply_dense, {"shared_embedding": False}),
-    "dense, factors penalised": (dense, (4,), apply_dense, {"regularize_fast_weights": True}),
+    "dense, factors penalized": (dense, (4,), apply_dense, {"regularize_fast_weights": True}),
     "dense, fixed strength": (dense, (4,), apply_dense, {"kernel_l2": 0.3}),
     "dense, no hyperparameters": (
-        dense, (4,), apply_dense, {"hyperparameters": None, "kernel_l2": 0.3, "bias_l2": 0.1}
+        dense, (4,), apply_dense, {"space": None, "kernel_l2": 0.3, "bias_l2": 0.1}
     ),
-    "dense, no hyperparameters, factors penalised": (
+    "dense, no hyperparameters, factors penalized": (
         dense, (4,), apply_dense,
-        {"hyperparameters": None, "kernel_l2": 0.3, "bias_l2": None, "regularize_fast_weights": True},
+        {"space": None, "kernel_l2": 0.3, "bias_l2": None, "regularize_fast_weights": True},
     ),
     "conv": (conv, (6, 7, 3), apply_conv(), {}),
-    "conv, factors penalised": (conv, (6, 7, 3), apply_conv(), {"regularize_fast_weights": True}),
+    "conv, factors penalized": (conv, (6, 7, 3), apply_conv(), {"regularize_fast_weights": True}),
     "conv, strides": (conv, (6, 7, 3), apply_conv(strides=2, padding="same"), {"strides": 2, "padding": "same"}),
     "conv, dilation": (conv, (8, 8, 3), apply_conv(dilation_rate=2), {"dilation_rate": 2}),
     "conv, channels first": (
@@ -78,7 +78,7 @@ def test_outputs_penalties_and_gradients_equal_the_equations(case, draws, form):
     make, row_shape, apply, arguments = CASES[case]
     layer = make(**{"activation": "tanh", "kernel_l2": "l2", "bias_l2": "l2", **arguments})
     layer.build((None, *row_shape))
-    randomise(layer)
+    randomize(layer)
     rows = tf.constant(np.random.default_rng(1).normal(size=(M * B, *row_shape)).astype("float32"))
     values = draw(draws)
     weights = [weight.value for weight in layer.trainable_weights]
@@ -155,7 +155,7 @@ def test_a_member_taken_out_predicts_what_it_predicted(case):
     make, row_shape, _, _ = CASES[case]
     layer = make(kernel_l2="l2", bias_l2=0.5, activation="relu")
     layer.build((None, *row_shape))
-    randomise(layer)
+    randomize(layer)
     rows = np.random.default_rng(1).normal(size=(M * B, *row_shape)).astype("float32")
     values = draw(1)
     with khe.hyperparameter_scope(values):
@@ -268,7 +268,7 @@ def test_bad_arguments_are_named(make, message):
 
 def test_bad_space_is_a_type_error():
     with pytest.raises(TypeError, match="HyperparameterSpace"):
-        dense(hyperparameters=["l2"])
+        dense(space=["l2"])
 
 
 def test_missing_or_foreign_values_are_named():
@@ -299,9 +299,7 @@ def test_unknown_batch_size_in_a_graph():
 def test_space_columns_are_found_by_name_not_by_place():
     names = list(space().names)
     reversed_space = khe.HyperparameterSpace(list(space())[::-1])
-    layer = dense(
-        hyperparameters=reversed_space, kernel_l2="l2", kernel_initializer="ones", delta_kernel_initializer="zeros"
-    )
+    layer = dense(space=reversed_space, kernel_l2="l2", kernel_initializer="ones", delta_kernel_initializer="zeros")
     values = draw(1)[..., ::-1]
     with khe.hyperparameter_scope(values):
         layer(np.ones((M * B, 4), "float32"), training=True)

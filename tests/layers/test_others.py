@@ -1,4 +1,4 @@
-"""Layers without kernels of their own: noise, normalisation of members, time-distributed layers."""
+"""Layers without kernels of their own: noise, normalization of members, time-distributed layers."""
 
 import keras
 import numpy as np
@@ -48,7 +48,7 @@ def test_whole_maps_are_dropped(kind, shape, shared):
     np.testing.assert_allclose(dropped, draw(1)[:, 0, 1], atol=0.12)  # 160 maps a member: 3 standard errors
 
 
-def test_every_member_is_normalised_by_itself():
+def test_every_member_is_normalized_by_itself():
     rows = np.random.default_rng(0).normal(np.arange(M)[:, None, None], 1 + np.arange(M)[:, None, None], (M, 50, 3))
     layer = layers.MemberBatchNormalization(ensemble_size=M, momentum=0.0)
     outputs = np.asarray(layer(rows.reshape(-1, 3).astype("float32"), training=True)).reshape(M, 50, 3)

@@ -16,7 +16,7 @@ from tests.layers.family import RELATIVES
 
 OPTIONS = {
     "own embeddings": {"shared_embedding": False},
-    "no hyperparameters": {"hyperparameters": None, "kernel_l2": 0.3, "bias_l2": 0.1},
+    "no hyperparameters": {"space": None, "kernel_l2": 0.3, "bias_l2": 0.1},
 }
 DRAWS = {"one draw per member": draw(1), "one draw per row": draw(B)}
 NETWORKS = [

@@ -72,7 +72,7 @@ def test_weights_multiply_in_training_and_stay_fixed_elsewhere():
 
 
 def network(space, outputs=None):
-    members = {"ensemble_size": M, "hyperparameters": space}
+    members = {"ensemble_size": M, "space": space}
     inputs = keras.Input((4,))
     hidden = khe.HyperBatchDense(6, activation="relu", **members)(inputs)
     if outputs is None:
@@ -87,14 +87,14 @@ def data(rows=20):
 @pytest.mark.parametrize("sampling", ["member", "example"])
 def test_every_member_is_trained_with_its_own_smoothing(sampling):
     space = khe.HyperparameterSpace([SMOOTHING])
-    ensemble = khe.HyperBatchEnsemble(network(space), space, M, seed=0)
+    ensemble = khe.HyperBatchEnsemble(network(space), space=space, ensemble_size=M, seed=0)
     plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     ensemble.compile("sgd", LabelSmoothing(plain, "smoothing"), sampling=sampling)
     x, y = data()
-    ensemble.prepare(tf.TensorSpec([None, 4]))
+    ensemble._prepare(tf.TensorSpec([None, 4]))
     values = ensemble._draw(ensemble.distribution.bounds(), len(x), 0)
     with khe.hyperparameter_scope(values):
-        members = np.asarray(ensemble.member_outputs(x, training=True))
+        members = np.asarray(ensemble._member_outputs(x, training=True))
     amounts = np.broadcast_to(np.asarray(values)[..., 0], (M, len(x)))[..., None]
     expected = cross_entropy((1 - amounts) * np.eye(C)[y] + amounts / C, members).mean()
     logged = ensemble.train_on_batch(x, y, return_dict=True)["loss"]
@@ -109,14 +109,14 @@ eagerly_and_in_a_graph = pytest.mark.parametrize(
 
 
 @keras.saving.register_keras_serializable("tests")
-def robust(y_true, y_pred, hyperparameters):
-    return keras.ops.minimum(keras.ops.abs(y_true - y_pred)[:, 0], hyperparameters["threshold"])
+def robust(y_true, y_pred, values):
+    return keras.ops.minimum(keras.ops.abs(y_true - y_pred)[:, 0], values["threshold"])
 
 
 @eagerly_and_in_a_graph
 def test_a_function_of_the_users_and_its_way_through_a_file(tmp_path, run_eagerly):
-    space = khe.HyperparameterSpace([khe.Hyperparameter("threshold", 0.5, 2.0)])
-    ensemble = khe.HyperBatchEnsemble(network(space, ["a"]), space, M, seed=0)
+    space = khe.HyperparameterSpace([khe.Hyperparameter("threshold", 0.5, 2.0, "log")])
+    ensemble = khe.HyperBatchEnsemble(network(space, ["a"]), space=space, ensemble_size=M, seed=0)
     loss = HyperparameterLoss(robust, "mean_absolute_error", ["threshold"])
     ensemble.compile("adam", {"a": loss}, tuning_every=1, run_eagerly=run_eagerly)
     x, _ = data()
@@ -135,8 +135,8 @@ def test_a_function_of_the_users_and_its_way_through_a_file(tmp_path, run_eagerl
 
 @eagerly_and_in_a_graph
 def test_loss_weights_by_name(tmp_path, run_eagerly):
-    space = khe.HyperparameterSpace([khe.Hyperparameter("weight", 0.1, 10.0)])
-    ensemble = khe.HyperBatchEnsemble(network(space, ["a", "b"]), space, M, seed=0)
+    space = khe.HyperparameterSpace([khe.Hyperparameter("weight", 0.1, 10.0, "log")])
+    ensemble = khe.HyperBatchEnsemble(network(space, ["a", "b"]), space=space, ensemble_size=M, seed=0)
     weights = {"a": 2.0, "b": ("weight", 3.0)}
     ensemble.compile("sgd", {"a": "mse", "b": "mse"}, loss_weights=weights, run_eagerly=run_eagerly)
     x, _ = data()
@@ -165,7 +165,7 @@ def test_loss_weights_by_name(tmp_path, run_eagerly):
 )  # fmt: skip
 def test_bad_input_is_named(arguments, message):
     space = khe.HyperparameterSpace([SMOOTHING])
-    ensemble = khe.HyperBatchEnsemble(network(space), space, M)
+    ensemble = khe.HyperBatchEnsemble(network(space), space=space, ensemble_size=M)
     with pytest.raises(ValueError, match=message):
         ensemble.compile("sgd", **arguments)
 

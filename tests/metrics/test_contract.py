@@ -126,10 +126,10 @@ def test_inside_a_compiled_model(cases, jit_compile):
 def test_of_the_members_of_a_compiled_ensemble(tmp_path, jit_compile):
     x = np.random.default_rng(0).normal(size=(96, 4)).astype("float32")
     y = np.where(np.arange(96) % 3 == 0, -1, x.argmax(-1))
-    space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-4, 1.0)])
-    members = {"ensemble_size": 3, "hyperparameters": space}
+    space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-4, 1.0, "log")])
+    members = {"ensemble_size": 3, "space": space}
     network = keras.Sequential([keras.Input((4,)), khe.HyperBatchDense(C, **members, kernel_l2="l2")])
-    ensemble = khe.HyperBatchEnsemble(network, space, 3)
+    ensemble = khe.HyperBatchEnsemble(network, space=space, ensemble_size=3)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
     ensemble.compile(
         "adam",

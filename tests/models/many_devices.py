@@ -33,7 +33,7 @@ MIB = 2**20
 @cache
 def one_and_spread():
     """An ensemble of three, with everything that can be set, and its copy on two devices."""
-    ensemble = khe.HyperDeepEnsemble(mixed_members(), [1, 2, 3], combination="trimmed_mean")
+    ensemble = khe.HyperDeepEnsemble(mixed_members(), member_weights=[1, 2, 3], combination="trimmed_mean")
     ensemble.compile(loss=LOGITS, metrics=["accuracy"])
     ensemble.calibrate(X, Y, verbose=0)
     return ensemble, ensemble.on_devices(DEVICES)
@@ -119,7 +119,7 @@ def rows_come_in_order_under_a_strategy():
     labels = np.arange(ROWS) % 3
     for ensemble in (mirrored_hyper_batch(), mirrored_hyper_deep(4)):
         members = np.concatenate(
-            [ensemble.member_predictions(x[start : start + 50_000]) for start in range(0, ROWS, 50_000)], axis=1
+            [ensemble._member_predictions(x[start : start + 50_000]) for start in range(0, ROWS, 50_000)], axis=1
         )
         for is_counted in (True, False):
             got = ensemble.predict(batches(ROWS, 4, is_counted=is_counted), verbose=0)

@@ -11,12 +11,12 @@ LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 def space():
     return khe.HyperparameterSpace(
-        [khe.Hyperparameter("l2", 1e-6, 1e-1), khe.Hyperparameter("rate", 0.1, 0.6, scale="linear")]
+        [khe.Hyperparameter("l2", 1e-6, 1e-1, "log"), khe.Hyperparameter("rate", 0.1, 0.6, "linear")]
     )
 
 
 def members(size=M):
-    return {"ensemble_size": size, "hyperparameters": space()}
+    return {"ensemble_size": size, "space": space()}
 
 
 def dense_network(classes=3, rate="rate", size=M, **arguments):
@@ -66,8 +66,8 @@ class Subclassed(keras.Model):
 def blobs(rows=96, features=4, classes=3, seed=0):
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, classes, rows)
-    centres = np.random.default_rng(7).normal(0, 1.5, (classes, features))
-    return (centres[labels] + generator.normal(size=(rows, features))).astype("float32"), labels
+    centers = np.random.default_rng(7).normal(0, 1.5, (classes, features))
+    return (centers[labels] + generator.normal(size=(rows, features))).astype("float32"), labels
 
 
 def images(rows=48, seed=0):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_hyperens.conversion.joint import NotTogether
+from keras_hyperens.conversion.joint import IncompatibleModelsError
 from keras_hyperens.conversion.joint import sites_of
 from keras_hyperens.conversion.joint import structure_of
 from keras_hyperens.conversion.probing import facts_of
@@ -234,7 +234,7 @@ REFUSED = {
 def test_what_would_not_be_as_if_alone_is_refused(reason):
     model = REFUSED[reason]()
     data = rows(4)
-    with pytest.raises(NotTogether, match=reason):
+    with pytest.raises(IncompatibleModelsError, match=reason):
         CandidateGroup(model, sites_of([facts_of(model)]), 2, (data[0], data[1], None))
 
 
@@ -266,5 +266,5 @@ def test_a_frozen_layer_is_shared_if_it_is_the_same():
     assert len(group.network.trainable_variables) == 2
     check_as_if_alone(group, models, data, rows(12))
     models = [make(number, layers=lambda _, number=number: frozen(number)) for number in range(M)]
-    with pytest.raises(NotTogether, match="other weights in each model"):
+    with pytest.raises(IncompatibleModelsError, match="other weights in each model"):
         group.start(models, [facts_of(model) for model in models], 0, None)

@@ -74,7 +74,7 @@ def test_functional_networks_nested_with_branches_and_shared_layers():
 @pytest.mark.integration
 @pytest.mark.parametrize("outputs", ["list", "dict"])
 def test_several_outputs(outputs, tmp_path):
-    ensemble = khe.HyperBatchEnsemble(functional(outputs), **members(), seed=0)
+    ensemble = khe.HyperBatchEnsemble(functional(outputs), seed=0)
     ensemble.compile(
         "adam",
         loss={"label": LOGITS, "size": "mse"},
@@ -156,7 +156,7 @@ def test_labels_and_outputs_of_every_kind(loss, one_hot, activation):
 
 
 def test_a_model_never_compiled_gives_raw_outputs_and_one_loaded_uncompiled_remembers():
-    ensemble = khe.HyperBatchEnsemble(dense_network(), **members(), seed=0)
+    ensemble = khe.HyperBatchEnsemble(dense_network(), seed=0)
     x, _ = blobs()
     raw = ensemble.predict(x, verbose=0)
     assert raw.min() < 0
@@ -206,12 +206,12 @@ def test_values_lie_between_bounds_and_members_differ():
         assert bounds.shape == (M, 2) and values.shape == (M,)
         assert (bounds[:, 0] < values).all() and (values < bounds[:, 1]).all()
         assert len(np.unique(values)) == M
-        assert (bounds >= space()[name].low * 0.999).all() and (bounds <= space()[name].high * 1.001).all()
+        assert (bounds >= space()[name].min_value * 0.999).all() and (bounds <= space()[name].max_value * 1.001).all()
 
 
 def test_no_hyperparameters_is_a_batch_ensemble():
     network = keras.Sequential([keras.Input((4,)), khe.HyperBatchDense(3, ensemble_size=M, kernel_l2=1e-3)])
-    ensemble = khe.HyperBatchEnsemble(network, ensemble_size=M)
+    ensemble = khe.HyperBatchEnsemble(network)
     ensemble.compile("adam", LOGITS)
     x, y = blobs()
     history = ensemble.fit(x, y, verbose=0).history  # no warning: there is nothing to tune
@@ -219,19 +219,29 @@ def test_no_hyperparameters_is_a_batch_ensemble():
     assert {weight.name for weight in network.weights} == {"kernel", "bias", "r", "s"}
 
 
+def test_space_and_size_are_those_of_the_layers():
+    ensemble = khe.HyperBatchEnsemble(dense_network())
+    assert ensemble.space == space() and ensemble.ensemble_size == M
+    layers = [khe.HyperBatchDense(2, ensemble_size=M), khe.HyperBatchDense(2, kernel_l2="l2", **members())]
+    assert khe.HyperBatchEnsemble(keras.Sequential([keras.Input((4,)), *layers])).space == space()
+    layers[0] = khe.HyperBatchDense(2, ensemble_size=M + 1)
+    with pytest.raises(ValueError, match="ensemble_size=4.*Received: ensemble_size=3"):
+        khe.HyperBatchEnsemble(keras.Sequential([keras.Input((4,)), *layers]))
+
+
 def test_networks_without_or_with_foreign_layers_are_refused():
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="head")])
     with pytest.raises(ValueError, match=r"no hyper-batch layer.*HyperBatchDense.*\['head'\]"):
         khe.HyperBatchEnsemble(plain, **members())
-    with pytest.raises(ValueError, match="size 2 .*Received: ensemble_size=3"):
-        khe.HyperBatchEnsemble(dense_network(), space(), 2)
-    other = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-5, 1)])
-    with pytest.raises(ValueError, match=r"hyperparameters \['l2'\].*Received"):
-        khe.HyperBatchEnsemble(dense_network(), other, M)
+    with pytest.raises(ValueError, match="ensemble_size=2.*Received: ensemble_size=3"):
+        khe.HyperBatchEnsemble(dense_network(), space=space(), ensemble_size=2)
+    other = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-5, 1, "log")])
+    with pytest.raises(ValueError, match=r"`space`, with \[.*'l2', min_value=1e-05.*Received"):
+        khe.HyperBatchEnsemble(dense_network(), space=other, ensemble_size=M)
     with pytest.raises(TypeError, match="`network` must be a `keras.Model`"):
         khe.HyperBatchEnsemble(keras.layers.Dense(2), **members())
     with pytest.raises(TypeError, match="HyperparameterSpace"):
-        khe.HyperBatchEnsemble(dense_network(), ["l2"], M)
+        khe.HyperBatchEnsemble(dense_network(), space=["l2"], ensemble_size=M)
     with pytest.raises(ValueError, match="output_activation='tanh'"):
         khe.HyperBatchEnsemble(dense_network(), **members(), output_activation="tanh")
     with pytest.raises(ValueError, match="seed=-1"):
@@ -240,7 +250,7 @@ def test_networks_without_or_with_foreign_layers_are_refused():
 
 def test_an_unused_hyperparameter_is_a_warning():
     network = keras.Sequential([keras.Input((4,)), khe.HyperBatchDense(3, kernel_l2="l2", **members())])
-    ensemble = khe.HyperBatchEnsemble(network, **members())
+    ensemble = khe.HyperBatchEnsemble(network)
     with pytest.warns(UserWarning, match=r"uses the hyperparameters \['rate'\]"):
         ensemble.compile("adam", LOGITS)
 

@@ -41,10 +41,19 @@ def expected_members(members):
 def test_prediction_is_the_weighted_mean_of_the_members_probabilities():
     members = mixed_members()
     each = expected_members(members)
-    ensemble = khe.HyperDeepEnsemble(members, [3, 1, 2])
+    ensemble = khe.HyperDeepEnsemble(members, member_weights=[3, 1, 2])
     np.testing.assert_allclose(ensemble.predict_members(X, verbose=0), each, atol=1e-6)
     np.testing.assert_allclose(ensemble.predict(X, verbose=0), np.average(each, 0, [3, 1, 2]), atol=1e-6)
-    assert [member.name for member in ensemble.members] == ["member_0", "member_1", "member_2"]
+
+
+def test_copies_are_numbered_and_models_of_the_caller_keep_their_names():
+    members = mixed_members()
+    names = [member.name for member in members]
+    ensemble = khe.HyperDeepEnsemble(members)
+    assert [member.name for member in ensemble.members] == names
+    copy = khe.HyperDeepEnsemble.from_config(ensemble.get_config())
+    assert [member.name for member in copy.members] == ["member_0", "member_1", "member_2"]
+    assert [member.name for member in members] == names
 
 
 @pytest.mark.parametrize("combination", ["trimmed_mean", "median"])
@@ -65,7 +74,7 @@ def test_other_combinations_are_probabilities(combination):
 
 def test_a_member_without_weight_is_neither_run_nor_stored(tmp_path):
     members = mixed_members()
-    ensemble = khe.HyperDeepEnsemble(members, [0, 1, 1])
+    ensemble = khe.HyperDeepEnsemble(members, member_weights=[0, 1, 1])
     assert ensemble.ensemble_size == 2 and len(ensemble.weights) == len(members[1].weights) + len(members[2].weights)
     np.testing.assert_allclose(ensemble.predict(X, verbose=0), expected_members(members)[1:].mean(0), atol=1e-6)
 
@@ -117,7 +126,7 @@ def two_in_two_out(units, sizes=1, losses=MappingProxyType({"kind": LOGITS, "siz
 def test_several_inputs_and_outputs(tmp_path):
     members = [two_in_two_out(units) for units in (3, 6)]
     inputs = {"left": X, "right": X[:, :2]}
-    ensemble = khe.HyperDeepEnsemble(members, [1, 3])
+    ensemble = khe.HyperDeepEnsemble(members, member_weights=[1, 3])
     raw = [{name: np.asarray(out) for name, out in member(inputs).items()} for member in members]
     expected = {
         "kind": np.average([softmax(each["kind"]) for each in raw], 0, [1, 3]),
@@ -167,7 +176,7 @@ def test_calibration_counts_weights_as_repeated_rows(per):
     [("trimmed_mean", 2), *(pytest.param(name, marks=pytest.mark.integration) for name in ("mean", "median"))],
 )
 def test_file_and_export(combination, tmp_path):
-    ensemble = khe.HyperDeepEnsemble(mixed_members(), [1, 2, 3], combination=combination)
+    ensemble = khe.HyperDeepEnsemble(mixed_members(), member_weights=[1, 2, 3], combination=combination)
     ensemble.compile(loss=LOGITS, metrics=["accuracy"])
     predicted = ensemble.predict(X, verbose=0)
     ensemble.save(tmp_path / "e.keras")
@@ -229,10 +238,10 @@ def test_under_jit_compile():
     ],
 )
 def test_bad_members_and_weights(arguments, error, message):
-    members, *weights = arguments
+    members, weights = arguments if len(arguments) == 2 else (arguments[0], None)
     members = [network() if isinstance(each, int) else each for each in members]
     with pytest.raises(error, match=message):
-        khe.HyperDeepEnsemble(members, *weights)
+        khe.HyperDeepEnsemble(members, member_weights=weights)
 
 
 def test_other_mistakes_are_named(tmp_path):

@@ -25,13 +25,13 @@ SETTINGS = pytest.mark.parametrize("loss", [LOGITS, IGNORING], ids=["all", "igno
 
 
 def tagger(size, recurrent=False, hyperparameters=None):
-    members = {"ensemble_size": size, "hyperparameters": hyperparameters}
+    members = {"ensemble_size": size, "space": hyperparameters}
     layers = [keras.Input((LENGTH,), dtype="int32"), keras.layers.Embedding(9, 4, mask_zero=True)]
     if recurrent:
         layers += [khe.layers.HyperBatchLSTM(4, return_sequences=True, **members)]
     penalty = {} if hyperparameters is None else {"kernel_l2": "l2"}
     network = keras.Sequential([*layers, khe.HyperBatchDense(CLASSES, **penalty, **members)])
-    return khe.HyperBatchEnsemble(network, hyperparameters, size, seed=0)
+    return khe.HyperBatchEnsemble(network, space=hyperparameters, ensemble_size=size, seed=0)
 
 
 def plain(model, loss=LOGITS):
@@ -94,7 +94,7 @@ def test_logs_of_members_that_train_on_batches_of_their_own():
 
 @pytest.mark.integration
 def test_response_curves():
-    ensemble = compiled(tagger(2, hyperparameters=khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])))
+    ensemble = compiled(tagger(2, space=khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])))
     curve = ensemble.response_curves(X, Y, 2, len(X), verbose=0)["l2"]  # no kernel responds yet
     np.testing.assert_allclose(curve.losses, nll(ensemble.predict(X, verbose=0)), rtol=1e-4)
 

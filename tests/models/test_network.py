@@ -23,7 +23,7 @@ class OnRows(keras.layers.Layer):
         return {
             "reverse": lambda: keras.ops.flip(rows, 0),
             "rotate": lambda: keras.ops.roll(rows, 1, 0),
-            "centre": lambda: rows - keras.ops.mean(rows, 0, keepdims=True),
+            "center": lambda: rows - keras.ops.mean(rows, 0, keepdims=True),
             "drop": lambda: rows[::2],
             "drop one": lambda: rows[1:],
         }[self.what]()
@@ -34,7 +34,7 @@ class OnRows(keras.layers.Layer):
     [
         ("reverse", "reorders or mixes.*Received: a change of row"),
         ("rotate", "reorders or mixes"),
-        ("centre", "reorders or mixes"),
+        ("center", "reorders or mixes"),
         ("drop", "one row of output for each row of input"),
         ("drop one", "one row of output for each row of input|Received: .* rows"),
     ],
@@ -51,7 +51,7 @@ def test_rows_must_stay_apart_and_in_order(what, message):
         np.testing.assert_array_equal(left, right)  # nothing was trained
 
 
-def test_batch_normalisation_is_fine():
+def test_batch_normalization_is_fine():
     network = keras.Sequential(
         [keras.Input((4,)), keras.layers.BatchNormalization(), khe.HyperBatchDense(3, kernel_l2="l2", **members())]
     )

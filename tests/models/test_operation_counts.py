@@ -35,7 +35,7 @@ def build_model(hp):
 @cache
 def operations(sampling, rows, tuning=False):
     """Numbers of operations of each type in a step, and those in its condition."""
-    ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, M, seed=0)
+    ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=M, seed=0)
     ensemble.compile(
         "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), sampling=sampling, tuning_every=2
     )
@@ -44,7 +44,7 @@ def operations(sampling, rows, tuning=False):
         ensemble.run_eagerly = True  # only its tuning samples are needed
         ensemble.fit(x, y, batch_size=rows, tuning_data=(x, y), verbose=0)
     else:
-        ensemble.prepare(tf.TensorSpec((None, 8, 8, 3)))
+        ensemble._prepare(tf.TensorSpec((None, 8, 8, 3)))
     step = tf.function(lambda: ensemble.train_step((x, y))).get_concrete_function()
     inner = [executed(function) for function in step.graph.as_graph_def().library.function]
     return executed(step.function_def), sum(inner, Counter())
@@ -92,9 +92,9 @@ def test_tuning_is_one_forward_and_one_backward_pass_inside_a_condition():
 def test_the_number_of_operations_grows_with_members_no_faster_than_they_do():
     sizes = []
     for members in (2, 3, 5):
-        ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, members, seed=0)
+        ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=members, seed=0)
         ensemble.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        ensemble.prepare(tf.TensorSpec((None, 8, 8, 3)))
+        ensemble._prepare(tf.TensorSpec((None, 8, 8, 3)))
         data = (np.zeros((4, 8, 8, 3), "float32"), np.zeros(4, "int64"))
         step = tf.function(lambda ensemble=ensemble, data=data: ensemble.train_step(data)).get_concrete_function()
         sizes.append(len(step.graph.get_operations()))
@@ -104,7 +104,7 @@ def test_the_number_of_operations_grows_with_members_no_faster_than_they_do():
 @pytest.mark.integration
 def test_a_step_is_traced_once_with_metrics_too():
     """They have their variables before the first step: TensorFlow traces a step that makes some a second time."""
-    ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, M, seed=0)
+    ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=M, seed=0)
     ensemble.compile(
         "adam",
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),

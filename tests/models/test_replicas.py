@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
 
 @pytest.mark.parametrize("case", ["member", "example", "plain"])
 def test_two_replicas_on_half_batches_equal_one_device_on_whole_ones(case, trained):
-    """Weights, bounds, both optimisers and predictions; a plain model with L2 shows that Keras means the same."""
+    """Weights, bounds, both optimizers and predictions; a plain model with L2 shows that Keras means the same."""
     directory, results = trained
     one, two = (np.load(directory / f"{case}-{where}.npz") for where in ("one", "two"))
     assert set(one) == set(two) and len(one) > 10

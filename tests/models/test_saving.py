@@ -171,7 +171,10 @@ def test_export_stores_folded_kernels_and_no_embedding(exported):
 
 def test_export_of_shared_kernels_is_smaller_and_gives_the_same(tmp_path):
     def networks():
-        members = {"ensemble_size": 8, "hyperparameters": khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1)])}
+        members = {
+            "ensemble_size": 8,
+            "space": khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1, "log")]),
+        }
         layers = [khe.HyperBatchDense(256, **members), khe.HyperBatchDense(256, kernel_l2="l2", **members)]
         return keras.Sequential([keras.Input((64,)), *layers]), members
 
@@ -213,7 +216,7 @@ def test_export_of_other_tasks(make, arguments, outputs, tmp_path):
 
 def test_export_of_a_subclassed_network_replaces_an_older_one(tmp_path):
     ensemble, (x, _) = compiled(Subclassed()), blobs()
-    ensemble.prepare(tf.TensorSpec((None, 4)))
+    ensemble._prepare(tf.TensorSpec((None, 4)))
     for _ in range(2):
         ensemble.export(tmp_path / "served")
     served = tf.saved_model.load(tmp_path / "served")
@@ -273,7 +276,10 @@ def test_settings_survive_the_file(tmp_path):
 
 def network_to_serve(name):
     """A network with kinds of layers that an export calls in another way than a prediction does."""
-    members = {"ensemble_size": 3, "hyperparameters": khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])}
+    members = {
+        "ensemble_size": 3,
+        "space": khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")]),
+    }
     own = {"ensemble_size": 3}
 
     def residual(inputs):
@@ -285,7 +291,7 @@ def network_to_serve(name):
         rows = khe.layers.HyperBatchLSTM(4, return_sequences=True, dropout=0.2, **members)(inputs)
         rows = khe.layers.HyperBatchMultiHeadAttention(2, 3, **members)(rows, rows)
         rows = khe.layers.HyperBatchTimeDistributed(khe.HyperBatchDense(3, **members))(rows)
-        return khe.HyperBatchDense(3, sharing="none", **own)(rows[:, -1])
+        return khe.HyperBatchDense(3, sharing="independent", **own)(rows[:, -1])
 
     def words(inputs):
         rows = khe.layers.HyperBatchEmbedding(2, 4, **members)(inputs)

@@ -51,7 +51,7 @@ NEEDED = {"onnx": "tf2onnx", "openvino": "openvino", "litert": "ai_edge_litert"}
 
 
 def images(hp):
-    """Convolutions, batch normalisation, dropout."""
+    """Convolutions, batch normalization, dropout."""
     l2 = keras.regularizers.L2(hp.Float("l2", 1e-6, 1e-2, sampling="log"))
     return keras.Sequential(
         [
@@ -68,7 +68,7 @@ def images(hp):
 
 
 def words(hp):
-    """Integers, attention, normalisation of layers."""
+    """Integers, attention, normalization of layers."""
     l2 = keras.regularizers.L2(hp.Float("l2", 1e-6, 1e-2, sampling="log"))
     inputs = keras.Input((6,), dtype="int32")
     hidden = keras.layers.Embedding(20, 8)(inputs)
@@ -105,7 +105,7 @@ def trained(kind, network):
     x = generator.integers(0, 20, shape, "int32") if network is words else generator.normal(size=shape)
     x, y = x.astype(models[0].inputs[0].dtype), generator.integers(0, 5, 24)
     if kind == "hyper-batch":
-        ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, 3, seed=0)
+        ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=3, seed=0)
         ensemble.fit(x, y, tuning_split=0.25, verbose=0)
     else:
         for model in models:

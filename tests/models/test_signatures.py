@@ -56,7 +56,7 @@ def test_a_network_that_declares_nothing_takes_what_it_was_called_on():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         ensemble = ensemble_of(Subclassed(), **members())
-        ensemble.prepare(tf.TensorSpec([None, 4]))
+        ensemble._prepare(tf.TensorSpec([None, 4]))
         ensemble.predict(IMAGES, verbose=0)
     finally:
         keras.config.set_dtype_policy("float32")
@@ -90,3 +90,30 @@ def test_a_saved_model_takes_them(tmp_path):
     serve = tf.saved_model.load(tmp_path / "served").signatures["serving_default"]
     served = serve(image=tf.constant(IMAGES), number=tf.constant(NUMBERS))["prediction"]
     np.testing.assert_allclose(served, predicted, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["hyper-batch", "hyper-deep"])
+def test_a_signature_of_the_users(kind, tmp_path, capsys):
+    if kind == "hyper-batch":
+        ensemble = khe.HyperBatchEnsemble(keras.Sequential([keras.Input((4,)), khe.HyperBatchDense(3, **members())]))
+    else:
+        ensemble = khe.HyperDeepEnsemble([keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])])
+    rows = np.ones((2, 4), "float32")
+    ensemble.export(tmp_path / "served", input_signature=[tf.TensorSpec((2, 4), "float32")], verbose=True)
+    assert "serving_default" in capsys.readouterr().out
+    function = tf.saved_model.load(tmp_path / "served").signatures["serving_default"]
+    assert function.structured_input_signature[1]["inputs"].shape == (2, 4)
+    served = function(inputs=tf.constant(rows))["prediction"]
+    np.testing.assert_allclose(served, ensemble.predict(rows, verbose=0), atol=1e-6)
+    for wrong in ([], [tf.TensorSpec((2, 4))] * 2, ["float32"], 3):
+        with pytest.raises(ValueError, match="`input_signature` must have one `tf.TensorSpec` for each of 1 inputs"):
+            ensemble.export(tmp_path / "other", input_signature=wrong)
+    for format in ("tf_saved_model", "onnx", "openvino"):
+        with pytest.raises(TypeError, match=r"takes .*'verbose'.*Received: \['verbos'\]"):
+            ensemble.export(tmp_path / "other", format=format, verbos=False)
+    with pytest.raises(ValueError, match="Only a SavedModel has.*Received: format='onnx', measures="):
+        ensemble.export(tmp_path / "other", format="onnx", measures=["margin"])
+    if kind == "hyper-batch":
+        with pytest.raises(ValueError, match="Only a SavedModel has.*folded=False"):
+            ensemble.export(tmp_path / "other", format="litert", folded=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["served"]

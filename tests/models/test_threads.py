@@ -101,7 +101,7 @@ def test_a_calibration_beside_predictions(per):
         for number in range(6):
             if place == 0:
                 ensemble.calibrate(X, Y, per, verbose=0)
-                ensemble.set_temperatures(None)
+                ensemble._set_temperatures(None)
                 continue
             got = calls[number % 3]()
             if not any(same(got, state[number % 3]) for state in states):

@@ -36,7 +36,7 @@ def test_a_step_is_the_mean_of_what_lone_members_would_do(sampling):
     x, y = blobs(12)
     before = [np.array(weight) for weight in network.trainable_weights]
     values = ensemble._draw(ensemble.distribution.bounds(), len(x), 0)
-    with tf.GradientTape() as tape, khe.hyperparameter_scope(values, ensemble.centers()):
+    with tf.GradientTape() as tape, khe.hyperparameter_scope(values, ensemble._centers()):
         logits = tf.reshape(network(tf.tile(x, (M, 1)), training=True), (M, 12, 3))
         nll = tf.reduce_mean([tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, one)) for one in logits])
         total = nll + sum(network.losses)
@@ -60,12 +60,12 @@ def test_gradients_for_the_bounds_equal_finite_differences(tuning_loss, sampling
     x, y = blobs(24)
     ensemble.fit(x, y, tuning_data=(x, y), epochs=20, verbose=0)
     bounds = ensemble.distribution.bounds()
-    gradients, centers = ensemble.tuning_gradients(bounds, 0, 24).bounds, ensemble.centers()
+    gradients, centers = ensemble._tuning_gradients(bounds, 0, 24).bounds, ensemble._centers()
 
     def objective(bounds):
         tx, ty, _ = ensemble._tuning_rows.batch(0, 24)
         with khe.hyperparameter_scope(ensemble._draw(bounds, 24, 1), centers):
-            logits = np.asarray(ensemble.member_outputs(tx, training=False), "float64")
+            logits = np.asarray(ensemble._member_outputs(tx, training=False), "float64")
         logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
         rows = np.arange(24)
         nll = -np.log(np.exp(logits).mean(0))[rows, ty] if tuning_loss == "ensemble" else -logits[:, rows, ty]
@@ -93,7 +93,7 @@ def test_a_tuning_step_moves_the_bounds_along_the_gradient_and_nothing_else():
     x, y = blobs(24)
     one_step(ensemble, x, y, tuning_data=(x, y))
     before, weights = bounds_of(ensemble), [np.array(weight) for weight in ensemble.network.weights]
-    gradients = ensemble.tuning_gradients(ensemble.distribution.bounds(), 1, 24).bounds
+    gradients = ensemble._tuning_gradients(ensemble.distribution.bounds(), 1, 24).bounds
     one_step(ensemble, x, y, tuning_data=(x, y))
     np.testing.assert_allclose(bounds_of(ensemble) - before, -0.01 * np.stack(gradients), atol=1e-6)
     for left, right in zip(weights, ensemble.network.weights):
@@ -150,13 +150,13 @@ def ridge(seed):
 def test_tuning_finds_the_best_ridge_penalty_from_both_sides(place, warmup):
     """From weak penalties a warm-up is needed: the error hardly depends on them, and the response must be known."""
     (x, y), tuning, error_at, lowest = ridge(seed=0)
-    space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-3, 1e2)])
+    space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-3, 1e2, "log")])
     layer = khe.HyperBatchDense(
-        1, use_bias=False, kernel_l2="l2", ensemble_size=1, hyperparameters=space, fast_weight_initializer="ones",
+        1, use_bias=False, kernel_l2="l2", ensemble_size=1, space=space, fast_weight_initializer="ones",
         kernel_initializer="zeros", regularize_fast_weights=True,
     )  # fmt: skip
     ensemble = khe.HyperBatchEnsemble(
-        keras.Sequential([keras.Input((20,)), layer]), space, 1, initial_width=0.15, seed=0
+        keras.Sequential([keras.Input((20,)), layer]), space=space, ensemble_size=1, initial_width=0.15, seed=0
     )
     ensemble.distribution.lower.assign([[place - 0.15]])
     ensemble.distribution.upper.assign([[place + 0.15]])

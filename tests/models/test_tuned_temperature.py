@@ -91,7 +91,7 @@ def frozen(network=None, **arguments):
     return compiled(network, **settings)
 
 
-def labelled(ensemble, rows=64):
+def labeled(ensemble, rows=64):
     """Samples and labels of which the ensemble has most right."""
     x, _ = blobs(rows)
     right = ensemble.predict_members(x, verbose=0).mean(0).argmax(1)
@@ -108,7 +108,7 @@ def fitted():
     """An ensemble after many tuning steps, and its samples."""
     keras.utils.set_random_seed(0)
     ensemble = frozen()
-    x, y = labelled(ensemble)
+    x, y = labeled(ensemble)
     ensemble.fit(x, y, batch_size=64, epochs=40, tuning_data=(x, y), verbose=0)
     return ensemble, x, y
 
@@ -128,7 +128,7 @@ def test_tuning_steps_fit_it_to_the_combined_prediction_of_tuning_data(fitted):
 @pytest.mark.integration
 def test_fixed_label_smoothing_does_not_blunt_it():
     ensemble = frozen()
-    x, y = labelled(ensemble)
+    x, y = labeled(ensemble)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.3)
     ensemble.compile(**{name: optimizer(0.0) for name, optimizer in FROZEN.items()}, loss=loss, tuning_every=1)
     one_hot = np.eye(3, dtype="float32")[y]
@@ -140,7 +140,7 @@ def test_fixed_label_smoothing_does_not_blunt_it():
 def test_a_batch_ensemble_has_one_too():
     network = dense_network(sharing="batch")
     ensemble = frozen(network)
-    x, y = labelled(ensemble)
+    x, y = labeled(ensemble)
     before = np.stack(ensemble.distribution.bounds())
     ensemble.fit(x, y, batch_size=64, epochs=80, tuning_data=(x, y), verbose=0)
     np.testing.assert_allclose(ensemble.temperature_values(), [fitted_temperature(ensemble, x, y)], rtol=3e-2)

@@ -37,7 +37,7 @@ def deep():
         model.fit(X, Y, epochs=3, verbose=0)
         return model
 
-    return khe.HyperDeepEnsemble([member(3), member(5), member(8)], [1, 2, 1])
+    return khe.HyperDeepEnsemble([member(3), member(5), member(8)], member_weights=[1, 2, 1])
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def served(ensemble, directory):
 
 
 def raw_members(ensemble):
-    return np.asarray(ensemble.member_outputs(X, training=False))
+    return np.asarray(ensemble._member_outputs(X, training=False))
 
 
 @pytest.mark.parametrize("kind", [pytest.param("hyper-batch", marks=pytest.mark.integration), "hyper-deep"])
@@ -168,7 +168,7 @@ def test_a_converted_model_takes_a_combination():
     ensemble = khe.HyperBatchEnsemble.from_model(
         model, sharing="batch", combination="median", output_activation=None, fast_weight_initializer=random
     )
-    each = np.asarray(ensemble.member_predictions(X))
+    each = np.asarray(ensemble._member_predictions(X))
     np.testing.assert_allclose(ensemble.predict(X, verbose=0), np.median(each, 0), atol=1e-6)
 
 
@@ -216,7 +216,7 @@ def test_temperatures_lower_the_loss_and_are_kept(kind, per, ensembles, tmp_path
     np.testing.assert_allclose(served(ensemble, tmp_path), predicted, atol=1e-5)
     again = ensemble.calibrate(tf.data.Dataset.from_tensor_slices((X, Y)).batch(7), per=per, verbose=0)
     np.testing.assert_allclose(again.values[0], temperatures.values[0], rtol=1e-3)
-    ensemble.set_temperatures(None)
+    ensemble._set_temperatures(None)
     np.testing.assert_allclose(ensemble.evaluate(X, Y, verbose=0), before, rtol=1e-5)
 
 
@@ -242,12 +242,12 @@ def test_response_curves_are_losses_at_other_hyperparameters(ensembles):
     curves = ensemble.response_curves(X, Y, points=3, batch_size=7)
     assert list(curves) == ["l2", "rate"]
     np.testing.assert_allclose(curves["l2"].values, [1e-6, np.sqrt(1e-7), 1e-1], rtol=1e-4)
-    values = np.asarray(ensemble.member_values())
+    values = np.asarray(ensemble._member_values())
     for point, value in enumerate(curves["rate"].values):
         there = values.copy()
         there[..., 1] = value
-        with khe.hyperparameter_scope(there, ensemble.centers()):
-            each = scipy.special.softmax(np.asarray(ensemble.member_outputs(X, training=False), "float64"), -1)
+        with khe.hyperparameter_scope(there, ensemble._centers()):
+            each = scipy.special.softmax(np.asarray(ensemble._member_outputs(X, training=False), "float64"), -1)
         true = each[:, np.arange(len(Y)), Y]
         np.testing.assert_allclose(curves["rate"].members[:, point], -np.log(true).mean(1), rtol=1e-4)
         np.testing.assert_allclose(curves["rate"].losses[point], -np.log(true.mean(0)).mean(), rtol=1e-4)

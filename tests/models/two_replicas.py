@@ -42,12 +42,12 @@ def same_draws(self, bounds, batch_size, purpose):
 
 
 def network():
-    penalised = {"kernel_regularizer": keras.regularizers.L2(0.01), "activation": "relu"}
+    penalized = {"kernel_regularizer": keras.regularizers.L2(0.01), "activation": "relu"}
     return keras.Sequential(
         [
             keras.Input((4,)),
             khe.HyperBatchDense(8, activation="relu", kernel_l2="l2", bias_l2="l2", **members()),
-            keras.layers.Dense(6, **penalised),
+            keras.layers.Dense(6, **penalized),
             khe.HyperBatchDense(3, kernel_l2="rate", **members()),
         ]
     )
@@ -85,8 +85,8 @@ def train_example():
 
 def train_plain():
     """A plain Keras model: what Keras itself holds equal."""
-    penalised = {"kernel_regularizer": keras.regularizers.L2(0.01)}
-    layers = [keras.layers.Dense(8, activation="relu", **penalised), keras.layers.Dense(3, **penalised)]
+    penalized = {"kernel_regularizer": keras.regularizers.L2(0.01)}
+    layers = [keras.layers.Dense(8, activation="relu", **penalized), keras.layers.Dense(3, **penalized)]
     model = keras.Sequential([keras.Input((4,)), *layers])
     model.compile(keras.optimizers.SGD(0.05, momentum=0.9), LOGITS, metrics=["accuracy"])
     data = {"sample_weight": WEIGHTS, "validation_data": (X_VALIDATION, Y_VALIDATION)}
@@ -144,7 +144,7 @@ def broken_replica(strategy, policy):
     keras.config.set_dtype_policy(policy)
     with strategy.scope():
         model = compiled(tuning_every=1, optimizer="sgd")
-    gradients_of, before = model.tuning_gradients, np.stack(model.distribution.bounds())
+    gradients_of, before = model._tuning_gradients, np.stack(model.distribution.bounds())
 
     def broken(*arguments):
         gradients = gradients_of(*arguments)
@@ -152,7 +152,7 @@ def broken_replica(strategy, policy):
         bounds = [gradient + poison for gradient in gradients.bounds]
         return gradients._replace(bounds=bounds, loss=gradients.loss + poison)
 
-    model.tuning_gradients = broken
+    model._tuning_gradients = broken
     x = X[:32].copy()
     if policy == "mixed_float16":
         x[16:] = 6e4  # overflows on the second replica alone

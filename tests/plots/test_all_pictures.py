@@ -1,4 +1,4 @@
-"""What holds for every picture: where it is drawn, that nothing is covered or cut off, and that grey is enough."""
+"""What holds for every picture: where it is drawn, that nothing is covered or cut off, and that gray is enough."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -58,7 +58,7 @@ def test_legend_covers_no_data(draw):
 
 
 @EVERY
-def test_lines_differ_without_colour(draw):
+def test_lines_differ_without_color(draw):
     (ax,) = draw().axes
     lines = [line for line in ax.lines if not line.get_label().startswith("_")]
     styles = {

@@ -39,16 +39,16 @@ def test_grid_in_reading_order(ax):
     np.testing.assert_allclose(images, IMAGES[:5, ..., 0])
 
 
-def test_images_keep_their_shape_and_colours(ax):
-    coloured = np.repeat(IMAGES[:2], 3, axis=-1) * [1.0, 0.5, 0.0]
-    plots.image_grid(coloured, NAMES[:2], ax=ax)
-    np.testing.assert_allclose(ax.images[1].get_array(), coloured[1])
+def test_images_keep_their_shape_and_colors(ax):
+    colored = np.repeat(IMAGES[:2], 3, axis=-1) * [1.0, 0.5, 0.0]
+    plots.image_grid(colored, NAMES[:2], ax=ax)
+    np.testing.assert_allclose(ax.images[1].get_array(), colored[1])
     left, right, bottom, top = ax.images[0].get_extent()
     np.testing.assert_allclose((bottom - top) / (right - left), 4 / 6)
     assert ax.get_aspect() == 1
 
 
-def test_grey_is_the_same_in_every_image(ax):
+def test_gray_is_the_same_in_every_image(ax):
     plots.image_grid(IMAGES[:2] / [[[[1]]], [[[2]]]], NAMES[:2], ax=ax)
     assert [image.get_clim() for image in ax.images] == [(0, 1), (0, 1)]
 

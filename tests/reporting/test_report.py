@@ -71,7 +71,7 @@ def deep(outputs=3, activation=None, loss=LOGITS):
         return model
 
     values = [{"units": 2, "l2": 1e-3}, {"units": 4}]
-    return khe.HyperDeepEnsemble([member(2), member(4)], [3, 1], member_hyperparameters=values)
+    return khe.HyperDeepEnsemble([member(2), member(4)], member_weights=[3, 1], member_hyperparameters=values)
 
 
 def test_a_hyper_deep_ensemble_with_one_hot_labels(tmp_path):
@@ -125,8 +125,8 @@ def test_dollars_in_names_lists_as_labels_and_sets_without_rows(hyper_batch, tmp
 
 
 def test_a_hyperparameter_with_dollars(tmp_path):
-    space = khe.HyperparameterSpace([khe.Hyperparameter(r"$\l2$", 1e-6, 1e-2)])
-    members = {"ensemble_size": 2, "hyperparameters": space}
+    space = khe.HyperparameterSpace([khe.Hyperparameter(r"$\l2$", 1e-6, 1e-2, "log")])
+    members = {"ensemble_size": 2, "space": space}
     network = keras.Sequential([keras.Input((4,)), khe.HyperBatchDense(3, kernel_l2=r"$\l2$", **members)])
     ensemble = khe.HyperBatchEnsemble(network, **members)
     ensemble.compile("sgd", LOGITS, run_eagerly=True)

@@ -27,8 +27,6 @@ class Hosts:
             **os.environ,
             "KERASTUNER_ORACLE_IP": address,
             "KERASTUNER_ORACLE_PORT": str(free_port()),
-            "KERAS_HYPERENS_LEASE": "15",
-            "KERAS_HYPERENS_PATIENCE": str(LIMIT),
             "TF_NUM_INTRAOP_THREADS": "1",
             "TF_NUM_INTEROP_THREADS": "1",
             **environment,

@@ -15,6 +15,7 @@ import benchmarks  # noqa: F401  TensorFlow starts without a word
 import keras
 import keras_tuner
 
+from tests.limit import LIMIT
 from tests.search.problem import blobs
 from tests.search.problem import build_model
 from tests.search.problem import make_builder
@@ -58,10 +59,10 @@ def main():
     builder = make_builder(
         directory, hypermodel, distribution_strategy=strategy, **(small if "small" in options else {})
     )
-    search(builder, verbose=1, workers=workers[0] if workers else None)
+    search(builder, verbose=1, workers=workers[0] if workers else None, patience=LIMIT)
     ensemble = builder.build_ensemble()
     if "retrain" in options:
-        data = {"validation_data": blobs(45, seed=1), "epochs": 2, "batch_size": 20}
+        data = {"validation_data": blobs(45, seed=1), "epochs": 2, "batch_size": 20, "patience": LIMIT}
         ensemble = builder.retrain(*blobs(), **data)
     print("RESULT " + json.dumps([[each.name for each in builder.members], list(ensemble.member_weights)]))
 

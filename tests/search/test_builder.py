@@ -99,7 +99,7 @@ def test_another_size_and_metric_cost_no_training(builder, monkeypatch):
     best = builder.select_hyperparameters()[0]
     assert [each.name for each in builder.members] == [f"initializations-{best.name[-4:]}-{i}" for i in (1, 2)]
     assert deep.member_weights == (1.0, 1.0)
-    with pytest.raises(ValueError, match="ensemble of 3 needs as many initialisations.*Received: 2"):
+    with pytest.raises(ValueError, match="ensemble of 3 needs as many initializations.*Received: 2"):
         builder.build_deep_ensemble()
 
 
@@ -151,11 +151,11 @@ def test_weights_belong_to_their_candidates_when_the_chosen_sets_change(builder)
 
 
 @pytest.mark.integration
-def test_one_set_and_fixed_initialization_are_the_baselines(tmp_path):
+def test_one_set_and_same_initialization_are_the_baselines(tmp_path):
     deep = search(make_builder(tmp_path / "deep", max_trials=2, num_hyperparameter_sets=1, include_search=False))
     deep.build_ensemble(2)
     assert len({each.parent for each in deep.members}) == 1
-    fixed = search(make_builder(tmp_path / "fixed", max_trials=3, fixed_initialization=True))
+    fixed = search(make_builder(tmp_path / "fixed", max_trials=3, initializations=None, same_initialization=True))
     assert len({each.seed for each in fixed.candidates}) == 1 and len(fixed.candidates) == 3
 
 
@@ -179,7 +179,7 @@ def test_keep_decides_what_stays_on_disk(builder, tmp_path):
     builder.keep = "selected"
     builder.build_ensemble(2)
     assert len(kept(builder.directory)) == len(builder.members) == 2
-    best = search(make_builder(tmp_path / "best", keep="best:3"))
+    best = search(make_builder(tmp_path / "best", keep=3))
     assert len(kept(tmp_path / "best")) == 3
     ranked = sorted(best.candidates, key=lambda each: each.score)
     assert all(best.pool.has_weights(each) for each in ranked[:3])
@@ -253,7 +253,9 @@ def test_an_oracles_own_limit_of_failures_is_kept(tmp_path):
 def test_summary_csv_and_scores_by_size(builder, capsys):
     builder.build_ensemble(2)
     builder.results_summary(3)
-    printed = capsys.readouterr().out
+    printed, texts = capsys.readouterr().out, []
+    builder.results_summary(3, print_fn=texts.append)
+    assert printed == f"{texts[0]}\n" and not capsys.readouterr().out
     assert "8 candidates finished, 0 failed" in printed and "units" in printed and builder.members[0].name in printed
     with (builder.pool.directory / "candidates.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -358,7 +360,9 @@ def test_from_a_finished_keras_tuner_search(tmp_path, monkeypatch):
     tuner = make()
     x, y = blobs(45, seed=1)
     tuner.search(*blobs(), validation_data=(x, y), epochs=2, verbose=0)
-    builder = khe.HyperDeepEnsembleBuilder.from_tuner(make(), 2, initializations=0, directory=tmp_path, keep="selected")
+    builder = khe.HyperDeepEnsembleBuilder.from_tuner(
+        make(), ensemble_size=2, initializations=0, directory=tmp_path, keep="selected"
+    )
     monkeypatch.setattr(keras.Model, "fit", untrainable)
     builder.search(validation_data=(x, y), verbose=0)
     assert len(builder.candidates) == 3
@@ -374,7 +378,9 @@ def test_from_a_finished_keras_tuner_search(tmp_path, monkeypatch):
 def test_from_tuner_with_initializations_needs_and_takes_training_rows(tmp_path):
     tuner = keras_tuner.RandomSearch(eager_model, NLL, 2, seed=3, directory=tmp_path, project_name="theirs")
     tuner.search(*blobs(), validation_data=blobs(45, seed=1), epochs=1, verbose=0)
-    builder = khe.HyperDeepEnsembleBuilder.from_tuner(tuner, 2, initializations=1, directory=tmp_path, seed=0)
+    builder = khe.HyperDeepEnsembleBuilder.from_tuner(
+        tuner, ensemble_size=2, initializations=1, directory=tmp_path, seed=0
+    )
     with pytest.raises(ValueError, match="Training needs `x`"):
         builder.search(validation_data=blobs(45, seed=1))
     search(builder)
@@ -410,7 +416,8 @@ def test_progress_says_stage_place_score_and_time_left(tmp_path, capsys):
         (dict(max_trials=1, initializations=0), "at least as many candidates as members"),
         (dict(training_subset=0.0), "training_subset=0.0"),
         (dict(prediction_dtype="int8"), "prediction_dtype='int8'"),
-        (dict(keep="best:0"), "keep='best:0'"),
+        (dict(same_initialization=True), "initializations=2"),
+        (dict(keep=0), "keep=0"),
         (dict(keep="some"), "keep='some'"),
         (dict(tuner="annealing"), "`tuner` must be one of"),
         (dict(tuner=keras_tuner.oracles.HyperbandOracle(objective="val_loss")), "Hyperband trains in its own way"),

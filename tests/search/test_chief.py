@@ -8,9 +8,7 @@ from keras_tuner.src import protos  # as in keras_hyperens/search/chief.py
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
 from keras_hyperens.search.chief import ALIVE
-from keras_hyperens.search.chief import LEASE
 from keras_hyperens.search.chief import Chief
-from keras_hyperens.search.chief import lease_in_looks
 from keras_hyperens.search.chief import serve
 from keras_hyperens.search.client import Calls
 from keras_hyperens.search.client import StageOver
@@ -21,11 +19,8 @@ from keras_hyperens.search.requests import Refused
 from keras_hyperens.search.supervision import remember
 from keras_hyperens.search.supervision import supervise
 from tests.search.problem import NLL
-
-
-@pytest.fixture(autouse=True)
-def short_lease(monkeypatch):
-    monkeypatch.setenv(LEASE, "3")
+from tests.search.problem import make_builder
+from tests.search.problem import search
 
 
 @pytest.fixture
@@ -42,7 +37,9 @@ def make(tmp_path, ended):
         oracle._set_project_dir(tmp_path, "stage")
         oracle.verbose = 0
         supervise(oracle, lambda trial: ended.append(trial.trial_id))
-        return Chief(oracle, lambda trial: name_of_trial(trial.trial_id), lambda: ended.append("all"), is_restart)
+        return Chief(
+            oracle, lambda trial: name_of_trial(trial.trial_id), lambda: ended.append("all"), is_restart, lease=3.0
+        )
 
     return make
 
@@ -58,7 +55,7 @@ def finish(chief, trial):
 
 
 def a_lease_passes(chief, *heard):
-    for _ in range(lease_in_looks() + 1):
+    for _ in range(chief.looks + 1):
         for worker in heard:
             alive(chief, worker)
         chief.look()
@@ -98,7 +95,7 @@ def test_a_restarted_chief_leaves_trainings_to_those_who_train(make, ended):
     chief = make(is_restart=True)
     alive(chief, "a", name_of_trial("0"))
     assert chief.create_trial("b").status == "IDLE"  # others may not have been heard yet
-    for _ in range(lease_in_looks()):
+    for _ in range(chief.looks):
         alive(chief, "a", name_of_trial("0"))
         chief.look()
     assert chief.create_trial("b").trial_id == "1"
@@ -225,7 +222,7 @@ def test_two_chiefs_do_not_share_an_address(make, port):
         serve(make())
 
 
-def test_a_worker_waits_for_its_chief_and_no_longer(port, monkeypatch):
+def test_a_worker_waits_for_its_chief_and_no_longer(port):
     import grpc
 
     class Away(grpc.RpcError):
@@ -239,8 +236,15 @@ def test_a_worker_waits_for_its_chief_and_no_longer(port, monkeypatch):
         def __init__(self, channel=None):
             self.GetTrial = method
 
-    monkeypatch.setenv("KERAS_HYPERENS_PATIENCE", "0.5")
     with pytest.raises(ConnectionError, match=f"The chief at 127.0.0.1:{port} did not answer for 0.5 seconds: start"):
-        Calls(Stub(), lambda: False).GetTrial(None, wait_for_ready=True, timeout=1)
+        Calls(Stub(), lambda: False, 0.5).GetTrial(None, wait_for_ready=True, timeout=1)
     with pytest.raises(StageOver):
-        Calls(Stub(), lambda: True).GetTrial(None)
+        Calls(Stub(), lambda: True, 0.5).GetTrial(None)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"lease": 1}, {"lease": float("inf")}, {"patience": -1}, {"patience": "long"}], ids=str
+)
+def test_bad_waiting(wrong, tmp_path):
+    with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be"):
+        search(make_builder(tmp_path), **wrong)

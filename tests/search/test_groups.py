@@ -88,7 +88,7 @@ def finished(tmp_path_factory):
 
 def test_a_search_in_groups(finished):
     builder, sizes = finished
-    assert sizes == [4, 2, 4]  # then two sets of hyperparameters from two initialisations
+    assert sizes == [4, 2, 4]  # then two sets of hyperparameters from two initializations
     assert len(builder.candidates) == 10 and not [each for each in builder.candidates if each.failure]
     assert len({each.score for each in builder.candidates}) == 10
     check_candidates(builder)

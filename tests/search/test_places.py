@@ -56,7 +56,7 @@ def test_the_whole_procedure_is_the_same_at_an_address(places, monkeypatch):
 
 @pytest.mark.integration
 def test_what_is_not_kept_is_deleted_at_an_address(places):
-    builder = search(make_builder(ADDRESS, eager_model, max_trials=3, initializations=0, keep="best:2"))
+    builder = search(make_builder(ADDRESS, eager_model, max_trials=3, initializations=0, keep=2))
     assert sum(builder.pool.has_weights(each) for each in builder.candidates) == 2
     builder.build_ensemble(1)
     assert "candidates.csv" in files.names(builder.pool.directory, "*")

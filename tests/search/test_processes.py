@@ -64,7 +64,7 @@ def test_a_chief_and_a_worker_find_what_one_process_finds(tmp_path):
 @pytest.mark.integration
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_in_each_stage_nothing_is_lost(seed, tmp_path, undisturbed):
-    """In the search, between the stages or in the initialisations, somewhere between two lines of progress."""
+    """In the search, between the stages or in the initializations, somewhere between two lines of progress."""
     moments = random.Random(seed)
     for stage in ("search", "initializations"):
         process = start(tmp_path)

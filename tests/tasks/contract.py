@@ -7,7 +7,7 @@ import tensorflow as tf
 import keras_hyperens as khe
 
 M = 2
-L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2)}
+L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}
 
 
 def task_contract(ensemble, x, y, tmp_path, epochs=3, sample_weight=None):

@@ -32,7 +32,7 @@ def situations(rows=256, seed=0):
 def test_from_demonstrations(tmp_path):
     model = policy()
     model.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
     states, right = situations()
     is_expert = np.arange(len(states)) % 4 > 0
     demonstrated = np.where(is_expert, right, 0)  # a novice just goes right, and counts little
@@ -49,7 +49,7 @@ def policy_gradient(y_true, y_pred):
 
 @pytest.mark.integration
 def test_from_rewards(tmp_path):
-    ensemble = khe.HyperBatchEnsemble.from_model(policy(), L2, M, output_activation="softmax")
+    ensemble = khe.HyperBatchEnsemble.from_model(policy(), roles=L2, ensemble_size=M, output_activation="softmax")
     ensemble.compile(keras.optimizers.Adam(0.01), policy_gradient)
     states, right = situations()
     actions = np.random.default_rng(1).integers(0, 4, len(states))  # explored at random

@@ -55,10 +55,10 @@ def detector(hp):
 def test_detection(tmp_path):
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(
         detector,
-        M,
+        ensemble_size=M,
         output_activation={"boxes": None, "classes": "softmax"},  # a box is no probability
     )
-    assert set(ensemble.hyperparameters.names) == {"l2", "box_weight"}
+    assert set(ensemble.space.names) == {"l2", "box_weight"}
     x, y = scenes()
     task_contract(ensemble, x, y, tmp_path, epochs=12)
     found = ensemble.predict(x, verbose=0)["classes"][..., 1:].sum(-1).reshape(len(x), -1).argmax(1)

@@ -38,8 +38,8 @@ def test_classification(tmp_path):
         ]
     )
     model.compile(keras.optimizers.Adam(0.01), LOGITS, metrics=["accuracy"])
-    dropout = khe.Hyperparameter("dropout", 0.01, 0.5, scale="linear")
-    ensemble = khe.HyperBatchEnsemble.from_model(model, {**L2, "dropout": dropout}, M)
+    dropout = khe.Hyperparameter("dropout", 0.01, 0.5, "linear")
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles={**L2, "dropout": dropout}, ensemble_size=M)
     x, y = stripes()
     task_contract(ensemble, x, y, tmp_path, epochs=8)
     assert ensemble.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] > 0.8
@@ -60,13 +60,13 @@ def test_embeddings(tmp_path):
     features = layers.Conv2D(12, 3, activation="relu")(images)
     features = layers.GlobalAveragePooling2D()(layers.SeparableConv2D(12, 3, activation="relu")(features))
     model = keras.Model(images, layers.UnitNormalization()(layers.Dense(4)(features)))
-    ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
     ensemble.compile(keras.optimizers.Adam(0.01), triplet)
     x, labels = stripes()
     task_contract(ensemble, x, labels[:, None], tmp_path, epochs=8)
     embedded = ensemble.predict(x, verbose=0)
-    centres = np.stack([embedded[labels == label].mean(0) for label in range(3)])
-    assert (np.argmax(embedded @ centres.T, axis=1) == labels).mean() > 0.7
+    centers = np.stack([embedded[labels == label].mean(0) for label in range(3)])
+    assert (np.argmax(embedded @ centers.T, axis=1) == labels).mean() > 0.7
 
 
 def shapes(rows=96, size=16, seed=0):
@@ -91,7 +91,7 @@ def test_segmentation(tmp_path):
     model = keras.Model(images, layers.Conv2D(3, 1)(joined))
     overlap = keras.metrics.MeanIoU(3, sparse_y_pred=False, name="overlap")
     model.compile(keras.optimizers.Adam(0.01), LOGITS, metrics=[overlap])
-    ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
     x, y = shapes()
     task_contract(ensemble, x, y, tmp_path, epochs=8)
     assert ensemble.evaluate(x, y, verbose=0, return_dict=True)["overlap"] > 0.6

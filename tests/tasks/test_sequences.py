@@ -21,7 +21,7 @@ def test_speech_recognition(tmp_path):
     frames = layers.Bidirectional(layers.GRU(12, return_sequences=True))(frames)
     model = keras.Model(spectrogram, layers.Dense(LETTERS + 1)(frames))  # 0 is the blank
     model.compile(keras.optimizers.Adam(0.01), keras.losses.CTC())
-    ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
     generator = np.random.default_rng(0)
     letters = generator.integers(1, LETTERS + 1, (128, 3))
     x = np.repeat(VOICE[letters], 8, axis=1) + 0.3 * generator.normal(size=(128, 24, MELS))
@@ -45,8 +45,8 @@ def speaker(hp):
 
 @pytest.mark.integration
 def test_text_to_speech(tmp_path):
-    ensemble = khe.HyperBatchEnsemble.from_hypermodel(speaker, M)
-    assert set(ensemble.hyperparameters.names) == {"dropout", "l2"}
+    ensemble = khe.HyperBatchEnsemble.from_hypermodel(speaker, ensemble_size=M)
+    assert set(ensemble.space.names) == {"dropout", "l2"}
     letters = np.random.default_rng(0).integers(1, LETTERS + 1, (128, 6))
     sound = np.repeat(VOICE[letters], 2, axis=1) * np.tile([1.0, 0.5], 6)[:, None]
     task_contract(ensemble, letters, sound.astype("float32"), tmp_path, epochs=10)
@@ -75,7 +75,7 @@ def test_text_classification(tmp_path):
     crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.01), crossentropy, metrics=["accuracy"])
     with pytest.warns(UserWarning, match="All members share these layers: positions"):
-        ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M)
+        ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
     generator = np.random.default_rng(0)
     x = generator.integers(1, 20, (192, 10)) * (np.arange(10) < generator.integers(4, 11, (192, 1)))  # 0: no word
     good, bad = ((x > 0) & (x < 6)).sum(1), ((x > 5) & (x < 11)).sum(1)

@@ -20,7 +20,7 @@ def test_recommendation(tmp_path):
     rating = layers.Add()([layers.Dot(axes=1)([taste, kind]), liked])
     model = keras.Model({"user": user, "item": item}, rating)
     model.compile(keras.optimizers.Adam(0.03), "mean_squared_error", metrics=["mean_absolute_error"])
-    ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
     generator = np.random.default_rng(0)
     x = {"user": generator.integers(0, 30, 512), "item": generator.integers(0, 20, 512)}
     tastes, kinds = generator.normal(size=(30, 2)), generator.normal(size=(20, 2))
@@ -51,8 +51,8 @@ def regressor(hp):
 
 @pytest.mark.integration
 def test_regression_with_its_own_noise(tmp_path):
-    ensemble = khe.HyperBatchEnsemble.from_hypermodel(regressor, M)
-    assert set(ensemble.hyperparameters.names) == {"l2", "dropout"}
+    ensemble = khe.HyperBatchEnsemble.from_hypermodel(regressor, ensemble_size=M)
+    assert set(ensemble.space.names) == {"l2", "dropout"}
     generator = np.random.default_rng(0)
     x = generator.normal(size=(256, 5)).astype("float32")
     y = x @ [[1.0], [-2.0], [0.5], [0.0], [0.0]] + generator.normal(size=(256, 1)) * np.exp(x[:, -1:])
