@@ -11,6 +11,7 @@ import numpy as np
 from keras_hyperens.losses import WeightedLoss
 from keras_hyperens.losses.hyperparameter_loss import used_by
 from keras_hyperens.losses.label_smoothing import without_smoothing
+from keras_hyperens.models.divergence import Counts
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import unused_hyperparameters
@@ -110,6 +111,7 @@ class TunableModel(Ensemble):
         self._untracked = SimpleNamespace(
             member_metrics=member_metrics,
             tuning_loss=keras.metrics.Mean(name="tuning_loss"),
+            counts=self._counts(),
             window=None,  # of batches, where members train on different ones
             arguments={"member_metrics": member_metrics, "tuning_optimizer": tuning_optimizer},
         )
@@ -120,6 +122,10 @@ class TunableModel(Ensemble):
         self.objective = plain.compute_loss
         if self.built:
             self.build_optimizers()
+
+    def _counts(self) -> Counts:
+        with self.distribute_strategy.scope():
+            return Counts(self.ensemble_size)
 
     def tunes_bounds(self) -> bool:
         """Whether a kernel depends on hyperparameters."""
