@@ -121,15 +121,18 @@ class GuardedStep:
 
     def _careful(self, gradients: Sequence[Any], fine: Any, update: Any) -> tuple[Any, Any]:
         dense = [None if each is None else tf.convert_to_tensor(each) for each in gradients]
-        fine, goes = self._verdict(dense, fine)
+        finite, goes = self._verdict(dense, fine)
+        # If nobody is finite, an optimizer that scales the loss must see it: it skips the step by itself.
+        sees_all = self.scales & ~tf.reduce_any(finite & self.living)
+        fine, goes, skips = finite | sees_all, goes | sees_all, ~goes
         keeps = [self._keeps(owner, variable, fine, goes) for owner, variable in zip(self.owners, self.variables)]
         state, of_state = self._state(keeps, goes)
         before = [tf.identity(each) for each in state]
         update([None if each is None else tf.where(keep, each, 0) for each, keep in zip(dense, keeps, strict=True)])
         kept = zip(of_state, state, before, strict=True)
         assign_all(state, [tf.where(keep, tf.convert_to_tensor(each), old) for keep, each, old in kept])
-        self._restore_statistics(fine, goes)
-        return fine, goes
+        self._restore_statistics(finite, goes)
+        return finite, ~skips
 
     def _verdict(self, gradients: Sequence[Any], fine: Any) -> tuple[Any, Any]:
         """Which members are fine, and whether there is a step: what they share must be finite too."""
@@ -186,8 +189,9 @@ class GuardedStep:
         all_fine = goes & tf.reduce_all(fine | ~self.living)
         owners = zip(self.owners_of_statistics, self.statistics, strict=True)
         keeps = [all_fine if owner is SHARED else self._keeps(owner, each, fine, goes) for owner, each in owners]
-        kept = zip(keeps, self.statistics, self.before, strict=True)
-        assign_all(self.statistics, [tf.where(keep, tf.convert_to_tensor(each), old) for keep, each, old in kept])
+        new = [tf.convert_to_tensor(each) for each in self.statistics]
+        kept = zip(keeps, new, self.before, strict=True)
+        assign_all(self.statistics, [tf.where(keep & tf.math.is_finite(each), each, old) for keep, each, old in kept])
 
 
 def _values(gradient: Any) -> Any:
