@@ -112,6 +112,7 @@ class TunableModel(Ensemble):
             member_metrics=member_metrics,
             tuning_loss=keras.metrics.Mean(name="tuning_loss"),
             counts=self._counts(),
+            traces={},  # with tuning rows, or without: the one that is not in use, and its rows
             window=None,  # of batches, where members train on different ones
             arguments={"member_metrics": member_metrics, "tuning_optimizer": tuning_optimizer},
         )

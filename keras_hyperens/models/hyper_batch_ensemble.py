@@ -208,7 +208,8 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         self.set_temperatures(None)
         self.forget_traces()
         if self.train_function is not None:
-            self.make_train_function(force=True)
+            self.forget_steps()
+            self.make_train_function()  # training may be under way
 
     def member_values(self) -> Any:
         """What the members are at prediction, `[M, 1, P]`, natural scale.

@@ -136,7 +136,7 @@ class HyperBatchTrainer(TunableModel):
             if int(self.step.numpy()) == step:
                 self.set_temperatures(before[0])
                 _, self._tuning_rows, self._batch_size, self._untracked.window = before
-                self.train_function = None  # it may hold the rows of the refused one
+                self.forget_steps()  # a trace may hold the rows of the refused one
             raise
 
     def _build_metrics(self, input_specs: Any, label_specs: Any) -> None:
@@ -166,7 +166,12 @@ class HyperBatchTrainer(TunableModel):
                 with strategy.scope():
                     self._untracked.window = BatchWindow(*arguments)
         if self._untracked.window is not window:
-            self.train_function = None
+            self.forget_steps()
+
+    def forget_steps(self) -> None:
+        """Has training steps traced anew."""
+        self.train_function = None
+        self._untracked.traces.clear()
 
     _tuning_rows: TuningRows | None = None
     _batch_size: int | None = None  # of the last `fit`, on all replicas together
@@ -174,6 +179,7 @@ class HyperBatchTrainer(TunableModel):
 
     def _set_tuning_rows(self, data: Any, class_weight: dict[int, float] | None) -> None:
         rows, before = None, self._tuning_rows
+        _, last = self._untracked.traces.get(True, (None, None)) if before is None else (None, before)
         tunes_bounds = self.tunes_bounds()
         if data is not None and not tunes_bounds and not self.tunes_temperature():
             raise ValueError(
@@ -182,7 +188,7 @@ class HyperBatchTrainer(TunableModel):
             )
         if data is not None:
             with self.distribute_strategy.scope():
-                rows = TuningRows(data, class_weight, self.seed, before)
+                rows = TuningRows(data, class_weight, self.seed, last)
         elif tunes_bounds and not self._said_untuned:
             self._said_untuned = True
             warnings.warn(
@@ -190,8 +196,12 @@ class HyperBatchTrainer(TunableModel):
                 "Give `tuning_data` or `tuning_split` to `fit`",
                 stacklevel=3,
             )
-        if rows is not before and (rows is None or not rows.takes_the_place_of(before)):
-            self.train_function = None  # it was traced with others, or with none
+        if (rows is None) != (before is None):  # of each kind one trace is kept
+            traces = self._untracked.traces
+            traces[before is not None] = (self.train_function, before)
+            self.train_function, before = traces.pop(rows is not None, (None, None))
+        if rows is not None and not rows.takes_the_place_of(before):
+            self.train_function = None  # it was traced with others
         self._tuning_rows = rows
 
     def train_step(self, data: Any) -> dict[str, Any]:
