@@ -119,8 +119,8 @@ class Opening:
             run = self._run(rows, arguments, x, y, validation_data, verbose, lock)
             if has_dataset((x, y)) and self.pool.candidates():
                 run.progress.say(
-                    "goes on with what is in the directory; of a dataset as training data only shapes and the number of "
-                    "batches were compared: after a change of its samples use overwrite=True"
+                    "goes on with what is in the directory; of a dataset as training data only shapes and the number "
+                    "of batches were compared: after a change of its samples use overwrite=True"
                 )
             yield run
             run.progress.close()
