@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["HyperparameterHistory", "StopOnNaN"]
+__all__ = ["HyperparameterHistory", "LeaveOutDiverged", "StopOnNaN"]
+LOOK_EVERY = 20  # steps: each look waits for the device
+PATIENCE = 10  # steps in a row after which a member counts as diverged
 
 
 class HyperparameterHistory(keras.callbacks.Callback):
@@ -55,11 +57,73 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         loss = (logs or {}).get("loss")
-        if loss is not None and not tf.math.is_finite(loss):
+        if loss is not None and not tf.math.is_finite(loss) and not self.model.stop_training:
             self.model.stop_training = True
             warnings.warn(
                 "The training loss is not finite: training stops. Look for NaN in the data, or lower the learning "
                 "rate; `EarlyStopping(restore_best_weights=True)` gives back the best weights. "
                 f"Received: loss={float(loss)} in epoch {epoch + 1}",
                 stacklevel=2,
+            )
+
+
+class LeaveOutDiverged(keras.callbacks.Callback):
+    """Leaves members out for good whose loss or gradients stay infinite or NaN, and says which steps were skipped."""
+
+    _living = 0  # at the end of the last epoch
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._counts.restart()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if (batch + 1) % LOOK_EVERY == 0:
+            self._look(PATIENCE)
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._look(PATIENCE)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._look(PATIENCE)
+        steps, skipped = int(self._counts.steps.numpy()), int(self._counts.skipped.numpy())
+        left_out = self._counts.left_out.numpy()
+        members = {k: int(left_out[k]) for k in self.model.living if left_out[k]}
+        if steps and skipped == steps and not members and len(self.model.living) == self._living:
+            self.model.stop_training = True  # nothing changes any more
+            warnings.warn(
+                "The training loss or gradients are not finite in any step: all were skipped, and training stops. Look "
+                "for NaN in the data, or lower the learning rate. "
+                f"Received: loss={float((logs or {}).get('loss', np.nan))} in epoch {epoch + 1}",
+                stacklevel=2,
+            )
+        elif skipped or members:
+            warnings.warn(
+                "In some steps a loss or gradients were not finite: members were left out of them, or, where it cannot "
+                "be told apart what members share, they were skipped. Look for NaN in the data, or lower the learning "
+                f"rate. Received: in epoch {epoch + 1}, {skipped} of {steps} steps skipped; steps without a member, by "
+                f"its number: {members}",
+                stacklevel=2,
+            )
+        self._living = len(self.model.living)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._counts.in_a_row.assign(np.zeros(self._counts.in_a_row.shape))
+        self._living = len(self.model.living)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._look(2)
+
+    @property
+    def _counts(self) -> Any:
+        return self.model._untracked.counts
+
+    def _look(self, patience: int) -> None:
+        in_a_row = self._counts.in_a_row.numpy()
+        diverged = [k for k in self.model.living if in_a_row[k] >= patience]
+        if diverged:
+            self.model.leave_out(diverged)
+            warnings.warn(
+                "Members whose loss or gradients stay infinite or NaN are trained no further, and left out of every "
+                "prediction; the others go on. Narrow the ranges of the hyperparameters, or lower the learning rate. "
+                f"Received: members {diverged} of {self.model.ensemble_size}",
+                stacklevel=3,
             )

@@ -71,6 +71,46 @@ def write_directory(path: files.Path, kind: Kind, write: Callable[[str], Any]) -
         files.remove_tree(temporary)
 
 
+def write_files(path: files.Path, first_suffix: str, write: Callable[[str], Any], others: str) -> None:
+    """Files of fixed names, of which one is read first: in a directory of their own until they are whole.
+
+    They cannot take the place of older ones at one instant. These are put aside first, so that a process that is killed
+    meanwhile leaves them in `{path}...old`, and never some of both.
+
+    Args:
+        path: Where `write` would write.
+        first_suffix: Of the file that is read first; it comes last.
+        write: Takes a path of the same name in another directory.
+        others: Pattern of the other files' names.
+    """
+    path = resolved(path)
+    directory, name = os.path.split(path)
+    temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+    aside, first = f"{temporary}.old", os.path.splitext(name)[0] + first_suffix
+    os.makedirs(temporary)
+    try:
+        write(os.path.join(temporary, name))
+        old = [each for each in [first, *files.names(directory, others)] if files.exists(os.path.join(directory, each))]
+        new = sorted(os.listdir(temporary), key=lambda each: each == first)
+        try:
+            _move_all(old, directory, aside)
+            _move_all(new, temporary, directory)
+        except BaseException:
+            for each in set(new) - set(os.listdir(temporary)):
+                files.remove(os.path.join(directory, each))
+            _move_all(sorted(files.names(aside, "*"), key=lambda each: each == first), aside, directory)
+            files.remove_tree(aside)
+            raise
+        files.remove_tree(aside)
+    finally:
+        files.remove_tree(temporary)
+
+
+def _move_all(names: list[str], directory: str, to: str) -> None:
+    for name in names:
+        files.move(os.path.join(directory, name), os.path.join(to, name))
+
+
 def _replace(new: str, old: str) -> None:
     """Two directories change their names; what is left under the new one's is the old one."""
     if _exchange(new, old):

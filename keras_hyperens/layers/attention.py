@@ -1,5 +1,6 @@
 """Attention of M members, with as many heads for keys and values as for queries, or fewer."""
 
+from functools import reduce
 from typing import Any
 
 import keras
@@ -92,12 +93,23 @@ class HyperBatchAttention(HyperBatchComposite):
         values = self._for_queries(self.value(value, training=training))
         scores = ops.einsum("bthd,bshd->bhts", queries / queries.shape[-1] ** 0.5, keys)
         masks = self._masks(queries, keys, query_mask, value_mask, key_mask, attention_mask, use_causal_mask)
-        for mask in masks:
-            scores = ops.where(mask, scores, ops.cast(-3e4, scores.dtype))  # in the range of half precision
-        scores = ops.softmax(scores, axis=-1)
+        scores = self._shares(scores, masks, return_attention_scores)
         dropped = self.score_dropout(scores, training=training)
         outputs = self.attention_output(ops.einsum("bhts,bshd->bthd", dropped, values), training=training)
         return (outputs, scores) if return_attention_scores else outputs
+
+    def _shares(self, scores: Any, masks: list[Any], returns_scores: bool) -> Any:
+        """What each query takes of each key.
+
+        A query that may look nowhere takes the same of all keys; where Keras looks at the scores themselves, because
+        they are dropped or returned, it does what its `Softmax` does, and takes nothing.
+        """
+        if masks and (self.dropout or returns_scores):
+            mask = reduce(ops.logical_and, masks)
+            return keras.layers.Softmax(dtype=self.dtype_policy)(scores, mask=mask)
+        for mask in masks:
+            scores = ops.where(mask, scores, ops.cast(-3e4, scores.dtype))  # in the range of half precision
+        return ops.softmax(scores, axis=-1)
 
     def _for_queries(self, heads: Any) -> Any:
         """Heads of keys or values `[M*B, S, heads, D]`, repeated for groups of query heads."""

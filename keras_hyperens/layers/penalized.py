@@ -29,7 +29,7 @@ class PenalizedKernel(KernelWeights):
         """Adds the mean penalties of a draw; a layer used twice in a network has them once, as in Keras."""
         if not self.losses:
             for penalty in self.penalties(draw):
-                self.add_loss(ops.mean(penalty))
+                self.add_loss(_with_members(ops.mean(penalty), penalty))
 
     def penalties(self, draw: Draw) -> list[Any]:
         """Each kind of penalty of a draw, strength times norm: of every member and draw `[M, 1 or B]`."""
@@ -59,6 +59,16 @@ class PenalizedKernel(KernelWeights):
             return norms(self.axes, kernel)
         delta: Part = (self.delta_kernel.value, (self.u.value, self.v.value) if with_factors else None)
         return norms(self.axes, kernel, delta, shift)
+
+
+def of_members(loss: Any) -> Any:
+    """The penalties of which a loss is the mean, `[1 or M, 1 or B]`; `None` if it is no such mean."""
+    return getattr(loss, "_hyperens_members", None)
+
+
+def _with_members(mean: Any, penalty: Any) -> Any:
+    mean._hyperens_members = penalty
+    return mean
 
 
 def _own_norms(norms: Any, kernels: Any) -> Any:

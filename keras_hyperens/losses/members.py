@@ -25,13 +25,20 @@ def member_loss(
         members: Raw outputs `[M, B, ...]` (or a structure of them).
         values: In training, each member's hyperparameter values by name, `[1 or B]`, for losses that vary with them.
     """
-    ensemble_size = keras.tree.flatten(members)[0].shape[0]
+    each = member_losses(loss, members, values)
+    return sum(each) / len(each)
+
+
+def member_losses(
+    loss: Callable[[Any, int], Any], members: Any, values: Sequence[Mapping[str, Any]] | None = None
+) -> list[Any]:
+    """Each member's own loss; arguments as in `member_loss`."""
 
     def of_member(k: int) -> Any:
         with nullcontext() if values is None else member_scope(values[k]):
             return loss(masks.member(members, k), k)
 
-    return sum(map(of_member, range(ensemble_size))) / ensemble_size
+    return [of_member(k) for k in range(keras.tree.flatten(members)[0].shape[0])]
 
 
 def ensemble_loss(loss: Callable[[Any], Any], members: Any, heads: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from keras_hyperens.losses import WeightedLoss
 from keras_hyperens.losses.hyperparameter_loss import used_by
 from keras_hyperens.losses.label_smoothing import without_smoothing
+from keras_hyperens.models.divergence import Counts
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import unused_hyperparameters
@@ -110,6 +111,8 @@ class TunableModel(Ensemble):
         self._untracked = SimpleNamespace(
             member_metrics=member_metrics,
             tuning_loss=keras.metrics.Mean(name="tuning_loss"),
+            counts=self._counts(),
+            traces={},  # with tuning rows, or without: the one that is not in use, and its rows
             window=None,  # of batches, where members train on different ones
             arguments={"member_metrics": member_metrics, "tuning_optimizer": tuning_optimizer},
         )
@@ -121,7 +124,11 @@ class TunableModel(Ensemble):
         if self.built:
             self._build_optimizers()
 
-    def _tunes_bounds(self) -> bool:
+    def _counts(self) -> Counts:
+        with self.distribute_strategy.scope():
+            return Counts(self.ensemble_size)
+
+    def tunes_bounds(self) -> bool:
         """Whether a kernel depends on hyperparameters."""
         return any(layer.is_conditioned for layer in hyper_batch_layers(self.network))
 

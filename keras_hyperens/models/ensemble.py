@@ -122,7 +122,7 @@ class Ensemble(MultiWorkerModel):
             return self(x, training=False)
 
     def predict_members(self, x: Any, **predict_arguments: Any) -> Any:
-        """Like `predict`, for every member by itself: `[M, B, ..., C]`."""
+        """Like `predict`, for every member (that training did not leave out) by itself: `[M, B, ..., C]`."""
 
         def members_of(inputs: Any) -> Any:
             members = self._member_predictions(inputs, training=False)
@@ -228,13 +228,17 @@ class Ensemble(MultiWorkerModel):
         """Takes temperatures, or none; what was traced with others is forgotten."""
         if temperatures != self._temperatures:
             self._temperatures = temperatures
-            self._views = Views()
-            for function, make in (
-                (self.predict_function, self.make_predict_function),
-                (self.test_function, self.make_test_function),
-            ):
-                if function is not None:  # never `None` again: another thread may be about to call it
-                    make(force=True)
+            self.forget_traces()
+
+    def forget_traces(self) -> None:
+        """Has predictions traced anew."""
+        self._views = Views()
+        for function, make in (
+            (self.predict_function, self.make_predict_function),
+            (self.test_function, self.make_test_function),
+        ):
+            if function is not None:  # never `None` again: another thread may be about to call it
+                make(force=True)
 
     def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **arguments: Any) -> None:
         """As `keras.Model.save`, but an older file stays whole until the new one is."""

@@ -32,7 +32,7 @@ def check_equality(model: keras.Model, network: keras.Model, values: Any, ensemb
     """
     if any(keras.backend.standardize_dtype(spec.dtype) == "string" for spec in keras.tree.flatten(batch)):
         return  # no row of strings can be made up
-    rows = keras.tree.map_structure(_unmasked, made_up_rows(batch, ROWS))
+    rows = made_up_rows(batch, ROWS)
     of_members = keras.tree.map_structure(lambda array: np.concatenate([array] * ensemble_size), rows)
     with _factors_of_one(network), hyperparameter_scope(values, values):
         wrong = _difference(model, network, rows, of_members)
@@ -44,11 +44,6 @@ def check_equality(model: keras.Model, network: keras.Model, values: Any, ensemb
         "and its configuration. Make that state part of `get_config`, or of `save_own_variables` and "
         f"`load_own_variables`. Received: {layer}, with a largest difference of {wrong:.2g}"
     )
-
-
-def _unmasked(array: np.ndarray) -> np.ndarray:
-    """Indices without 0, which `mask_zero` leaves out: at positions that do not count, layers may differ."""
-    return np.ones_like(array) if array.dtype.kind in "iu" else array
 
 
 @contextmanager
@@ -72,6 +67,9 @@ def _difference(model: keras.Model, other: keras.Model, rows: Any, others: Any) 
         dtype = keras.backend.standardize_dtype(left.dtype)
         left, right = (ops.convert_to_numpy(ops.cast(each, "float32")) for each in (left, right))
         left = np.concatenate([left] * (len(right) // len(left)))
+        if (np.isnan(left) != np.isnan(right)).any():
+            return float("inf")
+        left, right = np.nan_to_num(left), np.nan_to_num(right)
         difference = np.abs(left - right).max(initial=0.0) / max(np.abs(left).max(initial=0.0), 1e-6)
         worst = max(worst, difference if difference > TOLERANCES.get(dtype, TOLERANCE) else 0.0)
     return float(worst)

@@ -1,5 +1,7 @@
 """A SavedModel of an ensemble: plain TensorFlow, no trace of this package."""
 
+import glob
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
@@ -14,11 +16,12 @@ from keras_hyperens.replacing import SAVED_MODEL
 from keras_hyperens.replacing import check_replaceable
 from keras_hyperens.replacing import resolved
 from keras_hyperens.replacing import write_directory
+from keras_hyperens.replacing import write_files
 
 if TYPE_CHECKING:
     from keras_hyperens.models.ensemble import Ensemble
 
-SEVERAL_FILES = (".xml",)  # OpenVINO's, with the weights beside
+OPENVINO = ".xml"  # with the weights beside
 
 # Variables that a served prediction reads, and a function from a batch to raw outputs `[M, B, ..., C]`.
 KEYWORDS: dict[str, set[str]] = {"tf_saved_model": set(), "onnx": {"opset_version"}, "openvino": set()}
@@ -90,10 +93,12 @@ def export_saved_model(
 
 
 def export_file(filepath: str, export: Callable[[str], Any]) -> None:
-    """Calls `export` of Keras with another name, if what it writes is one file, and then renames it."""
-    if str(filepath).endswith(SEVERAL_FILES):
-        return export(str(filepath))
-    files.write_whole(resolved(filepath), export)
+    """Calls `export` of Keras with another name, and then renames what it wrote."""
+    name = str(filepath)
+    if not name.endswith(OPENVINO) or files.is_remote(name):
+        return files.write_whole(resolved(filepath), export)
+    weights = os.path.basename(resolved(filepath)).removesuffix(OPENVINO) + ".bin"
+    write_files(filepath, OPENVINO, export, glob.escape(weights))
 
 
 def _given_specs(ensemble: "Ensemble", input_signature: Any) -> Any:

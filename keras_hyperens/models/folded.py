@@ -1,5 +1,6 @@
 """A network with its members' kernels built once, for serving."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,7 +16,7 @@ from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import hyper_layers
 
 
-def member_by_member(network: keras.Model, ensemble_size: int, values: Any, centers: Any) -> Servable:
+def member_by_member(network: keras.Model, members: Sequence[int], values: Any, centers: Any) -> Servable:
     """The network called once for each member, with the member's own kernels, on the batch itself.
 
     Nothing is tiled, split or joined but the outputs, and a step of one member stays in the cache. What all members
@@ -23,15 +24,16 @@ def member_by_member(network: keras.Model, ensemble_size: int, values: Any, cent
 
     Args:
         network: Of hyper-batch and ordinary layers, built.
-        ensemble_size: M.
+        members: Their numbers.
         values: `[M, 1, P]`, a NumPy array: constants of the trace.
         centers: Of the scope, likewise.
     """
-    stored = [Stored(member, {}) for member in range(ensemble_size)]
+    stored = [Stored(member, {}) for member in members]
     for layer in hyper_batch_layers(network):
         with hyperparameter_scope(values, centers):
             kernels, biases = layer.fold(values)
-        for each, kernel in zip(stored, kernels, strict=True):
+        for each in stored:
+            kernel = kernels[each.member]
             bias = None if biases is None else biases[each.member : each.member + 1]
             each.weights[layer] = keras.tree.map_structure(_variable, (kernel, bias))
     replaced = {

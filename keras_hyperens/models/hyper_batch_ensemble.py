@@ -22,6 +22,7 @@ from keras_hyperens.layers.members import split_members
 from keras_hyperens.models.calibrating import Temperatures
 from keras_hyperens.models.converting import Convertible
 from keras_hyperens.models.describing import Measures
+from keras_hyperens.models.divergence import make_harmless
 from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import check_arguments
@@ -45,7 +46,9 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
 
     Every training step draws hyperparameters for every member from the member's own distribution and trains the
     weights for them; every few steps the distributions themselves are tuned on held-out rows. A trained member is the
-    network in the middle of its interval, and a prediction is the mean of the members' predictions.
+    network in the middle of its interval, and a prediction is the mean of the members' predictions. A member that
+    diverges in training is left out, with a warning (`left_out` has the numbers of such): predictions are of the
+    others.
 
     Args:
         network: A Keras model (Sequential, Functional, subclassed, nested) of hyper-batch and ordinary layers, from
@@ -135,6 +138,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         self.initial_width = initial_width
         self.distribution = HyperparameterDistribution(space, ensemble_size, initial_width, self.seed, initial_values)
         self.initial_values = dict(initial_values or {})
+        self.left_out: tuple[int, ...] = ()
         self.step = self.add_weight(
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica"
         )
@@ -169,11 +173,43 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         outputs = self.network(rows, training=training)
 
         def of_members(rows: Any) -> Any:
-            return split_members(rows, self.ensemble_size, batch_size)
+            members = split_members(rows, self.ensemble_size, batch_size)
+            return tf.gather(members, self.living) if self.left_out else members
 
         return masks.mapped(of_members, outputs, mask=of_members)
 
-    def _member_values(self) -> Any:
+    @property
+    def living(self) -> list[int]:
+        """Numbers of the members that training did not leave out."""
+        return [k for k in range(self.ensemble_size) if k not in self.left_out]
+
+    def leave_out(self, members: Sequence[int]) -> None:
+        """Trains these members no further, and predicts without them; `fit` does this with members that diverge.
+
+        Their weights stay where they are; where members share weights, they become those of another member, so that
+        they are in nobody's way.
+
+        Args:
+            members: Numbers of members, in [0, M).
+
+        Raises:
+            ValueError: If there are no such members, or no other is left.
+        """
+        left_out = {*self.left_out, *members}
+        if not left_out < set(range(self.ensemble_size)):
+            raise ValueError(
+                f"Members must be numbers below {self.ensemble_size}, and one must be left. "
+                f"Received: members={list(members)}, left out before: {list(self.left_out)}"
+            )
+        self.left_out = tuple(sorted(left_out))
+        make_harmless(self.network, self.left_out, self.living)
+        self._set_temperatures(None)
+        self.forget_traces()
+        if self.train_function is not None:
+            self.forget_steps()
+            self.make_train_function()  # training may be under way
+
+    def member_values(self) -> Any:
         """What the members are at prediction, `[M, 1, P]`, natural scale.
 
         The middle of each interval, where a centered response is zero; with the reference's response the mean of the
@@ -254,7 +290,8 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
 
         Returns:
             By the hyperparameter's name, `values` `[points]` (natural scale), `losses` `[points]` of the combined
-            prediction, and `members` `[M, points]` of each member: the compiled loss, without penalties.
+            prediction, and `members` `[M, points]` of each member that was not left out: the compiled loss, without
+            penalties.
 
         Raises:
             ValueError: If there is no hyperparameter, the ensemble is not compiled, or there are fewer than two points.
@@ -274,6 +311,11 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         """
         if not 0 <= member < self.ensemble_size:
             raise ValueError(f"`member` must be in [0, {self.ensemble_size}). Received: member={member}")
+        if member in self.left_out:
+            raise ValueError(
+                f"Members {list(self.left_out)} diverged in training and were left out: take one of {self.living}. "
+                f"Received: member={member}"
+            )
         if not self.network.built:
             raise ValueError(f"The network must be built: call the ensemble on a batch first. Received: {self.name!r}")
         with self._prediction_scope(as_numpy=True):
@@ -299,11 +341,9 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     def _declared_inputs(self) -> Any:
         return inputs_of(self.network)
 
-    def _servable(self) -> Servable:
+    def servable(self) -> Servable:
         with self._prediction_scope(as_numpy=True):
-            read, outputs = member_by_member(
-                self.network, self.ensemble_size, current_hyperparameters(), current_centers()
-            )
+            read, outputs = member_by_member(self.network, self.living, current_hyperparameters(), current_centers())
         return [*read, self.temperature.logarithms.value], outputs
 
     def export(
@@ -361,16 +401,19 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             "response": self.response,
             "seed": self.seed,
             "conversion": self._conversion_config(),
+            "left_out": list(self.left_out),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "HyperBatchEnsemble":
         config, temperatures = cls._readable(config)
         heads, conversion = config.pop("heads", None), config.pop("conversion", None)
+        left_out = config.pop("left_out", ())
         for name in ("network", "space"):
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
         ensemble = cls(**config)
         ensemble.heads = heads
+        ensemble.left_out = tuple(left_out)
         ensemble._set_conversion(conversion)
         ensemble._set_temperatures(temperatures)
         return ensemble

@@ -1,5 +1,7 @@
 """Files of ensembles: what Keras writes in place is written beside, and renamed when it is whole."""
 
+import glob
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +10,7 @@ from keras_hyperens.replacing import UNZIPPED
 from keras_hyperens.replacing import check_replaceable
 from keras_hyperens.replacing import resolved
 from keras_hyperens.replacing import write_directory
+from keras_hyperens.replacing import write_files
 
 HUB = "hf://"  # Keras uploads it by itself
 ENDINGS = (".keras", ".h5", ".hdf5")
@@ -37,11 +40,21 @@ def save_model(
 
 
 def save_weights(save: Callable[..., Any], filepath: Any, overwrite: bool, max_shard_size: float | None) -> None:
-    """`keras.Model.save_weights`, which is given as `save`; several files at once are written in place."""
-    if max_shard_size is not None or not str(filepath).endswith(".weights.h5"):
+    """`keras.Model.save_weights`, which is given as `save`."""
+    name = str(filepath)
+    is_known = name.endswith(".weights.h5") or (max_shard_size is not None and name.endswith(".weights.json"))
+    if files.is_remote(name) or not is_known:  # the latter it refuses, and shards at an address it forgets
         return save(filepath, overwrite, max_shard_size)
-    if _may_write(filepath, overwrite):
-        files.write_whole(resolved(filepath), save)
+    if not _may_write(filepath, overwrite):
+        return None
+    if max_shard_size is None:
+        return files.write_whole(resolved(filepath), save)
+    start = os.path.basename(name).removesuffix(".weights.h5").removesuffix(".weights.json")
+
+    def write(temporary: str) -> None:
+        save(temporary, True, max_shard_size)
+
+    return write_files(filepath, ".json", write, f"{glob.escape(start)}_[0-9][0-9][0-9][0-9][0-9].weights.h5")
 
 
 def _may_write(filepath: Any, overwrite: bool) -> bool:

@@ -12,20 +12,24 @@ from typing import Any
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_hyperens import heads
 from keras_hyperens import losses
 from keras_hyperens import masks
+from keras_hyperens.callbacks import LeaveOutDiverged
 from keras_hyperens.callbacks import StopOnNaN
 from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.layers.form import expected_batch_size
 from keras_hyperens.layers.members import join_members
+from keras_hyperens.layers.penalized import of_members
 from keras_hyperens.models import member_rows
 from keras_hyperens.models.batches import BatchSpecs
 from keras_hyperens.models.batches import batch_specs
 from keras_hyperens.models.batches import labels
 from keras_hyperens.models.compiling import TunableModel
+from keras_hyperens.models.divergence import GuardedStep
 from keras_hyperens.models.fused_updates import fused_updates
 from keras_hyperens.models.labels import check_labels
 from keras_hyperens.models.member_rows import Batch
@@ -109,7 +113,7 @@ class HyperBatchTrainer(TunableModel):
             if isinstance(callbacks, keras.callbacks.Callback):
                 callbacks = [callbacks]
             if not isinstance(callbacks, keras.callbacks.CallbackList):
-                callbacks = [*(callbacks or []), StopOnNaN(), SameStart()]
+                callbacks = [LeaveOutDiverged(), *(callbacks or []), StopOnNaN(), SameStart()]
             self._set_temperatures(None)  # they were those of other weights
             return super().fit(
                 x,
@@ -133,7 +137,7 @@ class HyperBatchTrainer(TunableModel):
             if int(self.step.numpy()) == step:
                 self._set_temperatures(before[0])
                 _, self._tuning_rows, self._batch_size, self._untracked.window = before
-                self.train_function = None  # it may hold the rows of the refused one
+                self.forget_steps()  # a trace may hold the rows of the refused one
             raise
 
     def _build_metrics(self, input_specs: Any, label_specs: Any) -> None:
@@ -163,7 +167,12 @@ class HyperBatchTrainer(TunableModel):
                 with strategy.scope():
                     self._untracked.window = BatchWindow(*arguments)
         if self._untracked.window is not window:
-            self.train_function = None
+            self.forget_steps()
+
+    def forget_steps(self) -> None:
+        """Has training steps traced anew."""
+        self.train_function = None
+        self._untracked.traces.clear()
 
     _tuning_rows: TuningRows | None = None
     _batch_size: int | None = None  # of the last `fit`, on all replicas together
@@ -171,6 +180,7 @@ class HyperBatchTrainer(TunableModel):
 
     def _set_tuning_rows(self, data: Any, class_weight: dict[int, float] | None) -> None:
         rows, before = None, self._tuning_rows
+        _, last = self._untracked.traces.get(True, (None, None)) if before is None else (None, before)
         tunes_bounds = self._tunes_bounds()
         if data is not None and not tunes_bounds and not self._tunes_temperature():
             raise ValueError(
@@ -179,7 +189,7 @@ class HyperBatchTrainer(TunableModel):
             )
         if data is not None:
             with self.distribute_strategy.scope():
-                rows = TuningRows(data, class_weight, self.seed, before)
+                rows = TuningRows(data, class_weight, self.seed, last)
         elif tunes_bounds and not self._said_untuned:
             self._said_untuned = True
             warnings.warn(
@@ -187,8 +197,12 @@ class HyperBatchTrainer(TunableModel):
                 "Give `tuning_data` or `tuning_split` to `fit`",
                 stacklevel=3,
             )
-        if rows is not before and (rows is None or not rows.takes_the_place_of(before)):
-            self.train_function = None  # it was traced with others, or with none
+        if (rows is None) != (before is None):  # of each kind one trace is kept
+            traces = self._untracked.traces
+            traces[before is not None] = (self.train_function, before)
+            self.train_function, before = traces.pop(rows is not None, (None, None))
+        if rows is not None and not rows.takes_the_place_of(before):
+            self.train_function = None  # it was traced with others
         self._tuning_rows = rows
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -203,18 +217,21 @@ class HyperBatchTrainer(TunableModel):
         batch_size = batches[0].size
         bounds = self.distribution.bounds()
         values = self._draw(bounds, batch_size, TRAINING_DRAW)
+        guarded = GuardedStep(self.network, self.optimizer, self.ensemble_size, self.living)
         # The scope is around the gradient too: a rematerialized layer runs again there.
         with hyperparameter_scope(values, self._centers(bounds)):
             with tf.GradientTape() as tape:
                 outputs = self._outputs_of_members([batch.x for batch in batches], training=True)
-                loss = self._training_loss(batches, outputs, self._by_name(values))
+                batches = [batches[k] for k in self.living]
+                losses_of_members, loss = self._training_losses(batches, outputs, self._by_name(values))
                 scaled_loss = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled_loss, self.trainable_variables)
-        self._update_weights(gradients)
+        is_fine = tf.math.is_finite(losses_of_members)
+        self._update_weights(guarded, gradients, is_fine)
         if self._tuning_rows is not None:
             self._tune(batch_size)
         self.step.assign_add(1)
-        return self._training_logs(batches, outputs, loss)
+        return self._training_logs(batches, outputs, losses_of_members)
 
     def _member_batches(self, batch: Batch) -> list[Batch]:
         """What each member trains on in this step."""
@@ -225,22 +242,70 @@ class HyperBatchTrainer(TunableModel):
             return [batch] * self.ensemble_size
         return window.batches(batch)
 
-    def _training_loss(self, batches: list[Batch], outputs: Any, values: Any) -> Any:
+    def _training_losses(self, batches: list[Batch], outputs: Any, values: Any) -> tuple[Any, Any]:
+        """Of the living members, each with its penalties, `[L]`, and what is minimized.
+
+        That is divided by M, so that the gradients of the others stay as they are when one is left out.
+        """
+
         def loss_of(raw: Any, member: int = 0) -> Any:
             x, y, sample_weight = batches[member]
-            return self.compute_loss(x, y, raw, sample_weight, training=True)
+            with self._without_penalties():
+                return self.compute_loss(x, y, raw, sample_weight, training=True)
 
-        if self.settings.member_loss == "member":
-            return losses.member_loss(loss_of, outputs, values)
-        return losses.ensemble_loss(loss_of, outputs, self.heads_of(outputs))
+        penalties, common = self._penalties()
+        if self.loss is None and self.losses:
+            each = list(tf.zeros(len(self.living)))
+        elif self.settings.member_loss == "member":
+            each = losses.member_losses(loss_of, outputs, [values[k] for k in self.living])
+        else:  # of the members' outputs there is one loss, which tells them apart no more
+            each = [losses.ensemble_loss(loss_of, outputs, self.heads_of(outputs))]
+        share = len(self.living) / self.ensemble_size if len(each) > 1 or self.ensemble_size == 1 else 1.0
+        with_penalties = tf.stack(each) + tf.cast(penalties, each[0].dtype)
+        common = tf.cast(common, each[0].dtype)
+        return with_penalties + common, share * tf.reduce_mean(with_penalties) + common
 
-    def _training_logs(self, batches: list[Batch], outputs: Any, loss: Any) -> dict[str, Any]:
-        """Metrics of the combined prediction, or of members where each has samples of its own."""
+    def _penalties(self) -> tuple[Any, Any]:
+        """Of the living members, `[L]`, and what is nobody's own."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        own, common = tf.zeros(len(self.living)), tf.zeros(())
+        for loss in self.losses:
+            members = of_members(loss)
+            if members is None:
+                common += tf.cast(self._aggregate_additional_loss(loss), "float32")
+            else:
+                every = tf.broadcast_to(tf.reduce_mean(members, axis=1), [self.ensemble_size])
+                own += tf.gather(every, self.living) / replicas
+        return own, common
+
+    @contextmanager
+    def _without_penalties(self) -> Iterator[None]:
+        self._hides_losses = True
+        try:
+            yield
+        finally:
+            self._hides_losses = False
+
+    _hides_losses = False
+
+    @property
+    def losses(self) -> list[Any]:
+        return [] if self._hides_losses else super().losses
+
+    def _training_logs(self, batches: list[Batch], outputs: Any, losses_of_members: Any) -> dict[str, Any]:
+        """Metrics of the combined prediction, or of members where each has samples of its own.
+
+        The loss is the mean of the members that are finite; without any, the step does not count.
+        """
+        is_fine = tf.math.is_finite(losses_of_members)
+        number = tf.reduce_sum(tf.cast(is_fine, losses_of_members.dtype))
+        loss = tf.math.divide_no_nan(tf.reduce_sum(tf.where(is_fine, losses_of_members, 0.0)), number)
+        counts = tf.cast(number > 0, "float32")
         if all(batch is batches[0] for batch in batches):
-            return self._logs(batches[0], outputs, loss, training=True)
+            return self._logs(batches[0], outputs, loss, training=True, counts=counts)
         own = member_rows.joined(batches)
         predictions = masks.mapped(join_members, self._predictions_of(outputs), mask=join_members)
-        self._update_loss(loss, own.size)
+        self._update_loss(loss, own.size, counts)
         return self._finished(self.compute_metrics(own.x, own.y, predictions, own.sample_weight), training=True)
 
     def evaluate(self, *arguments: Any, **keywords: Any) -> Any:
@@ -278,14 +343,21 @@ class HyperBatchTrainer(TunableModel):
         rows = batch_size if self.settings.sampling == "example" else 1
         return self.distribution.sample(bounds, rows, key)
 
-    def _update_weights(self, gradients: Any) -> None:
+    def _update_weights(self, guarded: GuardedStep, gradients: Any, is_fine: Any) -> None:
         if not gradients:  # everything is frozen: only the hyperparameters and the temperature are tuned
             return
+        if is_fine.shape[0] == len(self.living):
+            every = tf.scatter_nd(np.array(self.living)[:, None], tf.cast(is_fine, "int32"), [self.ensemble_size])
+        else:
+            every = tf.repeat(tf.cast(is_fine, "int32"), self.ensemble_size)
+        fine, goes = guarded.apply(equally_finite(gradients, self.optimizer), every > 0, self._apply)
+        self._untracked.counts.add(fine, goes, self.living)
+
+    def _apply(self, gradients: Any) -> None:
         multiplier = self.settings.fast_weight_learning_rate
         layers = hyper_batch_layers(self.network)
         slowed = [weight for layer in layers for weight in layer.fast_weights] if multiplier != 1 else []
         before = [tf.identity(variable) for variable in slowed]
-        gradients = equally_finite(gradients, self.optimizer)
         with fused_updates(self.optimizer):
             self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         after = [old + multiplier * (tf.identity(variable) - old) for variable, old in zip(slowed, before, strict=True)]
@@ -362,17 +434,19 @@ class HyperBatchTrainer(TunableModel):
             return losses.member_loss(loss_of, outputs)
         return losses.ensemble_loss(loss_of, outputs, self.heads_of(outputs))
 
-    def _logs(self, batch: Batch, outputs: Any, loss: Any, training: bool) -> dict[str, Any]:
+    def _logs(self, batch: Batch, outputs: Any, loss: Any, training: bool, counts: Any = 1.0) -> dict[str, Any]:
         members = self._predictions_of(outputs)
-        self._update_loss(loss, batch.size)
+        self._update_loss(loss, batch.size, counts)
         self._update_member_metrics(batch.y, members)
         logs = self.compute_metrics(batch.x, batch.y, self._combine(members), batch.sample_weight)
         return self._finished(logs, training)
 
-    def _update_loss(self, loss: Any, size: Any) -> None:
-        tracker = next(metric for metric in self.metrics if metric.name == "loss")
+    def _update_loss(self, loss: Any, size: Any, counts: Any = 1.0) -> None:
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        tracker.update_state(loss * replicas, sample_weight=size)
+        self._mean_loss().update_state(loss * replicas, sample_weight=tf.cast(size, "float32") * counts)
+
+    def _mean_loss(self) -> keras.metrics.Mean:
+        return next(metric for metric in self.metrics if metric.name == "loss")
 
     def _finished(self, logs: dict[str, Any], training: bool) -> dict[str, Any]:
         return logs_of_step(self._shown(logs, training))
@@ -388,6 +462,8 @@ class HyperBatchTrainer(TunableModel):
                 metric.name for metric in keras.tree.flatten(self._untracked.member_metrics) if metric is not None
             }
         logs = {name: value for name, value in logs.items() if name not in hidden}
+        if training and "loss" in logs:  # if no step counts, there is none
+            logs["loss"] = tf.where(self._mean_loss().count > 0, logs["loss"], float("nan"))
         if training and self._tuning_rows is not None:
             # Not a number, not 0, where no step has tuned yet.
             tuning_loss = self._untracked.tuning_loss
@@ -407,4 +483,4 @@ class HyperBatchTrainer(TunableModel):
         by_output = heads.per_output(self._untracked.member_metrics, members, self.output_names)
         for metrics, targets, outputs in zip(by_output, *map(keras.tree.flatten, (y, members)), strict=True):
             for metric in metrics or ():
-                metric.update_state(tf.repeat(targets[None], self.ensemble_size, axis=0), outputs)
+                metric.update_state(tf.repeat(targets[None], outputs.shape[0], axis=0), outputs)

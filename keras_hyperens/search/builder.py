@@ -71,7 +71,10 @@ class HyperDeepEnsembleBuilder(Procedure):
         prediction_dtype: Of the predictions on disk, `"float32"` or `"float16"`.
         directory, project_name, overwrite: As in KerasTuner, but `overwrite` deletes a search of this package and
             nothing else. The directory may be an address that TensorFlow reads and writes, like `"gs://bucket/runs"`.
-            One process at a time searches in it (with its workers): a second one is told so, except at an address.
+            One process at a time searches in it (with its workers): a second one is told so, except at an address. A
+            search goes on only with the same model, loss, arguments and data. Of arrays the values are compared; of a
+            dataset as training data, which may shuffle, only shapes and the number of batches: after a change of its
+            samples use `overwrite=True`.
         seed: Of everything. Default: drawn at the first call, and kept in the directory.
         distribution_strategy: A `tf.distribute.Strategy` for each training.
 

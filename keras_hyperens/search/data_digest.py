@@ -37,13 +37,18 @@ class BatchesDigest:
 
 
 def _described(data: Any) -> Any:
-    if isinstance(data, tuple) and any(map(_is_dataset, data)):
+    if isinstance(data, tuple) and has_dataset(data):
         return [_described(part) for part in data]
     if hasattr(data, "element_spec"):
         return str(data.element_spec), int(data.cardinality()) if hasattr(data, "cardinality") else None
     if isinstance(data, keras.utils.PyDataset):
         return type(data).__name__, data.num_batches
     return [(path, _of_leaf(leaf)) for path, leaf in keras.tree.flatten_with_path(data)]
+
+
+def has_dataset(data: tuple[Any, ...]) -> bool:
+    """Whether a part of it is a dataset, of whose values `digest_of` knows nothing."""
+    return any(map(_is_dataset, data))
 
 
 def _is_dataset(data: Any) -> bool:

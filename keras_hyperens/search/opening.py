@@ -13,6 +13,7 @@ import numpy as np
 from keras_hyperens import files
 from keras_hyperens.models.tuning import split_rows
 from keras_hyperens.search.data_digest import digest_of
+from keras_hyperens.search.data_digest import has_dataset
 from keras_hyperens.search.dry_run import check_objective
 from keras_hyperens.search.dry_run import check_scoring
 from keras_hyperens.search.dry_run import check_training_data
@@ -125,6 +126,11 @@ class Opening:
             self._open_directory(self._identity(x, y, rows, arguments), rows)
             run = self._run(rows, arguments, x, y, validation_data, verbose, lock)
             run.lease, run.patience = lease, patience
+            if has_dataset((x, y)) and self.pool.candidates():
+                run.progress.say(
+                    "goes on with what is in the directory; of a dataset as training data only shapes and the number "
+                    "of batches were compared: after a change of its samples use overwrite=True"
+                )
             yield run
             run.progress.close()
 

@@ -25,7 +25,6 @@ from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import rank
 from keras_hyperens.search.problem import as_problem
-from keras_hyperens.search.processes import is_distributed
 from keras_hyperens.search.processes import is_worker
 from keras_hyperens.search.recording import TrialRecorder
 from keras_hyperens.search.selection import Selection
@@ -136,8 +135,7 @@ class Procedure(Opening):
         def ended(name: str) -> None:
             run.progress.ended(stage, self.pool.find(name))
             self._drop_worst()
-            if not is_distributed():  # an error in the middle of a worker's call would not be its own
-                check_first_failures(self.pool, stage)
+            check_first_failures(self.pool, stage)
 
         return ended
 

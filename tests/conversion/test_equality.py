@@ -81,3 +81,28 @@ def test_random_factors_are_what_they_were():
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=2, seed=0)
     factors = keras.ops.convert_to_numpy(ensemble.network.layers[-1].r)
     assert np.std(factors) > 0.05 and np.ptp(ensemble._member_outputs(X), axis=0).max() > 1e-3
+
+
+@pytest.mark.parametrize("returns_scores", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize(
+    "attention",
+    [
+        lambda rate: keras.layers.MultiHeadAttention(2, 3, dropout=rate),
+        lambda rate: keras.layers.GroupQueryAttention(3, 4, 2, dropout=rate),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Layer '(query|key|value|flatten)")  # Keras says it of the plain layer
+def test_queries_that_may_look_nowhere(attention, dropout, returns_scores):
+    """After `Flatten` no mask is left: what attention gives at positions that do not count, counts."""
+    indices = keras.Input((5,), dtype="int32")
+    hidden = keras.layers.Embedding(7, 6, mask_zero=True)(indices)
+    found = attention(dropout)(hidden, hidden, return_attention_scores=returns_scores)
+    outputs = keras.layers.Flatten()(found[0] if returns_scores else found)
+    model = keras.Model(indices, keras.layers.Dense(3)(outputs))
+    rows = np.array([[1, 2, 3, 4, 5], [6, 2, 0, 0, 0], [0, 0, 0, 0, 0]], "int32")
+    ensemble = khe.HyperBatchEnsemble.from_model(model, ensemble_size=2, fast_weight_initializer="ones")
+    with ensemble._prediction_scope():
+        members = ensemble._member_outputs(rows)
+    for member in members:
+        np.testing.assert_allclose(member, model(rows), rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ import gc
 import pathlib
 import resource
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -69,7 +70,8 @@ def test_a_step_is_traced_again_only_for_rows_of_another_kind():
     assert not is_kept((x, y, np.ones(12))) and is_kept((x, y, np.ones(12)))
     assert not is_kept((x, y))
     ensemble._said_untuned = True
-    assert not is_kept(None) and is_kept(None)
+    assert is_kept(None) and is_kept((x, y)) and is_kept(None)  # of each kind one
+    assert not is_kept((x, y, np.ones(12)))
 
 
 @pytest.mark.integration
@@ -83,6 +85,30 @@ def test_functions_written_on_the_spot_are_not_kept_for_ever():
         np.testing.assert_allclose(found["<lambda>"], members[0, :, 0] + number, rtol=1e-6)
     kept = {kind for kind, _, _ in ensemble._views.by_kind}
     assert len(ensemble._views.by_kind) <= MOST and {"members", ("uncertainty", None)} <= kept
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:No tuning data")
+def test_fits_with_and_without_tuning_rows_take_turns_with_a_trace_each(monkeypatch):
+    def made():
+        keras.utils.set_random_seed(0)
+        return compiled(member_rows="same", tuning_every=1)
+
+    (ensemble, fresh), (x, y) = (made(), made()), blobs(32)
+    traces = []
+    step = type(ensemble)._train_step
+    monkeypatch.setattr(type(ensemble), "_train_step", lambda self, data: traces.append(1) or step(self, data))
+
+    def fit(model, tuning_data):
+        return model.fit(x, y, batch_size=32, shuffle=False, tuning_data=tuning_data, verbose=0).history
+
+    for number in (20, None, 30, None, 25):
+        histories = [fit(each, number and (x[:number] + number, y[:number])) for each in (ensemble, fresh)]
+        fresh.forget_steps()
+        assert histories[0].keys() == histories[1].keys() and ("tuning_loss" in histories[0]) == (number is not None)
+        for name, values in histories[0].items():
+            np.testing.assert_allclose(values, histories[1][name], rtol=1e-5)
+    assert len(traces) == 2 + 5
 
 
 def memory():

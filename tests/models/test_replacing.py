@@ -137,6 +137,49 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(name, tmp_path, monkey
     assert (tmp_path / name).read_bytes() == before and os.listdir(tmp_path) == [name]
 
 
+def network_of(value):
+    member = keras.Sequential([keras.Input((8,)), keras.layers.Dense(16), keras.layers.Dense(16)])
+    member.set_weights([np.full(weight.shape, value, "float32") for weight in member.weights])
+    return khe.HyperDeepEnsemble([member])
+
+
+def value_of_shards(path):
+    ensemble = network_of(-1.0)
+    ensemble.load_weights(path)
+    (value,) = {float(each) for weight in ensemble.get_weights() for each in weight.ravel()}
+    return value
+
+
+@pytest.mark.parametrize("fails", ["never", "writing", "renaming"])
+def test_weights_in_several_files_are_the_old_or_the_new_ones(fails, tmp_path, monkeypatch):
+    path, size = tmp_path / "a.weights.json", 1.2e-6  # GB: two files
+    network_of(1.0).save_weights(path, max_shard_size=size)
+    written(tmp_path / "a_b_00000.weights.h5", "of others")
+    before = everything(tmp_path)
+    assert len(before) == 4
+    if fails == "writing":
+        import h5py
+
+        monkeypatch.setattr(h5py.Group, "create_dataset", lambda *a, **k: (_ for _ in ()).throw(OSError("no space")))
+    move, moves = files.move, []
+
+    def failing(path, to):
+        moves.append(to)
+        if fails == "renaming" and len(moves) == 5:  # three were put aside, and one has come
+            raise OSError("no rename")
+        move(path, to)
+
+    monkeypatch.setattr(files, "move", failing)
+    if fails == "never":
+        network_of(2.0).save_weights(path, max_shard_size=2 * size)
+        assert set(everything(tmp_path)) == {"a.weights.json", "a_00000.weights.h5", "a_b_00000.weights.h5"}
+        assert value_of_shards(path) == 2.0
+        return
+    with pytest.raises(OSError, match="no"):
+        network_of(2.0).save_weights(path, max_shard_size=size)
+    assert everything(tmp_path) == before and value_of_shards(path) == 1.0
+
+
 def test_saving_asks_and_refuses_as_keras_does(tmp_path, monkeypatch):
     path = tmp_path / "a.keras"
     written(path, "old")

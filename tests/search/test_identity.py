@@ -161,3 +161,10 @@ def test_inputs_of_validation_have_one_digest_in_any_batches():
     x, y = blobs(45)
     batches = [tf.data.Dataset.from_tensor_slices((x, y)).batch(size) for size in (7, 45)]
     assert len({ValidationRows(each).inputs for each in [(x, y), *batches, (x + 1, y)]}) == 2
+
+
+def test_what_is_not_compared_of_a_dataset_is_said(tmp_path, capsys):
+    dataset = tf.data.Dataset.from_tensor_slices(blobs()).batch(20)
+    for times in range(2):
+        search(tmp_path, data=(dataset,), fit={"batch_size": None, "verbose": 1, "shuffle": False})
+        assert ("of a dataset as training data only shapes" in capsys.readouterr().out) == bool(times)

@@ -1,0 +1,224 @@
+"""A training step that a diverging member cannot take the others down with.
+
+A member whose loss or gradients are not finite is left out of the step: its own weights, with what the optimizer
+remembers of them, stay as they are. Where its gradients reach weights that members share, nobody's step can be told
+from its own: the step is skipped, and counted. A member that stays so is left out for good (`LeaveOutDiverged`).
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_hyperens.layers.normalization import MemberNormalization
+from keras_hyperens.models.network import hyper_batch_layers
+from keras_hyperens.models.network import hyper_layers
+from keras_hyperens.models.replicas import assign_all
+from keras_hyperens.models.replicas import summed
+
+OF_ALL, SHARED = -1, None  # owners of a variable besides a member's number: all, each of its slice; nobody
+
+
+class Counts:
+    """How many steps were skipped, and how many of them each member was left out of, since `restart`.
+
+    Args:
+        ensemble_size: M.
+    """
+
+    def __init__(self, ensemble_size: int) -> None:
+        self.in_a_row, self.left_out = _counter((ensemble_size,)), _counter((ensemble_size,))
+        self.skipped, self.steps = _counter(()), _counter(())
+
+    def restart(self) -> None:
+        for counter in (self.left_out, self.skipped, self.steps):
+            counter.assign(np.zeros(counter.shape))
+
+    def add(self, fine: Any, goes: Any, living: Sequence[int]) -> None:
+        """Counts a step in which members `fine` `[M]` were finite, and which was skipped unless it `goes`."""
+        counts = np.isin(np.arange(fine.shape[0]), living)
+        # If nobody is finite, no member is at fault.
+        bad = tf.cast(~fine & counts & tf.reduce_any(fine & counts), "int32")
+        old = [tf.convert_to_tensor(each) for each in (self.in_a_row, self.left_out, self.skipped, self.steps)]
+        in_a_row = tf.where(fine, 0, old[0] + bad)
+        new = [in_a_row, old[1] + bad, old[2] + tf.cast(~goes, "int32"), old[3] + 1]
+        assign_all([self.in_a_row, self.left_out, self.skipped, self.steps], new)
+
+
+def _counter(shape: tuple[int, ...]) -> keras.Variable:
+    return keras.Variable(np.zeros(shape), dtype="int32", trainable=False, aggregation="only_first_replica")
+
+
+def owners_of(network: keras.Model, variables: Sequence[keras.Variable]) -> list[int | None]:
+    """To whom each variable belongs: a member's number, `OF_ALL` (member k owns slice k) or `SHARED`."""
+    found: dict[int, int | None] = {}
+    for layer in hyper_batch_layers(network):
+        own = [*layer.fast_weights, *([] if layer.is_shared else [layer.kernel])]
+        own += [layer.bias] if layer.use_bias else []
+        if layer.is_conditioned:
+            own += [layer.delta_bias] if layer.use_bias else []
+            own += [] if layer.shared_embedding else layer.embeddings
+        found |= {id(variable): OF_ALL for variable in own}
+    for layer in hyper_layers(network):
+        if isinstance(layer, MemberNormalization):
+            found |= {id(each): member for member, part in enumerate(layer.parts) for each in part.variables}
+    return [found.get(id(variable), SHARED) for variable in variables]
+
+
+def statistics_of(network: keras.Model) -> list[keras.Variable]:
+    """What a forward pass in training changes: the moving averages of normalization, and the like."""
+    layers = [layer for layer in network._flatten_layers() if layer.trainable]
+    every = {id(each): each for layer in layers for each in layer._non_trainable_variables}
+    return [each for each in every.values() if keras.backend.is_float_dtype(each.dtype)]
+
+
+class GuardedStep:
+    """One update of all weights, from which whatever is not finite is kept away.
+
+    Args:
+        network: Its trainable variables are updated.
+        optimizer: Built for them.
+        ensemble_size: M.
+        living: Numbers of the members that were not left out for good.
+    """
+
+    def __init__(self, network: keras.Model, optimizer: Any, ensemble_size: int, living: Sequence[int]) -> None:
+        self.variables, self.optimizer = network.trainable_variables, optimizer
+        self.ensemble_size, self.living = ensemble_size, np.isin(np.arange(ensemble_size), living)
+        self.owners = owners_of(network, self.variables)
+        self.statistics = statistics_of(network)
+        self.owners_of_statistics = owners_of(network, self.statistics)
+        self.before = [tf.identity(each) for each in self.statistics]  # the step begins
+        self.scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+
+    def apply(self, gradients: Sequence[Any], fine: Any, update: Callable[[Sequence[Any]], None]) -> tuple[Any, Any]:
+        """Updates the weights by gradients.
+
+        Args:
+            gradients: Of the variables, some may be `None`.
+            fine: `[M]`, whether each member's loss is finite.
+            update: What does it, where nothing is wrong.
+
+        Returns:
+            Which members were fine, `[M]`, and whether there was a step.
+        """
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1 or not self.living.all():
+            return self._careful(gradients, fine, update)
+        is_finite = tf.reduce_all(fine)
+        if not self.scales:  # else it looks for itself, and adapts its scale
+            norms = [tf.cast(tf.nn.l2_loss(_values(each)), "float32") for each in gradients if each is not None]
+            is_finite &= tf.math.is_finite(tf.add_n(norms))
+        is_finite &= self._statistics_finite()
+
+        def plain() -> tuple[Any, Any]:
+            update(gradients)
+            return tf.ones_like(fine), tf.constant(True)
+
+        return tf.cond(is_finite, plain, lambda: self._careful(gradients, fine, update))
+
+    def _careful(self, gradients: Sequence[Any], fine: Any, update: Any) -> tuple[Any, Any]:
+        dense = [None if each is None else tf.convert_to_tensor(each) for each in gradients]
+        finite, goes = self._verdict(dense, fine)
+        # If nobody is finite, an optimizer that scales the loss must see it: it skips the step by itself.
+        sees_all = self.scales & ~tf.reduce_any(finite & self.living)
+        fine, goes, skips = finite | sees_all, goes | sees_all, ~goes
+        keeps = [self._keeps(owner, variable, fine, goes) for owner, variable in zip(self.owners, self.variables)]
+        state, of_state = self._state(keeps, goes)
+        before = [tf.identity(each) for each in state]
+        update([None if each is None else tf.where(keep, each, 0) for each, keep in zip(dense, keeps, strict=True)])
+        kept = zip(of_state, state, before, strict=True)
+        assign_all(state, [tf.where(keep, tf.convert_to_tensor(each), old) for keep, each, old in kept])
+        self._restore_statistics(finite, goes)
+        return finite, ~skips
+
+    def _verdict(self, gradients: Sequence[Any], fine: Any) -> tuple[Any, Any]:
+        """Which members are fine, and whether there is a step: what they share must be finite too."""
+        others_fine = tf.constant(True)
+        for gradient, owner in zip(gradients, self.owners, strict=True):
+            if gradient is None or (self.scales and owner is not SHARED):
+                continue
+            if owner is SHARED:
+                others_fine &= tf.math.is_finite(tf.nn.l2_loss(gradient))
+            else:
+                fine &= self._of_members(gradient, owner)
+        others_fine &= self._statistics_finite()
+        if self.scales:  # not finite may mean that its scale is too large, unless a loss is not finite either
+            others_fine |= tf.reduce_all(fine | ~self.living)
+        fine, others_fine = (_on_all_replicas(each) for each in (fine, others_fine))
+        return fine, others_fine & tf.reduce_any(fine & self.living)
+
+    def _statistics_finite(self) -> Any:
+        """Whether those that nobody owns are: an infinite variance makes outputs 0, and no loss infinite."""
+        pairs = zip(self.owners_of_statistics, self.statistics, strict=True)
+        shared = [tf.convert_to_tensor(each) for owner, each in pairs if owner is SHARED]
+        return tf.reduce_all([tf.reduce_all(tf.math.is_finite(each)) for each in shared]) if shared else True
+
+    def _of_members(self, gradient: Any, owner: int) -> Any:
+        """Whether each member's gradient is finite, also squared, as optimizers do, `[M]`."""
+        if owner == OF_ALL:
+            squares = tf.reduce_sum(tf.square(gradient), axis=list(range(1, len(gradient.shape))))
+            return tf.math.is_finite(squares)
+        is_finite = tf.math.is_finite(tf.nn.l2_loss(gradient))
+        return is_finite | (np.arange(self.ensemble_size) != owner)
+
+    def _keeps(self, owner: int | None, variable: Any, fine: Any, goes: Any) -> Any:
+        """Where a variable takes its new values."""
+        if owner is SHARED:
+            return goes
+        moves = fine & self.living & goes
+        if owner != OF_ALL:
+            return moves[owner]
+        return tf.reshape(moves, [self.ensemble_size, *[1] * (len(variable.shape) - 1)])
+
+    def _state(self, keeps: Sequence[Any], goes: Any) -> tuple[list[Any], list[Any]]:
+        """All that an update changes, and where each takes its new values."""
+        slots: dict[int, Any] = {}
+        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        for entry in vars(inner).values():
+            if isinstance(entry, list | tuple) and len(entry) == len(self.variables):
+                for slot, variable, keep in zip(entry, self.variables, keeps, strict=True):
+                    if getattr(slot, "shape", None) == variable.shape:
+                        slots[id(slot)] = keep
+        state = [*self.variables, *self.optimizer.variables]
+        return state, [*keeps, *(slots.get(id(each), goes) for each in self.optimizer.variables)]
+
+    def _restore_statistics(self, fine: Any, goes: Any) -> None:
+        all_fine = goes & tf.reduce_all(fine | ~self.living)
+        owners = zip(self.owners_of_statistics, self.statistics, strict=True)
+        keeps = [all_fine if owner is SHARED else self._keeps(owner, each, fine, goes) for owner, each in owners]
+        new = [tf.convert_to_tensor(each) for each in self.statistics]
+        kept = zip(keeps, new, self.before, strict=True)
+        assign_all(self.statistics, [tf.where(keep & tf.math.is_finite(each), each, old) for keep, each, old in kept])
+
+
+def _values(gradient: Any) -> Any:
+    return getattr(gradient, "values", gradient)  # of a slice too
+
+
+def _on_all_replicas(is_fine: Any) -> Any:
+    (failures,) = summed([tf.cast(~is_fine, "float32")])
+    return failures == 0
+
+
+def make_harmless(network: keras.Model, members: Sequence[int], living: Sequence[int]) -> None:
+    """Where members share weights or statistics, gives the ones left out the weights of the first living one.
+
+    Shared weights move on, and at its own last ones a member could become infinite again, in everybody's way. Where
+    nothing is shared, they stay.
+    """
+    variables = [*network.trainable_variables, *statistics_of(network)]
+    owners = owners_of(network, variables)
+    if SHARED not in owners:
+        return
+    for variable, owner in zip(variables, owners, strict=True):
+        if owner == OF_ALL:
+            values = keras.ops.convert_to_numpy(variable).copy()
+            values[list(members)] = values[living[0]]
+            variable.assign(values)
+    for layer in hyper_layers(network):
+        if isinstance(layer, MemberNormalization):
+            for member in members:
+                layer.parts[member].set_weights(layer.parts[living[0]].get_weights())
