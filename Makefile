@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # By files: what a file trains once, one worker trains. Three workers on two cores, because some tests wait for processes.
-TESTS := -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 10
+WORKERS ?= 3
+TESTS := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
 DATA_DIR ?= ../shared/tensorflow_datasets
 
 .PHONY: demo test test-all test-lowest faults check format docs tutorials benchmark

@@ -161,7 +161,8 @@ def test_a_killed_search_goes_on(tmp_path, monkeypatch):
 
 
 @pytest.mark.integration
-def test_every_method_gives_finite_scores(tmp_path, monkeypatch, capsys):
+def test_every_method_gives_finite_scores(tmp_path, monkeypatch, capsys, eagerly):
+    monkeypatch.setattr(methods, "AT_ONCE", 1)  # in groups: the tests before this one
     run_main(monkeypatch, *arguments(tmp_path, "--trials", 2))
     done = runs.read(tmp_path / "results" / "digits-mlp.jsonl")
     assert [run["method"] for run in done] == list(methods.METHODS)
@@ -186,7 +187,7 @@ def test_under_a_strategy(method, tmp_path):
 
 
 @pytest.mark.integration
-def test_every_default_can_be_switched_off(tmp_path):
+def test_every_default_can_be_switched_off(tmp_path, eagerly):
     cell = searched_before(made_up(tmp_path), dropout=0.2)
     for _ in range(2):  # the second time nothing is trained
         ablation.run(cell)
@@ -276,7 +277,7 @@ def test_the_readme_has_a_place_for_the_report():
 
 @pytest.mark.integration
 @pytest.mark.parametrize(("network", "parameters"), [("resnet20", 0.27e6), ("wrn28-10", 36.5e6)])
-def test_large_networks_through_conversion(network, parameters, tmp_path):
+def test_large_networks_through_conversion(network, parameters, tmp_path, eagerly):
     groups = ("input", "group_1", "group_2", "group_3", "output")
     cell = searched_before(made_up(tmp_path, network, (32, 32, 3), batch_size=8), groups)
     ensemble = methods.trained("hyper-batch", cell)

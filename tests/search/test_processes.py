@@ -72,7 +72,7 @@ def test_killed_in_each_stage_nothing_is_lost(seed, tmp_path, undisturbed):
         for line in process.stdout:
             if line.startswith(f"{stage} {wanted}"):
                 break
-        time.sleep(moments.uniform(0, 1.5))
+        time.sleep(moments.uniform(0, 0.5))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         before = records(tmp_path)
@@ -91,7 +91,7 @@ def test_killed_while_retraining_nothing_is_lost(tmp_path):
     for line in process.stdout:
         if line.startswith("retraining 1"):
             break
-    time.sleep(0.5)
+    time.sleep(0.2)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     before = records(tmp_path / "killed")
