@@ -157,7 +157,8 @@ def test_a_newcomers_walk(tmp_path):
     assert all(words in said for words in ("hyper-batch ensemble", "hyper-deep ensemble", "member 3"))
     assert said.count("serves the same predictions") == 2
     assert (clone / "demo_output" / "digits.png").stat().st_size > 20_000
-    assert "1 passed" in run("make test", clone, WORKERS="1", PYTEST_ADDOPTS="-k test_public_names_exist_and_are_documented")
+    one = {"WORKERS": "1", "PYTEST_ADDOPTS": "-k test_public_names_exist_and_are_documented"}
+    assert "1 passed" in run("make test", clone, **one)
     assert list(made.glob("__editable__*"))
     assert "Successfully installed keras-hyperens" in run("pip install .", clone, active=own.parents[2])
     where = run("python -c 'import keras_hyperens; print(keras_hyperens.__file__)'", tmp_path, active=own.parents[2])

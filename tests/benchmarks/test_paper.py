@@ -161,8 +161,7 @@ def test_a_killed_search_goes_on(tmp_path, monkeypatch):
 
 
 @pytest.mark.integration
-def test_every_method_gives_finite_scores(tmp_path, monkeypatch, capsys, eagerly):
-    monkeypatch.setattr(methods, "AT_ONCE", 1)  # in groups: the tests before this one
+def test_every_method_gives_finite_scores(tmp_path, monkeypatch, capsys):
     run_main(monkeypatch, *arguments(tmp_path, "--trials", 2))
     done = runs.read(tmp_path / "results" / "digits-mlp.jsonl")
     assert [run["method"] for run in done] == list(methods.METHODS)
