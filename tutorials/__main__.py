@@ -19,7 +19,6 @@ import nbformat
 
 FOLDER = pathlib.Path(__file__).parent
 SOURCES = sorted(path for path in FOLDER.glob("[0-9]*.py"))
-RARELY = "import gc; gc.set_threshold(50_000, 20, 100)"  # a traced graph is a hundred thousand objects, none garbage
 
 
 def main() -> None:
@@ -59,7 +58,7 @@ def executed(source: pathlib.Path, folder: pathlib.Path, is_short: bool = False,
         notebook.cells[number] = nbformat.v4.new_code_cell("", id=cell["id"])
     for cell in notebook.cells:
         if is_short and "short" in cell.metadata:
-            cell["source"] += f"\n{cell.metadata['short']}\n{RARELY}"
+            cell["source"] += f"\n{cell.metadata['short']}"
     nbclient.NotebookClient(notebook, timeout=timeout, resources={"metadata": {"path": str(folder)}}).execute()
     for number, cell in skipped.items():
         notebook.cells[number] = cell

@@ -103,7 +103,7 @@ def test_baselines_get_the_best_setting_of_the_search(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["self-tuning", pytest.param("hyper-batch", marks=pytest.mark.integration)])
-def test_what_tunes_begins_around_the_best_setting(method, tmp_path, monkeypatch):
+def test_what_tunes_begins_around_the_best_setting(method, tmp_path, monkeypatch, eagerly):
     cell = searched_before(made_up(tmp_path), dropout=0.2)
     monkeypatch.setattr(methods, "searched", None)  # the setting is on disk: nothing is searched
     model = methods.trained(method, cell)
@@ -122,7 +122,7 @@ def check_that_it_is_one_member_without_factors(model):
 
 
 @pytest.mark.integration
-def test_a_restart_repeats_nothing(tmp_path, monkeypatch, capsys):
+def test_a_restart_repeats_nothing(tmp_path, monkeypatch, capsys, eagerly):
     def killed(_):
         raise KeyboardInterrupt
 
@@ -196,7 +196,7 @@ def test_every_default_can_be_switched_off(tmp_path, eagerly):
 
 
 @pytest.mark.integration
-def test_without_tuning_the_intervals_stay(tmp_path):
+def test_without_tuning_the_intervals_stay(tmp_path, eagerly):
     cell = searched_before(made_up(tmp_path, seed=1), dropout=0.2)
     model, narrow = (ablation.trained(choice, cell) for choice in ("no tuning", "initial intervals of 0.02"))
     for name, bounds in model.hyperparameter_bounds().items():
