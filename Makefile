@@ -13,8 +13,8 @@ demo: .venv/installed          ## train, compare, explain and export an ensemble
 test: .venv/installed          ## the unit tests, and one of each kind of the others
 	$(BIN)/python $(TESTS) -m "not integration"
 
-test-all: test                 ## and then the integration tests: processes, devices, notebooks, whole trainings
-	$(BIN)/python $(TESTS) -m integration
+test-all: .venv/installed      ## the integration tests, too: processes, devices, notebooks, whole trainings
+	$(BIN)/python $(TESTS)
 
 faults: .venv/installed        ## plants faults into copies of the package: the unit tests must see each
 	$(BIN)/python -m tests.faults
