@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # By files: what a file trains once, one worker trains. Three workers on two cores, because some tests wait for processes.
-TESTS := -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 10
+WORKERS ?= 3
+TESTS := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
 DATA_DIR ?= ../shared/tensorflow_datasets
 
 .PHONY: demo test test-all test-lowest faults check format docs tutorials benchmark
@@ -12,8 +13,8 @@ demo: .venv/installed          ## train, compare, explain and export an ensemble
 test: .venv/installed          ## the unit tests, and one of each kind of the others
 	$(BIN)/python $(TESTS) -m "not integration"
 
-test-all: test                 ## and then the integration tests: processes, devices, notebooks, whole trainings
-	$(BIN)/python $(TESTS) -m integration
+test-all: .venv/installed      ## the integration tests, too: processes, devices, notebooks, whole trainings
+	$(BIN)/python $(TESTS)
 
 faults: .venv/installed        ## plants faults into copies of the package: the unit tests must see each
 	$(BIN)/python -m tests.faults

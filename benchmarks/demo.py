@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import keras
 import matplotlib.pyplot as plt
@@ -53,6 +54,8 @@ def main() -> None:
     options = _options()
     output = pathlib.Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
+    if options.epochs:
+        _shorten(options.epochs)
     data = load(options.dataset, options.data_dir, options.train_rows, options.held_out_rows)
     members = options.ensemble_size
     print(f"{data.name}: {len(data.train[1])} training rows, {len(data.test[1])} test rows, {members} members\n")
@@ -92,9 +95,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--held-out-rows", type=int, default=2_000, help="for tuning, and as many for validation")
     parser.add_argument("--ensemble-size", type=int, default=4)
     parser.add_argument("--trials", type=int, default=6, help="of the search for the hyper-deep ensemble")
+    parser.add_argument("--epochs", type=int, help="at most so many of each training, for a first look")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", default="demo_output")
     return parser.parse_args()
+
+
+def _shorten(epochs: int) -> None:
+    for name, schedule in methods.SCHEDULES.items():
+        methods.SCHEDULES[name] = replace(schedule, epochs=min(schedule.epochs, epochs))
 
 
 def _train_all(data: Data, members: int, seed: int) -> tuple[dict[str, keras.Model], khe.HyperparameterHistory]:
@@ -116,7 +125,9 @@ def _search(data: Data, members: int, options: argparse.Namespace) -> khe.HyperD
     print(
         "\nA search for the hyper-deep ensemble: candidates, then their best hyperparameters from new initializations"
     )
-    schedule = SEARCH if data.name == "digits" else methods.schedule_of(data)
+    schedule = methods.schedule_of(data)
+    if data.name == "digits":
+        schedule = replace(SEARCH, epochs=min(SEARCH.epochs, schedule.epochs))
     directory = pathlib.Path(options.output) / "search"
     return hyper_deep.searched(
         data,

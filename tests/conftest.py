@@ -17,12 +17,16 @@ def pytest_collection_finish():
     gc.set_threshold(50_000, 20, 100)  # a traced graph is a hundred thousand objects, none of them garbage
 
 
-LONGEST = ("test_readme", "test_tutorials", "test_benchmarks", "test_paper", "test_applications")
+LONGEST = (
+    *("test_tutorials", "test_readme", "test_paper", "test_benchmarks", "test_applications", "test_faults"),
+    *("test_processes", "test_multi_worker", "test_serving", "test_together", "test_speed"),
+)
 
 
 def pytest_collection_modifyitems(items):
     """The longest files first (the Makefile keeps this order): else one worker is left alone with one at the end."""
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
 
 
 def pytest_configure():

@@ -10,8 +10,8 @@
 # %% tags=["colab"]
 # %pip install -q "keras-hyperens[plots]" scikit-learn
 
-# %% tags=["parameters"] short="PRETRAINING, FINE_TUNING = 1, 1"
-PRETRAINING, FINE_TUNING = 15, 24
+# %% tags=["parameters"] short="PRETRAINING, FINE_TUNING, MEMBERS = 1, 1, 2"
+PRETRAINING, FINE_TUNING, MEMBERS = 15, 24, 4
 
 # %%
 import keras
@@ -65,7 +65,7 @@ x_test, y_test = x_new[400:], y_new[400:]
 
 # %%
 roles = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-3, "log"), "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear")}
-ensemble = khe.HyperBatchEnsemble.from_model(network, roles=roles, ensemble_size=4, seed=0)
+ensemble = khe.HyperBatchEnsemble.from_model(network, roles=roles, ensemble_size=MEMBERS, seed=0)
 before = keras.ops.convert_to_numpy(keras.ops.softmax(network.predict(x_test, verbose=0)))
 members = ensemble.predict_members(x_test, verbose=0)
 print("members:", members.shape, " largest difference from the network:", np.abs(members - before).max())
@@ -135,8 +135,8 @@ khe.plots.diversity_matrix(ensemble.predict_members(x_test, verbose=0), ax=axes[
 # - `ensemble.member(2)` gives one member back as a plain Keras model.
 
 # %%
-plain = ensemble.member(2)
-difference = keras.ops.softmax(plain.predict(x_test, verbose=0)) - ensemble.predict_members(x_test, verbose=0)[2]
+plain = ensemble.member(MEMBERS // 2)
+difference = keras.ops.softmax(plain.predict(x_test, verbose=0)) - ensemble.predict_members(x_test, verbose=0)[MEMBERS // 2]
 print(type(plain).__name__, "of", len(plain.layers), "layers; largest difference", float(np.abs(difference).max()))
 
 # %% [markdown]

@@ -56,7 +56,7 @@ def test_scores_by_hand():
 
 
 @pytest.mark.integration
-def test_quality_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, capsys):
+def test_quality_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, capsys, eagerly):
     results = tmp_path / "quality.jsonl"
     monkeypatch.setattr(methods, "schedule_of", lambda _: methods.Schedule(1, 1, 100))
     monkeypatch.setattr(quality, "GRID", quality.GRID[:1])
@@ -69,7 +69,7 @@ def test_quality_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, c
 
 
 @pytest.mark.integration
-def test_fine_tuning_on_little(tmp_path, monkeypatch, capsys):
+def test_fine_tuning_on_little(tmp_path, monkeypatch, capsys, eagerly):
     results = tmp_path / "fine_tuning.jsonl"
     for name in ("PRETRAINING", "FINE_TUNING"):
         monkeypatch.setattr(fine_tuning, name, methods.Schedule(1, 1, 100))
@@ -112,7 +112,7 @@ def test_a_report_by_hand():
 
 
 @pytest.mark.integration
-def test_hyper_deep_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, capsys):
+def test_hyper_deep_is_restartable_and_reports_paired_wins(tmp_path, monkeypatch, capsys, eagerly):
     results = tmp_path / "hyper_deep.jsonl"
     monkeypatch.setattr(methods, "schedule_of", lambda _: methods.Schedule(1, 1, 100))
     arguments = ["--ensemble-size", "2", "--trials", "2", "--seeds", "1", "--directory", str(tmp_path)]
@@ -159,7 +159,7 @@ def test_search_memory_on_a_few_trials():
 @pytest.mark.skipif(not TFDS.exists(), reason="the TFDS data of ../shared is not there")
 def test_demo_on_tfds(tmp_path):
     name = "cifar10_jpeg"  # in colors; the demo of digits, in gray, is part of the newcomer's walk
-    rows = ("--train-rows", 300, "--held-out-rows", 100, "--trials", 2)
+    rows = ("--train-rows", 300, "--held-out-rows", 100, "--trials", 2, "--epochs", 1)
     result = run("benchmarks.demo", "--dataset", name, "--data-dir", TFDS, *rows, "--output", tmp_path)
     assert f"{name}: 300 training rows, 10000 test rows" in result.stdout and result.stderr == ""
 

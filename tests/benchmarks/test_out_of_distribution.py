@@ -43,7 +43,7 @@ def small(name, *_):
 
 
 @pytest.mark.integration
-def test_on_little(tmp_path, monkeypatch, capsys):
+def test_on_little(tmp_path, monkeypatch, capsys, eagerly):
     results = tmp_path / "ood.jsonl"
     monkeypatch.setattr(methods, "schedule_of", lambda _: methods.Schedule(1, 1, 20))
     monkeypatch.setattr(out_of_distribution, "load", small)

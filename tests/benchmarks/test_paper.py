@@ -103,7 +103,7 @@ def test_baselines_get_the_best_setting_of_the_search(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["self-tuning", pytest.param("hyper-batch", marks=pytest.mark.integration)])
-def test_what_tunes_begins_around_the_best_setting(method, tmp_path, monkeypatch):
+def test_what_tunes_begins_around_the_best_setting(method, tmp_path, monkeypatch, eagerly):
     cell = searched_before(made_up(tmp_path), dropout=0.2)
     monkeypatch.setattr(methods, "searched", None)  # the setting is on disk: nothing is searched
     model = methods.trained(method, cell)
@@ -122,7 +122,7 @@ def check_that_it_is_one_member_without_factors(model):
 
 
 @pytest.mark.integration
-def test_a_restart_repeats_nothing(tmp_path, monkeypatch, capsys):
+def test_a_restart_repeats_nothing(tmp_path, monkeypatch, capsys, eagerly):
     def killed(_):
         raise KeyboardInterrupt
 
@@ -186,7 +186,7 @@ def test_under_a_strategy(method, tmp_path):
 
 
 @pytest.mark.integration
-def test_every_default_can_be_switched_off(tmp_path):
+def test_every_default_can_be_switched_off(tmp_path, eagerly):
     cell = searched_before(made_up(tmp_path), dropout=0.2)
     for _ in range(2):  # the second time nothing is trained
         ablation.run(cell)
@@ -196,7 +196,7 @@ def test_every_default_can_be_switched_off(tmp_path):
 
 
 @pytest.mark.integration
-def test_without_tuning_the_intervals_stay(tmp_path):
+def test_without_tuning_the_intervals_stay(tmp_path, eagerly):
     cell = searched_before(made_up(tmp_path, seed=1), dropout=0.2)
     model, narrow = (ablation.trained(choice, cell) for choice in ("no tuning", "initial intervals of 0.02"))
     for name, bounds in model.hyperparameter_bounds().items():
@@ -276,7 +276,7 @@ def test_the_readme_has_a_place_for_the_report():
 
 @pytest.mark.integration
 @pytest.mark.parametrize(("network", "parameters"), [("resnet20", 0.27e6), ("wrn28-10", 36.5e6)])
-def test_large_networks_through_conversion(network, parameters, tmp_path):
+def test_large_networks_through_conversion(network, parameters, tmp_path, eagerly):
     groups = ("input", "group_1", "group_2", "group_3", "output")
     cell = searched_before(made_up(tmp_path, network, (32, 32, 3), batch_size=8), groups)
     ensemble = methods.trained("hyper-batch", cell)

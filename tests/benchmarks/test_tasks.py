@@ -30,7 +30,7 @@ def shortened(task):
 @pytest.mark.filterwarnings("ignore:All members share these layers. positions:UserWarning")
 @pytest.mark.integration
 @pytest.mark.parametrize("name", tasks.TASKS)
-def test_a_task_is_restartable_and_reports_paired_wins(name, tmp_path, monkeypatch, capsys):
+def test_a_task_is_restartable_and_reports_paired_wins(name, tmp_path, monkeypatch, capsys, eagerly):
     results = tmp_path / "tasks.jsonl"
     monkeypatch.setattr(segmentation, "SCENES", (20, 20, 20, 20))
     monkeypatch.setattr(text, "ROWS_OF_LIBRARY", 30)

@@ -19,14 +19,17 @@ OPTIONS = {
     "no hyperparameters": {"space": None, "kernel_l2": 0.3, "bias_l2": 0.1},
 }
 DRAWS = {"one draw per member": draw(1), "one draw per row": draw(B)}
-NETWORKS = [
-    pytest.param(("all kinds", "one draw per row", True), id="all kinds, eagerly"),
-    *(
-        pytest.param((kind, draws, False), marks=pytest.mark.integration, id=f"{kind}, {draws}")
-        for kind in ("all kinds", "relatives")
-        for draws in DRAWS
-    ),
+EAGER = pytest.param(("all kinds", "one draw per row", True), id="all kinds, eagerly")
+GRAPHS = [
+    pytest.param((kind, draws, False), marks=pytest.mark.integration, id=f"{kind}, {draws}")
+    for draws in DRAWS
+    for kind in ("all kinds", "relatives")
 ]
+OF_EACH_KIND = GRAPHS[:2]  # for what does not depend on the draws of the training
+
+
+def networks(*params):
+    return pytest.mark.parametrize("trained", params, indirect=True, scope="module")
 
 
 def branches(kind):
@@ -42,7 +45,7 @@ def branches(kind):
         yield name, make(), row, 1, 0
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+@pytest.fixture(scope="module")
 def trained(request):
     """A trained network, its rows, and the values with which it was trained."""
     kind, draws, run_eagerly = request.param
@@ -68,6 +71,7 @@ def check_equal(received, expected, **tolerance):
         np.testing.assert_allclose(received[name], expected[name], err_msg=name, **tolerance)
 
 
+@networks(EAGER, GRAPHS[1])
 def test_file(trained, tmp_path):
     network, rows, _ = trained
     network.save(tmp_path / "network.keras")
@@ -76,7 +80,7 @@ def test_file(trained, tmp_path):
         check_equal(loaded(rows), network(rows), rtol=1e-6)
 
 
-@pytest.mark.integration
+@networks(*OF_EACH_KIND)
 def test_export(trained, tmp_path):
     network, rows, _ = trained
     with khe.hyperparameter_scope(draw(1)):
@@ -86,7 +90,7 @@ def test_export(trained, tmp_path):
     check_equal(served.serve(rows), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.integration
+@networks(*GRAPHS)
 def test_compiled_by_xla(trained):
     network, rows, values = trained
     with khe.hyperparameter_scope(values):

@@ -26,7 +26,7 @@ from tests.models.test_hyper_deep_ensemble import Y
 from tests.models.test_hyper_deep_ensemble import mixed_members
 
 DEVICES = ["CPU:0", "CPU:1"]
-ROWS, BATCH = 200_003, 16_384  # the last batch has 3,395 rows, an odd number
+ROWS, BATCH = 100_003, 16_384  # the last batch has 1,699 rows, an odd number
 MIB = 2**20
 
 
@@ -156,7 +156,7 @@ def strategy():
 
 
 def memory_grows_with_outputs_alone():
-    """Rows of 1 KiB, 195 MiB of them: what is kept of them would show."""
+    """Rows of 1 KiB, 98 MiB of them: what is kept of them would show."""
     ensemble = mirrored_hyper_deep(256)
     data = {
         "predict": batches(ROWS, 256, is_counted=False),

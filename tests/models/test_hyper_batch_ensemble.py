@@ -173,8 +173,11 @@ def test_output_activation_can_be_set_by_hand():
     np.testing.assert_allclose(ensemble.predict(blobs()[0], verbose=0).sum(-1), 1, rtol=1e-5)
 
 
-@eagerly_first
-@pytest.mark.parametrize("rows", [1, 5, 33])
+@pytest.mark.parametrize(
+    ("rows", "run_eagerly"),
+    [(1, True), (5, True), (33, True), pytest.param(33, False, marks=pytest.mark.integration)],
+    indirect=["run_eagerly"],
+)
 def test_any_number_of_rows(rows):
     ensemble, (x, y) = compiled(), blobs()
     ensemble.fit(x[:rows], y[:rows], batch_size=4, tuning_data=(x, y), verbose=0)  # 5 and 33 end on a part of a batch

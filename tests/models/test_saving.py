@@ -66,20 +66,22 @@ def test_backup_and_restore_continues_an_interrupted_fit(tmp_path):
         )  # the interruption comes before the third backup
         return ensemble.get_weights()
 
+    # Eagerly, as above; in a graph: test_multi_worker.py. A window of batches is in no backup.
+    settings = {"member_rows": "same", "run_eagerly": True}
     keras.utils.set_random_seed(1)
-    undisturbed = compiled(member_rows="same")  # a window of batches is in no backup
+    undisturbed = compiled(**settings)
     undisturbed.fit(x, y, 64, tuning_split=0.25, epochs=4, shuffle=False, verbose=0)
     keras.utils.set_random_seed(1)
     with pytest.raises(KeyboardInterrupt):
-        train(compiled(member_rows="same"), Interrupt())
-    restored = train(compiled(member_rows="same"))
+        train(compiled(**settings), Interrupt())
+    restored = train(compiled(**settings))
     for left, right in zip(restored, undisturbed.get_weights()):
         np.testing.assert_allclose(left, right, atol=1e-6)
 
 
 @pytest.mark.integration
 def test_model_checkpoint_keeps_the_best(tmp_path):
-    ensemble, (x, y) = compiled(), blobs()
+    ensemble, (x, y) = compiled(run_eagerly=True), blobs()
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "val_loss", save_best_only=True)
     history = ensemble.fit(
         x, y, tuning_split=0.25, validation_data=(x, y), epochs=3, callbacks=[checkpoint], verbose=0

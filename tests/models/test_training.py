@@ -195,7 +195,7 @@ MAKERS = {"arrays": lambda *arrays: arrays, "dataset": as_dataset, "pydataset": 
 
 def trained_on(training, tuning):
     keras.utils.set_random_seed(1)
-    ensemble = compiled()
+    ensemble = compiled(run_eagerly=True)
     tuning_data = MAKERS[tuning](*blobs(32, seed=1))
     if training == "arrays":
         ensemble.fit(*blobs(64), batch_size=16, shuffle=False, tuning_data=tuning_data, verbose=0)
@@ -271,8 +271,11 @@ def test_compiling_again_starts_with_fresh_metrics():
     assert set(ensemble.fit(x, y, tuning_split=0.25, verbose=0).history) == {"loss", "tuning_loss", "entropy"}
 
 
-@eagerly_first
-@pytest.mark.parametrize("multiplier", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("multiplier", "run_eagerly"),
+    [(0.0, True), (0.5, True), pytest.param(0.5, False, marks=pytest.mark.integration)],
+    indirect=["run_eagerly"],
+)
 @pytest.mark.filterwarnings("ignore:No tuning data")
 def test_fast_weights_learn_at_their_own_rate(multiplier):
     x, y = blobs(32)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+from tests.forked import Forked
 from tests.limit import LIMIT
 
 
@@ -35,14 +36,18 @@ class Hosts:
 
     def start(self, name, namespace=None):
         """The process `name`, "chief" or a worker's name; the namespace is the host's."""
-        inside = ["ip", "netns", "exec", namespace] if namespace else []  # it becomes the program: the same process
-        process = subprocess.Popen(
-            [*inside, sys.executable, "-u", "-m", "tests.search.program", str(self.directory), *self.options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**self.environment, "KERASTUNER_TUNER_ID": name},
-        )
+        module, arguments = "tests.search.program", [str(self.directory), *self.options]
+        environment = {**self.environment, "KERASTUNER_TUNER_ID": name}
+        if namespace:
+            process = subprocess.Popen(  # `ip` becomes the program: the same process
+                ["ip", "netns", "exec", namespace, sys.executable, "-u", "-m", module, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
+        else:
+            process = Forked(module, arguments, environment)
         self.started.append(process)
         return process
 

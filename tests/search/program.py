@@ -1,6 +1,8 @@
 """A search as a program of its own, to be killed, or to be the chief or a worker.
 
 python -m tests.search.program DIRECTORY [WORKERS] [retrain] [paced] [mirrored] [small]
+
+It trains eagerly: what is tested here happens around the trainings. Replicas need a graph.
 """
 
 import json
@@ -18,6 +20,7 @@ import keras_tuner
 from tests.limit import LIMIT
 from tests.search.problem import blobs
 from tests.search.problem import build_model
+from tests.search.problem import eager_model
 from tests.search.problem import make_builder
 from tests.search.problem import search
 
@@ -32,7 +35,7 @@ class Paced(keras_tuner.HyperModel):
         self.log = log
 
     def build(self, hp):
-        return build_model(hp)
+        return eager_model(hp)
 
     def fit(self, hp, model, *args, callbacks=(), **kwargs):
         what = hp.values.get("keras_hyperens/run", f"search {hp.get('l2')}")
@@ -53,8 +56,10 @@ def two_devices():
 def main():
     directory, *options = sys.argv[1:]
     workers = [int(option) for option in options if option.isdigit()]
-    hypermodel = Paced(pathlib.Path(directory) / "trainings.txt") if "paced" in options else build_model
-    strategy = two_devices() if "mirrored" in options else None
+    hypermodel = Paced(pathlib.Path(directory) / "trainings.txt") if "paced" in options else eager_model
+    strategy = None
+    if "mirrored" in options:
+        hypermodel, strategy = build_model, two_devices()
     small = {"max_trials": 2, "num_hyperparameter_sets": 1, "initializations": 1, "ensemble_size": 2}
     builder = make_builder(
         directory, hypermodel, distribution_strategy=strategy, **(small if "small" in options else {})

@@ -68,7 +68,7 @@ def test_hyperband_goes_on_from_weights_at_an_address(places):
     results = []
     for place in places:
         settings = {"tuner": "hyperband", "max_trials": None, "initializations": 0, "ensemble_size": 2}
-        results.append(essence(search(make_builder(place, **settings), epochs=3).candidates))
+        results.append(essence(search(make_builder(place, eager_model, **settings), epochs=3).candidates))
     assert results[0] == results[1]
 
 

@@ -5,7 +5,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 
@@ -13,6 +12,7 @@ import keras_tuner
 import pytest
 
 from keras_hyperens.search.pool import Pool
+from tests.forked import Forked
 from tests.limit import LIMIT
 from tests.search.hosts import result
 from tests.search.problem import build_model
@@ -34,14 +34,7 @@ SMALL = {"max_trials": 2, "num_hyperparameter_sets": 1, "initializations": 1, "e
 
 
 def start(directory, *arguments, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-u", "-m", "tests.search.program", str(directory), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-        start_new_session=True,
-    )
+    return Forked("tests.search.program", [directory, *arguments], {**os.environ, **environment})
 
 
 def pool(directory):
@@ -72,7 +65,7 @@ def test_killed_in_each_stage_nothing_is_lost(seed, tmp_path, undisturbed):
         for line in process.stdout:
             if line.startswith(f"{stage} {wanted}"):
                 break
-        time.sleep(moments.uniform(0, 1.5))
+        time.sleep(moments.uniform(0, 0.5))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         before = records(tmp_path)
@@ -91,7 +84,7 @@ def test_killed_while_retraining_nothing_is_lost(tmp_path):
     for line in process.stdout:
         if line.startswith("retraining 1"):
             break
-    time.sleep(0.5)
+    time.sleep(0.2)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     before = records(tmp_path / "killed")
