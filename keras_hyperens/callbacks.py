@@ -86,8 +86,8 @@ class LeaveOutDiverged(keras.callbacks.Callback):
         self._look(PATIENCE)
         steps, skipped = int(self._counts.steps.numpy()), int(self._counts.skipped.numpy())
         left_out = self._counts.left_out.numpy()
-        members = {k: int(left_out[k]) for k in self.model.living if left_out[k]}
-        if steps and skipped == steps and not members and len(self.model.living) == self._living:
+        members = {k: int(left_out[k]) for k in self.model._alive if left_out[k]}
+        if steps and skipped == steps and not members and len(self.model._alive) == self._living:
             self.model.stop_training = True  # nothing changes any more
             warnings.warn(
                 "The training loss or gradients are not finite in any step: all were skipped, and training stops. Look "
@@ -103,11 +103,11 @@ class LeaveOutDiverged(keras.callbacks.Callback):
                 f"its number: {members}",
                 stacklevel=2,
             )
-        self._living = len(self.model.living)
+        self._living = len(self.model._alive)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._counts.in_a_row.assign(np.zeros(self._counts.in_a_row.shape))
-        self._living = len(self.model.living)
+        self._living = len(self.model._alive)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._look(2)
@@ -118,7 +118,7 @@ class LeaveOutDiverged(keras.callbacks.Callback):
 
     def _look(self, patience: int) -> None:
         in_a_row = self._counts.in_a_row.numpy()
-        diverged = [k for k in self.model.living if in_a_row[k] >= patience]
+        diverged = [k for k in self.model._alive if in_a_row[k] >= patience]
         if diverged:
             self.model.leave_out(diverged)
             warnings.warn(

@@ -128,7 +128,7 @@ class TunableModel(Ensemble):
         with self.distribute_strategy.scope():
             return Counts(self.ensemble_size)
 
-    def tunes_bounds(self) -> bool:
+    def _tunes_bounds(self) -> bool:
         """Whether a kernel depends on hyperparameters."""
         return any(layer.is_conditioned for layer in hyper_batch_layers(self.network))
 

@@ -228,9 +228,9 @@ class Ensemble(MultiWorkerModel):
         """Takes temperatures, or none; what was traced with others is forgotten."""
         if temperatures != self._temperatures:
             self._temperatures = temperatures
-            self.forget_traces()
+            self._forget_traces()
 
-    def forget_traces(self) -> None:
+    def _forget_traces(self) -> None:
         """Has predictions traced anew."""
         self._views = Views()
         for function, make in (

@@ -174,12 +174,12 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
 
         def of_members(rows: Any) -> Any:
             members = split_members(rows, self.ensemble_size, batch_size)
-            return tf.gather(members, self.living) if self.left_out else members
+            return tf.gather(members, self._alive) if self.left_out else members
 
         return masks.mapped(of_members, outputs, mask=of_members)
 
     @property
-    def living(self) -> list[int]:
+    def _alive(self) -> list[int]:
         """Numbers of the members that training did not leave out."""
         return [k for k in range(self.ensemble_size) if k not in self.left_out]
 
@@ -202,14 +202,14 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
                 f"Received: members={list(members)}, left out before: {list(self.left_out)}"
             )
         self.left_out = tuple(sorted(left_out))
-        make_harmless(self.network, self.left_out, self.living)
+        make_harmless(self.network, self.left_out, self._alive)
         self._set_temperatures(None)
-        self.forget_traces()
+        self._forget_traces()
         if self.train_function is not None:
-            self.forget_steps()
+            self._forget_steps()
             self.make_train_function()  # training may be under way
 
-    def member_values(self) -> Any:
+    def _member_values(self) -> Any:
         """What the members are at prediction, `[M, 1, P]`, natural scale.
 
         The middle of each interval, where a centered response is zero; with the reference's response the mean of the
@@ -313,7 +313,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             raise ValueError(f"`member` must be in [0, {self.ensemble_size}). Received: member={member}")
         if member in self.left_out:
             raise ValueError(
-                f"Members {list(self.left_out)} diverged in training and were left out: take one of {self.living}. "
+                f"Members {list(self.left_out)} diverged in training and were left out: take one of {self._alive}. "
                 f"Received: member={member}"
             )
         if not self.network.built:
@@ -341,9 +341,9 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     def _declared_inputs(self) -> Any:
         return inputs_of(self.network)
 
-    def servable(self) -> Servable:
+    def _servable(self) -> Servable:
         with self._prediction_scope(as_numpy=True):
-            read, outputs = member_by_member(self.network, self.living, current_hyperparameters(), current_centers())
+            read, outputs = member_by_member(self.network, self._alive, current_hyperparameters(), current_centers())
         return [*read, self.temperature.logarithms.value], outputs
 
     def export(

@@ -57,7 +57,7 @@ def _losses(ensemble: "HyperBatchEnsemble", values: Any, x: Any, y: Any) -> Any:
     def objective(raw: Any) -> Any:
         return ensemble.objective(x, y, raw)
 
-    each = [objective(masks.member(outputs, k)) for k in range(len(ensemble.living))]
+    each = [objective(masks.member(outputs, k)) for k in range(len(ensemble._alive))]
     return tf.stack([losses.ensemble_loss(objective, outputs, ensemble.heads_of(outputs)), *each])
 
 

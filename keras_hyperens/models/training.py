@@ -24,6 +24,7 @@ from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.layers.form import expected_batch_size
 from keras_hyperens.layers.members import join_members
 from keras_hyperens.layers.penalized import of_members
+from keras_hyperens.losses.members import member_losses
 from keras_hyperens.models import member_rows
 from keras_hyperens.models.batches import BatchSpecs
 from keras_hyperens.models.batches import batch_specs
@@ -137,7 +138,7 @@ class HyperBatchTrainer(TunableModel):
             if int(self.step.numpy()) == step:
                 self._set_temperatures(before[0])
                 _, self._tuning_rows, self._batch_size, self._untracked.window = before
-                self.forget_steps()  # a trace may hold the rows of the refused one
+                self._forget_steps()  # a trace may hold the rows of the refused one
             raise
 
     def _build_metrics(self, input_specs: Any, label_specs: Any) -> None:
@@ -167,9 +168,9 @@ class HyperBatchTrainer(TunableModel):
                 with strategy.scope():
                     self._untracked.window = BatchWindow(*arguments)
         if self._untracked.window is not window:
-            self.forget_steps()
+            self._forget_steps()
 
-    def forget_steps(self) -> None:
+    def _forget_steps(self) -> None:
         """Has training steps traced anew."""
         self.train_function = None
         self._untracked.traces.clear()
@@ -217,12 +218,12 @@ class HyperBatchTrainer(TunableModel):
         batch_size = batches[0].size
         bounds = self.distribution.bounds()
         values = self._draw(bounds, batch_size, TRAINING_DRAW)
-        guarded = GuardedStep(self.network, self.optimizer, self.ensemble_size, self.living)
+        guarded = GuardedStep(self.network, self.optimizer, self.ensemble_size, self._alive)
         # The scope is around the gradient too: a rematerialized layer runs again there.
         with hyperparameter_scope(values, self._centers(bounds)):
             with tf.GradientTape() as tape:
                 outputs = self._outputs_of_members([batch.x for batch in batches], training=True)
-                batches = [batches[k] for k in self.living]
+                batches = [batches[k] for k in self._alive]
                 losses_of_members, loss = self._training_losses(batches, outputs, self._by_name(values))
                 scaled_loss = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled_loss, self.trainable_variables)
@@ -255,12 +256,12 @@ class HyperBatchTrainer(TunableModel):
 
         penalties, common = self._penalties()
         if self.loss is None and self.losses:
-            each = list(tf.zeros(len(self.living)))
+            each = list(tf.zeros(len(self._alive)))
         elif self.settings.member_loss == "member":
-            each = losses.member_losses(loss_of, outputs, [values[k] for k in self.living])
+            each = member_losses(loss_of, outputs, [values[k] for k in self._alive])
         else:  # of the members' outputs there is one loss, which tells them apart no more
             each = [losses.ensemble_loss(loss_of, outputs, self.heads_of(outputs))]
-        share = len(self.living) / self.ensemble_size if len(each) > 1 or self.ensemble_size == 1 else 1.0
+        share = len(self._alive) / self.ensemble_size if len(each) > 1 or self.ensemble_size == 1 else 1.0
         with_penalties = tf.stack(each) + tf.cast(penalties, each[0].dtype)
         common = tf.cast(common, each[0].dtype)
         return with_penalties + common, share * tf.reduce_mean(with_penalties) + common
@@ -268,14 +269,14 @@ class HyperBatchTrainer(TunableModel):
     def _penalties(self) -> tuple[Any, Any]:
         """Of the living members, `[L]`, and what is nobody's own."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        own, common = tf.zeros(len(self.living)), tf.zeros(())
+        own, common = tf.zeros(len(self._alive)), tf.zeros(())
         for loss in self.losses:
             members = of_members(loss)
             if members is None:
                 common += tf.cast(self._aggregate_additional_loss(loss), "float32")
             else:
                 every = tf.broadcast_to(tf.reduce_mean(members, axis=1), [self.ensemble_size])
-                own += tf.gather(every, self.living) / replicas
+                own += tf.gather(every, self._alive) / replicas
         return own, common
 
     @contextmanager
@@ -346,12 +347,12 @@ class HyperBatchTrainer(TunableModel):
     def _update_weights(self, guarded: GuardedStep, gradients: Any, is_fine: Any) -> None:
         if not gradients:  # everything is frozen: only the hyperparameters and the temperature are tuned
             return
-        if is_fine.shape[0] == len(self.living):
-            every = tf.scatter_nd(np.array(self.living)[:, None], tf.cast(is_fine, "int32"), [self.ensemble_size])
+        if is_fine.shape[0] == len(self._alive):
+            every = tf.scatter_nd(np.array(self._alive)[:, None], tf.cast(is_fine, "int32"), [self.ensemble_size])
         else:
             every = tf.repeat(tf.cast(is_fine, "int32"), self.ensemble_size)
         fine, goes = guarded.apply(equally_finite(gradients, self.optimizer), every > 0, self._apply)
-        self._untracked.counts.add(fine, goes, self.living)
+        self._untracked.counts.add(fine, goes, self._alive)
 
     def _apply(self, gradients: Any) -> None:
         multiplier = self.settings.fast_weight_learning_rate

@@ -13,9 +13,9 @@ from tests.models.networks import blobs
 B = 12
 
 
-def ensemble_of(sharing, layers=(), optimizer="adam", **compiled):
+def ensemble_of(sharing, layers=(), same_initialization=False, optimizer="adam", **compiled):
     keras.utils.set_random_seed(0)
-    members = {"ensemble_size": M, "sharing": sharing}
+    members = {"ensemble_size": M, "sharing": sharing, "same_initialization": same_initialization}
     network = keras.Sequential(
         [
             keras.Input((4,)),
@@ -49,12 +49,14 @@ def check_equal(left, right):
 
 
 @pytest.mark.parametrize("eagerly", [True, pytest.param(False, marks=pytest.mark.integration)])
-@pytest.mark.parametrize("sharing", ["none", "fixed_initialization"])
-def test_an_independent_member_is_left_out_of_a_step_and_the_others_take_it(sharing, eagerly):
+@pytest.mark.parametrize("same_initialization", [False, True])
+def test_an_independent_member_is_left_out_of_a_step_and_the_others_take_it(same_initialization, eagerly):
     x, y = blobs(B)
     bad = x.copy()
     bad[B // M + 1, 2] = np.nan  # a row of member 1
-    healthy, other = (ensemble_of(sharing, member_rows="split", run_eagerly=eagerly) for _ in range(2))
+    healthy, other = (
+        ensemble_of("independent", (), same_initialization, member_rows="split", run_eagerly=eagerly) for _ in range(2)
+    )
     for ensemble in (healthy, other):
         ensemble.fit(x, y, batch_size=B, shuffle=False, verbose=0)
     before = state_of(other, 1)
@@ -64,7 +66,7 @@ def test_an_independent_member_is_left_out_of_a_step_and_the_others_take_it(shar
     check_equal(state_of(other, 1), before)
     for member in (0, 2):
         check_equal(state_of(other, member), state_of(healthy, member))
-    assert np.isfinite(loss) and other.living == [0, 1, 2]
+    assert np.isfinite(loss) and other._alive == [0, 1, 2]
 
 
 @pytest.mark.parametrize("eagerly", [True, pytest.param(False, marks=pytest.mark.integration)])
@@ -81,7 +83,7 @@ def test_where_members_share_a_kernel_a_step_is_skipped(eagerly):
     once.fit(x[:B], y[:B], batch_size=B, shuffle=False, verbose=0)
     with pytest.warns(UserWarning, match="1 of 2 steps skipped"):
         loss = ensemble.fit(bad, y, batch_size=B, shuffle=False, verbose=0).history["loss"][0]
-    assert np.isfinite(loss) and ensemble.living == [0, 1, 2]
+    assert np.isfinite(loss) and ensemble._alive == [0, 1, 2]
     check_equal(once.network.get_weights(), ensemble.network.get_weights())
     check_equal(list(map(np.array, once.optimizer.variables)), list(map(np.array, ensemble.optimizer.variables)))
 
@@ -89,7 +91,7 @@ def test_where_members_share_a_kernel_a_step_is_skipped(eagerly):
 @pytest.mark.filterwarnings("ignore:In some steps")
 def test_a_member_that_stays_infinite_is_frozen_at_its_last_weights():
     x, y = blobs(24)
-    healthy, other = (ensemble_of("none", run_eagerly=True) for _ in range(2))
+    healthy, other = (ensemble_of("independent", run_eagerly=True) for _ in range(2))
     before = [np.array(each)[1] for each in other.network.trainable_variables]
     spoil(other, 1, np.inf)
     healthy.fit(x, y, batch_size=B, epochs=8, shuffle=False, verbose=0)
@@ -110,7 +112,7 @@ def test_a_member_that_stays_infinite_is_frozen_at_its_last_weights():
 @pytest.mark.parametrize("sharing", ["hyper", "batch"])
 def test_a_member_with_shared_kernels_that_stays_infinite_is_left_out(sharing, tmp_path):
     space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])
-    members = {"ensemble_size": M, "hyperparameters": space, "sharing": sharing}
+    members = {"ensemble_size": M, "space": space, "sharing": sharing}
     network = keras.Sequential(
         [
             keras.Input((4,)),
@@ -165,7 +167,7 @@ def test_infinite_statistics_of_all_members_are_never_taken_over():
 
 def test_if_nobody_is_finite_no_member_is_at_fault_and_training_stops():
     x, y = blobs(B)
-    ensemble = ensemble_of("none", run_eagerly=True)
+    ensemble = ensemble_of("independent", run_eagerly=True)
     before = ensemble.network.get_weights()
     with pytest.warns(UserWarning, match=r"training stops.*loss=nan in epoch 1"):
         ensemble.fit(x * np.nan, y, batch_size=B, epochs=3, verbose=0)
@@ -174,7 +176,7 @@ def test_if_nobody_is_finite_no_member_is_at_fault_and_training_stops():
 
 
 def test_the_last_member_stays():
-    ensemble = ensemble_of("none")
+    ensemble = ensemble_of("independent")
     ensemble.leave_out([0])
     with pytest.raises(ValueError, match=r"members=\[1, 2\], left out before: \[0\]"):
         ensemble.leave_out([1, 2])

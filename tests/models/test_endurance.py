@@ -104,7 +104,7 @@ def test_fits_with_and_without_tuning_rows_take_turns_with_a_trace_each(monkeypa
 
     for number in (20, None, 30, None, 25):
         histories = [fit(each, number and (x[:number] + number, y[:number])) for each in (ensemble, fresh)]
-        fresh.forget_steps()
+        fresh._forget_steps()
         assert histories[0].keys() == histories[1].keys() and ("tuning_loss" in histories[0]) == (number is not None)
         for name, values in histories[0].items():
             np.testing.assert_allclose(values, histories[1][name], rtol=1e-5)
