@@ -53,11 +53,15 @@ class HyperparameterHistory(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops after an epoch whose loss is not finite, and says so; the bounds never take part in it."""
+    """Stops after an epoch whose loss is not finite, unless members are at fault, and says so.
+
+    The bounds never take part in it.
+    """
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         loss = (logs or {}).get("loss")
-        if loss is not None and not tf.math.is_finite(loss) and not self.model.stop_training:
+        at_fault = self.model._untracked.counts.left_out.numpy().any()  # it will be left out for good
+        if loss is not None and not tf.math.is_finite(loss) and not self.model.stop_training and not at_fault:
             self.model.stop_training = True
             warnings.warn(
                 "The training loss is not finite: training stops. Look for NaN in the data, or lower the learning "

@@ -83,11 +83,15 @@ class GuardedStep:
         optimizer: Built for them.
         ensemble_size: M.
         living: Numbers of the members that were not left out for good.
+        have_losses: Whether each member has a loss of its own; from one loss, gradients of all become infinite at once.
     """
 
-    def __init__(self, network: keras.Model, optimizer: Any, ensemble_size: int, living: Sequence[int]) -> None:
+    def __init__(
+        self, network: keras.Model, optimizer: Any, ensemble_size: int, living: Sequence[int], have_losses: bool
+    ) -> None:
         self.variables, self.optimizer = network.trainable_variables, optimizer
         self.ensemble_size, self.living = ensemble_size, np.isin(np.arange(ensemble_size), living)
+        self.have_losses = have_losses
         self.owners = owners_of(network, self.variables)
         self.statistics = statistics_of(network)
         self.owners_of_statistics = owners_of(network, self.statistics)
@@ -99,7 +103,7 @@ class GuardedStep:
 
         Args:
             gradients: Of the variables, some may be `None`.
-            fine: `[M]`, whether each member's loss is finite.
+            fine: `[M]`, whether each member's loss is finite, or its outputs.
             update: What does it, where nothing is wrong.
 
         Returns:
@@ -140,7 +144,7 @@ class GuardedStep:
         for gradient, owner in zip(gradients, self.owners, strict=True):
             if gradient is None or (self.scales and owner is not SHARED):
                 continue
-            if owner is SHARED:
+            if owner is SHARED or not self.have_losses:
                 others_fine &= tf.math.is_finite(tf.nn.l2_loss(gradient))
             else:
                 fine &= self._of_members(gradient, owner)

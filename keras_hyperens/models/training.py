@@ -218,7 +218,8 @@ class HyperBatchTrainer(TunableModel):
         batch_size = batches[0].size
         bounds = self.distribution.bounds()
         values = self._draw(bounds, batch_size, TRAINING_DRAW)
-        guarded = GuardedStep(self.network, self.optimizer, self.ensemble_size, self._alive)
+        have_losses = self.settings.member_loss == "member"
+        guarded = GuardedStep(self.network, self.optimizer, self.ensemble_size, self._alive, have_losses)
         # The scope is around the gradient too: a rematerialized layer runs again there.
         with hyperparameter_scope(values, self._centers(bounds)):
             with tf.GradientTape() as tape:
@@ -227,8 +228,7 @@ class HyperBatchTrainer(TunableModel):
                 losses_of_members, loss = self._training_losses(batches, outputs, self._by_name(values))
                 scaled_loss = self.optimizer.scale_loss(loss)
             gradients = tape.gradient(scaled_loss, self.trainable_variables)
-        is_fine = tf.math.is_finite(losses_of_members)
-        self._update_weights(guarded, gradients, is_fine)
+        self._update_weights(guarded, gradients, losses_of_members if have_losses else _sums_of_members(outputs))
         if self._tuning_rows is not None:
             self._tune(batch_size)
         self.step.assign_add(1)
@@ -344,13 +344,12 @@ class HyperBatchTrainer(TunableModel):
         rows = batch_size if self.settings.sampling == "example" else 1
         return self.distribution.sample(bounds, rows, key)
 
-    def _update_weights(self, guarded: GuardedStep, gradients: Any, is_fine: Any) -> None:
+    def _update_weights(self, guarded: GuardedStep, gradients: Any, of_members: Any) -> None:
+        """Updates all weights; what is not finite of members, `[L]`, says whom to leave out."""
         if not gradients:  # everything is frozen: only the hyperparameters and the temperature are tuned
             return
-        if is_fine.shape[0] == len(self._alive):
-            every = tf.scatter_nd(np.array(self._alive)[:, None], tf.cast(is_fine, "int32"), [self.ensemble_size])
-        else:
-            every = tf.repeat(tf.cast(is_fine, "int32"), self.ensemble_size)
+        is_fine = tf.cast(tf.math.is_finite(of_members), "int32")
+        every = tf.scatter_nd(np.array(self._alive)[:, None], is_fine, [self.ensemble_size])
         fine, goes = guarded.apply(equally_finite(gradients, self.optimizer), every > 0, self._apply)
         self._untracked.counts.add(fine, goes, self._alive)
 
@@ -485,3 +484,9 @@ class HyperBatchTrainer(TunableModel):
         for metrics, targets, outputs in zip(by_output, *map(keras.tree.flatten, (y, members)), strict=True):
             for metric in metrics or ():
                 metric.update_state(tf.repeat(targets[None], outputs.shape[0], axis=0), outputs)
+
+
+def _sums_of_members(outputs: Any) -> Any:
+    """Of each member's outputs, `[L]`."""
+    sums = [tf.reduce_sum(tf.cast(each, "float32"), range(1, len(each.shape))) for each in keras.tree.flatten(outputs)]
+    return tf.add_n(sums)

@@ -154,6 +154,17 @@ def test_a_member_with_shared_kernels_that_stays_infinite_is_left_out(sharing, t
     assert ensemble.left_out == (1,)
 
 
+@pytest.mark.filterwarnings("ignore:In some steps")
+@pytest.mark.parametrize("sharing", ["none", "batch"])
+def test_the_loss_of_the_combined_prediction_names_nobody_but_outputs_do(sharing):
+    x, y = blobs(24)
+    ensemble = ensemble_of(sharing, member_loss="ensemble", run_eagerly=True)
+    spoil(ensemble, 2)
+    with pytest.warns(UserWarning, match=r"members \[2\] of 3"):
+        losses = ensemble.fit(x, y, batch_size=B, epochs=8, verbose=0).history["loss"]
+    assert ensemble.left_out == (2,) and losses[-1] < losses[-2] and np.isfinite(ensemble.predict(x, verbose=0)).all()
+
+
 def test_infinite_statistics_of_all_members_are_never_taken_over():
     x, y = blobs(B)
     ensemble = ensemble_of("batch", [keras.layers.BatchNormalization()], run_eagerly=True)
