@@ -155,7 +155,7 @@ def test_a_member_with_shared_kernels_that_stays_infinite_is_left_out(sharing, t
 
 
 @pytest.mark.filterwarnings("ignore:In some steps")
-@pytest.mark.parametrize("sharing", ["none", "batch"])
+@pytest.mark.parametrize("sharing", ["independent", "batch"])
 def test_the_loss_of_the_combined_prediction_names_nobody_but_outputs_do(sharing):
     x, y = blobs(24)
     ensemble = ensemble_of(sharing, member_loss="ensemble", run_eagerly=True)
