@@ -14,6 +14,7 @@ import tensorflow as tf
 import keras_hyperens as khe
 from keras_hyperens import files
 from keras_hyperens import replacing
+from keras_hyperens.models.export import export_file
 from keras_hyperens.replacing import SAVED_MODEL
 from tests.limit import LIMIT
 
@@ -232,3 +233,17 @@ def test_a_kill_at_any_moment_leaves_whole_files(tmp_path):
         x = np.ones((1, 1), "float32")
         assert keras.saving.load_model(file).predict(x, verbose=0) == number
         assert tf.saved_model.load(str(directory)).serve(x) == number
+
+
+def test_an_export_of_two_files_takes_the_place_of_both(tmp_path):
+    def export(value):
+        def write(path):
+            written(pathlib.Path(path), value)
+            written(pathlib.Path(path).with_suffix(".bin"), value)
+
+        return write
+
+    written(tmp_path / "other.bin", "precious")
+    for value in ("old", "new"):
+        export_file(str(tmp_path / "a.xml"), export(value))
+    assert everything(tmp_path) == {"a.xml": b"new", "a.bin": b"new", "other.bin": b"precious"}
