@@ -14,7 +14,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_hyperens import heads
+from keras_hyperens import likelihoods
 from keras_hyperens import losses
 from keras_hyperens import masks
 from keras_hyperens.callbacks import StopOnNaN
@@ -100,9 +100,9 @@ class HyperBatchTrainer(TunableModel):
             self._set_tuning_rows(tuning_data, class_weight)
             if self._tuning_rows is not None and specs.x is not None:
                 self._tuning_rows.check_like(specs.x, specs.y)
-                check_labels(self.network, self.loss, self.heads, self._tuning_rows.labels, "tuning data")
+                check_labels(self.network, self.loss, self.likelihoods, self._tuning_rows.labels, "tuning data")
             if specs.x is not None:
-                check_labels(self.network, self.loss, self.heads, y, "training data")
+                check_labels(self.network, self.loss, self.likelihoods, y, "training data")
                 self._build_metrics(specs.x, specs.y)
             self._set_window(specs)
             if isinstance(callbacks, keras.callbacks.Callback):
@@ -231,7 +231,7 @@ class HyperBatchTrainer(TunableModel):
 
         if self.settings.member_loss == "member":
             return losses.member_loss(loss_of, outputs, values)
-        return losses.ensemble_loss(loss_of, outputs, self.heads_of(outputs))
+        return losses.ensemble_loss(loss_of, outputs, self.likelihoods_of(outputs))
 
     def _training_logs(self, batches: list[Batch], outputs: Any, loss: Any) -> dict[str, Any]:
         """Metrics of the combined prediction, or of members where each has samples of its own."""
@@ -259,10 +259,10 @@ class HyperBatchTrainer(TunableModel):
 
     def _combined_raw(self, outputs: Any) -> Any:
         """Raw outputs, as the loss takes them, of what `predict` gives."""
-        means = self.heads_of(outputs)
+        of_outputs = self.likelihoods_of(outputs)
         if self.combination == "mean" and self.temperatures is None:
-            return self.at_temperature(masks.mapped(heads.combined_raw, outputs, means, mask=masks.of_all_members))
-        return masks.mapped(heads.raw_of, self.combine(self.predictions_of(outputs)), means)
+            return self.at_temperature(likelihoods.combined_raw(outputs, of_outputs))
+        return likelihoods.raw_of(self.combine(self.predictions_of(outputs)), of_outputs)
 
     def _by_name(self, values: Any) -> list[dict[str, Any]]:
         """Values `[M, 1 or B, P]` as each member's own, `[1 or B]` by name."""
@@ -352,12 +352,12 @@ class HyperBatchTrainer(TunableModel):
 
     def _tuning_loss(self, batch: Batch, outputs: Any, logarithms: Any = None) -> Any:
         def loss_of(raw: Any, member: int = 0) -> Any:
-            tempered = self.at_temperature(masks.mapped(heads.at_least_float32, raw), logarithms)
+            tempered = self.at_temperature(masks.mapped(likelihoods.at_least_float32, raw), logarithms)
             return self.objective(batch.x, batch.y, tempered, batch.sample_weight)
 
         if self.settings.tuning_loss == "member":
             return losses.member_loss(loss_of, outputs)
-        return losses.ensemble_loss(loss_of, outputs, self.heads_of(outputs))
+        return losses.ensemble_loss(loss_of, outputs, self.likelihoods_of(outputs))
 
     def _logs(self, batch: Batch, outputs: Any, loss: Any, training: bool) -> dict[str, Any]:
         members = self.predictions_of(outputs)
@@ -401,7 +401,7 @@ class HyperBatchTrainer(TunableModel):
     def _update_member_metrics(self, y: Any, members: Any) -> None:
         if self._untracked.member_metrics is None:
             return
-        by_output = heads.per_output(self._untracked.member_metrics, members, self.output_names)
+        by_output = likelihoods.per_output(self._untracked.member_metrics, members, self.output_names)
         for metrics, targets, outputs in zip(by_output, *map(keras.tree.flatten, (y, members)), strict=True):
             for metric in metrics or ():
                 metric.update_state(tf.repeat(targets[None], self.ensemble_size, axis=0), outputs)

@@ -8,7 +8,7 @@ import keras_tuner
 from keras_hyperens import files
 from keras_hyperens.checks import is_integer
 from keras_hyperens.checks import is_number
-from keras_hyperens.heads import check_output_activation
+from keras_hyperens.likelihoods import check_output_activation
 from keras_hyperens.search.scores import SCORES
 
 
