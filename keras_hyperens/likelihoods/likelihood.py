@@ -15,7 +15,7 @@ from keras_hyperens.uncertainty.by_kind import Measure
 
 Combination = str | tuple[str, int]
 COMBINATIONS = {"mean": combine, "trimmed_mean": trimmed_mean, "median": median}
-SMALLEST = 1e-38
+SMALLEST = float(np.finfo("float32").tiny)  # anything below is 0 to TensorFlow
 
 
 class Likelihood:
@@ -64,7 +64,7 @@ class Likelihood:
         return at_least_float32(raw)
 
     def to_raw(self, prediction: Any) -> Any:
-        """What a loss takes, from a prediction: logits if it takes logits (a probability of 0 counts as 1e-38)."""
+        """What a loss takes, from a prediction: logits if it takes logits (a probability of 0 counts as 1.2e-38)."""
         return prediction
 
     def combine(self, members: Any, weights: Any = None, combination: Combination = "mean") -> Any:

@@ -83,6 +83,7 @@ def test_combined_logits_stay_finite_where_probabilities_vanish(likelihood):
     extreme = np.array([[[500.0, -500.0]], [[400.0, -300.0]]], "float32")
     raw = np.asarray(likelihood.combine_raw(extreme))
     assert np.isfinite(raw).all() and raw[0, 0] - raw[0, 1] > 300
+    assert np.isfinite(np.asarray(likelihood.to_raw(likelihood.predict(extreme)))).all()
 
 
 def tempered(name):
