@@ -1,0 +1,51 @@
+"""Files and records that were written when likelihoods had another name."""
+
+import dataclasses
+import json
+
+import keras
+import pytest
+
+import keras_hyperens as khe
+from keras_hyperens.likelihoods import Categorical
+from keras_hyperens.likelihoods import Gaussian
+from keras_hyperens.likelihoods import Value
+from keras_hyperens.search.pool import Candidate
+from keras_hyperens.search.pool import Pool
+
+OLD = {"likelihoods": "heads", "member_likelihoods": "member_heads"}
+
+
+def model():
+    inputs = keras.Input((3,))
+    outputs = {
+        "a": keras.layers.Dense(2)(inputs),
+        "b": keras.layers.Dense(2)(inputs),
+        "c": keras.layers.Dense(1)(inputs),
+    }
+    made = keras.Model(inputs, outputs)
+    classes = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    made.compile("sgd", {"a": classes, "b": khe.losses.GaussianNegativeLogLikelihood(), "c": "mse"})
+    return made
+
+
+@pytest.mark.parametrize("rename", [lambda name: name, lambda name: OLD.get(name, name)])
+@pytest.mark.parametrize("kind", [khe.HyperDeepEnsemble, khe.HyperBatchEnsemble])
+def test_likelihoods_come_back_from_configurations(kind, rename):
+    is_deep = kind is khe.HyperDeepEnsemble
+    ensemble = kind([model(), model()]) if is_deep else kind.from_model(model(), ensemble_size=2)
+    config = json.loads(json.dumps({rename(name): value for name, value in ensemble.get_config().items()}))
+    loaded = kind.from_config(config)
+    expected = {"a": Categorical(from_logits=True), "b": Gaussian(), "c": Value()}
+    assert ensemble.likelihoods == loaded.likelihoods == expected
+    assert not is_deep or loaded.member_likelihoods == [expected, expected]
+
+
+@pytest.mark.parametrize("name", ["likelihoods", "heads"])
+def test_likelihoods_come_back_from_records_of_a_search(name, tmp_path):
+    candidate = Candidate("search-0000", "search", {}, 0, "search-0000", likelihoods=("softmax", None))
+    Pool(tmp_path).add(candidate)
+    (file,) = tmp_path.rglob("search-0000.json")
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps({name if key == "likelihoods" else key: value for key, value in record.items()}))
+    assert dataclasses.asdict(Pool(tmp_path).find("search-0000")) == dataclasses.asdict(candidate)
