@@ -220,7 +220,7 @@ FAULTS = (
         "search/test_identity.py::test_digests_of_data_see_values_shapes_order_and_structure",
     ),
     Fault(
-        "search/dry_run.py", "score(made_up, kinds)", "str(made_up)",
+        "search/dry_run.py", "score(made_up, likelihoods)", "str(made_up)",
         "search/test_dry_run.py::test_what_does_not_fit_is_found_first",
     ),
     Fault(
