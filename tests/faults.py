@@ -114,7 +114,7 @@ FAULTS = (
     ),
     Fault(
         "losses/gaussian.py", "ops.exp(-log_scales)", "ops.exp(log_scales)",
-        "models/test_uncertainty.py::test_gaussian_head",
+        "models/test_uncertainty.py::test_gaussian_outputs",
     ),
     Fault(
         "losses/label_smoothing.py", "+ smoothing / classes", "+ smoothing / (classes - 1)",
@@ -122,11 +122,23 @@ FAULTS = (
     ),
     Fault(
         "losses/members.py", "range(ensemble_size))) / ensemble_size", "range(ensemble_size)))",
-        "test_heads.py::test_losses_of_members_and_of_the_ensemble",
+        "losses/test_members.py::test_losses_of_members_and_of_the_ensemble",
     ),
     Fault(
-        "heads.py", "log_sigmoid(members)) - log_mean_exp", "log_sigmoid(members)) + log_mean_exp",
-        "test_heads.py::test_combined_raw_predicts_the_mean_of_predictions",
+        "likelihoods/probabilities.py", "log_sigmoid(members)) - log_mean_exp", "log_sigmoid(members)) + log_mean_exp",
+        "likelihoods/test_classes.py::test_members_are_combined_as_predictions",
+    ),
+    Fault(
+        "likelihoods/gaussian.py", "ops.cast(ops.log(temperature) / 2,", "ops.cast(ops.log(temperature),",
+        "likelihoods/test_classes.py::test_temperatures_of_predictions_and_of_raw_outputs",
+    ),
+    Fault(
+        "likelihoods/gaussian.py", "seconds - means**2", "seconds",
+        "likelihoods/test_classes.py::test_moments_are_what_may_be_averaged",
+    ),
+    Fault(
+        "likelihoods/outputs.py", "each or Value() for each", "each for each",
+        "likelihoods/test_outputs.py::test_outputs_of_which_nothing_is_said_have_values",
     ),
     Fault(
         "masks.py", "tensor._keras_mask = mask", "pass",
@@ -208,7 +220,7 @@ FAULTS = (
         "search/test_identity.py::test_digests_of_data_see_values_shapes_order_and_structure",
     ),
     Fault(
-        "search/dry_run.py", "score(made_up, kinds)", "str(made_up)",
+        "search/dry_run.py", "score(made_up, likelihoods)", "str(made_up)",
         "search/test_dry_run.py::test_what_does_not_fit_is_found_first",
     ),
     Fault(
@@ -216,8 +228,8 @@ FAULTS = (
         "search/test_dry_run.py::test_names_that_begin_like_those_of_tuners_are_hyperparameters",
     ),
     Fault(
-        "output_heads.py", '"softmax": "categorical"', '"softmax": None',
-        "test_output_heads.py::test_where_the_loss_says_nothing_the_last_activation_does",
+        "likelihoods/probabilities.py", 'activation = "softmax"', "activation = None",
+        "likelihoods/test_sources.py::test_where_the_loss_says_nothing_the_last_activation_does",
     ),
     Fault(
         "search/recording.py", "zlib.crc32(name.encode())", "1",
@@ -248,7 +260,7 @@ FAULTS = (
         "models/test_hyper_deep_ensemble.py::test_prediction_is_the_weighted_mean_of_the_members_probabilities",
     ),
     Fault(
-        "models/hyper_deep_ensemble.py", "list(self.member_heads)", "[self.heads for _ in self.members]",
+        "models/hyper_deep_ensemble.py", "list(self.member_likelihoods)", "[self.likelihoods for _ in self.members]",
         "models/test_hyper_deep_ensemble.py::test_file_and_export[combination0]",
     ),
     Fault(

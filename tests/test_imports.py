@@ -15,14 +15,14 @@ import keras_hyperens as khe
 PACKAGE = pathlib.Path(khe.__file__).parent
 # Each room, and the rooms it must not look into.
 FORBIDDEN = {
-    "hyperparameters": ("layers", "models", "metrics", "uncertainty", "losses", "heads", "plots", "search"),
-    "layers": ("models", "metrics", "uncertainty", "losses", "heads", "plots", "search"),
-    "uncertainty": ("hyperparameters", "layers", "models", "metrics", "losses", "heads", "plots", "search"),
-    "calibration": ("hyperparameters", "layers", "models", "metrics", "losses", "heads", "plots", "search"),
-    "metrics": ("hyperparameters", "layers", "models", "losses", "heads", "plots", "search"),
+    "hyperparameters": ("layers", "models", "metrics", "uncertainty", "losses", "likelihoods", "plots", "search"),
+    "layers": ("models", "metrics", "uncertainty", "losses", "likelihoods", "plots", "search"),
+    "uncertainty": ("hyperparameters", "layers", "models", "metrics", "losses", "likelihoods", "plots", "search"),
+    "calibration": ("hyperparameters", "layers", "models", "metrics", "losses", "likelihoods", "plots", "search"),
+    "metrics": ("hyperparameters", "layers", "models", "losses", "likelihoods", "plots", "search"),
     "losses": ("layers", "models", "metrics", "plots", "search"),
-    "heads.py": ("layers", "models", "metrics", "plots", "search"),
-    "conversion": ("models", "metrics", "uncertainty", "heads", "plots", "search"),
+    "likelihoods": ("hyperparameters", "losses", "layers", "models", "metrics", "plots", "search"),
+    "conversion": ("models", "metrics", "uncertainty", "likelihoods", "plots", "search"),
     "models": ("metrics", "plots", "search"),
     "reporting": ("layers", "losses", "hyperparameters", "search"),
     "search": ("hyperparameters", "layers", "metrics", "losses", "plots"),

@@ -48,7 +48,7 @@ OF_KERNELS = OF_LAYERS | {  # and over `HyperBatchLayer`
 OF_COMPOSITES = OF_LAYERS | {"plain_layer", "make_parts", "part"}
 OF_ENSEMBLES = {
     "calibrate", "combination", "hyperparameter_values", "member_weights", "predict_members", "predict_uncertainty",
-    "temperatures", "heads", "heads_of",  # the last two until likelihoods take the place of heads
+    "temperatures", "likelihoods", "likelihoods_of",
 }  # fmt: skip
 PUBLIC = {
     "HyperBatchEnsemble": OF_ENSEMBLES | {
@@ -71,7 +71,9 @@ PUBLIC = {
     "ConformalIntervals": {"fit", "predict"},
     "ConformalSets": {"fit", "predict"},
     "Sharing": {"converter"},
-    "Candidate": {"best_epoch", "build_config", "failure", "heads", "outputs", "reason", "score", "seconds", "weights"},
+    "Candidate": {
+        "best_epoch", "build_config", "failure", "likelihoods", "outputs", "reason", "score", "seconds", "weights",
+    },
     "Record": {"became", "driven_by", "reason"},
     "Selection": {"best_prefix", "excluded", "members", "weights"},
 }  # fmt: skip
@@ -90,7 +92,7 @@ def may_have(kind):
     if kind.__name__ in PUBLIC or not issubclass(kind, layers.HyperLayer):
         return PUBLIC.get(kind.__name__, set())
     if kind.__name__ in ("HyperBatchMultiHeadAttention", "HyperBatchGroupQueryAttention"):
-        return OF_COMPOSITES | {"heads", "output_units"}
+        return OF_COMPOSITES | {"num_heads", "output_units"}
     return (OF_KERNELS if issubclass(kind, layers.HyperBatchLayer) else OF_COMPOSITES) | {"plain_layer"}
 
 

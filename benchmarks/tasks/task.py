@@ -16,7 +16,7 @@ import keras_hyperens as khe
 from benchmarks.data import Data
 from benchmarks.data import Rows
 from benchmarks.methods import Schedule
-from keras_hyperens import heads
+from keras_hyperens import likelihoods
 
 ENSEMBLE_SIZE = 4
 Hypermodel = Callable[[keras_tuner.HyperParameters], keras.Model]
@@ -80,7 +80,7 @@ def predict_members(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
     if isinstance(model, khe.HyperBatchEnsemble):
         return model.predict_members(inputs, batch_size=200, verbose=0)
     raw = model.predict(inputs, batch_size=200, verbose=0)
-    return keras.ops.convert_to_numpy(heads.prediction(raw, heads.head_of_loss(model.loss)))[None]
+    return keras.ops.convert_to_numpy(likelihoods.of_losses(model.loss).predict(raw))[None]
 
 
 def nll_of_logits() -> keras.metrics.Metric:

@@ -20,10 +20,6 @@ ROOMS = {
         "A directory of a search: a path of this machine, or an address that TensorFlow reads, such as "
         "`gs://bucket/runs`, as a string."
     ),
-    "heads": (
-        "What the outputs mean, and how members are combined. `compile` finds the first by the loss; give "
-        "`output_activation` where the loss is one of your own."
-    ),
     "hyperparameters": (
         "A `Hyperparameter`, a space or a scope was made with values that cannot be: the message says which."
     ),
@@ -31,6 +27,10 @@ ROOMS = {
         "A layer of members was made with arguments that do not fit, or was called outside of its ensemble. Rows "
         "of a layer are `[M*B, ...]`, member by member; the ensemble takes plain batches and tiles them. For the "
         "arguments see [Layers](api/layers.md)."
+    ),
+    "likelihoods": (
+        "What the outputs mean, and how members are combined. `compile` finds the first by the loss; give "
+        "`output_activation` where the loss is one of your own."
     ),
     "losses": (
         "See [Losses](api/losses.md): which outputs a loss takes, and which of its numbers can be hyperparameters."

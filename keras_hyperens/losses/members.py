@@ -9,8 +9,8 @@ from typing import Any
 import keras
 
 from keras_hyperens import masks
-from keras_hyperens.heads import combined_raw
 from keras_hyperens.hyperparameters.scope import member_scope
+from keras_hyperens.likelihoods import combined_raw
 
 
 def member_loss(
@@ -41,12 +41,12 @@ def member_losses(
     return [of_member(k) for k in range(keras.tree.flatten(members)[0].shape[0])]
 
 
-def ensemble_loss(loss: Callable[[Any], Any], members: Any, heads: Any) -> Any:
+def ensemble_loss(loss: Callable[[Any], Any], members: Any, likelihoods: Any) -> Any:
     """The loss of the combined prediction.
 
     Args:
         loss: Raw outputs `[B, ...]` (or a structure of them) to a scalar.
         members: Raw outputs `[M, B, ...]` (or a structure of them).
-        heads: A head for each output, in the structure of `members`.
+        likelihoods: Of each output, in the structure of `members`.
     """
-    return loss(masks.mapped(combined_raw, members, heads, mask=masks.of_all_members))
+    return loss(combined_raw(members, likelihoods))

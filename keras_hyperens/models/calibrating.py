@@ -10,10 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hyperens import heads
 from keras_hyperens import masks
-from keras_hyperens.calibration import fit_temperature
-from keras_hyperens.calibration import fit_variance_scale
 from keras_hyperens.sample_weights import checked_weights
 
 PER = ("ensemble", "member")
@@ -26,24 +23,24 @@ class Temperatures:
     per: str
     values: tuple[Any, ...]
 
-    def of_members(self, members: Any, heads_of_outputs: Any) -> Any:
+    def of_members(self, members: Any, likelihoods: Any) -> Any:
         """The members' predictions `[M, B, ...]`, tempered if there is a temperature per member."""
-        return self._applied(members, heads_of_outputs) if self.per == "member" else members
+        return self._applied(members, likelihoods) if self.per == "member" else members
 
-    def of_prediction(self, prediction: Any, heads_of_outputs: Any) -> Any:
+    def of_prediction(self, prediction: Any, likelihoods: Any) -> Any:
         """The combined prediction `[B, ...]`, tempered if there is one temperature for it."""
-        return self._applied(prediction, heads_of_outputs) if self.per == "ensemble" else prediction
+        return self._applied(prediction, likelihoods) if self.per == "ensemble" else prediction
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Temperatures":
         """What `dataclasses.asdict` wrote, also after it was JSON."""
         return cls(config["per"], tuple(tuple(v) if isinstance(v, list) else v for v in config["values"]))
 
-    def _applied(self, outputs: Any, heads_of_outputs: Any) -> Any:
+    def _applied(self, outputs: Any, likelihoods: Any) -> Any:
         flat = keras.tree.flatten(outputs)
         tempered = [
-            masks.with_mask(heads.tempered(output, head, _beside(temperature, output)), masks.mask_of(output))
-            for output, head, temperature in zip(flat, keras.tree.flatten(heads_of_outputs), self.values, strict=True)
+            masks.with_mask(likelihood.temper(output, _beside(temperature, output)), masks.mask_of(output))
+            for output, likelihood, temperature in zip(flat, keras.tree.flatten(likelihoods), self.values, strict=True)
         ]
         return keras.tree.pack_sequence_as(outputs, tempered)
 
@@ -73,25 +70,23 @@ def check_per(per: str) -> None:
         raise ValueError(f"`per` must be one of {PER}. Received: per={per!r}")
 
 
-def fitted(
-    members: Any, prediction: Any, labels: Any, heads_of_outputs: Any, per: str, weights: list[Any]
-) -> Temperatures:
+def fitted(members: Any, prediction: Any, labels: Any, likelihoods: Any, per: str, weights: list[Any]) -> Temperatures:
     """Temperatures for which the predictions of these rows are most likely.
 
     Args:
         members, prediction: What the ensemble predicts without temperatures, `[M, B, ...]` and `[B, ...]`, NumPy.
         labels: As the loss takes them, in the structure of the outputs.
-        heads_of_outputs: What each output means, in that structure too.
+        likelihoods: Of each output, in that structure too.
         per: `"ensemble"` or `"member"`.
         weights: How much each row, or position, of each output counts.
     """
-    flat = map(keras.tree.flatten, (members, prediction, labels, heads_of_outputs))
+    flat = map(keras.tree.flatten, (members, prediction, labels, likelihoods))
     values: list[Any] = []
-    for of_members, combined, target, head, weight in zip(*flat, weights, strict=True):
+    for of_members, combined, target, likelihood, weight in zip(*flat, weights, strict=True):
         if per == "ensemble":
-            values.append(_temperature(combined, target, head, weight))
+            values.append(likelihood.fit_temperature(combined, target, weight))
         else:
-            values.append(tuple(_temperature(member, target, head, weight) for member in of_members))
+            values.append(tuple(likelihood.fit_temperature(member, target, weight) for member in of_members))
     return Temperatures(per, tuple(values))
 
 
@@ -112,27 +107,6 @@ def row_weights(counts: Any, labels: Any, sample_weight: Any, ignored: Any) -> t
         weight = weight if ignored is None else weight * (classes != ignored)
         labels = np.where(weight > 0, classes, np.zeros((), classes.dtype)).reshape(labels.shape)
     return weight, labels
-
-
-def _temperature(prediction: Any, labels: Any, head: heads.Head, weights: Any) -> float:
-    if head in heads.CATEGORICAL:
-        return fit_temperature(prediction, labels, weights)
-    if head in heads.BERNOULLI:
-        probabilities = np.stack([1 - prediction, prediction], axis=-1)
-        labels = labels.reshape(prediction.shape)
-        return fit_temperature(probabilities, np.stack([1 - labels, labels], axis=-1), _of_every(weights, labels))
-    if head == "gaussian":
-        means, variances = np.split(np.asarray(prediction), 2, axis=-1)
-        return fit_variance_scale(means, variances, labels.reshape(means.shape), weights)
-    raise ValueError(
-        "Only probabilities and Gaussians can be calibrated: compile with a loss that says what the outputs are, or "
-        f"give `output_activation`. Received: an output of kind {head!r}"
-    )
-
-
-def _of_every(weights: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Weights of rows as those of each of their labels."""
-    return np.broadcast_to(weights[..., None], labels.shape)
 
 
 def _beside(temperature: Any, output: Any) -> Any:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hyperens import heads
+from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.losses.hyperparameter_loss import as_loss
 from keras_hyperens.sample_weights import checked_weights
 
@@ -18,29 +18,25 @@ class CompiledLoss:
 
     Args:
         loss: A Keras loss: an object, a name or a function.
-        head: What the output means; a loss that takes logits gets the logarithms of probabilities.
+        likelihood: Of the output; a loss that takes logits gets the logarithms of probabilities.
         labels: As the loss takes them.
         weights: Of samples, or `None`.
         shape: Of the predictions, `(N, ..., C)`.
     """
 
-    def __init__(self, loss: Any, head: heads.Head, labels: np.ndarray, weights: Any, shape: tuple[int, ...]) -> None:
-        self.loss, self.head, self.labels, self.shape = as_loss(loss), head, labels, shape
+    def __init__(
+        self, loss: Any, likelihood: Likelihood, labels: np.ndarray, weights: Any, shape: tuple[int, ...]
+    ) -> None:
+        self.loss, self.likelihood, self.labels, self.shape = as_loss(loss), likelihood, labels, shape
         self.weights = checked_weights(weights, shape[: max(1, len(shape) - 1)])
 
     def columns_of(self, prediction: np.ndarray) -> np.ndarray:
         """What the selection averages: `[N, columns]`; of Gaussians their means and second moments."""
-        if self.head == "gaussian":
-            means, variances = np.split(prediction, 2, axis=-1)
-            prediction = np.concatenate([means, variances + means**2], axis=-1)
-        return prediction.reshape(len(prediction), -1)
+        return self.likelihood.moments(prediction).reshape(len(prediction), -1)
 
     def __call__(self, rows: np.ndarray, columns: np.ndarray) -> float:
-        prediction = columns.reshape(-1, *self.shape[1:])
-        if self.head == "gaussian":
-            means, moments = np.split(prediction, 2, axis=-1)
-            prediction = np.concatenate([means, moments - means**2], axis=-1)
-        raw = heads.raw_of(ops.convert_to_tensor(prediction, keras.config.floatx()), self.head)
+        prediction = self.likelihood.from_moments(columns.reshape(-1, *self.shape[1:]))
+        raw = self.likelihood.to_raw(ops.convert_to_tensor(prediction, keras.config.floatx()))
         labels = ops.convert_to_tensor(self.labels[rows])
         if self.weights is None:
             return float(self.loss(labels, raw))

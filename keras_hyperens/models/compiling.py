@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_hyperens import likelihoods
 from keras_hyperens.losses import WeightedLoss
 from keras_hyperens.losses.hyperparameter_loss import used_by
 from keras_hyperens.losses.label_smoothing import without_smoothing
@@ -18,7 +19,6 @@ from keras_hyperens.models.network import unused_hyperparameters
 from keras_hyperens.models.settings import TrainingSettings
 from keras_hyperens.models.settings import check_metrics
 from keras_hyperens.models.settings import tell_metrics
-from keras_hyperens.output_heads import heads_of_outputs
 
 
 class TunableModel(Ensemble):
@@ -96,10 +96,10 @@ class TunableModel(Ensemble):
         loss, loss_weights = WeightedLoss._of_outputs(loss, loss_weights, self._middles())
         self._check_hyperparameters(used_by(loss), member_loss)
         if self.output_activation == "auto":
-            self.heads = heads_of_outputs(self.network, loss)
+            self.likelihoods = likelihoods.of_outputs(self.network, loss)
         every_metric = (metrics, compile_arguments.get("weighted_metrics"), member_metrics)
-        check_metrics(every_metric, self.heads)
-        tell_metrics(every_metric, self.heads, loss, self.output_names)
+        check_metrics(every_metric, self.likelihoods)
+        tell_metrics(every_metric, self.likelihoods, loss, self.output_names)
         optimizer = _optimizer("optimizer", optimizer)
         if tuning_optimizer is None:
             tuning_optimizer = keras.optimizers.Adam(keras.optimizers.schedules.InverseTimeDecay(3e-2, 200, 1.0))
@@ -134,7 +134,8 @@ class TunableModel(Ensemble):
 
     def _tunes_temperature(self) -> bool:
         """Whether an output has a temperature that is tuned."""
-        return self.settings.tune_temperature and any(head is not None for head in keras.tree.flatten(self.heads))
+        of_outputs = keras.tree.flatten(self.likelihoods)
+        return self.settings.tune_temperature and any(likelihood.has_temperature for likelihood in of_outputs)
 
     def _middles(self) -> dict[str, float]:
         """A value in the middle of each hyperparameter's range."""

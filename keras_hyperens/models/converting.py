@@ -14,9 +14,9 @@ from keras_hyperens.conversion import Sharing
 from keras_hyperens.conversion import convert_hypermodel
 from keras_hyperens.conversion import convert_model
 from keras_hyperens.conversion import table
-from keras_hyperens.heads import Combination
 from keras_hyperens.hyperparameters import Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace
+from keras_hyperens.likelihoods import Combination
 from keras_hyperens.models.equality import check_equality
 from keras_hyperens.models.export import input_specs
 from keras_hyperens.models.network import may_mix_rows

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_hyperens import heads
+from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.uncertainty import by_kind
 from keras_hyperens.uncertainty import energy
 
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from keras_hyperens.models.ensemble import Ensemble
 
 Measures = Sequence[str | Callable[..., Any]]
-DEFAULTS = {
-    by_kind.OF_PROBABILITIES: ("predictive_entropy", "expected_entropy", "mutual_information"),
-    by_kind.OF_GAUSSIANS: ("total_variance", "aleatoric_variance", "epistemic_variance"),
-    by_kind.OF_VALUES: ("variance",),
-}
 
 
 def describe(ensemble: "Ensemble", raw: Any, measures: Measures | None, with_members: bool = False) -> dict[str, Any]:
@@ -49,7 +44,7 @@ def describe(ensemble: "Ensemble", raw: Any, measures: Measures | None, with_mem
 class _Output(NamedTuple):
     """One output of the network, as far as it goes through the ensemble."""
 
-    head: heads.Head
+    likelihood: Likelihood
     raw: Any  # [M, B, ...]
     members: Any  # [M, B, ...]
     pooled: Any  # [B, ...]
@@ -61,25 +56,22 @@ def _outputs(ensemble: "Ensemble", *structures: Any) -> Iterator[tuple[str, _Out
     names = ensemble.output_names or {}
     parts = zip(*map(keras.tree.flatten, structures), strict=True)
     paths = [path for path, _ in keras.tree.flatten_with_path(structures[0])]
-    of_outputs = keras.tree.flatten(ensemble.heads_of(structures[0]))
-    for number, (path, head, part) in enumerate(zip(paths, of_outputs, parts, strict=True)):
+    of_outputs = keras.tree.flatten(ensemble.likelihoods_of(structures[0]))
+    for number, (path, likelihood, part) in enumerate(zip(paths, of_outputs, parts, strict=True)):
         name = path[0] if path and isinstance(path[0], str) else (names[number] if path and names else number)
-        yield f"{name}_" if path else "", _Output(head, *part)
+        yield f"{name}_" if path else "", _Output(likelihood, *part)
 
 
 def _measured(output: _Output, ensemble: "Ensemble", measures: Measures | None) -> dict[str, Any]:
-    weights, known = ensemble.member_weights, _known(output.head)
-    values = (output.members, output.pooled, output.prediction)
-    if output.head in heads.BERNOULLI:
-        values = tuple(ops.stack([1 - each, each], axis=-1) for each in values)
-    members, pooled, prediction = values
+    weights, likelihood = ensemble.member_weights, output.likelihood
+    members, pooled, prediction = map(likelihood.distributions, (output.members, output.pooled, output.prediction))
     pooled = None if ensemble.combination == "mean" else pooled  # then the measure takes the mean itself
     described = {}
-    for measure in DEFAULTS[known] if measures is None else measures:
-        function = measure if callable(measure) else _named(measure, known)
+    for measure in likelihood.default_measures if measures is None else measures:
+        function = measure if callable(measure) else _named(measure, likelihood.measures)
         name = getattr(function, "__name__", "measure")
         if function is energy:
-            described[name] = function(_logits(output.raw, output.head), weights)
+            described[name] = function(likelihood.logits(output.raw), weights)
         elif function in by_kind.OF_FINAL_OUTPUT:
             described[name] = function(members, weights, prediction)
         elif function in by_kind.OF_MEMBERS_AND_COMBINATION:
@@ -89,12 +81,6 @@ def _measured(output: _Output, ensemble: "Ensemble", measures: Measures | None) 
     return described
 
 
-def _known(head: heads.Head) -> tuple[Callable[..., Any], ...]:
-    if head in (*heads.CATEGORICAL, *heads.BERNOULLI):
-        return by_kind.OF_PROBABILITIES
-    return by_kind.OF_GAUSSIANS if head == "gaussian" else by_kind.OF_VALUES
-
-
 def _named(name: Any, known: tuple[Callable[..., Any], ...]) -> Callable[..., Any]:
     by_name = {function.__name__: function for function in known}
     if name not in by_name:
@@ -102,11 +88,3 @@ def _named(name: Any, known: tuple[Callable[..., Any], ...]) -> Callable[..., An
             f"A measure must be a function, or for outputs of this kind one of {list(by_name)}. Received: {name!r}"
         )
     return by_name[name]
-
-
-def _logits(raw: Any, head: heads.Head) -> Any:
-    if head == "softmax":
-        return raw
-    if head == "sigmoid":
-        return ops.stack([ops.zeros_like(raw), raw], axis=-1)
-    raise ValueError("The energy needs logits: train with from_logits=True. Received: a network of probabilities")

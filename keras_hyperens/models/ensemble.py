@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_hyperens import heads
+from keras_hyperens import likelihoods
 from keras_hyperens import masks
-from keras_hyperens.heads import Combination
+from keras_hyperens.likelihoods import Combination
+from keras_hyperens.likelihoods import Value
 from keras_hyperens.models.batches import rows_and_labels
 from keras_hyperens.models.calibrating import Temperatures
 from keras_hyperens.models.calibrating import check_per
@@ -45,7 +46,7 @@ def inputs_of(model: keras.Model) -> Any:
 class Ensemble(MultiWorkerModel):
     """Prediction, members' predictions, export, files. Abstract: a subclass knows its members and what they put out."""
 
-    heads: Any = None  # what the outputs mean: see `keras_hyperens.heads`
+    likelihoods: Any = Value()  # of all outputs, or of each by name or by position
     combination: Combination = "mean"
     _temperatures: Temperatures | None = None  # what `calibrate` found
     member_weights: Any = None  # `[M]`, or `None`: all equal
@@ -62,8 +63,7 @@ class Ensemble(MultiWorkerModel):
 
     def _predictions_of(self, raw: Any) -> Any:
         """The members' predictions from their raw outputs."""
-        predictions = masks.mapped(heads.prediction, raw, self.heads_of(raw))
-        return self._tempered(predictions)
+        return self._tempered(likelihoods.predictions(raw, self.likelihoods_of(raw)))
 
     def _member_predictions(self, inputs: Any, training: bool | None = None) -> Any:
         """Predictions of every member, `[M, B, ..., C]`, in the structure of the outputs."""
@@ -93,15 +93,15 @@ class Ensemble(MultiWorkerModel):
     def _final(self, pooled: Any) -> Any:
         """The prediction, from what the members say together: with the temperature of the ensemble, if it has one."""
         temperatures = self.temperatures
-        return pooled if temperatures is None else temperatures.of_prediction(pooled, self.heads_of(pooled))
+        return pooled if temperatures is None else temperatures.of_prediction(pooled, self.likelihoods_of(pooled))
 
     def _pooled(self, members: Any) -> Any:
         """What the members say together, before a temperature of the ensemble."""
 
-        def one(output: Any, head: Any) -> Any:
-            return heads.combined(output, head, self.member_weights, self.combination)
+        def one(output: Any, likelihood: Any) -> Any:
+            return likelihood.combine(output, self.member_weights, self.combination)
 
-        return masks.mapped(one, members, self.heads_of(members), mask=masks.of_all_members)
+        return masks.mapped(one, members, self.likelihoods_of(members), mask=masks.of_all_members)
 
     @property
     def temperatures(self) -> Temperatures | None:
@@ -110,11 +110,11 @@ class Ensemble(MultiWorkerModel):
 
     def _tempered(self, members: Any) -> Any:
         temperatures = self.temperatures
-        return members if temperatures is None else temperatures.of_members(members, self.heads_of(members))
+        return members if temperatures is None else temperatures.of_members(members, self.likelihoods_of(members))
 
-    def heads_of(self, outputs: Any) -> Any:
+    def likelihoods_of(self, outputs: Any) -> Any:
         """What each output means, in the structure of `outputs`."""
-        return heads.like_outputs(self.heads, outputs, self.output_names)
+        return likelihoods.like_outputs(self.likelihoods, outputs, self.output_names)
 
     def predict_step(self, data: Any) -> Any:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -198,7 +198,7 @@ class Ensemble(MultiWorkerModel):
         with temperature_scope(self, None):
             combined = keras.tree.map_structure(ops.convert_to_numpy, self._combine(members))
         y, weights = self._labels_and_weights(y, sample_weight, members, counts)
-        temperatures = fitted(members, combined, y, self.heads_of(members), per, weights)
+        temperatures = fitted(members, combined, y, self.likelihoods_of(members), per, weights)
         self._set_temperatures(temperatures)
         return temperatures
 
@@ -217,8 +217,8 @@ class Ensemble(MultiWorkerModel):
     def _labels_and_weights(self, y: Any, sample_weight: Any, members: Any, counts: Any) -> tuple[Any, list[Any]]:
         """Labels in the structure of the outputs, and a weight of each row or position of each output."""
         names = self.output_names
-        ignored = heads.per_output(heads.ignored_classes(getattr(self, "loss", None)), members, names)
-        given = heads.per_output(sample_weight, members, names)
+        ignored = likelihoods.per_output(likelihoods.ignored_classes(getattr(self, "loss", None)), members, names)
+        given = likelihoods.per_output(sample_weight, members, names)
         flat = [y] if not keras.tree.is_nested(members) else keras.tree.flatten(y)
         pairs = [row_weights(*each) for each in zip(keras.tree.flatten(counts), flat, given, ignored, strict=True)]
         weights, labels = zip(*pairs, strict=True)
@@ -302,7 +302,6 @@ class Ensemble(MultiWorkerModel):
         Raises:
             ValueError: If another version wrote it.
         """
-        config = dict(config)
         version, temperatures = config.pop("format_version", None), config.pop("temperatures", None)
         if version != FORMAT_VERSION:
             raise ValueError(

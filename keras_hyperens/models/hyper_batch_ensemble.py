@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_hyperens import heads
+from keras_hyperens import likelihoods
 from keras_hyperens import masks
 from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters import current_hyperparameters
@@ -111,7 +111,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         *,
         space: HyperparameterSpace | None = None,
         ensemble_size: int | None = None,
-        combination: heads.Combination = "mean",
+        combination: likelihoods.Combination = "mean",
         output_activation: Any = "auto",
         initial_width: float | None = None,
         initial_values: Mapping[str, float] | None = None,
@@ -124,9 +124,9 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         if response not in RESPONSES:
             raise ValueError(f"`response` must be one of {RESPONSES}. Received: response={response!r}")
         space, ensemble_size = checked_network(network, space, ensemble_size)
-        combination = heads.checked_combination(combination)
+        combination = likelihoods.checked_combination(combination)
         outputs = keras.tree.flatten(getattr(network, "outputs", None) or [None])
-        heads.check_output_activation(output_activation, len(outputs))
+        likelihoods.check_output_activation(output_activation, len(outputs))
         kwargs.setdefault("dtype", network.dtype_policy)
         super().__init__(**kwargs)
         self.network = network
@@ -144,7 +144,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         )
         self.temperature = TunedTemperature(len(outputs))
         self.output_activation = output_activation
-        self.heads = None if output_activation == "auto" else output_activation
+        self.likelihoods = likelihoods.named(output_activation)
         self.output_names = getattr(network, "output_names", None)
         if network.built:
             self.build(getattr(network, "input_shape", None))
@@ -234,21 +234,25 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
 
     def _at_temperature(self, raw: Any, logarithms: Any = None) -> Any:
         """Raw outputs at the tuned temperatures, or at those with the given logarithms, one for each output."""
-        return self._at(heads.tempered_raw, raw, self.temperature.logarithms if logarithms is None else logarithms)
+        logarithms = self.temperature.logarithms if logarithms is None else logarithms
+        return self._at(lambda likelihood, *of_output: likelihood.temper_raw(*of_output), raw, logarithms)
 
     def _final(self, pooled: Any) -> Any:
         temperatures = self.temperatures
         if temperatures is not None and temperatures.per == "member":  # they took the place of the tuned one
             return pooled
-        return super()._final(self._at(heads.tempered, pooled, self.temperature.logarithms))
+        logarithms = self.temperature.logarithms
+        return super()._final(
+            self._at(lambda likelihood, *of_output: likelihood.temper(*of_output), pooled, logarithms)
+        )
 
     def _at(self, tempered: Any, outputs: Any, logarithms: Any) -> Any:
-        flat, of_outputs = keras.tree.flatten(outputs), keras.tree.flatten(self.heads_of(outputs))
+        flat, of_outputs = keras.tree.flatten(outputs), keras.tree.flatten(self.likelihoods_of(outputs))
         temperatures = ops.exp(ops.convert_to_tensor(logarithms))
         last = temperatures.shape[0] - 1  # a subclassed network has one for all of its outputs
         changed = [
-            masks.with_mask(tempered(output, head, temperatures[min(number, last)]), masks.mask_of(output))
-            for number, (output, head) in enumerate(zip(flat, of_outputs, strict=True))
+            masks.with_mask(tempered(likelihood, output, temperatures[min(number, last)]), masks.mask_of(output))
+            for number, (output, likelihood) in enumerate(zip(flat, of_outputs, strict=True))
         ]
         return keras.tree.pack_sequence_as(outputs, changed)
 
@@ -395,7 +399,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             "space": keras.saving.serialize_keras_object(self.space),
             "ensemble_size": self.ensemble_size,
             "output_activation": self.output_activation,
-            "heads": self.heads,
+            "likelihoods": likelihoods.names_of(self.likelihoods),
             "initial_width": self.initial_width,
             "initial_values": self.initial_values,
             "response": self.response,
@@ -407,12 +411,12 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "HyperBatchEnsemble":
         config, temperatures = cls._readable(config)
-        heads, conversion = config.pop("heads", None), config.pop("conversion", None)
+        names, conversion = config.pop("likelihoods", None), config.pop("conversion", None)
         left_out = config.pop("left_out", ())
         for name in ("network", "space"):
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
         ensemble = cls(**config)
-        ensemble.heads = heads
+        ensemble.likelihoods = likelihoods.named(names)
         ensemble.left_out = tuple(left_out)
         ensemble._set_conversion(conversion)
         ensemble._set_temperatures(temperatures)

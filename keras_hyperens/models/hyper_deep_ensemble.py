@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hyperens import heads
+from keras_hyperens import likelihoods
 from keras_hyperens import masks
 from keras_hyperens.conversion.compiled import recompiling_arguments
 from keras_hyperens.models.devices import checked_devices
@@ -17,9 +17,6 @@ from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.settings import check_metrics
 from keras_hyperens.models.settings import tell_metrics
-from keras_hyperens.output_heads import heads_of_model
-from keras_hyperens.output_heads import kind_of
-from keras_hyperens.output_heads import symbolic_outputs
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -77,7 +74,7 @@ class HyperDeepEnsemble(Ensemble):
         members: Sequence[keras.Model],
         *,
         member_weights: Sequence[float] | None = None,
-        combination: heads.Combination = "mean",
+        combination: likelihoods.Combination = "mean",
         output_activation: Any = "auto",
         member_hyperparameters: Sequence[Mapping[str, Any]] | None = None,
         **kwargs: Any,
@@ -86,8 +83,8 @@ class HyperDeepEnsemble(Ensemble):
             raise TypeError(f"`members` must be a list of Keras models. Received: members={members!r}")
         members = list(members)
         weights = _checked_weights(members, member_weights)
-        combination = heads.checked_combination(combination)
-        heads.check_output_activation(output_activation)
+        combination = likelihoods.checked_combination(combination)
+        likelihoods.check_output_activation(output_activation)
         super().__init__(**kwargs)
         kept = [k for k, weight in enumerate(weights) if weight > 0]
         self.members = [members[k] for k in kept]
@@ -103,12 +100,13 @@ class HyperDeepEnsemble(Ensemble):
         )
         self.combination = combination
         self.output_activation = output_activation
-        self.member_heads = [
-            heads_of_model(member) if output_activation == "auto" else output_activation for member in self.members
+        self.member_likelihoods = [
+            likelihoods.of_model(member) if output_activation == "auto" else likelihoods.named(output_activation)
+            for member in self.members
         ]
         _check_shapes(self.members)
-        _check_kinds(self.members, self.member_heads)
-        self.heads = self.member_heads[0]
+        _check_likelihoods(self.members, self.member_likelihoods)
+        self.likelihoods = self.member_likelihoods[0]
         self.output_names = getattr(self.members[0], "output_names", None)
         self.built = all(member.built for member in self.members)
 
@@ -184,14 +182,15 @@ class HyperDeepEnsemble(Ensemble):
     def _prediction_of_member(self, k: int, raw: Any) -> Any:
         of_member = masks.member(raw, k)
         names = getattr(self.members[k], "output_names", None)
-        return masks.mapped(heads.prediction, of_member, heads.like_outputs(self.member_heads[k], of_member, names))
+        of_outputs = likelihoods.like_outputs(self.member_likelihoods[k], of_member, names)
+        return likelihoods.predictions(of_member, of_outputs)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """The compiled loss of the combined prediction; a loss that takes logits gets its logarithm."""
-        wanted = heads.like_outputs(heads.heads_of_losses(self.loss), y_pred, self.output_names)
-        raw = masks.mapped(heads.raw_of, y_pred, wanted)
+        wanted = likelihoods.like_outputs(likelihoods.of_losses(self.loss), y_pred, self.output_names)
+        raw = likelihoods.raw_of(y_pred, wanted)
         return super().compute_loss(x, y, raw, sample_weight, training)
 
     @property
@@ -211,8 +210,8 @@ class HyperDeepEnsemble(Ensemble):
                 f"Received: jit_compile=True, devices={self.devices}"
             )
         every_metric = (metrics, arguments.get("weighted_metrics"), None)
-        check_metrics(every_metric, heads.heads_of_losses(loss))
-        tell_metrics(every_metric, self.heads, loss, self.output_names)
+        check_metrics(every_metric, likelihoods.of_losses(loss))
+        tell_metrics(every_metric, self.likelihoods, loss, self.output_names)
         super().compile(optimizer, loss, metrics=metrics, **arguments)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
@@ -240,7 +239,7 @@ class HyperDeepEnsemble(Ensemble):
             "member_weights": list(self.member_weights),
             "output_activation": self.output_activation,
             "member_hyperparameters": self.member_hyperparameters,
-            "member_heads": list(self.member_heads),
+            "member_likelihoods": likelihoods.names_of(list(self.member_likelihoods)),
         }
 
     @classmethod
@@ -256,10 +255,11 @@ class HyperDeepEnsemble(Ensemble):
     def _from_members(cls, members: list[keras.Model], config: dict[str, Any]) -> "HyperDeepEnsemble":
         """From members of its own, and what `get_config` says of everything else."""
         config, temperatures = cls._readable(config)
-        member_heads, activation = config.pop("member_heads"), config.pop("output_activation")
+        names, activation = config.pop("member_likelihoods"), config.pop("output_activation")
         ensemble = cls(members, output_activation=None, **config)  # members need not be compiled
         ensemble.output_activation = activation
-        ensemble.member_heads, ensemble.heads = member_heads, member_heads[0]
+        ensemble.member_likelihoods = likelihoods.named(names)
+        ensemble.likelihoods = ensemble.member_likelihoods[0]
         ensemble._set_temperatures(temperatures)
         for k, member in enumerate(ensemble.members):
             member.name = f"member_{k}"  # summaries and graphs tell them apart by it
@@ -268,7 +268,10 @@ class HyperDeepEnsemble(Ensemble):
 
 def _check_shapes(members: list[keras.Model]) -> None:
     """Raises a `ValueError` if two members take or give rows of different shapes."""
-    for name, of_member in (("inputs", lambda member: getattr(member, "inputs", None)), ("outputs", symbolic_outputs)):
+    for name, of_member in (
+        ("inputs", lambda member: getattr(member, "inputs", None)),
+        ("outputs", likelihoods.symbolic_outputs),
+    ):
         tensors = [keras.tree.flatten(of_member(member)) for member in members]
         shapes = [[tuple(each.shape[1:]) for each in flat if each is not None] for flat in tensors]
         other = next((k for k, found in enumerate(shapes) if found and shapes[0] and found != shapes[0]), None)
@@ -279,14 +282,15 @@ def _check_shapes(members: list[keras.Model]) -> None:
             )
 
 
-def _check_kinds(members: list[keras.Model], heads_of_members: list[Any]) -> None:
+def _check_likelihoods(members: list[keras.Model], of_members: list[Any]) -> None:
     """Raises a `ValueError` if the outputs of two members mean different things."""
     kinds = []
-    for member, of_member in zip(members, heads_of_members):
-        outputs = symbolic_outputs(member)
+    for member, of_member in zip(members, of_members):
+        outputs = likelihoods.symbolic_outputs(member)
         names = getattr(member, "output_names", None)
-        flat = keras.tree.flatten(of_member) if outputs is None else heads.per_output(of_member, outputs, names)
-        kinds.append([kind_of(head) for head in flat])
+        is_known = outputs is not None
+        flat = likelihoods.of_each_output(of_member, outputs, names) if is_known else keras.tree.flatten(of_member)
+        kinds.append([likelihood.description for likelihood in flat])
     other = next((k for k, of_member in enumerate(kinds) if of_member != kinds[0]), None)
     if other is not None:
         raise ValueError(

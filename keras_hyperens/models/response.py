@@ -58,7 +58,7 @@ def _losses(ensemble: "HyperBatchEnsemble", values: Any, x: Any, y: Any) -> Any:
         return ensemble.objective(x, y, raw)
 
     each = [objective(masks.member(outputs, k)) for k in range(len(ensemble._alive))]
-    return tf.stack([losses.ensemble_loss(objective, outputs, ensemble.heads_of(outputs)), *each])
+    return tf.stack([losses.ensemble_loss(objective, outputs, ensemble.likelihoods_of(outputs)), *each])
 
 
 def _mean_over(rows: tf.data.Dataset, losses_of: Any, values: tf.Tensor) -> np.ndarray:

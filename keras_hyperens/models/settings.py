@@ -5,9 +5,10 @@ from typing import Any
 
 import keras
 
-from keras_hyperens import heads
 from keras_hyperens.checks import is_integer
 from keras_hyperens.checks import is_number
+from keras_hyperens.likelihoods import ignored_classes
+from keras_hyperens.likelihoods import of_losses
 
 CHOICES = {
     "member_loss": ("member", "ensemble"),
@@ -72,7 +73,7 @@ class TrainingSettings:
         return 1 if is_distinct else None
 
 
-def check_metrics(metrics: tuple[Any, Any, Any], head_or_heads: Any) -> None:
+def check_metrics(metrics: tuple[Any, Any, Any], likelihoods: Any) -> None:
     """Checks `(metrics, weighted_metrics, member_metrics)`.
 
     Metrics get predictions, so one that expects logits would be silently wrong; member metrics must be objects.
@@ -83,7 +84,7 @@ def check_metrics(metrics: tuple[Any, Any, Any], head_or_heads: Any) -> None:
                 "`member_metrics` must be metric objects, for example `keras.metrics.SparseCategoricalAccuracy()`. "
                 f"Received: {metric!r}"
             )
-    makes_probabilities = any(head in ("softmax", "sigmoid") for head in keras.tree.flatten(head_or_heads))
+    makes_probabilities = any(likelihood.from_logits for likelihood in keras.tree.flatten(likelihoods))
     for metric in keras.tree.flatten(metrics):
         if getattr(metric, "from_log_scale", False):
             raise ValueError(
@@ -97,21 +98,21 @@ def check_metrics(metrics: tuple[Any, Any, Any], head_or_heads: Any) -> None:
             )
 
 
-def tell_metrics(metrics: tuple[Any, ...], heads_of_outputs: Any, loss: Any, output_names: list[str] | None) -> None:
+def tell_metrics(metrics: tuple[Any, ...], likelihoods: Any, loss: Any, output_names: list[str] | None) -> None:
     """Tells metrics of this package whether an output has several labels, and which class its loss ignores.
 
     Args:
         metrics: Structures of metrics as `compile` takes them.
-        heads_of_outputs: What the outputs mean: one head, or one for each output by name or by position.
+        likelihoods: Of all outputs, or of each by name or by position.
         loss: The compiled losses, in such a structure too.
         output_names: Of the outputs, in order.
     """
     for structure in metrics:
-        for metric, ignore_class in _beside(structure, heads.ignored_classes(loss), output_names):
+        for metric, ignore_class in _beside(structure, ignored_classes(loss), output_names):
             metric._tell(ignore_class=ignore_class)
-        for setting in (heads_of_outputs, heads.heads_of_losses(loss)):
-            for metric, head in _beside(structure, setting, output_names):
-                metric._tell(multi_label=None if head is None else head in heads.BERNOULLI)
+        for setting in (likelihoods, of_losses(loss)):
+            for metric, likelihood in _beside(structure, setting, output_names):
+                metric._tell(multi_label=None if likelihood is None else likelihood.multi_label)
 
 
 def _beside(metrics: Any, setting: Any, output_names: list[str] | None) -> list[tuple[Any, Any]]:

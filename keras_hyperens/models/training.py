@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_hyperens import heads
+from keras_hyperens import likelihoods
 from keras_hyperens import losses
 from keras_hyperens import masks
 from keras_hyperens.callbacks import LeaveOutDiverged
@@ -106,9 +106,9 @@ class HyperBatchTrainer(TunableModel):
             self._set_tuning_rows(tuning_data, class_weight)
             if self._tuning_rows is not None and specs.x is not None:
                 self._tuning_rows.check_like(specs.x, specs.y)
-                check_labels(self.network, self.loss, self.heads, self._tuning_rows.labels, "tuning data")
+                check_labels(self.network, self.loss, self.likelihoods, self._tuning_rows.labels, "tuning data")
             if specs.x is not None:
-                check_labels(self.network, self.loss, self.heads, y, "training data")
+                check_labels(self.network, self.loss, self.likelihoods, y, "training data")
                 self._build_metrics(specs.x, specs.y)
             self._set_window(specs)
             if isinstance(callbacks, keras.callbacks.Callback):
@@ -260,7 +260,7 @@ class HyperBatchTrainer(TunableModel):
         elif self.settings.member_loss == "member":
             each = member_losses(loss_of, outputs, [values[k] for k in self._alive])
         else:  # of the members' outputs there is one loss, which tells them apart no more
-            each = [losses.ensemble_loss(loss_of, outputs, self.heads_of(outputs))]
+            each = [losses.ensemble_loss(loss_of, outputs, self.likelihoods_of(outputs))]
         share = len(self._alive) / self.ensemble_size if len(each) > 1 or self.ensemble_size == 1 else 1.0
         with_penalties = tf.stack(each) + tf.cast(penalties, each[0].dtype)
         common = tf.cast(common, each[0].dtype)
@@ -326,10 +326,10 @@ class HyperBatchTrainer(TunableModel):
 
     def _combined_raw(self, outputs: Any) -> Any:
         """Raw outputs, as the loss takes them, of what `predict` gives."""
-        means = self.heads_of(outputs)
+        of_outputs = self.likelihoods_of(outputs)
         if self.combination == "mean" and self.temperatures is None:
-            return self._at_temperature(masks.mapped(heads.combined_raw, outputs, means, mask=masks.of_all_members))
-        return masks.mapped(heads.raw_of, self._combine(self._predictions_of(outputs)), means)
+            return self._at_temperature(likelihoods.combined_raw(outputs, of_outputs))
+        return likelihoods.raw_of(self._combine(self._predictions_of(outputs)), of_outputs)
 
     def _by_name(self, values: Any) -> list[dict[str, Any]]:
         """Values `[M, 1 or B, P]` as each member's own, `[1 or B]` by name."""
@@ -427,12 +427,12 @@ class HyperBatchTrainer(TunableModel):
 
     def _tuning_loss(self, batch: Batch, outputs: Any, logarithms: Any = None) -> Any:
         def loss_of(raw: Any, member: int = 0) -> Any:
-            tempered = self._at_temperature(masks.mapped(heads.at_least_float32, raw), logarithms)
+            tempered = self._at_temperature(masks.mapped(likelihoods.at_least_float32, raw), logarithms)
             return self.objective(batch.x, batch.y, tempered, batch.sample_weight)
 
         if self.settings.tuning_loss == "member":
             return losses.member_loss(loss_of, outputs)
-        return losses.ensemble_loss(loss_of, outputs, self.heads_of(outputs))
+        return losses.ensemble_loss(loss_of, outputs, self.likelihoods_of(outputs))
 
     def _logs(self, batch: Batch, outputs: Any, loss: Any, training: bool, counts: Any = 1.0) -> dict[str, Any]:
         members = self._predictions_of(outputs)
@@ -480,7 +480,7 @@ class HyperBatchTrainer(TunableModel):
     def _update_member_metrics(self, y: Any, members: Any) -> None:
         if self._untracked.member_metrics is None:
             return
-        by_output = heads.per_output(self._untracked.member_metrics, members, self.output_names)
+        by_output = likelihoods.per_output(self._untracked.member_metrics, members, self.output_names)
         for metrics, targets, outputs in zip(by_output, *map(keras.tree.flatten, (y, members)), strict=True):
             for metric in metrics or ():
                 metric.update_state(tf.repeat(targets[None], outputs.shape[0], axis=0), outputs)

@@ -10,9 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hyperens import heads
 from keras_hyperens import plots
 from keras_hyperens.files import write_text
+from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.models import HyperBatchEnsemble
 from keras_hyperens.models import HyperDeepEnsemble
 from keras_hyperens.reporting import numbers
@@ -87,10 +87,11 @@ def report(
     """
     if not isinstance(ensemble, HyperBatchEnsemble | HyperDeepEnsemble):
         raise TypeError(f"A report needs an ensemble of this package. Received: {type(ensemble).__name__}")
-    if keras.tree.is_nested(ensemble.heads) or ensemble.heads not in (*heads.CATEGORICAL, *heads.BERNOULLI):
+    of_outputs = keras.tree.flatten(ensemble.likelihoods)
+    if keras.tree.is_nested(ensemble.likelihoods) or not of_outputs[0].has_class_probabilities:
         raise ValueError(
             "A report needs a classifier with one output, compiled with its loss. "
-            f"Received: outputs of kind {ensemble.heads!r}"
+            f"Received: outputs that are {' and '.join(likelihood.description for likelihood in of_outputs)}"
         )
     foreign = _foreign(ood)
     facts = _facts(ensemble, x, np.asarray(y), batch_size)
@@ -137,15 +138,8 @@ def _by_row(said: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _classes(probabilities: np.ndarray, ensemble: Any) -> np.ndarray:
-    """Probabilities of classes; one probability is that of the second of two."""
-    if ensemble.heads in heads.CATEGORICAL:
-        return probabilities
-    if probabilities.shape[-1] != 1:
-        raise ValueError(
-            f"A report needs classes that exclude each other. Received: {probabilities.shape[-1]} separate yes-or-no "
-            "outputs"
-        )
-    return np.concatenate([1 - probabilities, probabilities], axis=-1)
+    likelihood: Likelihood = ensemble.likelihoods
+    return likelihood.class_probabilities(probabilities)
 
 
 def _summary(facts: Facts) -> Iterator[str]:

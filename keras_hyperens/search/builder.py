@@ -8,6 +8,7 @@ import keras_tuner
 import numpy as np
 
 from keras_hyperens import files
+from keras_hyperens.likelihoods import named
 from keras_hyperens.models import HyperDeepEnsemble
 from keras_hyperens.search.hypermodels import as_hypermodel
 from keras_hyperens.search.pool import RETRAINING
@@ -359,7 +360,9 @@ class HyperDeepEnsembleBuilder(Procedure):
         predictions = [self.pool.predictions(run) for run in runs]
         sizes = range(1, (max_size or self.ensemble_size) + 1)
         deep = {
-            size: self._score_of([np.mean(parts, axis=0) for parts in zip(*predictions[:size])], list(runs[0].heads))
+            size: self._score_of(
+                [np.mean(parts, axis=0) for parts in zip(*predictions[:size])], named(runs[0].likelihoods)
+            )
             for size in sizes
             if size <= len(runs)
         }

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_hyperens.checks import is_one_hot
+
 
 def class_indices(labels: np.ndarray, number: int) -> np.ndarray:
     """Labels as integers `[N]`; one class means the probability of class 1 of two.
@@ -20,11 +22,6 @@ def class_indices(labels: np.ndarray, number: int) -> np.ndarray:
             f"Received: values in [{labels.min()}, {labels.max()}]"
         )
     return classes
-
-
-def is_one_hot(labels: np.ndarray) -> bool:
-    """Whether each row of the last axis is 1 once, and else 0."""
-    return bool(np.isin(labels, (0, 1)).all() and (labels.sum(-1) == 1).all())
 
 
 def true_probabilities(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -6,11 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hyperens.heads import BERNOULLI
-from keras_hyperens.heads import CATEGORICAL
+from keras_hyperens.likelihoods import Likelihood
+from keras_hyperens.likelihoods import Value
 from keras_hyperens.models.batches import batch_specs
 from keras_hyperens.models.labels import check_classes
-from keras_hyperens.output_heads import is_of_values
 from keras_hyperens.search.problem import Target
 from keras_hyperens.search.validation import ValidationRows
 from keras_hyperens.search.validation import check_lengths
@@ -20,7 +19,7 @@ def check_scoring(
     model: keras.Model,
     rows: ValidationRows,
     targets: list[Target],
-    score: Callable[[list[np.ndarray], list[Any]], float],
+    score: Callable[[list[np.ndarray], list[Likelihood]], float],
     y: Any = None,
 ) -> None:
     """Scores a made-up prediction of the validation rows.
@@ -29,7 +28,7 @@ def check_scoring(
         model: One like the candidates; it is spoiled.
         rows: The validation rows.
         targets: Of each output.
-        score: Of a prediction of each output, and their heads.
+        score: Of a prediction of each output, and their likelihoods.
         y: The labels of the training rows.
 
     Raises:
@@ -37,23 +36,24 @@ def check_scoring(
             means.
     """
     model.run_eagerly, model.jit_compile = True, False  # one row is not worth a graph
-    first, kinds = _first_prediction(model, rows)
-    if len(targets) != len(kinds):
-        raise ValueError(f"There must be labels for each of {len(kinds)} outputs. Received: labels for {len(targets)}")
+    first, likelihoods = _first_prediction(model, rows)
+    number = len(likelihoods)
+    if len(targets) != number:
+        raise ValueError(f"There must be labels for each of {number} outputs. Received: labels for {len(targets)}")
     shapes = [(len(target.labels), *output.shape[1:]) for target, output in zip(targets, first)]
-    for target, kind, shape in zip(targets, kinds, shapes):
-        _check_meaning(target, kind, shape, rows.output_activation)
-    made_up = [np.broadcast_to(_made_up(kind, shape), shape) for kind, shape in zip(kinds, shapes)]
+    for target, likelihood, shape in zip(targets, likelihoods, shapes):
+        _check_meaning(target, likelihood, shape, rows.output_activation)
+    made_up = [np.broadcast_to(each.neutral(shape[-1]), shape) for each, shape in zip(likelihoods, shapes)]
     try:
-        score(made_up, kinds)
+        score(made_up, likelihoods)
     except Exception as error:  # of a metric or a loss of the user's, any
         raise ValueError(f"The validation data cannot be scored: {error}") from error
     flat = keras.tree.flatten(y)
-    for labels, target, kind, shape in zip(flat, targets, kinds, shapes):
-        check_classes(labels, target.loss, kind, shape, "training data")
+    for labels, target, likelihood, shape in zip(flat, targets, likelihoods, shapes):
+        check_classes(labels, target.loss, likelihood, shape, "training data")
 
 
-def _first_prediction(model: keras.Model, rows: ValidationRows) -> tuple[list[np.ndarray], list[Any]]:
+def _first_prediction(model: keras.Model, rows: ValidationRows) -> tuple[list[np.ndarray], list[Likelihood]]:
     try:
         outputs = model.predict(rows.first(_batch_size(model))[0], verbose=0)
     except Exception as error:
@@ -87,17 +87,10 @@ def check_objective(model: keras.Model, rows: ValidationRows, objective: Any) ->
             raise ValueError(f"`objective` must be one of {reported}. Received: objective={name!r}")
 
 
-def _made_up(kind: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """What no label contradicts: a row."""
-    if kind == "gaussian":
-        return np.repeat([0.0, 1.0], shape[-1] // 2).astype("float32")
-    value = 1 / shape[-1] if kind in CATEGORICAL else 0.5 if kind in BERNOULLI else 0.0
-    return np.full(shape[-1:], value, "float32")
-
-
-def _check_meaning(target: Target, kind: Any, shape: tuple[int, ...], output_activation: Any) -> None:
+def _check_meaning(target: Target, likelihood: Likelihood, shape: tuple[int, ...], output_activation: Any) -> None:
     """Raises a `ValueError` for labels that look like classes where nothing says that outputs are probabilities."""
-    if kind is not None or target.loss is None or output_activation != "auto" or is_of_values(target.loss):
+    is_said = likelihood != Value() or output_activation != "auto"
+    if is_said or target.loss is None or Value.is_implied_by(target.loss):
         return
     labels = target.labels
     is_index = labels.size * shape[-1] == np.prod(shape) and shape[-1] > 1 and labels.dtype.kind in "iub"

@@ -3,6 +3,7 @@
 import contextlib
 import random
 from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ import keras_tuner
 import numpy as np
 
 from keras_hyperens import files
+from keras_hyperens.likelihoods import Likelihood
+from keras_hyperens.likelihoods import named
 from keras_hyperens.models.tuning import split_rows
 from keras_hyperens.search.data_digest import digest_of
 from keras_hyperens.search.data_digest import has_dataset
@@ -167,7 +170,9 @@ class Opening:
         self._names = tuple(rows.names or ())
         check_training_data(x, y, sample_weight, rows)
         targets = self._facts.targets(rows.labels, rows.weights, self._names)
-        check_scoring(model, rows, targets, lambda made_up, kinds: self._score_of(made_up, kinds, targets), y)
+        check_scoring(
+            model, rows, targets, lambda made_up, likelihoods: self._score_of(made_up, likelihoods, targets), y
+        )
         return model
 
     def _identity(self, x: Any, y: Any, rows: ValidationRows, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -232,12 +237,16 @@ class Opening:
     def _score_again(self) -> None:
         """By another metric than that of the search so far: predictions are on disk."""
         for candidate in self.pool.finished(SEARCH, INITIALIZATIONS):
-            self.pool.change_score(candidate, self._score_of(self.pool.predictions(candidate), list(candidate.heads)))
+            self.pool.change_score(
+                candidate, self._score_of(self.pool.predictions(candidate), named(candidate.likelihoods))
+            )
 
-    def _score_of(self, predictions: list[np.ndarray], kinds: list[Any], targets: list[Target] | None = None) -> float:
+    def _score_of(
+        self, predictions: list[np.ndarray], likelihoods: Sequence[Likelihood], targets: list[Target] | None = None
+    ) -> float:
         if not all(np.isfinite(each).all() for each in predictions):
             return float("nan")
-        problem = as_problem([predictions], targets or self._targets(), kinds, self.metric)
+        problem = as_problem([predictions], targets or self._targets(), likelihoods, self.metric)
         return greedy_selection(**problem, ensemble_size=1).trajectory[0]
 
     def _targets(self, names: tuple[str, ...] = ()) -> list[Target]:

@@ -44,7 +44,7 @@ class Candidate:
         seconds: How long it took.
         weights: Its file of weights, relative to the directory of the pool.
         build_config: What a model needs to create its weights before they are loaded.
-        heads: What each output means (see `keras_hyperens.heads`), one for each file of predictions.
+        likelihoods: Names of what each output means, as `likelihoods.named` takes them: of each file of predictions.
         outputs: Names of its outputs, empty if it has one without a name.
         failure: Why it failed, else `None`.
     """
@@ -60,7 +60,7 @@ class Candidate:
     seconds: float = 0.0
     weights: str = ""
     build_config: dict[str, Any] | None = None
-    heads: tuple[str | None, ...] = ()
+    likelihoods: tuple[str | None, ...] = ()
     outputs: tuple[str, ...] = ()
     failure: str | None = None
 
@@ -166,7 +166,7 @@ class Pool:
         candidate = self.find(name)
         if candidate is None or candidate.failure is not None:
             return
-        if candidate.heads:  # one that was trained on all rows has no predictions
+        if candidate.likelihoods:  # one that was trained on all rows has no predictions
             self.predictions(candidate)
         if self.has_weights(candidate) and not files.is_remote(self.weights_file(candidate)):
             check_weights(self.weights_file(candidate))
@@ -282,7 +282,8 @@ class Pool:
 def _candidate(name: str, content: dict[str, Any]) -> Candidate:
     if content["name"] != name:
         raise ValueError(f"it is the record of {content['name']!r}")
-    return Candidate(**{**content, "heads": tuple(content["heads"]), "outputs": tuple(content["outputs"])})
+    names, outputs = content["likelihoods"], content["outputs"]
+    return Candidate(**content | {"likelihoods": tuple(names), "outputs": tuple(outputs)})
 
 
 def check_weights(path: files.Path) -> None:

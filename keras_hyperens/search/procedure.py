@@ -8,6 +8,7 @@ from typing import Any
 import keras_tuner
 
 from keras_hyperens import files
+from keras_hyperens.likelihoods import named
 from keras_hyperens.models import HyperDeepEnsemble
 from keras_hyperens.search.assembling import compile_like
 from keras_hyperens.search.assembling import joined_rows
@@ -155,7 +156,7 @@ class Procedure(Opening):
     def _select(self, candidates: list[Candidate], size: int, metric: Any, **selection: Any) -> Selection:
         predictions = [self.pool.predictions(each) for each in candidates]
         targets = self._targets(candidates[0].outputs)
-        problem = as_problem(predictions, targets, candidates[0].heads, metric)
+        problem = as_problem(predictions, targets, named(candidates[0].likelihoods), metric)
         return greedy_selection(**problem, ensemble_size=size, **selection)
 
     def _eligible(self) -> list[Candidate]:

@@ -14,6 +14,7 @@ import keras_tuner
 import numpy as np
 
 from keras_hyperens import files
+from keras_hyperens.likelihoods import names_of
 from keras_hyperens.search.loading import trained_model
 from keras_hyperens.search.memory import forgotten_gradients
 from keras_hyperens.search.names import name_of_trial
@@ -68,7 +69,8 @@ class TrialRecorder:
         pool: Where candidates go.
         stage: The stage they belong to.
         rows: The validation rows; `None` when retraining.
-        score: Predictions of each output and their heads to a number, lower is better, NaN if they are not finite.
+        score: Predictions of each output and their likelihoods to a number, lower is better, NaN if one is not
+            finite.
         seed: Of the builder.
         same_initialization: Whether all candidates have the same seed.
         prediction_dtype: Of the predictions on disk.
@@ -230,10 +232,10 @@ class TrialRecorder:
             return [], described
         if outputs is None:
             outputs = self.rows.outputs(model, self.batch_size)
-        predictions, kinds = self.rows.predictions(model, outputs, self.prediction_dtype)
+        predictions, likelihoods = self.rows.predictions(model, outputs, self.prediction_dtype)
         outputs = tuple(self.rows.names or getattr(model, "output_names", None) or map(str, range(len(predictions))))
-        described |= {"heads": tuple(kinds), "outputs": outputs if len(predictions) > 1 else ()}
-        return predictions, described | {"score": self.score(predictions, kinds)}
+        described |= {"likelihoods": tuple(names_of(likelihoods)), "outputs": outputs if len(predictions) > 1 else ()}
+        return predictions, described | {"score": self.score(predictions, likelihoods)}
 
     def _divergence(self, metrics: dict[str, float], score: float | None) -> str | None:
         objective = self.tuner.oracle.objective.get_value(metrics)

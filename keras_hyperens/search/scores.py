@@ -62,7 +62,7 @@ class Score:
 
 
 class NegativeLogLikelihood(Score):
-    """Needs the probability of the true class alone, `[T, N]`, and one vectorized pass a step."""
+    """Needs the probability of the true class alone, `[T, N]`, and one vectorised pass a step."""
 
     def prepare(self) -> None:
         first = self.rows(0)

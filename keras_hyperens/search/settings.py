@@ -7,7 +7,7 @@ import keras_tuner
 from keras_hyperens import files
 from keras_hyperens.checks import is_integer
 from keras_hyperens.checks import is_number
-from keras_hyperens.heads import check_output_activation
+from keras_hyperens.likelihoods import check_output_activation
 from keras_hyperens.search.scores import SCORES
 
 LEASE, PATIENCE = 15.0, 900.0  # seconds that a chief waits for a worker, and a worker for its chief

@@ -7,9 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hyperens import heads
+from keras_hyperens import likelihoods
 from keras_hyperens.models.batches import batches
-from keras_hyperens.output_heads import heads_of_model
 from keras_hyperens.search.data_digest import BatchesDigest
 
 
@@ -82,16 +81,19 @@ class ValidationRows:
         in_batches = {} if batch_size is None or not isinstance(self.data, tuple | list) else {"batch_size": batch_size}
         return model.predict(self.x, verbose=0, **in_batches)
 
-    def predictions(self, model: keras.Model, outputs: Any, dtype: str) -> tuple[list[np.ndarray], list[Any]]:
-        """Predictions of each output, `[N, ..., C]`, probabilities where the loss implies them, and their heads."""
-        setting = heads_of_model(model) if self.output_activation == "auto" else self.output_activation
-        kinds = heads.per_output(setting, outputs, getattr(model, "output_names", None))
-        pairs = list(zip(keras.tree.flatten(outputs), kinds, strict=True))
+    def predictions(
+        self, model: keras.Model, outputs: Any, dtype: str
+    ) -> tuple[list[np.ndarray], list[likelihoods.Likelihood]]:
+        """Predictions of each output, `[N, ..., C]`, by its likelihood, and these likelihoods."""
+        is_known = self.output_activation != "auto"
+        setting = likelihoods.named(self.output_activation) if is_known else likelihoods.of_model(model)
+        of_outputs = likelihoods.of_each_output(setting, outputs, getattr(model, "output_names", None))
+        pairs = list(zip(keras.tree.flatten(outputs), of_outputs, strict=True))
         if self.names is not None and isinstance(outputs, list | tuple):
             named = dict(zip(model.output_names, pairs))
             pairs = [named[name] for name in self.names]  # in the order of the labels
-        predictions = [keras.ops.convert_to_numpy(heads.prediction(*pair)).astype(dtype) for pair in pairs]
-        return predictions, [head for _, head in pairs]
+        predictions = [keras.ops.convert_to_numpy(each.predict(output)).astype(dtype) for output, each in pairs]
+        return predictions, [likelihood for _, likelihood in pairs]
 
 
 def check_lengths(x: Any, y: Any, sample_weight: Any, name: str) -> None:

@@ -170,7 +170,7 @@ def test_an_ensemble_says_that_a_row_has_several_labels(from_logits):
     members = [float(keras.losses.BinaryCrossentropy()(y, each)) for each in ensemble.predict_members(X, verbose=0)]
     assert logs["gibbs_loss"] == pytest.approx(np.mean(members), rel=1e-4)
     deep = khe.HyperDeepEnsemble(
-        [ensemble.member(0), ensemble.member(1)], output_activation=ensemble.heads if from_logits else None
+        [ensemble.member(0), ensemble.member(1)], output_activation=ensemble.likelihoods.name if from_logits else None
     )
     deep.compile(
         loss=keras.losses.BinaryCrossentropy(), metrics=[khe.metrics.NegativeLogLikelihood()], run_eagerly=True

@@ -144,7 +144,7 @@ def test_labels_and_outputs_of_every_kind(loss, one_hot, activation):
     ensemble, (x, y) = compiled(network, loss=loss, metrics=["accuracy"]), blobs()
     targets = np.eye(3)[y] if one_hot else y
     ensemble.fit(x, targets, tuning_split=0.25, verbose=0)
-    assert ensemble.heads == (activation or "categorical")
+    assert ensemble.likelihoods.name == (activation or "categorical")
     prediction = ensemble.predict(x, verbose=0)
     assert prediction.min() >= 0 and prediction.max() <= 1
     logs = ensemble.evaluate(x, targets, verbose=0, return_dict=True)

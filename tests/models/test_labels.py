@@ -6,6 +6,8 @@ import pytest
 
 import keras_hyperens as khe
 from keras_hyperens.conversion.compiled import fresh_metrics
+from keras_hyperens.likelihoods import Categorical
+from keras_hyperens.likelihoods import Value
 from keras_hyperens.models.labels import check_classes
 
 X = np.random.default_rng(0).normal(size=(30, 2)).astype("float32")
@@ -68,18 +70,22 @@ def test_labels_out_of_range_are_found_before_the_first_step(off):
 
 
 @pytest.mark.parametrize(
-    ("labels", "loss", "head"),
+    ("labels", "loss", "likelihood"),
     [
-        (Y, LOGITS, "softmax"),
-        (Y[:, None].astype("float32"), LOGITS, "categorical"),
-        (np.where(Y == 0, -1, Y), keras.losses.SparseCategoricalCrossentropy(ignore_class=-1), "softmax"),
-        (5 * np.eye(3)[Y], LOGITS, "softmax"),  # not class indices
-        (Y + 7, "mse", None),
-        (Y[:, None, None] + 7, "ctc", "softmax"),
+        (Y, LOGITS, Categorical(from_logits=True)),
+        (Y[:, None].astype("float32"), LOGITS, Categorical()),
+        (
+            np.where(Y == 0, -1, Y),
+            keras.losses.SparseCategoricalCrossentropy(ignore_class=-1),
+            Categorical(from_logits=True),
+        ),
+        (5 * np.eye(3)[Y], LOGITS, Categorical(from_logits=True)),  # not class indices
+        (Y + 7, "mse", Value()),
+        (Y[:, None, None] + 7, "ctc", Categorical(from_logits=True)),
     ],
 )
-def test_what_may_be_right_is_let_through(labels, loss, head):
-    check_classes(labels, loss, head, (None, 3), "training data")
+def test_what_may_be_right_is_let_through(labels, loss, likelihood):
+    check_classes(labels, loss, likelihood, (None, 3), "training data")
 
 
 def test_losses_and_metrics_need_not_be_registered():
@@ -87,7 +93,7 @@ def test_losses_and_metrics_need_not_be_registered():
     plain = network(loss, metrics)
     expected = plain.evaluate(X, Y, verbose=0, return_dict=True)
     converted = khe.HyperBatchEnsemble.from_model(plain, ensemble_size=2)
-    assert converted.heads == "categorical" and plain.compiled
+    assert converted.likelihoods == Categorical() and plain.compiled
     converted.fit(X, Y, epochs=1, verbose=0)
     deep = khe.HyperDeepEnsemble([plain])
     deep.compile(loss=loss, metrics=metrics)

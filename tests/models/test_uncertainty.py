@@ -7,8 +7,8 @@ import scipy.special
 import tensorflow as tf
 
 import keras_hyperens as khe
-from keras_hyperens import heads
 from keras_hyperens import uncertainty
+from keras_hyperens.likelihoods import Gaussian
 from keras_hyperens.uncertainty import by_kind
 from tests.models.eagerly import eagerly_first
 from tests.models.networks import LOGITS
@@ -109,10 +109,10 @@ def gaussian_ensemble():
 
 
 @eagerly_first
-def test_gaussian_head(tmp_path):
+def test_gaussian_outputs(tmp_path):
     ensemble, targets = gaussian_ensemble()
     ensemble.fit(X, targets, tuning_split=0.25, epochs=2, verbose=0)
-    assert ensemble.heads == "gaussian"
+    assert ensemble.likelihoods == Gaussian()
     raw = raw_members(ensemble)
     means, variances = raw[..., :1], np.exp(2 * raw[..., 1:])
     each = ensemble.predict_members(X, verbose=0)
@@ -132,7 +132,7 @@ def test_gaussian_head(tmp_path):
     np.testing.assert_allclose(found.values[0], ((targets - means.mean(0)) ** 2 / total).mean(), rtol=1e-4)
     assert served(ensemble, tmp_path).shape == (len(X), 2)
     with pytest.raises(ValueError, match="by \"mean\". Received: combination='median'"):
-        heads.combined(each, "gaussian", combination="median")
+        ensemble.likelihoods.combine(each, combination="median")
 
 
 @pytest.mark.integration
@@ -233,7 +233,7 @@ def test_training_again_forgets_temperatures_and_bad_calls_are_named():
     with pytest.raises(ValueError, match=r"in \[0, 3\). Received: labels from 0 to 3"):
         ensemble.calibrate(X, np.minimum(Y + 1, 3) * (np.arange(len(Y)) > 0), verbose=0)
     values = compiled(dense_network(1), loss="mse")
-    with pytest.raises(ValueError, match="an output of kind None"):
+    with pytest.raises(ValueError, match="an output of values"):
         values.calibrate(X, Y, verbose=0)
 
 

@@ -98,7 +98,7 @@ def test_what_cannot_be_described_is_named(hyper_batch, tmp_path):
     path = tmp_path / "r.html"
     with pytest.raises(TypeError, match="Received: Sequential"):
         khe.report(keras.Sequential(), IMAGES, LABELS, path=path)
-    with pytest.raises(ValueError, match="outputs of kind None"):
+    with pytest.raises(ValueError, match="outputs that are values"):
         khe.report(compiled(dense_network(1), loss="mse"), IMAGES, LABELS, path=path)
     with pytest.raises(ValueError, match=r"labels \(39,\)"):
         khe.report(hyper_batch, IMAGES, LABELS[1:], path=path)

@@ -531,7 +531,7 @@ def test_several_inputs_and_outputs(as_dictionary, tmp_path):
     scores = ensemble.evaluate(x, y, verbose=0)
     np.testing.assert_allclose(scores[0] if isinstance(scores, list) else scores, by_hand, rtol=1e-5)
     first = builder.members[0]
-    assert first.outputs == ("kind", "size") and first.heads == ("softmax", None)
+    assert first.outputs == ("kind", "size") and first.likelihoods == ("softmax", None)
     kind, size = builder.pool.predictions(first)
     np.testing.assert_allclose(nll(kind, y["kind"]) + ((size - y["size"]) ** 2).mean(), first.score, rtol=1e-5)
 

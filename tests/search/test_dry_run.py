@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_hyperens.likelihoods import Categorical
 from keras_hyperens.search.dry_run import check_scoring
 from keras_hyperens.search.dry_run import check_training_data
 from keras_hyperens.search.problem import Target
@@ -186,5 +187,5 @@ def test_rows_of_another_form_and_batches_of_one_size_are_let_through():
     model.compile("sgd", CROSS_ENTROPY)
     seen = []
     rows = ValidationRows((XV, YV))
-    check_scoring(model, rows, [Target(YV)], lambda made_up, kinds: seen.append((made_up[0].shape, kinds)))
-    assert seen == [((45, 3), ["categorical"])]
+    check_scoring(model, rows, [Target(YV)], lambda made_up, likelihoods: seen.append((made_up[0].shape, likelihoods)))
+    assert seen == [((45, 3), [Categorical()])]

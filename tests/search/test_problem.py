@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 import keras_hyperens as khe
+from keras_hyperens.likelihoods import Bernoulli
+from keras_hyperens.likelihoods import Categorical
+from keras_hyperens.likelihoods import Gaussian
+from keras_hyperens.likelihoods import Value
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.problem import Target
 from keras_hyperens.search.problem import as_problem
-from keras_hyperens.search.problem import auto_metric
 from keras_hyperens.search.selection import greedy_selection
 
 RANDOM = np.random.default_rng(0)
@@ -22,6 +25,7 @@ CLASSES, SOFT = RANDOM.integers(0, C, N), RANDOM.dirichlet(np.ones(C), N).astype
 SHARES, TARGETS = RANDOM.uniform(size=(N, C)).astype("float32"), RANDOM.normal(size=(N, 2)).astype("float32")
 sparse, categorical = keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy
 binary = keras.losses.BinaryCrossentropy
+LOGITS = Categorical(from_logits=True)
 
 
 def focal(y_true, y_pred):
@@ -29,8 +33,8 @@ def focal(y_true, y_pred):
     return keras.ops.sum(-y_true * (1 - y_pred) ** 2 * keras.ops.log(y_pred), -1)
 
 
-def select(predictions, target, head, metric="auto", size=3):
-    problem = as_problem([[each] for each in predictions], [target], [head], metric)
+def select(predictions, target, likelihood, metric="auto", size=3):
+    problem = as_problem([[each] for each in predictions], [target], [likelihood], metric)
     return greedy_selection(**problem, ensemble_size=size, stop="total", tolerance=-math.inf)
 
 
@@ -45,17 +49,17 @@ def mixture(indices):
 
 
 CASES = {
-    "classes by their own loss": (PROBABILITIES, CLASSES, sparse(), "categorical", "loss", mean_of),
-    "logits": (PROBABILITIES, CLASSES, sparse(from_logits=True), "softmax", "loss", lambda p, i: np.log(mean_of(p, i))),
-    "soft labels": (PROBABILITIES, SOFT, categorical(), "categorical", "auto", mean_of),
-    "a loss of one's own": (PROBABILITIES, CLASSES, focal, "categorical", "loss", mean_of),
-    "shares": (SIGMOIDS, SHARES, binary(), "bernoulli", "auto", mean_of),
-    "a name": (SIGMOIDS, SHARES, "mean_absolute_error", None, "loss", mean_of),
+    "classes by their own loss": (PROBABILITIES, CLASSES, sparse(), Categorical(), "loss", mean_of),
+    "logits": (PROBABILITIES, CLASSES, sparse(from_logits=True), LOGITS, "loss", lambda p, i: np.log(mean_of(p, i))),
+    "soft labels": (PROBABILITIES, SOFT, categorical(), Categorical(), "auto", mean_of),
+    "a loss of one's own": (PROBABILITIES, CLASSES, focal, Categorical(), "loss", mean_of),
+    "shares": (SIGMOIDS, SHARES, binary(), Bernoulli(), "auto", mean_of),
+    "a name": (SIGMOIDS, SHARES, "mean_absolute_error", Value(), "loss", mean_of),
     "Gaussians": (
-        GAUSSIANS, TARGETS, khe.losses.GaussianNegativeLogLikelihood(), "gaussian", "auto", lambda p, i: mixture(i)
+        GAUSSIANS, TARGETS, khe.losses.GaussianNegativeLogLikelihood(), Gaussian(), "auto", lambda p, i: mixture(i)
     ),
     "the likelihood of Gaussians": (
-        GAUSSIANS, TARGETS, khe.losses.GaussianNegativeLogLikelihood(), "gaussian", "nll", lambda p, i: mixture(i)
+        GAUSSIANS, TARGETS, khe.losses.GaussianNegativeLogLikelihood(), Gaussian(), "nll", lambda p, i: mixture(i)
     ),
 }  # fmt: skip
 
@@ -67,8 +71,8 @@ def value(loss, labels, raw):
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_compiled_loss_is_that_of_the_combined_prediction(case):
-    predictions, labels, loss, head, metric, combined = CASES[case]
-    selection = select(predictions, Target(labels, loss), head, metric)
+    predictions, labels, loss, likelihood, metric, combined = CASES[case]
+    selection = select(predictions, Target(labels, loss), likelihood, metric)
     expected = [value(loss, labels, combined(predictions, selection.indices[: k + 1])) for k in range(3)]
     np.testing.assert_allclose(selection.trajectory, expected, rtol=1e-5)
     singles = [value(loss, labels, combined(predictions, [t])) for t in range(T)]
@@ -77,10 +81,10 @@ def test_the_compiled_loss_is_that_of_the_combined_prediction(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_weights_equal_repeated_samples_in_the_compiled_loss(case):
-    predictions, labels, loss, head, metric, _ = CASES[case]
+    predictions, labels, loss, likelihood, metric, _ = CASES[case]
     counts = np.random.default_rng(1).integers(0, 4, N)
-    repeated = select(np.repeat(predictions, counts, 1), Target(np.repeat(labels, counts, 0), loss), head, metric)
-    weighted = select(predictions, Target(labels, loss, counts), head, metric)
+    repeated = select(np.repeat(predictions, counts, 1), Target(np.repeat(labels, counts, 0), loss), likelihood, metric)
+    weighted = select(predictions, Target(labels, loss, counts), likelihood, metric)
     assert weighted.indices == repeated.indices
     np.testing.assert_allclose(weighted.trajectory, repeated.trajectory, rtol=1e-5)
 
@@ -91,7 +95,7 @@ def test_a_loss_of_one_number_cannot_weigh_samples():
 
     target = Target(SHARES, total, np.arange(N))
     with pytest.raises(ValueError, match="must give a value for each sample.*Received: loss='total'"):
-        select(SIGMOIDS, target, None, "loss")
+        select(SIGMOIDS, target, Value(), "loss")
 
 
 @pytest.mark.parametrize("metric", ["nll", "brier", "accuracy", "loss"])
@@ -101,8 +105,8 @@ def test_ignored_labels_are_as_if_they_were_not_there(metric, weights):
     labels = np.where(np.arange(N) % 4 == 0, -1, CLASSES)
     read = labels != -1
     kept = Target(labels[read], sparse(), None if weights is None else weights[read])
-    expected = select(PROBABILITIES[:, read], kept, "categorical", metric)
-    selection = select(PROBABILITIES, Target(labels, loss, weights), "categorical", metric)
+    expected = select(PROBABILITIES[:, read], kept, Categorical(), metric)
+    selection = select(PROBABILITIES, Target(labels, loss, weights), Categorical(), metric)
     assert selection.indices == expected.indices
     np.testing.assert_allclose(selection.trajectory, expected.trajectory, rtol=1e-5)
 
@@ -113,15 +117,15 @@ def test_ignored_pixels_of_images():
     read = labels.reshape(-1) != 255
     weights = np.array([1.0, 2.0, 0.0, 3.0])
     kept = Target(labels.reshape(-1)[read], sparse(), np.repeat(weights, 5)[read])
-    expected = select(PROBABILITIES[:, read], kept, "categorical", "nll")
-    found = select(images, Target(labels, sparse(ignore_class=255), weights), "categorical", "nll")
+    expected = select(PROBABILITIES[:, read], kept, Categorical(), "nll")
+    found = select(images, Target(labels, sparse(ignore_class=255), weights), Categorical(), "nll")
     np.testing.assert_allclose(found.trajectory, expected.trajectory, rtol=1e-5)
 
 
 @pytest.mark.parametrize("weights", [None, np.arange(N)])
 def test_many_yes_or_no_questions_are_scored_one_by_one(weights):
     labels = (SHARES > 0.5).astype("float32")
-    selection = select(SIGMOIDS, Target(labels, "binary_crossentropy", weights), "bernoulli", "auto")
+    selection = select(SIGMOIDS, Target(labels, "binary_crossentropy", weights), Bernoulli(), "auto")
     p = mean_of(SIGMOIDS, selection.indices)
     nll = -np.log(np.where(labels, p, 1 - p)).mean(-1)
     np.testing.assert_allclose(selection.trajectory[-1], np.average(nll, weights=weights), rtol=1e-6)
@@ -129,39 +133,39 @@ def test_many_yes_or_no_questions_are_scored_one_by_one(weights):
 
 def test_the_squared_error_of_gaussians_is_that_of_their_means():
     target = Target(TARGETS, khe.losses.GaussianNegativeLogLikelihood())
-    selection = select(GAUSSIANS, target, "gaussian", "mse")
+    selection = select(GAUSSIANS, target, Gaussian(), "mse")
     means = mean_of(GAUSSIANS, selection.indices)[:, :2]
     np.testing.assert_allclose(selection.trajectory[-1], np.square(means - TARGETS).mean(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("head", "labels", "shape", "loss", "metric"),
+    ("likelihood", "labels", "shape", "loss", "metric"),
     [
-        ("softmax", CLASSES, (N, C), sparse(), "nll"),
-        ("categorical", CLASSES[:, None], (N, C), focal, "nll"),
-        ("categorical", np.eye(C)[CLASSES], (N, C), categorical(), "nll"),
-        ("categorical", SOFT, (N, C), categorical(), "loss"),
-        ("softmax", np.zeros((N, 7), int), (N, 11, C), "ctc", "loss"),
-        ("bernoulli", CLASSES % 2, (N, 1), binary(), "nll"),
-        ("sigmoid", SHARES, (N, C), binary(from_logits=True), "loss"),
-        ("bernoulli", SHARES + 1, (N, C), binary(), "nll"),  # and that refuses them
-        ("gaussian", TARGETS, (N, 4), khe.losses.GaussianNegativeLogLikelihood(), "loss"),
-        (None, TARGETS, (N, 2), "mse", "mse"),
-        (None, TARGETS[:, 0], (N, 1), focal, "mse"),
-        (None, CLASSES, (N, C), "mse", "mse"),  # and that refuses them
-        (None, CLASSES, (N, C), focal, "loss"),
-        (None, TARGETS, (N, 2), None, "mse"),
+        (LOGITS, CLASSES, (N, C), sparse(), "nll"),
+        (Categorical(), CLASSES[:, None], (N, C), focal, "nll"),
+        (Categorical(), np.eye(C)[CLASSES], (N, C), categorical(), "nll"),
+        (Categorical(), SOFT, (N, C), categorical(), "loss"),
+        (LOGITS, np.zeros((N, 7), int), (N, 11, C), "ctc", "loss"),
+        (Bernoulli(), CLASSES % 2, (N, 1), binary(), "nll"),
+        (Bernoulli(from_logits=True), SHARES, (N, C), binary(from_logits=True), "loss"),
+        (Bernoulli(), SHARES + 1, (N, C), binary(), "nll"),  # and that refuses them
+        (Gaussian(), TARGETS, (N, 4), khe.losses.GaussianNegativeLogLikelihood(), "loss"),
+        (Value(), TARGETS, (N, 2), "mse", "mse"),
+        (Value(), TARGETS[:, 0], (N, 1), focal, "mse"),
+        (Value(), CLASSES, (N, C), "mse", "mse"),  # and that refuses them
+        (Value(), CLASSES, (N, C), focal, "loss"),
+        (Value(), TARGETS, (N, 2), None, "mse"),
     ],
 )
-def test_the_metric_follows_from_output_and_labels(head, labels, shape, loss, metric):
-    assert auto_metric(head, labels, shape, loss) == metric
+def test_the_metric_follows_from_output_and_labels(likelihood, labels, shape, loss, metric):
+    assert likelihood.default_metric(labels, shape, loss) == metric
 
 
 def test_labels_that_would_only_broadcast_are_refused():
     with pytest.raises(ValueError, match="needs a value for each of 3 outputs"):
-        select(SIGMOIDS, Target(CLASSES, "mse"), None)
+        select(SIGMOIDS, Target(CLASSES, "mse"), Value())
     with pytest.raises(ValueError, match="needs a compiled loss"):
-        select(SIGMOIDS, Target(SHARES), None, "loss")
+        select(SIGMOIDS, Target(SHARES), Value(), "loss")
 
 
 def test_twelve_outputs_meet_their_own_labels(tmp_path):
@@ -173,7 +177,7 @@ def test_twelve_outputs_meet_their_own_labels(tmp_path):
         assert len(read) == 12 and all(map(np.array_equal, read, written))
     predictions = [[np.full((N, 1), k + 0.1 * t) for k in range(12)] for t in range(3)]
     targets = [Target(*parts) for parts in zip(pool.labels(), ["mse"] * 12, pool.weights())]
-    problem = as_problem(predictions, targets, [None] * 12, "auto")
+    problem = as_problem(predictions, targets, [Value()] * 12, "auto")
     assert greedy_selection(**problem, ensemble_size=1).indices == (0,)
     np.testing.assert_allclose(greedy_selection(**problem, ensemble_size=1).trajectory, 0, atol=1e-12)
 
@@ -181,11 +185,11 @@ def test_twelve_outputs_meet_their_own_labels(tmp_path):
 def test_a_metric_for_each_output():
     targets = [Target(CLASSES, sparse(), name="kind"), Target(SHARES, "mse", name="size")]
     predictions = [[PROBABILITIES[t], SIGMOIDS[t]] for t in range(T)]
-    problem = as_problem(predictions, targets, ["categorical", None], {"size": "mse", "kind": "accuracy"})
+    problem = as_problem(predictions, targets, [Categorical(), Value()], {"size": "mse", "kind": "accuracy"})
     (score,) = greedy_selection(**problem, ensemble_size=1).trajectory
     errors = (PROBABILITIES.argmax(-1) != CLASSES).mean(-1) + np.square(SIGMOIDS - SHARES).mean((1, 2))
     np.testing.assert_allclose(score, errors.min(), rtol=1e-6)
     with pytest.raises(
         ValueError, match=r"for each of the outputs \['kind', 'size'\]. Received: metric={'kind': 'nll'}"
     ):
-        as_problem(predictions, targets, ["categorical", None], {"kind": "nll"})
+        as_problem(predictions, targets, [Categorical(), Value()], {"kind": "nll"})

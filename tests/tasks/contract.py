@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_hyperens as khe
+from keras_hyperens.likelihoods import Value
 
 M = 2
 L2 = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}
@@ -21,10 +22,10 @@ def task_contract(ensemble, x, y, tmp_path, epochs=3, sample_weight=None):
     assert ensemble.evaluate(**rows, return_dict=True)["loss"] < before
 
     prediction, members = ensemble.predict(x, verbose=0), ensemble.predict_members(x, verbose=0)
-    heads, number = ensemble.heads_of(members), len(keras.tree.flatten(x)[0])
-    for symbolic, one, several, head in side_by_side(ensemble.network.outputs, prediction, members, heads):
+    likelihoods, number = ensemble.likelihoods_of(members), len(keras.tree.flatten(x)[0])
+    for symbolic, one, several, likelihood in side_by_side(ensemble.network.outputs, prediction, members, likelihoods):
         assert one.shape == (number, *symbolic.shape[1:]) and several.shape == (M, *one.shape)
-        check_uncertainty(several, head)
+        check_uncertainty(several, likelihood)
     check_export(ensemble, x, prediction, members, tmp_path / "served")
 
     ensemble.save(tmp_path / "ensemble.keras")
@@ -39,9 +40,9 @@ def side_by_side(*structures):
     return zip(*map(keras.tree.flatten, structures), strict=True)
 
 
-def check_uncertainty(members, head):
+def check_uncertainty(members, likelihood):
     """Members `[M, B, ..., C]` disagree, and not more than they can."""
-    if head is None:
+    if likelihood == Value():
         variance = members.var(0)
         assert np.isfinite(variance).all() and variance.mean() > 0
         return

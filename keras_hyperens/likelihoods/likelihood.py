@@ -1,0 +1,169 @@
+"""What every likelihood can do."""
+
+from typing import Any
+from typing import ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hyperens.checks import is_integer
+from keras_hyperens.uncertainty import combine
+from keras_hyperens.uncertainty import median
+from keras_hyperens.uncertainty import trimmed_mean
+from keras_hyperens.uncertainty.by_kind import Measure
+
+Combination = str | tuple[str, int]
+COMBINATIONS = {"mean": combine, "trimmed_mean": trimmed_mean, "median": median}
+SMALLEST = float(np.finfo("float32").tiny)  # anything below is 0 to TensorFlow
+
+
+class Likelihood:
+    """What an output means. Abstract; likelihoods are equal if class and fields are.
+
+    Attributes:
+        losses: Names of the losses that imply it.
+        activation: Name of the last activation that implies it where the loss says nothing.
+        description: What its predictions are.
+        measures, default_measures: Measures of uncertainty that its predictions have, and names of the usual ones.
+        metrics_of_loss: Names of metrics of a selection that are the compiled loss.
+        has_temperature: Whether a temperature changes its predictions.
+        has_class_probabilities: Whether predictions are probabilities, of which classes can be made.
+        multi_label: Whether the C outputs of a row are labels of their own, or `None`: nothing says so.
+        from_logits: Whether raw outputs are logits.
+    """
+
+    losses: ClassVar[frozenset[str]] = frozenset()
+    activation: ClassVar[str | None] = None
+    description: ClassVar[str]
+    measures: ClassVar[tuple[Measure, ...]]
+    default_measures: ClassVar[tuple[str, ...]]
+    metrics_of_loss: ClassVar[tuple[str, ...]] = ("loss",)
+    has_temperature: ClassVar[bool] = True
+    has_class_probabilities: ClassVar[bool] = False
+    multi_label: ClassVar[bool | None] = False
+    from_logits: bool = False
+
+    @property
+    def name(self) -> str | None:
+        """What users write as `output_activation`."""
+        raise NotImplementedError
+
+    @classmethod
+    def is_implied_by(cls, loss: Any) -> bool:
+        """Whether a loss (an object, a name or a function) is one of those that imply it."""
+        return not cls.losses.isdisjoint(names_of_loss(getattr(loss, "evaluation_loss", loss)))
+
+    @classmethod
+    def of_loss(cls, loss: Any) -> "Likelihood":
+        """The likelihood of the outputs that a loss takes which implies this class."""
+        return cls()
+
+    def predict(self, raw: Any) -> Any:
+        """What users see: probabilities of logits, variances of Gaussians, anything else as it is; at least float32."""
+        return at_least_float32(raw)
+
+    def to_raw(self, prediction: Any) -> Any:
+        """What a loss takes, from a prediction: logits if it takes logits (a probability of 0 counts as 1.2e-38)."""
+        return prediction
+
+    def combine(self, members: Any, weights: Any = None, combination: Combination = "mean") -> Any:
+        """One prediction from the members' predictions, `[M, B, ...]` to `[B, ...]`; probabilities sum to 1."""
+        name, *n_outliers = (combination,) if isinstance(combination, str) else combination
+        return COMBINATIONS[name](members, weights, *n_outliers)
+
+    def combine_raw(self, members: Any) -> Any:
+        """The raw output whose prediction is the mean of the members' predictions, `[M, B, ...]` to `[B, ...]`."""
+        return combine(at_least_float32(members))
+
+    def temper(self, prediction: Any, temperature: Any) -> Any:
+        """A prediction less sure by a temperature above 1."""
+        return prediction
+
+    def temper_raw(self, raw: Any, temperature: Any) -> Any:
+        """The raw output whose prediction is the tempered one of a raw output."""
+        return self.temper(raw, temperature)
+
+    def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+        """The temperature for which the predictions of these rows are most likely."""
+        raise NotImplementedError
+
+    def distributions(self, prediction: Any) -> Any:
+        """Predictions as measures of uncertainty take them."""
+        return prediction
+
+    def logits(self, raw: Any) -> Any:
+        """Logits of classes, `[..., C]`, from a raw output."""
+        raise ValueError("The energy needs logits: train with from_logits=True. Received: a network of probabilities")
+
+    def num_classes(self, width: int | None) -> int | None:
+        """How many classes labels may have where predictions have this width; `None`: nothing is said of labels."""
+        return None
+
+    def class_probabilities(self, prediction: np.ndarray) -> np.ndarray:
+        """Probabilities of classes that exclude each other, `[..., C]`."""
+        raise NotImplementedError
+
+    def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Any) -> str:
+        """What a selection scores predictions by: `"nll"`, `"mse"`, or `"loss"` for labels that have neither.
+
+        Args:
+            labels: Of the output.
+            shape: Of its predictions.
+            loss: With which it was compiled, or `None`.
+        """
+        raise NotImplementedError
+
+    def scored(
+        self, predictions: list[np.ndarray], labels: np.ndarray, by_class: bool
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """Predictions of candidates, and labels, as scores of a selection take them.
+
+        Args:
+            predictions: `[N, ..., C]` each.
+            labels: Of the output.
+            by_class: Whether the score reads probabilities of classes.
+        """
+        return predictions, labels
+
+    def moments(self, prediction: np.ndarray) -> np.ndarray:
+        """What of predictions may be averaged over members, so that `from_moments` gives the combined prediction."""
+        return prediction
+
+    def from_moments(self, moments: np.ndarray) -> np.ndarray:
+        """The prediction of averaged moments."""
+        return moments
+
+    def neutral(self, width: int) -> np.ndarray:
+        """A prediction of one row that no label contradicts, `[width]`."""
+        raise NotImplementedError
+
+
+def at_least_float32(output: Any) -> Any:
+    """The output, or a half-precision one in float32."""
+    half = keras.backend.standardize_dtype(output.dtype) in ("float16", "bfloat16")
+    return ops.cast(output, "float32") if half else output
+
+
+def safe_log(values: Any) -> Any:
+    """Logarithms, of `SMALLEST` for anything below."""
+    return ops.log(ops.maximum(values, SMALLEST))
+
+
+def names_of_loss(loss: Any) -> list[str]:
+    """Names under which a loss (an object, a name or a function) may be known: of its classes, and its own."""
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", "")
+    return [family.__name__ for family in type(loss).__mro__] + ["".join(map(str.title, name.split("_"))), name]
+
+
+def checked_combination(combination: Any) -> Combination:
+    """A name, or `("trimmed_mean", n_outliers)`; raises a `ValueError` for anything else."""
+    if isinstance(combination, str) and combination in COMBINATIONS:
+        return combination
+    if isinstance(combination, tuple | list) and len(combination) == 2 and combination[0] == "trimmed_mean":
+        if is_integer(combination[1]) and combination[1] >= 0:
+            return combination[0], int(combination[1])
+    raise ValueError(
+        f'`combination` must be one of {tuple(COMBINATIONS)} or ("trimmed_mean", n_outliers). '
+        f"Received: combination={combination!r}"
+    )

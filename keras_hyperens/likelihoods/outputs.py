@@ -1,0 +1,67 @@
+"""Structures of outputs: what holds for each of them, and what likelihoods make of all."""
+
+from typing import Any
+
+import keras
+
+from keras_hyperens import masks
+from keras_hyperens.likelihoods.value import Value
+
+
+def per_output(setting: Any, outputs: Any, output_names: list[str] | None) -> list[Any]:
+    """The setting of each output, in the order of `keras.tree.flatten(outputs)`.
+
+    A dictionary is by name, a list is by position, and anything else holds for every output.
+    """
+    if not keras.tree.is_nested(outputs):
+        setting = next(iter(setting.values())) if isinstance(setting, dict) else setting
+        return [setting]
+    names = dict(enumerate(output_names or ()))
+    places = [path[0] for path, _ in keras.tree.flatten_with_path(outputs)]
+    if isinstance(setting, dict):
+        return [setting.get(place, setting.get(names.get(place))) for place in places]
+    return (
+        [setting[number] for number in range(len(places))]
+        if isinstance(setting, list | tuple)
+        else [setting for _ in places]
+    )
+
+
+def of_each_output(likelihoods: Any, outputs: Any, output_names: list[str] | None) -> list[Any]:
+    """As `per_output`; an output of which nothing is said has values."""
+    return [each or Value() for each in per_output(likelihoods, outputs, output_names)]
+
+
+def like_outputs(likelihoods: Any, outputs: Any, output_names: list[str] | None) -> Any:
+    """The likelihood of each output, in the structure of `outputs`."""
+    return keras.tree.pack_sequence_as(outputs, of_each_output(likelihoods, outputs, output_names))
+
+
+def ignored_classes(loss: Any) -> Any:
+    """The `ignore_class` of each loss of a compiled structure, `None` where it has none."""
+    if isinstance(loss, dict):
+        return {name: ignored_classes(each) for name, each in loss.items()}
+    if isinstance(loss, list | tuple):
+        return [ignored_classes(each) for each in loss]
+    if hasattr(loss, "evaluation_loss"):  # it varies with hyperparameters
+        return ignored_classes(loss.evaluation_loss)
+    return getattr(loss, "ignore_class", None)
+
+
+def predictions(raw: Any, likelihoods: Any) -> Any:
+    """`Likelihood.predict` of each raw output."""
+    return masks.mapped(lambda output, likelihood: likelihood.predict(output), raw, likelihoods)
+
+
+def raw_of(predictions: Any, likelihoods: Any) -> Any:
+    """`Likelihood.to_raw` of each prediction."""
+    return masks.mapped(lambda output, likelihood: likelihood.to_raw(output), predictions, likelihoods)
+
+
+def combined_raw(members: Any, likelihoods: Any) -> Any:
+    """`Likelihood.combine_raw` of each output of all members; what counts for every member counts."""
+
+    def one(output: Any, likelihood: Any) -> Any:
+        return likelihood.combine_raw(output)
+
+    return masks.mapped(one, members, likelihoods, mask=masks.of_all_members)

@@ -1,0 +1,172 @@
+"""Outputs that are probabilities, or their logits: of classes, or of yes-or-no questions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_hyperens.calibration import fit_temperature
+from keras_hyperens.checks import is_one_hot
+from keras_hyperens.likelihoods.likelihood import Combination
+from keras_hyperens.likelihoods.likelihood import Likelihood
+from keras_hyperens.likelihoods.likelihood import at_least_float32
+from keras_hyperens.likelihoods.likelihood import names_of_loss
+from keras_hyperens.likelihoods.likelihood import safe_log
+from keras_hyperens.uncertainty import by_kind
+from keras_hyperens.uncertainty import log_mean_exp
+
+
+@dataclass(frozen=True)
+class Probabilities(Likelihood):
+    """Probabilities, or their logits. Abstract.
+
+    Args:
+        from_logits: Whether raw outputs are logits; if not, they are probabilities already.
+    """
+
+    from_logits: bool = False
+
+    measures = by_kind.OF_PROBABILITIES
+    default_measures = ("predictive_entropy", "expected_entropy", "mutual_information")
+    has_class_probabilities = True
+
+    @classmethod
+    def of_loss(cls, loss: Any) -> Likelihood:
+        return cls(bool(getattr(loss, "from_logits", False)))
+
+    def temper_raw(self, raw: Any, temperature: Any) -> Any:
+        return raw / ops.cast(temperature, raw.dtype) if self.from_logits else self.temper(raw, temperature)
+
+
+@dataclass(frozen=True)
+class Categorical(Probabilities):
+    """One of C classes: probabilities `[..., C]` that sum to 1, or their logits."""
+
+    losses = frozenset(
+        """SparseCategoricalCrossentropy CategoricalCrossentropy CategoricalFocalCrossentropy
+        CategoricalGeneralizedCrossEntropy KLDivergence KlDivergence kld CTC ctc""".split()
+    )
+    activation = "softmax"
+    description = "probabilities of classes"
+
+    @property
+    def name(self) -> str:
+        return "softmax" if self.from_logits else "categorical"
+
+    @classmethod
+    def of_loss(cls, loss: Any) -> Likelihood:
+        takes_only_logits = not {"CTC", "ctc"}.isdisjoint(names_of_loss(loss))
+        return cls(True) if takes_only_logits else super().of_loss(loss)
+
+    def predict(self, raw: Any) -> Any:
+        raw = at_least_float32(raw)
+        return ops.softmax(raw, axis=-1) if self.from_logits else raw
+
+    def to_raw(self, prediction: Any) -> Any:
+        return safe_log(prediction) if self.from_logits else prediction
+
+    def combine(self, members: Any, weights: Any = None, combination: Combination = "mean") -> Any:
+        prediction = super().combine(members, weights, combination)
+        return prediction / ops.sum(prediction, axis=-1, keepdims=True) if combination == "median" else prediction
+
+    def combine_raw(self, members: Any) -> Any:
+        if not self.from_logits:
+            return super().combine_raw(members)
+        return log_mean_exp(ops.log_softmax(at_least_float32(members), axis=-1))
+
+    def temper(self, prediction: Any, temperature: Any) -> Any:
+        """`p ** (1 / T)`, normalized."""
+        return ops.softmax(safe_log(prediction) / ops.cast(temperature, prediction.dtype), axis=-1)
+
+    def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+        return fit_temperature(prediction, labels, weights)
+
+    def logits(self, raw: Any) -> Any:
+        return raw if self.from_logits else super().logits(raw)
+
+    def num_classes(self, width: int | None) -> int | None:
+        return width
+
+    def class_probabilities(self, prediction: np.ndarray) -> np.ndarray:
+        return prediction
+
+    def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Any) -> str:
+        if loss is None:
+            return "nll"
+        is_soft = labels.shape == shape and shape[-1] > 1 and not is_one_hot(labels)
+        return "loss" if is_soft or labels.shape not in (shape, shape[:-1], (*shape[:-1], 1)) else "nll"
+
+    def neutral(self, width: int) -> np.ndarray:
+        return np.full(width, 1 / width, "float32")
+
+
+@dataclass(frozen=True)
+class Bernoulli(Probabilities):
+    """C yes-or-no questions: the probability of yes for each, `[..., C]`, or its logit."""
+
+    losses = frozenset({"BinaryCrossentropy", "BinaryFocalCrossentropy"})
+    activation = "sigmoid"
+    description = "probabilities of yes-or-no questions"
+    multi_label = True
+
+    @property
+    def name(self) -> str:
+        return "sigmoid" if self.from_logits else "bernoulli"
+
+    def predict(self, raw: Any) -> Any:
+        raw = at_least_float32(raw)
+        return ops.sigmoid(raw) if self.from_logits else raw
+
+    def to_raw(self, prediction: Any) -> Any:
+        return safe_log(prediction) - safe_log(1 - prediction) if self.from_logits else prediction
+
+    def combine_raw(self, members: Any) -> Any:
+        if not self.from_logits:
+            return super().combine_raw(members)
+        members = at_least_float32(members)
+        return log_mean_exp(ops.log_sigmoid(members)) - log_mean_exp(ops.log_sigmoid(-members))
+
+    def temper(self, prediction: Any, temperature: Any) -> Any:
+        """`p ** (1 / T)` of yes and no, normalized."""
+        logits = safe_log(prediction) - safe_log(1 - prediction)
+        return ops.sigmoid(logits / ops.cast(temperature, prediction.dtype))
+
+    def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+        labels = labels.reshape(prediction.shape)
+        of_every = np.broadcast_to(weights[..., None], labels.shape)  # a row's weight is that of each of its labels
+        predicted, true = (np.stack([1 - yes, yes], axis=-1) for yes in (prediction, labels))
+        return fit_temperature(predicted, true, of_every)
+
+    def distributions(self, prediction: Any) -> Any:
+        """No and yes of each question, `[..., C, 2]`."""
+        return ops.stack([1 - prediction, prediction], axis=-1)
+
+    def logits(self, raw: Any) -> Any:
+        return ops.stack([ops.zeros_like(raw), raw], axis=-1) if self.from_logits else super().logits(raw)
+
+    def class_probabilities(self, prediction: np.ndarray) -> np.ndarray:
+        """One probability is that of the second of two classes."""
+        if prediction.shape[-1] != 1:
+            raise ValueError(
+                f"A report needs classes that exclude each other. Received: {prediction.shape[-1]} separate yes-or-no "
+                "outputs"
+            )
+        return np.concatenate([1 - prediction, prediction], axis=-1)
+
+    def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Any) -> str:
+        if loss is None:
+            return "nll"
+        return "nll" if np.isin(labels, (0, 1)).all() or labels.min() < 0 or labels.max() > 1 else "loss"
+
+    def scored(
+        self, predictions: list[np.ndarray], labels: np.ndarray, by_class: bool
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """Where classes are scored, each question is a row of its own."""
+        shape = predictions[0].shape
+        if not by_class or labels.size != np.prod(shape):
+            return predictions, labels
+        return [each.reshape(*shape, 1) for each in predictions], labels.reshape(shape)
+
+    def neutral(self, width: int) -> np.ndarray:
+        return np.full(width, 0.5, "float32")

@@ -1,0 +1,125 @@
+"""What says which likelihood an output has: its loss; where that says nothing, its last activation; or a name."""
+
+from typing import Any
+
+import keras
+
+from keras_hyperens.likelihoods.gaussian import Gaussian
+from keras_hyperens.likelihoods.likelihood import Likelihood
+from keras_hyperens.likelihoods.likelihood import names_of_loss
+from keras_hyperens.likelihoods.outputs import per_output
+from keras_hyperens.likelihoods.probabilities import Bernoulli
+from keras_hyperens.likelihoods.probabilities import Categorical
+from keras_hyperens.likelihoods.value import Value
+
+KNOWN: tuple[Likelihood, ...] = (
+    Categorical(from_logits=True),
+    Bernoulli(from_logits=True),
+    Categorical(),
+    Bernoulli(),
+    Gaussian(),
+    Value(),
+)
+CLASSES: tuple[type[Likelihood], ...] = tuple(dict.fromkeys(type(likelihood) for likelihood in KNOWN))
+BY_NAME = {likelihood.name: likelihood for likelihood in KNOWN}
+ACTIVATIONS = tuple(BY_NAME)
+SHAPE_ONLY = ("Reshape", "Flatten", "Identity")  # layers that leave values as they are
+
+
+def named(names: Any) -> Any:
+    """The likelihood of each name in a structure; `"auto"` says nothing, and so means values."""
+    return keras.tree.map_structure(lambda name: Value() if name == "auto" else BY_NAME[name], names)
+
+
+def names_of(likelihoods: Any) -> Any:
+    """The name of each likelihood in a structure, as `named` takes them, and files."""
+    return keras.tree.map_structure(lambda likelihood: likelihood.name, likelihoods)
+
+
+def check_output_activation(activation: Any, num_outputs: int | None = None) -> None:
+    """Raises a `ValueError` unless every activation is one that can be combined, and lists are one for each output."""
+    if isinstance(activation, list | tuple) and num_outputs not in (None, len(activation)):
+        raise ValueError(
+            f"`output_activation` must have one entry for each of {num_outputs} outputs. "
+            f"Received: output_activation={activation!r}"
+        )
+    for each in keras.tree.flatten(activation):
+        if each not in ("auto", *ACTIVATIONS) or (each == "auto" and activation != "auto"):
+            raise ValueError(
+                f'`output_activation` must be "auto", or for each output one of {ACTIVATIONS}. '
+                f"Received: output_activation={activation!r}"
+            )
+
+
+def of_loss(loss: Any) -> Likelihood | None:
+    """What a Keras loss (an object, a name or a function) implies; `None` if it is not known."""
+    if hasattr(loss, "evaluation_loss"):  # it varies with hyperparameters
+        return of_loss(loss.evaluation_loss)
+    for name in names_of_loss(loss):
+        for likelihood in CLASSES:
+            if name in likelihood.losses:
+                return likelihood.of_loss(loss)
+    return None
+
+
+def of_losses(loss: Any) -> Any:
+    """`of_loss` for each loss of a compiled structure: one, a list or a dictionary; values where it is not known."""
+    if isinstance(loss, dict):
+        return {name: of_losses(each) for name, each in loss.items()}
+    return [of_losses(each) for each in loss] if isinstance(loss, list | tuple) else of_loss(loss) or Value()
+
+
+def of_activation(name: str) -> Likelihood | None:
+    """What the name of a last activation implies."""
+    return next((likelihood() for likelihood in CLASSES if likelihood.activation == name), None)
+
+
+def of_model(model: keras.Model) -> Any:
+    """The likelihoods of a model's outputs by the loss it was compiled with; for `of_each_output`."""
+    return of_outputs(model, getattr(model, "loss", None))
+
+
+def of_outputs(model: keras.Model, loss: Any) -> Any:
+    """The likelihoods of a model's outputs under a loss; for `of_each_output`.
+
+    Args:
+        model: One whose layers are not known (a subclassed one) has the likelihoods that the loss implies.
+        loss: What `keras.Model.compile` takes. Without a loss outputs are raw: they are values.
+    """
+    outputs = symbolic_outputs(model)
+    if loss is None or outputs is None:
+        return of_losses(loss)
+    if isinstance(loss, list | tuple) and not keras.tree.is_nested(outputs):
+        loss = loss[0]
+    losses = per_output(loss, outputs, getattr(model, "output_names", None))
+    flat = [of_output(*pair) for pair in zip(losses, keras.tree.flatten(outputs), strict=True)]
+    return keras.tree.pack_sequence_as(outputs, flat)
+
+
+def of_output(loss: Any, output: Any) -> Likelihood:
+    """The likelihood of one symbolic output under its loss."""
+    found = of_loss(loss)
+    if found is None and loss is not None:
+        found = of_activation(last_activation(output))
+    return Value() if found is None else found
+
+
+def symbolic_outputs(model: keras.Model) -> Any:
+    """The symbolic outputs of a model in their structure; `None` if it has none."""
+    if not getattr(model, "outputs", None):
+        return None
+    return model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+
+
+def last_activation(output: Any) -> str:
+    """The name of the activation that a symbolic output comes from; empty if it is not known."""
+    operation, _, place = getattr(output, "_keras_history", (None, 0, 0))
+    if operation is None:
+        return ""
+    if isinstance(operation, keras.Model):
+        return last_activation(operation.outputs[place]) if getattr(operation, "outputs", None) else ""
+    if type(operation).__name__ in SHAPE_ONLY:
+        return last_activation(operation.input)
+    layer = getattr(operation, "layer", operation)  # of a wrapper
+    activation = getattr(layer, "activation", None)
+    return getattr(activation, "__name__", type(layer).__name__.lower())
