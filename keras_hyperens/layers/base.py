@@ -16,6 +16,7 @@ from keras_hyperens.layers.folding import the_one_member
 from keras_hyperens.layers.plain import OF_EVERY_LAYER
 from keras_hyperens.layers.plain import check_no_penalty
 from keras_hyperens.layers.plain import numbers_of
+from keras_hyperens.layers.plain import objects_of
 from keras_hyperens.layers.plain import plain_settings
 from keras_hyperens.layers.plain import shared_arguments
 
@@ -150,6 +151,7 @@ class HyperLayer(keras.layers.Layer):
             ValueError: If the plain layer does something that this class cannot do: the message says what.
         """
         arguments = {**shared_arguments(plain, cls.settings), **numbers_of(plain, cls.settings, cls.roles), **members}
+        arguments |= objects_of(plain, arguments)
         policy = arguments.pop("dtype", None)
         return cls(**arguments, dtype=plain.dtype_policy if policy is not None else None)
 

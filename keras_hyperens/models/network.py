@@ -175,10 +175,15 @@ def member_network(network: keras.Model, member: int, space: HyperparameterSpace
         is_hyper = isinstance(layer, HyperLayer)
         return layer.member_layer(by_name) if is_hyper else copy_of(layer)
 
+    def inside_wrapper(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.Model):
+            return keras.models.clone_model(layer, clone_function=clone, recursive=True)
+        return plain_of(layer)
+
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         if is_wrapper(layer):
-            plain, inside = rewrapped(layer, plain_of)
-            pairs.extend(inside)
+            plain, inside = rewrapped(layer, inside_wrapper)
+            pairs.extend(pair for pair in inside if not isinstance(pair[0], keras.Model))
             return plain
         plain = plain_of(layer)
         if isinstance(layer, keras.layers.Layer):  # not a bare operation such as a slice
@@ -186,14 +191,15 @@ def member_network(network: keras.Model, member: int, space: HyperparameterSpace
         return plain
 
     for part in (layer for layer in network._flatten_layers() if isinstance(layer, keras.Model)):
-        if type(part).__name__ not in ("Sequential", "Functional") and type(part) is not keras.Model:
+        is_graph = type(part).__name__ in ("Sequential", "Functional") or type(part) is keras.Model
+        if not is_graph and hyper_layers(part):
             raise _cannot_extract(part)
     plain_network = keras.models.clone_model(network, clone_function=clone, recursive=True)
     for layer, plain in pairs:
         is_hyper = isinstance(layer, HyperLayer)
         if is_hyper:
             plain.set_weights(layer.member_weights(member, values))
-        else:
+        elif plain is not layer:
             take_state(plain, layer)
     for hidden in hyper_layers(plain_network):
         raise _cannot_extract(hidden)
