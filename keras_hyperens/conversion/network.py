@@ -1,6 +1,7 @@
 """A network of hyper-batch layers in the place of an ordinary Keras model, with its weights."""
 
 import fnmatch
+import math
 import warnings
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -179,7 +180,10 @@ class Converter:
 
     def _record(self, layer: keras.layers.Layer, became: str = "", driven_by: str = "", reason: str = "") -> None:
         path = "/".join([*self._names, layer.name])
-        self.records.append(Record(path, type(layer).__name__, became, driven_by, reason))
+        kind, aside = type(layer).__name__, "Normalization" in type(layer).__name__
+        weights = sum(map(_size, layer.weights))
+        trained = 0 if aside else sum(map(_size, layer.trainable_weights))
+        self.records.append(Record(path, kind, became, driven_by, reason, weights, trained))
 
     def _warn_of_shared(self) -> None:
         usual = ("", "normalisation", "frozen", "excluded", "not included", BETWEEN)
@@ -197,6 +201,10 @@ def is_sequential(model: keras.Model) -> bool:
 def is_graph(model: keras.Model) -> bool:
     """Whether a model is no more than its graph of layers: Sequential or Functional, not a subclass."""
     return is_sequential(model) or type(model) is keras.Model or type(model).__name__ == "Functional"
+
+
+def _size(weight: keras.Variable) -> int:
+    return math.prod(weight.shape)
 
 
 def is_chosen(layer: keras.layers.Layer, chosen: Iterable[Chosen]) -> bool:

@@ -159,8 +159,10 @@ def _graph(
     inputs = [_input_like(tensor, rows) for tensor in (*call.tensors, *map(mask_of, call.masked))]
     masks = iter(inputs[len(call.tensors) :])
     given = [_cast(block, each) for each in inputs[: len(call.tensors)]]
-    for tensor, new in zip(call.tensors, given, strict=True):
-        with_mask(new, next(masks) if mask_of(tensor) is not None else None)
+    given = [
+        new if mask_of(tensor) is None else WithMask()([new, next(masks)])
+        for tensor, new in zip(call.tensors, given, strict=True)
+    ]
     here = _with_mask_argument(block, call.with_tensors(given))
     keywords = {**here.kwargs, **({"training": training} if _takes_training(block) else {})}
     before = _python_state(block)
