@@ -130,7 +130,7 @@ class Inlining:
         """Whether a layer is somebody's own, and has layers that could be members' own."""
         if not isinstance(layer, keras.layers.Layer) or isinstance(layer, HyperLayer) or is_keras_own(layer):
             return False
-        if is_graph_model(layer):
+        if is_graph_model(layer) or not layer.trainable:
             return False
         if is_chosen(layer, self.exclude) or id(layer) in self.reasons:
             return False

@@ -90,7 +90,9 @@ class Converter:
                 f"Received: {model.name!r}, never built"
             )
         self._reasons = {**unbatched(model), **(reasons or {})}
-        network = self._clone(model)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The object being serialized includes a `lambda`")
+            network = self._clone(model)
         for old, new in self.pairs:
             if isinstance(new, HyperLayer):
                 new.adopt(weights_of(old))

@@ -110,7 +110,8 @@ def _probe_rows(network: Any, rows: Any, number: int) -> None:
 
 
 def _is_same(left: Any, right: Any) -> bool:
-    return np.allclose(*(ops.convert_to_numpy(ops.cast(each, "float32")) for each in (left, right)), equal_nan=True)
+    left, right = (ops.convert_to_numpy(ops.cast(each, "float32")) for each in (left, right))
+    return np.allclose(left, right, equal_nan=True)
 
 
 def _first_to_mix(network: keras.Model, rows: Any, number: int) -> str:

@@ -108,6 +108,26 @@ def converted(name):
     return model, ensemble, x, row
 
 
+def from_hypermodel(name):
+    """The ensemble of a hypermodel with L2 and dropout, and the names that drive something in it."""
+
+    def build_model(hp):
+        penalty = keras.regularizers.L2(hp.Float("l2", 1e-6, 1e-2, sampling="log"))
+        model = ZOO[name](penalty, hp.Float("dropout", 0.05, 0.5))
+        model.compile("sgd", "mse")
+        return model
+
+    with quiet():
+        ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, M, seed=0)
+    return ensemble, {
+        part.split(" = ")[1].split()[-1]
+        for each in ensemble._records
+        if each.driven_by
+        for part in each.driven_by.split(", ")
+        if " = " in part
+    }
+
+
 def trained(ensemble, x, row):
     """Four steps with tuning rows."""
     loss, y = loss_and_labels(keras.tree.map_structure(np.asarray, ensemble.predict(x, verbose=0)))
