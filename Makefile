@@ -4,7 +4,7 @@ BIN := .venv/bin
 TESTS := -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 10
 DATA_DIR ?= ../shared/tensorflow_datasets
 
-.PHONY: demo test test-all test-lowest faults check format docs tutorials benchmark
+.PHONY: demo test test-all test-lowest faults zoo check format docs tutorials benchmark
 
 demo: .venv/installed          ## train, compare, explain and export an ensemble on real images
 	$(BIN)/python -m benchmarks.demo $(ARGS)
@@ -17,6 +17,9 @@ test-all: test                 ## and then the integration tests: processes, dev
 
 faults: .venv/installed        ## plants faults into copies of the package: the unit tests must see each
 	$(BIN)/python -m tests.faults
+
+zoo: .venv/installed           ## small models in many styles, each made an ensemble: prints a table
+	$(BIN)/python -m tests.zoo
 
 tutorials: .venv/installed     ## run the notebooks in full, and keep what they put out
 	$(BIN)/python -m tutorials

@@ -13,11 +13,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyperens.conversion.arguments import Arguments
+from keras_hyperens.conversion.arguments import NotInlined
 from keras_hyperens.conversion.network import Chosen
 from keras_hyperens.conversion.network import final_layers
 from keras_hyperens.conversion.network import is_chosen
-from keras_hyperens.conversion.tracing import Arguments
-from keras_hyperens.conversion.tracing import NotInlined
 from keras_hyperens.conversion.tracing import traced
 from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.glue import MaskOf
@@ -37,13 +37,13 @@ class Inlining:
 
     Attributes:
         reasons: By the id of a layer that stays as it is, why.
-        verdicts: For each layer that was looked into, in order, why it stays as it is, or nothing.
+        verdicts: For each layer that was looked into, in order, why it stays as it is, or in which way it was followed.
     """
 
     exclude: Iterable[Chosen] = ()
-    given: Sequence[str] | None = None
+    given: Sequence[str | int] | None = None
     reasons: dict[int, str] = field(default_factory=dict)
-    verdicts: list[str] = field(default_factory=list)
+    verdicts: list[str | int] = field(default_factory=list)
     _made: dict[tuple[int, str], Any] = field(default_factory=dict)
 
     def graph_of(self, model: keras.Model) -> keras.Model:
@@ -102,14 +102,16 @@ class Inlining:
 
     def _inlined(self, layer: keras.layers.Layer, call: Arguments) -> keras.Model | None:
         place = len(self.verdicts)
-        self.verdicts.append("" if self.given is None or place >= len(self.given) else self.given[place])
+        verdict = None if self.given is None or place >= len(self.given) else self.given[place]
         try:
-            if self.verdicts[place]:
-                raise NotInlined(self.verdicts[place])
-            graph = traced(layer, call, checked=self.given is None)
+            if isinstance(verdict, str):
+                raise NotInlined(verdict)
+            graph, way = traced(layer, call, way=verdict)
         except NotInlined as error:
-            self.verdicts[place] = self.reasons[id(layer)] = str(error)
+            self.reasons[id(layer)] = str(error)
+            self.verdicts.append(str(error))
             return None
+        self.verdicts.append(way)
         return self._graph(graph)
 
     def _around(self, wrapper: Any, inputs: Any) -> Any:
@@ -180,12 +182,12 @@ def _followed(model: Any) -> keras.Model:
         raise NotInlined("call it on a batch first; its `call` must take one argument beside `training` and `mask`")
     (shape,) = shapes.values()
     inputs = _symbolic(shape, model.input_dtype)
-    graph = traced(model, Arguments((inputs,), {}), with_names=True)
+    graph, _ = traced(model, Arguments((inputs,), {}), with_names=True)
     indices = [_is_of_indices(graph, each) for each in graph.inputs]
     if any(indices):  # Keras does not note what the batch was made of
         rest = iter(indices)
         inputs = keras.tree.map_structure(lambda each: _as_indices(each) if next(rest) else each, inputs)
-        graph = traced(model, Arguments((inputs,), {}), with_names=True)
+        graph, _ = traced(model, Arguments((inputs,), {}), with_names=True)
     return keras.Model(keras.tree.pack_sequence_as(inputs, graph.inputs), graph.output, name=model.name)
 
 

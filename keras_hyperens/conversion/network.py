@@ -11,9 +11,9 @@ from typing import Any
 import keras
 
 from keras_hyperens import layers
+from keras_hyperens.conversion.nodes import unbatched
 from keras_hyperens.conversion.summary import Record
 from keras_hyperens.conversion.summary import describe
-from keras_hyperens.conversion.tracing import unbatched
 from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.base import Setting
 from keras_hyperens.layers.glue import Weight

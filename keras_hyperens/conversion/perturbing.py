@@ -9,13 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
-ROWS, LENGTH = 3, 16  # so many rows, and so long an axis of unknown length
+ROWS, LENGTHS = 3, (16, 64, 4)  # so many rows; axes of unknown length are so long, until one is accepted
 
 
-def made_up(spec: Any) -> Any:
+def made_up(spec: Any, length: int = LENGTHS[0]) -> Any:
     """A batch for a symbolic tensor: numbers around zero, or zeros and ones where they are integers."""
     unknown = {0: ROWS}
-    shape = [unknown.get(place, LENGTH) if axis is None else axis for place, axis in enumerate(spec.shape)]
+    shape = [unknown.get(place, length) if axis is None else axis for place, axis in enumerate(spec.shape)]
     generator = np.random.default_rng(0)
     dtype = keras.backend.standardize_dtype(spec.dtype)
     if "float" in dtype:

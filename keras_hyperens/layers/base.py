@@ -177,6 +177,7 @@ class HyperLayer(keras.layers.Layer):
         """The plain Keras layer that one member has in this place, at these hyperparameter values."""
         settings = {name: number_at(getattr(self, name), values) for name in self.settings}
         common = {**shared_arguments(self.plain, self.settings), "name": self.name}
+        common |= objects_of(self.plain, common)
         layer = self.plain_layer.from_config({**common, **plain_settings(settings, self.roles)})
         layer.trainable = self.trainable
         return layer

@@ -1,5 +1,6 @@
 """What an ensemble asks of the network inside it: its hyper-batch layers, its order of rows, one member of it."""
 
+from contextlib import suppress
 from typing import Any
 
 import keras
@@ -15,7 +16,7 @@ from keras_hyperens.layers.wrappers import is_wrapper
 from keras_hyperens.layers.wrappers import rewrapped
 from keras_hyperens.layers.wrappers import take_state
 
-UNKNOWN_AXIS = 32  # stands in for an axis of unknown length when rows are probed
+UNKNOWN_AXES = (32, 16, 64, 4, 224)  # stand in for an axis of unknown length when rows are probed
 
 
 def hyper_layers(network: keras.Model) -> list[HyperLayer]:
@@ -79,7 +80,7 @@ def check_rows(network: keras.Model, inputs: Any, ensemble_size: int) -> None:
         ValueError: If the network drops, adds, reorders or mixes rows.
     """
     number = 2 * ensemble_size
-    rows = made_up_rows(inputs, number)
+    rows = accepted_rows(network, inputs, number)
     try:
         _probe_rows(network, rows, number)
     except ValueError as error:
@@ -129,13 +130,25 @@ def _first_to_mix(network: keras.Model, rows: Any, number: int) -> str:
     return ""
 
 
-def made_up_rows(inputs: Any, number: int) -> Any:
+def accepted_rows(network: keras.Model, inputs: Any, number: int) -> Any:
+    """Made-up rows on which a network can be called: axes of unknown length get one that it accepts."""
+    if not any(None in spec.shape[1:] for spec in keras.tree.flatten(inputs)):
+        return made_up_rows(inputs, number)
+    for length in UNKNOWN_AXES:
+        rows = made_up_rows(inputs, number, length)
+        with suppress(Exception):  # of a network that takes no such length
+            network(rows, training=False)
+            return rows
+    return made_up_rows(inputs, number)
+
+
+def made_up_rows(inputs: Any, number: int, length: int = UNKNOWN_AXES[0]) -> Any:
     """Zeros and ones for a structure of objects with `shape` and `dtype`: legal pixels, features and indices alike."""
-    return keras.tree.map_structure(lambda spec: _random_rows(spec, number), inputs)
+    return keras.tree.map_structure(lambda spec: _random_rows(spec, number, length), inputs)
 
 
-def _random_rows(spec: Any, number: int) -> np.ndarray:
-    shape = [UNKNOWN_AXIS if axis is None else axis for axis in spec.shape[1:]]
+def _random_rows(spec: Any, number: int, length: int) -> np.ndarray:
+    shape = [length if axis is None else axis for axis in spec.shape[1:]]
     dtype = keras.backend.standardize_dtype(spec.dtype)
     return np.random.default_rng(0).integers(0, 2, (number, *shape)).astype(dtype)
 
@@ -165,6 +178,8 @@ def _check_only_row_changed(name: str, before: np.ndarray, after: np.ndarray, nu
 
 def member_network(network: keras.Model, member: int, space: HyperparameterSpace, values: np.ndarray) -> keras.Model:
     """A plain Keras model of one member, with weights of its own. Belongs inside a hyperparameter scope.
+
+    Layers of a user's own that members share are the same objects in it.
 
     Args:
         network: Sequential, Functional, or nested of those.
