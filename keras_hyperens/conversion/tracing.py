@@ -148,8 +148,9 @@ def _cast(block: keras.layers.Layer, tensor: Any) -> Any:
 
 
 def _python_state(block: keras.layers.Layer) -> dict[str, Any]:
-    simple = (int, float, str, bool, type(None))
-    return {name: each for name, each in vars(block).items() if isinstance(each, simple) and not name.startswith("_")}
+    """The numbers and texts that a layer keeps; not those that every layer has, which are Keras' own."""
+    simple, of_keras = (int, float, str, bool, type(None)), vars(keras.layers.Layer())
+    return {name: each for name, each in vars(block).items() if isinstance(each, simple) and name not in of_keras}
 
 
 @contextmanager

@@ -41,6 +41,7 @@ def export_saved_model(
     specs = input_specs(ensemble)
     module = tf.Module()
     module.variables_read, raw_of = servable()
+    module.tables = [each.lookup_table for each in ensemble._flatten_layers() if hasattr(each, "lookup_table")]
 
     def prediction(inputs: Any) -> Any:
         return ensemble.combine(ensemble.predictions_of(raw_of(inputs)))

@@ -40,7 +40,7 @@ def member_by_member(network: keras.Model, ensemble_size: int, values: Any, cent
         if not isinstance(layer, MemberNormalization)
         for weight in layer.weights
     }
-    read = [weight.value for weight in network.weights if id(weight) not in replaced]
+    read = [variable.value for variable in network.variables if id(variable) not in replaced]  # seeds too
     read += [
         each for member in stored for each in keras.tree.flatten(list(member.weights.values())) if each is not None
     ]

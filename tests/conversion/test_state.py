@@ -38,13 +38,18 @@ def test_an_adapted_normalization(nested, tmp_path):
     reloaded(ensemble, tmp_path)
 
 
-def test_a_text_vectorization():
+@pytest.mark.parametrize("folded", [True, False])
+def test_a_text_vectorization(folded, tmp_path):
     vectorization = layers.TextVectorization(output_mode="multi_hot", max_tokens=6)
     vectorization.adapt(["the cat sat", "the dog sat"])
     model = keras.Sequential([keras.Input((), dtype="string"), vectorization, layers.Dense(3)])
     words = ops.convert_to_tensor(["the cat", "a dog", "sat"])
     ensemble = khe.HyperBatchEnsemble.from_model(model, L2, M)
-    np.testing.assert_allclose(ensemble.member_outputs(words), [np.asarray(model(words))] * M, rtol=1e-5, atol=1e-6)
+    expected = np.asarray(model(words))
+    np.testing.assert_allclose(ensemble.member_outputs(words), [expected] * M, rtol=1e-5, atol=1e-6)
+    ensemble.export(tmp_path / "served", folded=folded)
+    served = keras.layers.TFSMLayer(tmp_path / "served", call_endpoint="serve")
+    np.testing.assert_allclose(served(words), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["dense", "embedding", "attention"])

@@ -18,9 +18,9 @@ import tensorflow as tf
 assert not [name for name in sys.modules if name.startswith("keras_hyperens")]
 for folder in sys.argv[1:]:
     try:
-        served = tf.saved_model.load(folder + "/served").serve
+        loaded = tf.saved_model.load(folder + "/served")  # its functions do not keep its variables
         x = pickle.loads(pathlib.Path(folder, "x").read_bytes())
-        found = tf.nest.map_structure(lambda each: each.numpy(), served(tf.nest.map_structure(tf.constant, x)))
+        found = tf.nest.map_structure(lambda each: each.numpy(), loaded.serve(tf.nest.map_structure(tf.constant, x)))
     except Exception as error:
         found = str(error)
     pathlib.Path(folder, "y").write_bytes(pickle.dumps(found))

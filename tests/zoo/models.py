@@ -488,10 +488,15 @@ def points(penalty, rate):
     return PointNetwork(penalty, rate)
 
 
+@keras.saving.register_keras_serializable("zoo")
+def sine(x):
+    return ops.sin(x)
+
+
 @kept
-def lambda_activation(penalty, rate):
+def own_activation(penalty, rate):
     inputs = keras.Input((4,))
-    x = layers.Dense(8, activation=ops.sin, kernel_regularizer=penalty)(inputs)
+    x = layers.Dense(8, activation=sine, kernel_regularizer=penalty)(inputs)
     return keras.Model(inputs, head(layers.Dropout(rate)(x)))
 
 
