@@ -52,7 +52,7 @@ def checked(name, folder):
         _, ensemble, x, row = checking.converted(name)
         checking.trained(ensemble, x, row)
         expected = checking.saved(ensemble, x, row, folder)
-        (folder / "x").write_bytes(pickle.dumps(x))
+        (folder / "x").write_bytes(pickle.dumps(checking.as_served(x)))
         (folder / "expected").write_bytes(pickle.dumps(expected))
     except ModuleNotFoundError as error:
         print(f"{name}: {error}", file=sys.stderr)

@@ -159,6 +159,11 @@ def custom_classes():
     return {name: each for name, each in vars(blocks).items() if isinstance(each, type)}
 
 
+def as_served(x):
+    """Several inputs are a tuple in a prediction, and so in an export."""
+    return tuple(x) if isinstance(x, list) else x
+
+
 def served_here(x, folder):
     layer = keras.layers.TFSMLayer(str(pathlib.Path(folder) / "served"), call_endpoint="serve")
-    return layer(x)
+    return layer(as_served(x))
