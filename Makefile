@@ -5,7 +5,7 @@ WORKERS ?= 3
 TESTS := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
 DATA_DIR ?= ../shared/tensorflow_datasets
 
-.PHONY: demo test test-all test-lowest faults check format docs tutorials benchmark
+.PHONY: demo test test-all test-lowest faults zoo check format docs tutorials benchmark
 
 demo: .venv/installed          ## train, compare, explain and export an ensemble on real images
 	$(BIN)/python -m benchmarks.demo $(ARGS)
@@ -18,6 +18,9 @@ test-all: .venv/installed      ## the integration tests, too: processes, devices
 
 faults: .venv/installed        ## plants faults into copies of the package: the unit tests must see each
 	$(BIN)/python -m tests.faults
+
+zoo: .venv/installed           ## small models in many styles, each made an ensemble: prints a table
+	$(BIN)/python -m tests.zoo
 
 tutorials: .venv/installed     ## run the notebooks in full, and keep what they put out
 	$(BIN)/python -m tutorials

@@ -41,8 +41,19 @@ class Fault:
 
 LOOP = "layers/test_family.py::test_outputs_and_penalties_equal_a_loop_over_members_and_rows"
 EQUATIONS = "layers/test_kernel.py::test_outputs_penalties_and_gradients_equal_the_equations"
+NO_GRAPH = "conversion/test_inlining.py::test_what_no_graph_can_be_stays_as_it_is"
 STEP = "models/test_candidate_group.py::test_ten_steps_are_those_of_a_model_alone"
 FAULTS = (
+    Fault("conversion/comparing.py", "if _signature(graph) != _signature(in_training):", "if False:", NO_GRAPH),
+    Fault("conversion/comparing.py", "with perturbed(block.weights):", "with perturbed([]):", NO_GRAPH),
+    Fault(
+        "conversion/nodes.py", 'if not hasattr(graph, "_nodes_by_depth") or', "if True or",
+        "conversion/test_inlining.py::test_a_layer_that_sees_no_rows_is_shared",
+    ),
+    Fault(
+        "layers/wrappers.py", '= getattr(each, name)', '= getattr(each, f"_{name}")',
+        "conversion/test_state.py::test_low_rank_factors_are_merged",
+    ),
     Fault("layers/kernel.py", "join_members(members * before)", "join_members(members)", f"{LOOP}[1-dense, unfolded]"),
     Fault(
         "layers/kernel.py", "concatenate([self.activation(output) for output in outputs])", "concatenate(outputs)",

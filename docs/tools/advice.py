@@ -66,6 +66,13 @@ ROOMS = {
 
 # For single modules, where the message alone may not be enough.
 MODULES = {
+    "conversion.inlining": (
+        "What a subclassed model must be is said in [Converting a model](conversion.md#layers-and-models-of-your-own)."
+    ),
+    "conversion.tracing": (
+        "Reasons why a layer of your own stays shared, or a subclassed model cannot be converted: see [What stays "
+        "shared](conversion.md#what-stays-shared)."
+    ),
     "conversion.joint": (
         "These are the reasons at the end of the warning `Candidates are trained one at a time: …`. The search "
         "goes on without groups, with the same results; leave `candidates_at_once` out to silence it."

@@ -11,6 +11,7 @@ import keras
 from keras_hyperens.conversion.compiled import Place
 from keras_hyperens.conversion.compiled import compile_arguments
 from keras_hyperens.conversion.compiled import loss_numbers
+from keras_hyperens.conversion.inlining import Inlining
 from keras_hyperens.conversion.network import Chosen
 from keras_hyperens.conversion.network import Converter
 from keras_hyperens.conversion.roles import Roles
@@ -81,7 +82,8 @@ def convert_model(model: keras.Model, given: Mapping[str, Hyperparameter], shari
             f"Received: loss={getattr(model, 'loss', None)!r}"
         )
     converter = sharing.converter(roles.space, roles.settings_of)
-    network = converter.convert(model)
+    inlining = Inlining(converter.exclude)
+    network = converter.convert(inlining.graph_of(model), inlining.reasons)
     arguments = compile_arguments(model, driven, numbers) if compiled else None
     return Conversion(model, network, roles.space, converter.records, {}, arguments)
 
@@ -99,7 +101,8 @@ def convert_hypermodel(
 
     # Members of a batch ensemble differ in weights alone.
     needs_probing = not roles and sharing.options.get("sharing") != "batch"
-    probe = Probe(hypermodel, fixed, space if needs_probing else HyperparameterSpace(), initial_values)
+    inlining = Inlining(list(sharing.exclude))
+    probe = Probe(hypermodel, fixed, space if needs_probing else HyperparameterSpace(), initial_values, inlining)
     if not needs_probing:
         return replace(convert_model(probe.model, roles or {}, sharing), fixed=probe.fixed)
     if not len(probe.space):
@@ -110,7 +113,7 @@ def convert_hypermodel(
             f"Received: {reasons}"
         )
     converter = sharing.converter(probe.space, probe.settings_of)
-    network = converter.convert(probe.model)
+    network = converter.convert(probe.graph, inlining.reasons)
     arguments = None
     if probe.model.compiled:
         arguments = compile_arguments(probe.model, probe.of_loss(), loss_numbers(probe.model))

@@ -1,25 +1,32 @@
 """A network of hyper-batch layers in the place of an ordinary Keras model, with its weights."""
 
 import fnmatch
+import math
 import warnings
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from keras_hyperens import layers
+from keras_hyperens.conversion.nodes import unbatched
 from keras_hyperens.conversion.summary import Record
 from keras_hyperens.conversion.summary import describe
 from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.base import Setting
+from keras_hyperens.layers.glue import Weight
 from keras_hyperens.layers.normalization import MemberNormalization
 from keras_hyperens.layers.wrappers import copy_of
+from keras_hyperens.layers.wrappers import has_lora
 from keras_hyperens.layers.wrappers import is_wrapper
 from keras_hyperens.layers.wrappers import rewrapped
 from keras_hyperens.layers.wrappers import take_state
+from keras_hyperens.layers.wrappers import weights_of
 
 Chosen = str | type[keras.layers.Layer]
+BETWEEN = "a weight between other layers"
 
 
 def final_layers() -> dict[type, type[HyperLayer]]:
@@ -56,33 +63,40 @@ class Converter:
         self._made: dict[int, Any] = {}  # by the old layer: a layer used twice is one layer
         self.pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
         self._names: list[str] = []  # of the models and wrappers around
+        self._reasons: Mapping[int, str] = {}
 
-    def convert(self, model: keras.Model) -> keras.Model:
+    def convert(self, model: keras.Model, reasons: Mapping[int, str] | None = None) -> keras.Model:
         """A new network with the model's weights.
+
+        Args:
+            model: Sequential or Functional, also nested.
+            reasons: By the id of a layer, why it stays shared.
 
         Raises:
             TypeError: If `model` is not a Keras model.
-            ValueError: If it, or a model in it, is subclassed, or it has no weights yet.
+            ValueError: If it is subclassed, or it has no weights yet.
         """
         if not isinstance(model, keras.Model):
             raise TypeError(f"`model` must be a `keras.Model`. Received: model={model!r}")
-        for part in model._flatten_layers():
-            if isinstance(part, keras.Model) and not is_graph(part):
-                raise ValueError(
-                    "Sequential and Functional models can be converted, also nested; write a subclassed model of "
-                    "layers such as `HyperBatchDense` itself and give it to `HyperBatchEnsemble`. "
-                    f"Received: {part.name!r} of type {type(part).__name__}"
-                )
+        if not is_graph(model):
+            raise ValueError(
+                "Sequential and Functional models can be converted, also nested; write a subclassed model of "
+                "layers such as `HyperBatchDense` itself and give it to `HyperBatchEnsemble`. "
+                f"Received: {model.name!r} of type {type(model).__name__}"
+            )
         if not model.built or not model.inputs:
             raise ValueError(
                 "A model must have weights before it is converted: give it an `Input`, or call it on a batch. "
                 f"Received: {model.name!r}, never built"
             )
-        network = self._clone(model)
+        self._reasons = {**unbatched(model), **(reasons or {})}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The object being serialized includes a `lambda`")
+            network = self._clone(model)
         for old, new in self.pairs:
             if isinstance(new, HyperLayer):
-                new.adopt(old.get_weights())
-            else:
+                new.adopt(weights_of(old))
+            elif new is not old:
                 take_state(new, old)
         self._warn_of_shared()
         return network
@@ -104,17 +118,23 @@ class Converter:
 
     def _around_others(self, layer: Any) -> Any:
         """The counterpart of a model or a wrapper; `None` for other layers."""
-        if not isinstance(layer, keras.Model) and not is_wrapper(layer):
+        is_inner_graph = isinstance(layer, keras.Model) and is_graph(layer)
+        if not is_inner_graph and not is_wrapper(layer):
             return None
         self._names.append(layer.name)
         try:
-            if isinstance(layer, keras.Model):
+            if is_inner_graph:
                 return self._clone(layer)
-            new, pairs = rewrapped(layer, lambda inner: self._converted(inner) or copy_of(inner))
-            self.pairs += pairs
+            new, pairs = rewrapped(layer, self._inside_wrapper)
+            self.pairs += [(old, inner) for old, inner in pairs if not isinstance(old, keras.Model)]
             return new
         finally:
             self._names.pop()
+
+    def _inside_wrapper(self, inner: Any) -> Any:
+        if isinstance(inner, keras.Model) and is_graph(inner):
+            return self._counterpart(inner)
+        return self._converted(inner) or copy_of(inner)
 
     def _single(self, layer: Any) -> Any:
         if not isinstance(layer, keras.layers.Layer):  # a bare operation such as a slice
@@ -136,16 +156,23 @@ class Converter:
         except ValueError as error:
             self._record(layer, reason=str(error))
             return None
-        self._record(layer, kind.__name__, describe(driven))
+        merged = ["LoRA merged"] if has_lora(layer) else []
+        self._record(layer, kind.__name__, ", ".join([*filter(None, [describe(driven)]), *merged]))
         return new
 
     def _why_not(self, layer: keras.layers.Layer, kind: type | None) -> str | None:
         """Why a layer stays shared; an empty reason if nobody would expect anything else."""
-        if self.include is not None and not _is_chosen(layer, self.include):
+        if self.include is not None and not is_chosen(layer, self.include):
             return "not included"
-        if _is_chosen(layer, self.exclude):
+        if is_chosen(layer, self.exclude):
             return "excluded"
+        if getattr(layer, "quantization_mode", None) is not None:
+            return "quantized"
+        if id(layer) in self._reasons:
+            return self._reasons[id(layer)]
         if kind is None:
+            if isinstance(layer, Weight):
+                return BETWEEN
             if isinstance(layer, keras.layers.Lambda):
                 return "a function that sees the rows of all members"
             return "no counterpart for its weights" if layer.trainable_weights else ""
@@ -155,10 +182,13 @@ class Converter:
 
     def _record(self, layer: keras.layers.Layer, became: str = "", driven_by: str = "", reason: str = "") -> None:
         path = "/".join([*self._names, layer.name])
-        self.records.append(Record(path, type(layer).__name__, became, driven_by, reason))
+        kind, aside = type(layer).__name__, "Normalization" in type(layer).__name__
+        weights = sum(map(_size, layer.weights))
+        trained = 0 if aside else sum(map(_size, layer.trainable_weights))
+        self.records.append(Record(path, kind, became, driven_by, reason, weights, trained))
 
     def _warn_of_shared(self) -> None:
-        usual = ("", "normalization", "frozen", "excluded", "not included")
+        usual = ("", "normalization", "frozen", "excluded", "not included", BETWEEN)
         unexpected = {record.layer: record.reason for record in self.records if record.reason not in usual}
         if unexpected:
             listed = "; ".join(f"{layer} ({reason})" for layer, reason in unexpected.items())
@@ -175,7 +205,12 @@ def is_graph(model: keras.Model) -> bool:
     return is_sequential(model) or type(model) is keras.Model or type(model).__name__ == "Functional"
 
 
-def _is_chosen(layer: keras.layers.Layer, chosen: Iterable[Chosen]) -> bool:
+def _size(weight: keras.Variable) -> int:
+    return math.prod(weight.shape)
+
+
+def is_chosen(layer: keras.layers.Layer, chosen: Iterable[Chosen]) -> bool:
+    """Whether a layer has one of these names, with `*` for any letters, or is of one of these classes."""
     return any(
         fnmatch.fnmatchcase(layer.name, each) if isinstance(each, str) else isinstance(layer, each) for each in chosen
     )

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import keras_tuner
 
 from keras_hyperens.conversion.compiled import Place
 from keras_hyperens.conversion.compiled import loss_numbers
+from keras_hyperens.conversion.inlining import Inlining
 from keras_hyperens.conversion.network import final_layers
 from keras_hyperens.hyperparameters import Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace
@@ -54,9 +56,11 @@ class Probe:
         fixed: Values of hyperparameters that shall not vary; those not given keep their defaults.
         space: Names and ranges of the hyperparameters that shall vary. Default: all `Float` that can.
         initial_values: In the place of defaults, values of hyperparameters that may vary.
+        inlining: Looks into custom layers.
 
     Attributes:
         model: The model at the fixed values and the defaults of the others.
+        graph: The same with its custom layers as graphs.
         space: The `HyperparameterSpace` of those that vary between members.
         driven: Each site that they drive, and by what.
         fixed: The hyperparameters that all members have in common, with the reason.
@@ -71,6 +75,7 @@ class Probe:
         fixed: dict[str, Any] | None = None,
         space: HyperparameterSpace | None = None,
         initial_values: dict[str, Any] | None = None,
+        inlining: Inlining | None = None,
     ) -> None:
         self._build_model = hypermodel.build if isinstance(hypermodel, keras_tuner.HyperModel) else hypermodel
         if not callable(self._build_model) or isinstance(hypermodel, keras.Model):
@@ -80,7 +85,9 @@ class Probe:
             )
         self._given, self._initial = dict(fixed or {}), dict(initial_values or {})
         self.model, found = self._build({})
-        self._facts = facts_of(self.model)
+        self._inlining = inlining or Inlining()
+        self.graph = self._inlining.graph_of(self.model)
+        self._facts = facts_of(self.model, self.graph)
         self._check_names(found, [*self._given, *self._initial, *(space.names if space else ())])
         self.driven: dict[Site, Setting] = {}
         self.fixed: dict[str, str] = {}
@@ -105,7 +112,7 @@ class Probe:
 
     def settings_of(self, layer: keras.layers.Layer, kind: type[HyperLayer]) -> dict[str, Setting]:
         """What drives the settings of a layer of `model`."""
-        number = next(place for place, each in enumerate(layers_of(self.model)) if each is layer)
+        number = next(place for place, each in enumerate(layers_of(self.graph)) if each is layer)
         return {setting: self.driven[number, setting] for setting in kind.settings if (number, setting) in self.driven}
 
     def of_loss(self) -> dict[Place, Setting]:
@@ -119,6 +126,11 @@ class Probe:
         if not isinstance(model, keras.Model):
             raise ValueError(f"A hypermodel must return a Keras model. Received: {model!r}")
         return model, hyperparameters
+
+    def _facts_at(self, values: dict[str, Any]) -> Facts:
+        model, _ = self._build(values)
+        with warnings.catch_warnings(action="ignore"):  # they were given of the first model
+            return facts_of(model, Inlining(self._inlining.exclude, self._inlining.verdicts).graph_of(model))
 
     @staticmethod
     def _check_names(found: keras_tuner.HyperParameters, names: Iterable[str]) -> None:
@@ -166,7 +178,7 @@ class Probe:
         values = {each.name: _values(each, number) for number, each in enumerate(group, 1)}
         rounds = range(len(FRACTIONS))
         try:
-            facts = [facts_of(self._build({name: values[name][number] for name in values})[0]) for number in rounds]
+            facts = [self._facts_at({name: values[name][number] for name in values}) for number in rounds]
         except Exception:  # a model that cannot be built so may be built with one of the values
             return None
         driven: dict[Site, tuple[str, float]] = {}
@@ -190,7 +202,7 @@ class Probe:
         """Notes what a hyperparameter drives; says why not, if it cannot vary between members."""
         numbers: dict[Site, list[tuple[float, float]]] = {}
         for probed in _values(hyperparameter):
-            facts = facts_of(self._build({hyperparameter.name: probed})[0])
+            facts = self._facts_at({hyperparameter.name: probed})
             changed = [name for name in facts.rest if facts.rest[name] != self._facts.rest.get(name)]
             if changed or facts.rest.keys() != self._facts.rest.keys():
                 return f"changes {changed[0] if changed else 'the number of layers'}"
@@ -227,13 +239,13 @@ def _factor(pairs: list[tuple[float, float]]) -> float | None:
     return factor if all(math.isclose(factor * value, number, rel_tol=1e-6) for value, number in pairs) else None
 
 
-def facts_of(model: keras.Model) -> Facts:
-    """The facts of a model; layers count by their places, not by their names."""
+def facts_of(model: keras.Model, graph: keras.Model | None = None) -> Facts:
+    """The facts of a model, and of the graph of it; layers count by their places, not by their names."""
     numbers: dict[Site, float] = {}
     rest: dict[str, str] = {}
     counterparts = final_layers()
-    for place, layer in enumerate(layers_of(model)):
-        config, kind = layer.get_config(), counterparts.get(type(layer))
+    for place, layer in enumerate(layers_of(graph or model)):
+        config, kind = _config_of(layer), counterparts.get(type(layer))
         if kind is not None:
             try:
                 settings = numbers_of(layer, kind.settings, kind.roles)
@@ -261,9 +273,16 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     return found
 
 
+def _config_of(layer: keras.layers.Layer) -> dict[str, Any]:
+    try:
+        return layer.get_config()
+    except Exception:  # a layer of somebody's that cannot be saved
+        return {}
+
+
 def _inside(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     if isinstance(layer, keras.layers.TimeDistributed):
-        return [layer.layer]
+        return layers_of(layer.layer) if isinstance(layer.layer, keras.Model) else [layer.layer]
     return [layer.forward_layer, layer.backward_layer] if isinstance(layer, keras.layers.Bidirectional) else [layer]
 
 

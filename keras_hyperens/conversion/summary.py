@@ -16,6 +16,8 @@ class Record:
     became: str = ""  # the class it is of now; empty if it is shared by all members
     driven_by: str = ""
     reason: str = ""  # why it is shared, where somebody may wonder
+    weights: int = 0  # how many numbers it had
+    trained: int = 0  # and how many of them are trained, normalization aside
 
 
 def describe(settings: dict[str, Setting]) -> str:
@@ -28,14 +30,30 @@ def describe(settings: dict[str, Setting]) -> str:
     return ", ".join(parts)
 
 
+def share_of_members(records: Iterable[Record]) -> float | None:
+    """The part of a model's trained parameters, normalization aside, in layers of members; `None` if there are none."""
+    records = list(records)
+    trained = sum(record.trained for record in records)
+    return sum(record.trained for record in records if record.became) / trained if trained else None
+
+
 def table(records: Iterable[Record], fixed: dict[str, str]) -> str:
-    """One line a layer, then the hyperparameters that all members have in common."""
+    """How much is members' own, one line a layer, then the hyperparameters that all members have in common."""
+    records = list(records)
+    share = share_of_members(records)
     rows = [("layer", "was", "is now", "driven by")]
     for record in records:
-        now = record.became or ("shared: " + record.reason if record.reason else "shared")
+        reason = record.reason or ("nothing in it is trained" if record.weights else "")
+        now = record.became or ("shared: " + reason if reason else "shared")
         rows.append((record.layer, record.kind, now, record.driven_by))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = ["  ".join([*(text.ljust(width) for text, width in zip(row, widths)), row[3]]).rstrip() for row in rows]
+    if share is not None:
+        lines = [
+            f"{100 * share:.1f} % of the trained parameters, normalization aside, are in layers of members",
+            "",
+            *lines,
+        ]
     if fixed:
         lines += ["", "Hyperparameters that all members have in common:"]
         lines += [f"  {name}: {why}" for name, why in fixed.items()]

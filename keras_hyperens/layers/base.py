@@ -17,6 +17,7 @@ from keras_hyperens.layers.plain import OF_EVERY_LAYER
 from keras_hyperens.layers.plain import Signature
 from keras_hyperens.layers.plain import check_no_penalty
 from keras_hyperens.layers.plain import numbers_of
+from keras_hyperens.layers.plain import objects_of
 from keras_hyperens.layers.plain import plain_settings
 from keras_hyperens.layers.plain import positional
 from keras_hyperens.layers.plain import shared_arguments
@@ -154,6 +155,7 @@ class HyperLayer(keras.layers.Layer):
             ValueError: If the plain layer does something that this class cannot do: the message says what.
         """
         arguments = {**shared_arguments(plain, cls.settings), **numbers_of(plain, cls.settings, cls.roles), **members}
+        arguments |= objects_of(plain, arguments)
         policy = arguments.pop("dtype", None)
         return cls(**arguments, dtype=plain.dtype_policy if policy is not None else None)
 
@@ -179,6 +181,7 @@ class HyperLayer(keras.layers.Layer):
         """The plain Keras layer that one member has in this place, at these hyperparameter values."""
         settings = {name: number_at(getattr(self, name), values) for name in self.settings}
         common = {**shared_arguments(self.plain, self.settings), "name": self.name}
+        common |= objects_of(self.plain, common)
         layer = self.plain_layer.from_config({**common, **plain_settings(settings, self.roles)})
         layer.trainable = self.trainable
         return layer

@@ -9,6 +9,7 @@ import keras
 
 REGULARIZER = "_regularizer"
 NORMS = ("l1", "l2")
+LORA = ("lora_rank", "lora_alpha")  # whose factors are merged into kernels
 OF_EVERY_LAYER = ("name", "dtype", "trainable", "activity_regularizer")
 
 
@@ -37,8 +38,15 @@ def positional(plain_layer: type, arguments: tuple[Any, ...]) -> dict[str, Any]:
 def shared_arguments(plain: keras.layers.Layer, settings: Iterable[str]) -> dict[str, Any]:
     """The arguments of a plain layer that do not depend on hyperparameters."""
     config = {name: value for name, value in plain.get_config().items() if not is_penalty(name)}
-    left_out = {*settings, *(["quantization_config"] if config.get("quantization_config") is None else [])}
+    left_out = {*settings, *LORA, *(["quantization_config"] if config.get("quantization_config") is None else [])}
     return {name: value for name, value in config.items() if name not in left_out}
+
+
+def objects_of(plain: keras.layers.Layer, names: Iterable[str]) -> dict[str, Any]:
+    """Those arguments that are functions or objects, themselves: a configuration may know only their names."""
+    kinds = ("activation", "initializer", "constraint")
+    objects = {name: getattr(plain, name, None) for name in names if name.endswith(kinds)}
+    return {name: each for name, each in objects.items() if callable(each)}
 
 
 def numbers_of(plain: keras.layers.Layer, settings: Iterable[str], roles: Mapping[str, str]) -> dict[str, Any]:

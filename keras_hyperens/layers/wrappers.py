@@ -13,14 +13,49 @@ Pair = tuple[keras.layers.Layer, keras.layers.Layer]  # an old layer, and the ne
 
 
 def copy_of(layer: Any) -> Any:
-    """A new layer, or bare operation, of the same configuration; a function stays the same object."""
-    return layer if isinstance(layer, keras.layers.Lambda) else type(layer).from_config(layer.get_config())
+    """A new layer, or bare operation, of the same configuration; itself where that may not be all that it is."""
+    if is_kept(layer):
+        return layer
+    try:
+        return type(layer).from_config(layer.get_config())
+    except Exception:  # such as a regularizer that is a lambda, which no configuration holds
+        return layer
+
+
+def is_kept(layer: Any) -> bool:
+    """Whether a layer is used as it is: somebody's own, or with a state that is not in its configuration."""
+    if not isinstance(layer, keras.layers.Layer):
+        return False
+    own = type(layer).__module__.split(".")[0] not in ("keras", "keras_hyperens")
+    adapted = hasattr(layer, "adapt") or getattr(layer, "quantization_mode", None) is not None
+    return own or adapted or has_lora(layer) or isinstance(layer, keras.layers.Lambda)
+
+
+def has_lora(layer: keras.layers.Layer) -> bool:
+    """Whether a layer, or a part of it, was given low-rank factors."""
+    return any(getattr(each, "lora_enabled", False) for each in layer._flatten_layers())
+
+
+def weights_of(layer: keras.layers.Layer) -> list[Any]:
+    """The weights of a layer, its low-rank factors merged into its kernels."""
+    merged: dict[int, Any] = {}
+    for each in layer._flatten_layers():
+        if getattr(each, "lora_enabled", False):
+            name = "embeddings" if hasattr(each, "_embeddings") else "kernel"
+            merged[id(getattr(each, f"_{name}"))] = getattr(each, name)
+            merged |= {id(getattr(each, f"lora_{name}_{part}")): None for part in "ab"}
+    values = [merged.get(id(weight), weight) for weight in layer.weights]
+    return [keras.ops.convert_to_numpy(value) for value in values if value is not None]
 
 
 def take_state(new: keras.layers.Layer, old: keras.layers.Layer) -> None:
     """All that Keras would save of a layer: weights, variables of its own kind, and files such as a vocabulary."""
     new.set_weights(old.get_weights())
-    if type(old).save_own_variables is not keras.layers.Layer.save_own_variables:
+    plain = keras.layers.Layer
+    if (
+        type(old).save_own_variables is not plain.save_own_variables
+        or type(old).load_own_variables is not plain.load_own_variables
+    ):
         store: dict[str, Any] = {}
         old.save_own_variables(store)
         new.load_own_variables(store)
@@ -48,7 +83,8 @@ def rewrapped(wrapper: Any, counterpart: Callable[[Any], Any]) -> tuple[keras.la
     own = {"name": wrapper.name, "dtype": wrapper.dtype_policy}
     if isinstance(wrapper, keras.layers.TimeDistributed):
         inner = counterpart(wrapper.layer)
-        kind = HyperBatchTimeDistributed if isinstance(inner, HyperLayer) else keras.layers.TimeDistributed
+        has_members = any(isinstance(each, HyperLayer) for each in inner._flatten_layers())
+        kind = HyperBatchTimeDistributed if has_members else keras.layers.TimeDistributed
         return kind(inner, **own), [(wrapper.layer, inner)]
     old = wrapper.forward_layer, wrapper.backward_layer
     forward, backward = map(counterpart, old)

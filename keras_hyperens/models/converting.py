@@ -57,7 +57,9 @@ class Convertible:
         ensemble, with a new optimizer of the same kind.
 
         Args:
-            model: Sequential or Functional, also nested, with shared layers or branches; it is not changed.
+            model: Sequential or Functional, also nested, with shared layers or branches, or subclassed and called on a
+                batch; its own layers are looked into. It is not changed, but layers of your own that stay shared are
+                the model's own objects, and are trained in both.
             roles: Role to `Hyperparameter`: what shall vary between members. Roles are the penalties `"l2"`,
                 `"l1"` (kernels and biases), `"kernel_l2"`, `"bias_l2"`, `"kernel_l1"`, `"bias_l1"`, then `"dropout"`
                 (the rate of every dropout that the model has), `"noise"` and `"label_smoothing"`. What has no role
@@ -81,7 +83,8 @@ class Convertible:
 
         Raises:
             TypeError: If `model` is not a Keras model.
-            ValueError: If it is subclassed or has no weights, a role is unknown, or no layer can be converted.
+            ValueError: If it has no weights or its `call` cannot be followed, a role is unknown, or no layer can be
+                converted.
 
         Example:
         >>> import keras

@@ -71,6 +71,7 @@ def export_saved_model(
     specs = input_specs(ensemble) if input_signature is None else _given_specs(ensemble, input_signature)
     module = tf.Module()
     module.variables_read, raw_of = servable()
+    module.tables = [each.lookup_table for each in ensemble._flatten_layers() if hasattr(each, "lookup_table")]
 
     def prediction(inputs: Any) -> Any:
         return ensemble._combine(ensemble._predictions_of(raw_of(inputs)))

@@ -42,7 +42,7 @@ def member_by_member(network: keras.Model, members: Sequence[int], values: Any, 
         if not isinstance(layer, MemberNormalization)
         for weight in layer.weights
     }
-    read = [weight.value for weight in network.weights if id(weight) not in replaced]
+    read = [variable.value for variable in network.variables if id(variable) not in replaced]  # seeds too
     read += [
         each for member in stored for each in keras.tree.flatten(list(member.weights.values())) if each is not None
     ]

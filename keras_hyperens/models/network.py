@@ -1,5 +1,6 @@
 """What an ensemble asks of the network inside it: its hyper-batch layers, its order of rows, one member of it."""
 
+from contextlib import suppress
 from typing import Any
 
 import keras
@@ -15,7 +16,7 @@ from keras_hyperens.layers.wrappers import is_wrapper
 from keras_hyperens.layers.wrappers import rewrapped
 from keras_hyperens.layers.wrappers import take_state
 
-UNKNOWN_AXIS = 32  # stands in for an axis of unknown length when rows are probed
+UNKNOWN_AXES = (32, 16, 64, 4, 224)  # stand in for an axis of unknown length when rows are probed
 
 
 def hyper_layers(network: keras.Model) -> list[HyperLayer]:
@@ -88,7 +89,7 @@ def check_rows(network: keras.Model, inputs: Any, ensemble_size: int) -> None:
         ValueError: If the network drops, adds, reorders or mixes rows.
     """
     number = 2 * ensemble_size
-    rows = made_up_rows(inputs, number)
+    rows = accepted_rows(network, inputs, number)
     try:
         _probe_rows(network, rows, number)
     except ValueError as error:
@@ -108,12 +109,19 @@ def may_mix_rows(network: keras.Model) -> bool:
 
 
 def _probe_rows(network: Any, rows: Any, number: int) -> None:
-    before = keras.tree.flatten(network(rows, training=False))
+    before, again = (keras.tree.flatten(network(rows, training=False)) for _ in range(2))
+    if not all(map(_is_same, before, again)):
+        return  # it draws random numbers: what a row does to others cannot be seen
     for changed in {0, number - 1}:
         after = keras.tree.flatten(network(_change_row(rows, changed), training=False))
         for left, right in zip(before, after, strict=True):
             left, right = ops.convert_to_numpy(left), ops.convert_to_numpy(right)
             _check_only_row_changed(network.name, left, right, number, changed)
+
+
+def _is_same(left: Any, right: Any) -> bool:
+    left, right = (ops.convert_to_numpy(ops.cast(each, "float32")) for each in (left, right))
+    return np.allclose(left, right, equal_nan=True)
 
 
 def _first_to_mix(network: keras.Model, rows: Any, number: int) -> str:
@@ -131,13 +139,25 @@ def _first_to_mix(network: keras.Model, rows: Any, number: int) -> str:
     return ""
 
 
-def made_up_rows(inputs: Any, number: int) -> Any:
+def accepted_rows(network: keras.Model, inputs: Any, number: int) -> Any:
+    """Made-up rows on which a network can be called: axes of unknown length get one that it accepts."""
+    if not any(None in spec.shape[1:] for spec in keras.tree.flatten(inputs)):
+        return made_up_rows(inputs, number)
+    for length in UNKNOWN_AXES:
+        rows = made_up_rows(inputs, number, length)
+        with suppress(Exception):  # of a network that takes no such length
+            network(rows, training=False)
+            return rows
+    return made_up_rows(inputs, number)
+
+
+def made_up_rows(inputs: Any, number: int, length: int = UNKNOWN_AXES[0]) -> Any:
     """Zeros and ones for a structure of objects with `shape` and `dtype`: legal pixels, features and indices alike."""
-    return keras.tree.map_structure(lambda spec: _random_rows(spec, number), inputs)
+    return keras.tree.map_structure(lambda spec: _random_rows(spec, number, length), inputs)
 
 
-def _random_rows(spec: Any, number: int) -> np.ndarray:
-    shape = [UNKNOWN_AXIS if axis is None else axis for axis in spec.shape[1:]]
+def _random_rows(spec: Any, number: int, length: int) -> np.ndarray:
+    shape = [length if axis is None else axis for axis in spec.shape[1:]]
     dtype = keras.backend.standardize_dtype(spec.dtype)
     return np.random.default_rng(0).integers(0, 2, (number, *shape)).astype(dtype)
 
@@ -168,6 +188,8 @@ def _check_only_row_changed(name: str, before: np.ndarray, after: np.ndarray, nu
 def member_network(network: keras.Model, member: int, space: HyperparameterSpace, values: np.ndarray) -> keras.Model:
     """A plain Keras model of one member, with weights of its own. Belongs inside a hyperparameter scope.
 
+    Layers of a user's own that members share are the same objects in it.
+
     Args:
         network: Sequential, Functional, or nested of those.
         member: k.
@@ -184,10 +206,15 @@ def member_network(network: keras.Model, member: int, space: HyperparameterSpace
         is_hyper = isinstance(layer, HyperLayer)
         return layer.member_layer(by_name) if is_hyper else copy_of(layer)
 
+    def inside_wrapper(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.Model):
+            return keras.models.clone_model(layer, clone_function=clone, recursive=True)
+        return plain_of(layer)
+
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         if is_wrapper(layer):
-            plain, inside = rewrapped(layer, plain_of)
-            pairs.extend(inside)
+            plain, inside = rewrapped(layer, inside_wrapper)
+            pairs.extend(pair for pair in inside if not isinstance(pair[0], keras.Model))
             return plain
         plain = plain_of(layer)
         if isinstance(layer, keras.layers.Layer):  # not a bare operation such as a slice
@@ -195,14 +222,15 @@ def member_network(network: keras.Model, member: int, space: HyperparameterSpace
         return plain
 
     for part in (layer for layer in network._flatten_layers() if isinstance(layer, keras.Model)):
-        if type(part).__name__ not in ("Sequential", "Functional") and type(part) is not keras.Model:
+        is_graph = type(part).__name__ in ("Sequential", "Functional") or type(part) is keras.Model
+        if not is_graph and hyper_layers(part):
             raise _cannot_extract(part)
     plain_network = keras.models.clone_model(network, clone_function=clone, recursive=True)
     for layer, plain in pairs:
         is_hyper = isinstance(layer, HyperLayer)
         if is_hyper:
             plain.set_weights(layer.member_weights(member, values))
-        else:
+        elif plain is not layer:
             take_state(plain, layer)
     for hidden in hyper_layers(plain_network):
         raise _cannot_extract(hidden)

@@ -47,17 +47,14 @@ def with_amount(kind):
 X = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
 
 
-def test_state_that_no_file_knows_is_an_error_that_names_the_layer():
-    with pytest.raises(ValueError, match="state beyond its weights.*'shift' of type Shift"):
-        khe.HyperBatchEnsemble.from_model(with_amount(Shift), roles=L2, ensemble_size=2)
-
-
-def test_state_that_a_layer_saves_by_itself_is_taken_over():
-    model = with_amount(SavedShift)
+@pytest.mark.parametrize("kind", [Shift, SavedShift])
+def test_a_layer_of_ones_own_is_used_as_it_is(kind):
+    model = with_amount(kind)
     ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=2)
     expected = keras.ops.convert_to_numpy(model(X))
     np.testing.assert_allclose(ensemble._member_outputs(X), [expected] * 2, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(ensemble.member(1)(X), expected, rtol=1e-5, atol=1e-6)
+    assert ensemble.network.get_layer("shift") is model.get_layer("shift")
 
 
 def test_a_vocabulary_is_taken_over():

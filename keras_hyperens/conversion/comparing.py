@@ -1,0 +1,97 @@
+"""Whether the graph of a layer computes what the layer computes."""
+
+from contextlib import suppress
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hyperens.conversion.arguments import Arguments
+from keras_hyperens.conversion.arguments import NotInlined
+from keras_hyperens.conversion.nodes import flat_arguments
+from keras_hyperens.conversion.nodes import nodes_of
+from keras_hyperens.conversion.perturbing import LENGTHS
+from keras_hyperens.conversion.perturbing import made_up
+from keras_hyperens.conversion.perturbing import perturbed
+from keras_hyperens.masks import mask_of
+from keras_hyperens.masks import with_mask
+
+TOLERANCE = 1e-4  # of the largest output
+
+
+def takes_training(layer: Any) -> bool:
+    """Whether a layer's `call` has the argument `training`."""
+    return bool(layer._call_has_training_arg)
+
+
+def check_arguments(graph: keras.Model) -> None:
+    """Weights that operations take directly would be those of the model for ever."""
+    for node in nodes_of(graph):
+        if any(isinstance(each, keras.Variable) for each in flat_arguments(node)):
+            raise NotInlined("it uses weights of its layers by itself")
+
+
+def check_training(graph: keras.Model, in_training: keras.Model) -> None:
+    """Compares what a `call` does outside of training and in it."""
+    if _signature(graph) != _signature(in_training):
+        raise NotInlined("its `call` does something else in training")
+    for node in nodes_of(in_training):
+        if node.arguments.kwargs.get("training") is False:
+            raise NotInlined(f"it calls {node.operation.name!r} with `training=False`")
+
+
+def _signature(graph: keras.Model) -> list[Any]:
+    return [_signature_of(node) for node in nodes_of(graph)]
+
+
+def _signature_of(node: Any) -> tuple[Any, ...]:
+    flat = flat_arguments(node)
+    constants = [repr(each) for each in flat if not isinstance(each, keras.KerasTensor)]
+    weights = [id(weight) for weight in getattr(node.operation, "weights", ())]
+    return type(node.operation), tuple(weights), tuple(constants), len(flat)
+
+
+def check_same(block: Any, graph: keras.Model, call: Arguments) -> None:
+    """Compares layer and graph on made-up rows, at weights that are not those from which it was traced."""
+    try:
+        with perturbed(block.weights):
+            _compare(*_outputs_of_both(block, graph, call))
+    finally:
+        with suppress(AttributeError):
+            block._clear_losses()
+
+
+def _outputs_of_both(block: Any, graph: keras.Model, call: Arguments) -> tuple[Any, Any]:
+    for length in LENGTHS[:-1]:
+        with suppress(Exception):  # of a layer that takes no such length
+            return _outputs_at(block, graph, call, length)
+    return _outputs_at(block, graph, call, LENGTHS[-1])
+
+
+def _outputs_at(block: Any, graph: keras.Model, call: Arguments, length: int) -> tuple[Any, Any]:
+    rows, masks = ([made_up(tensor, length) for tensor in each] for each in (call.tensors, map(mask_of, call.masked)))
+    passed = [*map(ops.copy, rows), *masks]
+    rest = iter(masks)
+    for tensor, row in zip(call.tensors, rows, strict=True):
+        with_mask(row, next(rest) if mask_of(tensor) is not None else None)
+    here = call.with_tensors(rows)
+    keywords = {"training": False} if takes_training(block) else {}
+    expected = block(*here.args, **{**here.kwargs, **keywords})
+    return expected, graph(passed[0] if len(passed) == 1 else passed, training=False)
+
+
+def _compare(expected: Any, actual: Any) -> None:
+    left, right = keras.tree.flatten(expected), keras.tree.flatten(actual)
+    if len(left) != len(right):
+        raise NotInlined("other outputs on made-up rows")
+    for one, other in zip(left, right, strict=True):
+        a, b = (np.asarray(ops.convert_to_numpy(ops.cast(each, "float32")), "float64") for each in (one, other))
+        scale = max(np.abs(a[np.isfinite(a)]).max(initial=0.0), 1e-6)
+        half = keras.backend.standardize_dtype(one.dtype) in ("float16", "bfloat16")
+        if a.shape != b.shape or not np.allclose(
+            a, b, rtol=0, atol=(300 if half else 1) * TOLERANCE * scale, equal_nan=True
+        ):
+            raise NotInlined("other outputs on made-up rows")
+        if (mask_of(one) is None) != (mask_of(other) is None):
+            raise NotInlined("other masks of its outputs")

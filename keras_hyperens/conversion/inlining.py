@@ -1,0 +1,227 @@
+"""Any Keras model as a graph whose custom layers are graphs too, so that the layers inside them can be converted.
+
+Nothing is copied: the graph has the model's own layers. What cannot be looked into stays as it is, with the reason.
+"""
+
+import warnings
+from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.conversion.arguments import Arguments
+from keras_hyperens.conversion.arguments import NotInlined
+from keras_hyperens.conversion.network import Chosen
+from keras_hyperens.conversion.network import final_layers
+from keras_hyperens.conversion.network import is_chosen
+from keras_hyperens.conversion.tracing import traced
+from keras_hyperens.layers.base import HyperLayer
+from keras_hyperens.layers.glue import MaskOf
+from keras_hyperens.masks import mask_of
+from keras_hyperens.masks import with_mask
+
+METHODS = ("train_step", "test_step", "predict_step", "compute_loss")  # that a conversion does not take over
+
+
+@dataclass
+class Inlining:
+    """Looks into the custom layers of models.
+
+    Args:
+        exclude: Names, with `*` for any letters, or classes of layers that stay as they are.
+        given: The `verdicts` on another model of the same code: nothing is compared then.
+
+    Attributes:
+        reasons: By the id of a layer that stays as it is, why.
+        verdicts: For each layer that was looked into, in order, why it stays as it is, or in which way it was followed.
+    """
+
+    exclude: Iterable[Chosen] = ()
+    given: Sequence[str | int] | None = None
+    reasons: dict[int, str] = field(default_factory=dict)
+    verdicts: list[str | int] = field(default_factory=list)
+    _made: dict[tuple[int, str], Any] = field(default_factory=dict)
+
+    def graph_of(self, model: keras.Model) -> keras.Model:
+        """The model itself where there is nothing to look into, else a graph of its layers.
+
+        Raises:
+            ValueError: If it is neither Sequential nor Functional, and its `call` cannot be followed.
+        """
+        if not isinstance(model, keras.Model) or (not model.built and is_graph_model(model)):
+            return model  # the conversion says what is missing
+        if not model.built:
+            raise ValueError(
+                "A subclassed model must be called on a batch before it is converted. "
+                f"Received: {model.name!r} of type {type(model).__name__}, never called"
+            )
+        _warn_of_lost(model)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not support masking.*")
+            if is_graph_model(model):
+                return self._graph(model)
+            try:
+                return self._graph(_followed(model))
+            except NotInlined as error:
+                raise ValueError(
+                    "A subclassed model is converted by following its `call`, which must be made of Keras layers and "
+                    "`keras.ops`; or write it of layers such as `HyperBatchDense` itself and give it to "
+                    f"`HyperBatchEnsemble`. Received: {model.name!r} of type {type(model).__name__}, but: {error}"
+                ) from error
+
+    def _graph(self, model: Any) -> keras.Model:
+        plain = (keras.Sequential, functional())
+        inside = model._flatten_layers(include_self=False)
+        if not any(self._may_be_inlined(each) or (is_graph_model(each) and type(each) not in plain) for each in inside):
+            return model if type(model) in plain else _plain(model)
+        return keras.models.clone_model(_plain(model), clone_function=lambda layer: layer, call_function=self._called)
+
+    def _called(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if is_graph_model(layer):
+            return self._once(layer, "", lambda: self._graph(layer))(*args, **kwargs)
+        if type(layer) is keras.layers.TimeDistributed:
+            return self._once(layer, "", lambda: self._around(layer, args[0]))(*args, **kwargs)
+        if not self._may_be_inlined(layer):
+            return layer(*args, **kwargs)
+        call = Arguments(args, {name: each for name, each in kwargs.items() if name != "training"})
+        graph = self._once(layer, call.key, lambda: self._inlined(layer, call))
+        if graph is None:
+            return layer(*args, **kwargs)
+        outputs = graph(_inputs_of(call))
+        return keras.tree.map_structure(_symbolically_masked, outputs, graph.output)
+
+    def _once(self, layer: Any, key: str, make: Any) -> Any:
+        place = (id(layer), key)
+        if place not in self._made:
+            self._made[place] = make()
+        return self._made[place]
+
+    def _inlined(self, layer: keras.layers.Layer, call: Arguments) -> keras.Model | None:
+        place = len(self.verdicts)
+        verdict = None if self.given is None or place >= len(self.given) else self.given[place]
+        try:
+            if isinstance(verdict, str):
+                raise NotInlined(verdict)
+            graph, way = traced(layer, call, way=verdict)
+        except NotInlined as error:
+            self.reasons[id(layer)] = str(error)
+            self.verdicts.append(str(error))
+            return None
+        self.verdicts.append(way)
+        return self._graph(graph)
+
+    def _around(self, wrapper: Any, inputs: Any) -> Any:
+        """`TimeDistributed` around the graph of what it is around."""
+        inner = wrapper.layer
+        if is_graph_model(inner):
+            graph: Any = self._graph(inner)
+        elif self._may_be_inlined(inner):
+            one_time = keras.KerasTensor((inputs.shape[0], *inputs.shape[2:]), inputs.dtype)
+            graph = self._inlined(inner, Arguments((one_time,), {}))
+        else:
+            return wrapper
+        if graph is None or graph is inner:
+            return wrapper
+        return keras.layers.TimeDistributed(graph, name=wrapper.name, dtype=wrapper.dtype_policy)
+
+    def _may_be_inlined(self, layer: Any) -> bool:
+        """Whether a layer is somebody's own, and has layers that could be members' own."""
+        if not isinstance(layer, keras.layers.Layer) or isinstance(layer, HyperLayer) or is_keras_own(layer):
+            return False
+        if is_graph_model(layer) or not layer.trainable:
+            return False
+        if is_chosen(layer, self.exclude) or id(layer) in self.reasons:
+            return False
+        kinds = final_layers()
+        return any(type(each) in kinds for each in layer._flatten_layers(include_self=False))
+
+
+def functional() -> type:
+    """The class of Functional models, which Keras has no public name for."""
+    inputs = keras.Input((1,))
+    return type(keras.Model(inputs, inputs))
+
+
+def is_graph_model(model: Any) -> bool:
+    """Whether a model is a graph of layers, whatever its class: one that leaves `call` as Keras wrote it."""
+    kinds: tuple[Any, ...] = (keras.Sequential, functional())
+    return isinstance(model, kinds) and any(type(model).call is kind.call for kind in kinds)
+
+
+def is_keras_own(layer: Any) -> bool:
+    """Whether a layer's class comes with Keras."""
+    return type(layer).__module__.split(".")[0] == "keras"
+
+
+def _plain(model: keras.Model) -> keras.Model:
+    """A Functional model of the same graph, without what it was compiled with."""
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return keras.Model(model.input, model.output, name=model.name)
+
+
+def _inputs_of(call: Arguments) -> Any:
+    """What the graph of a layer is called on in the place of the layer; masks are arguments there."""
+    tensors = [each if mask_of(each) is None else ops.copy(each) for each in call.tensors]
+    found = [*tensors, *map(mask_of, call.masked)]
+    return found[0] if len(found) == 1 else found
+
+
+def _symbolically_masked(output: Any, inside: Any) -> Any:
+    return output if mask_of(inside) is None else with_mask(output, MaskOf()(output))
+
+
+def _followed(model: Any) -> keras.Model:
+    """The graph of a subclassed model, for batches as the one on which it was built."""
+    shapes = model._build_shapes_dict or {}
+    if len(shapes) != 1:
+        raise NotInlined("call it on a batch first; its `call` must take one argument beside `training` and `mask`")
+    (shape,) = shapes.values()
+    inputs = _symbolic(shape, model.input_dtype)
+    graph, _ = traced(model, Arguments((inputs,), {}), with_names=True)
+    indices = [_is_of_indices(graph, each) for each in graph.inputs]
+    if any(indices):  # Keras does not note what the batch was made of
+        rest = iter(indices)
+        inputs = keras.tree.map_structure(lambda each: _as_indices(each) if next(rest) else each, inputs)
+        graph, _ = traced(model, Arguments((inputs,), {}), with_names=True)
+    return keras.Model(keras.tree.pack_sequence_as(inputs, graph.inputs), graph.output, name=model.name)
+
+
+def _is_of_indices(graph: keras.Model, tensor: Any) -> bool:
+    """Whether only embeddings, and their masks, look at an input."""
+    users = [
+        operation
+        for operation in graph.operations
+        for node in operation._inbound_nodes
+        if any(each is tensor for each in node.arguments.keras_tensors)
+    ]
+    return bool(users) and all(
+        isinstance(each, keras.layers.Embedding) or type(each).__name__ == "NotEqual" for each in users
+    )
+
+
+def _as_indices(tensor: Any) -> Any:
+    return keras.Input(batch_shape=tensor.shape, dtype="int32", name=tensor.name)
+
+
+def _symbolic(shape: Any, dtype: str, name: str | None = None) -> Any:
+    """Symbolic inputs for shapes of a batch, any number of rows."""
+    if isinstance(shape, dict):
+        return {key: _symbolic(each, dtype, key) for key, each in shape.items()}
+    if all(isinstance(axis, int | None) for axis in shape):
+        return keras.Input(tuple(shape[1:]), dtype=dtype, name=name)
+    return [_symbolic(each, dtype) for each in shape]
+
+
+def _warn_of_lost(model: keras.Model) -> None:
+    """Says what a model does beside predicting that its ensemble will not do."""
+    own = [name for name in METHODS if getattr(type(model), name) is not getattr(keras.Model, name)]
+    lost = [f"its own `{name}`" for name in own if type(model).__module__.split(".")[0] != "keras_hub"]
+    if getattr(model, "preprocessor", None) is not None:
+        lost.append("its preprocessor: give rows that went through it")
+    if lost:
+        warnings.warn(f"The ensemble of {model.name!r} does not take over {', '.join(lost)}", stacklevel=5)

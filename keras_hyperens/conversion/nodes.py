@@ -1,0 +1,36 @@
+"""The calls in a Functional model."""
+
+from typing import Any
+
+import keras
+
+
+def nodes_of(graph: Any) -> list[Any]:
+    """The calls of a Functional model, those that come first at the beginning."""
+    by_depth = graph._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
+
+
+def unbatched(model: Any) -> dict[int, str]:
+    """By the id of a layer that is called on something without an axis of rows, at any depth, why it is shared."""
+    graph = getattr(model, "_functional", None) or model
+    if not hasattr(graph, "_nodes_by_depth") or any(each.shape[:1] != (None,) for each in model.inputs or ()):
+        found = {}
+    else:
+        found = {
+            id(node.operation): "it sees no rows"
+            for node in nodes_of(graph)
+            if node.arguments.keras_tensors and node.arguments.keras_tensors[0].shape[:1] != (None,)
+        }
+    for layer in getattr(model, "layers", ()):
+        inner = layer.layer if type(layer) is keras.layers.TimeDistributed else layer
+        found |= unbatched(inner) if isinstance(inner, keras.Model) else {}
+        if id(layer) in found and isinstance(inner, keras.Model):
+            found |= {id(each): found[id(layer)] for each in inner._flatten_layers()}
+    return found
+
+
+def flat_arguments(node: Any) -> list[Any]:
+    """What a call was given, `training` aside."""
+    kwargs = {name: each for name, each in node.arguments.kwargs.items() if name != "training"}
+    return keras.tree.flatten((node.arguments.args, kwargs))

@@ -1,0 +1,41 @@
+"""Made-up rows and weights, by which a layer and the graph of it are compared."""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+ROWS, LENGTHS = 3, (16, 64, 4)  # so many rows; axes of unknown length are so long, until one is accepted
+
+
+def made_up(spec: Any, length: int = LENGTHS[0]) -> Any:
+    """A batch for a symbolic tensor: numbers around zero, or zeros and ones where they are integers."""
+    unknown = {0: ROWS}
+    shape = [unknown.get(place, length) if axis is None else axis for place, axis in enumerate(spec.shape)]
+    generator = np.random.default_rng(0)
+    dtype = keras.backend.standardize_dtype(spec.dtype)
+    if "float" in dtype:
+        return ops.convert_to_tensor(generator.normal(size=shape), dtype)
+    array = generator.integers(0, 2, shape)
+    if dtype == "bool" and array.ndim:
+        array[..., :1] = 1  # something must be attended to
+    return ops.convert_to_tensor(array, dtype)
+
+
+@contextmanager
+def perturbed(weights: Iterable[keras.Variable]) -> Iterator[None]:
+    """Inside, floating-point weights have other values; what was positive stays so."""
+    generator = np.random.default_rng(1)
+    floats = [weight for weight in weights if "float" in keras.backend.standardize_dtype(weight.dtype)]
+    before = [ops.convert_to_numpy(weight) for weight in floats]
+    try:
+        for weight, value in zip(floats, before, strict=True):
+            weight.assign(value * generator.uniform(0.5, 1.5, value.shape) + 0.1 * generator.random(value.shape))
+        yield
+    finally:
+        for weight, value in zip(floats, before, strict=True):
+            weight.assign(value)

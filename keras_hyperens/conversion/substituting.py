@@ -1,0 +1,95 @@
+"""What stands for things in a `call` that leave no operation: own weights, arrays, the number of rows."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.conversion.arguments import NotInlined
+from keras_hyperens.layers.glue import BroadcastRows
+from keras_hyperens.layers.glue import Constant
+from keras_hyperens.layers.glue import Weight
+
+ROWS = 7919  # a prime in the place of the number of rows, where a `call` asks for it; no axis is as long
+
+
+@contextmanager
+def own_weights_as_layers(block: keras.layers.Layer, reference: Any) -> Iterator[None]:
+    """Inside, attributes that are the block's own weights are the outputs of layers that have these weights."""
+    own = {id(weight) for weight in (*block._trainable_variables, *block._non_trainable_variables)}
+    found = {name: each for name, each in vars(block).items() if id(each) in own}
+    for name, variable in found.items():
+        vars(block)[name] = Weight.of(variable, f"{block.name}_{name.strip('_')}", block.dtype_policy)(reference)
+    try:
+        yield
+    finally:
+        vars(block).update(found)
+
+
+@contextmanager
+def symbolic_arrays(layers: list[keras.layers.Layer], reference: Any, by_row: bool) -> Iterator[None]:
+    """Inside, these layers called on arrays, such as positions, are called on a layer that has the array."""
+
+    def hooked(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
+        busy: list[bool] = []
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if busy or len(args) != 1 or not hasattr(args[0], "numpy"):
+                return original(*args, **kwargs)
+            busy.append(True)
+            try:
+                return layer(_constant(args[0], reference, by_row))
+            finally:
+                busy.pop()
+
+        return call
+
+    for layer in layers:
+        vars(layer)["call"] = hooked(layer, layer.call)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            vars(layer).pop("call", None)
+
+
+def _constant(value: Any, reference: Any, by_row: bool) -> Any:
+    array = ops.convert_to_numpy(value)
+    array = array[0] if by_row and array.ndim > 1 and len(array) == 1 else array
+    return Constant(array, str(array.dtype), by_row)(reference)
+
+
+def of_any_rows(graph: keras.Model, inputs: list[Any]) -> keras.Model:
+    """A graph traced with `ROWS` rows, of inputs of any number of rows."""
+    reference = next(each for each in inputs if each.shape and each.shape[0] is None)
+
+    def called(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = keras.tree.map_structure(lambda each: _constant_of_rows(each, reference), (args, kwargs))
+        kind = type(operation).__name__
+        if isinstance(operation, keras.layers.Layer):
+            return operation(*args, **kwargs)
+        shape = tuple(operation.output.shape) if kind in ("Reshape", "BroadcastTo", "Tile", "Repeat") else ()
+        if not shape or not shape[0] or shape[0] % ROWS:
+            return operation(*args, **kwargs)
+        if kind == "Reshape":
+            return ops.reshape(args[0], (-1, *shape[1:]))
+        one = args[0] if len(args[0].shape) == len(shape) else ops.expand_dims(args[0], 0)
+        if one.shape[0] != 1 or shape[0] != ROWS or shape[1:] != tuple(one.shape[1:]):
+            raise NotInlined(f"{kind} by the number of rows")
+        return BroadcastRows()([one, reference])
+
+    outputs = graph._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=called)
+    return keras.Model(inputs, outputs, name=graph.name)
+
+
+def _constant_of_rows(each: Any, reference: Any) -> Any:
+    """An array that is the same for each of so many rows, for any number of them."""
+    if not hasattr(each, "numpy") or isinstance(each, keras.Variable) or not each.shape or each.shape[0] != ROWS:
+        return each
+    array = ops.convert_to_numpy(each)
+    if not (array == array[:1]).all():
+        raise NotInlined("an array of as many rows as the batch has")
+    return Constant(array[0], str(array.dtype))(reference)

@@ -1,0 +1,189 @@
+"""A custom layer as a Functional model of its sublayers: its `call`, followed on symbolic inputs, and checked.
+
+The model has the layer's own sublayers and weights, not copies of them. What cannot be followed exactly raises
+`NotInlined` with the reason; the layer then stays as it is.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens.conversion.arguments import Arguments
+from keras_hyperens.conversion.arguments import NotInlined
+from keras_hyperens.conversion.comparing import check_arguments
+from keras_hyperens.conversion.comparing import check_same
+from keras_hyperens.conversion.comparing import check_training
+from keras_hyperens.conversion.comparing import takes_training
+from keras_hyperens.conversion.substituting import ROWS
+from keras_hyperens.conversion.substituting import of_any_rows
+from keras_hyperens.conversion.substituting import own_weights_as_layers
+from keras_hyperens.conversion.substituting import symbolic_arrays
+from keras_hyperens.layers.glue import WithMask
+from keras_hyperens.masks import mask_of
+
+WAYS = ((None, True), (None, False), (ROWS, True), (ROWS, False))  # rows to trace with, a copy of arrays for each row
+
+
+def traced(
+    block: keras.layers.Layer, call: Arguments, with_names: bool = False, way: int | None = None
+) -> tuple[keras.Model, int]:
+    """The graph of a layer's `call`: a Functional model named as the layer, and the way in which it was found.
+
+    Its inputs are the call's tensors, in order, then the masks of those that carry one.
+
+    Args:
+        block: Built.
+        call: One of its calls, on symbolic tensors; without `training`.
+        with_names: Whether inputs have the names of the tensors.
+        way: That in which a layer of the same code was followed: nothing is compared then.
+
+    Raises:
+        NotInlined: If the graph would not compute the same, or not all of the layer's weights are in it.
+    """
+    if block.activity_regularizer is not None:
+        raise NotInlined("a penalty on its outputs")
+    reasons: list[str] = []
+    for number in range(len(WAYS)) if way is None else [way]:
+        try:
+            rows, by_row = WAYS[number]
+            graph = _attempt(block, call, rows, by_row, way is None)
+            return (_renamed_inputs(graph, call.tensors) if with_names else graph), number
+        except NotInlined as error:
+            reasons.append(str(error))
+        except Exception as error:  # a `call` may do anything
+            reasons.append(f"its `call` fails on symbolic inputs: {_first_line(error)}")
+    raise NotInlined(reasons[0])
+
+
+def _renamed_inputs(graph: keras.Model, tensors: list[Any]) -> keras.Model:
+    inputs = [
+        keras.Input(batch_shape=old.shape, dtype=old.dtype, name=new.name) for old, new in zip(graph.inputs, tensors)
+    ]
+    outputs = graph._run_through_graph(inputs, operation_fn=lambda operation: operation)
+    return keras.Model(inputs, outputs, name=graph.name)
+
+
+def _first_line(error: Exception) -> str:
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _attempt(block: keras.layers.Layer, call: Arguments, rows: int | None, by_row: bool, checked: bool) -> keras.Model:
+    eager: list[keras.layers.Layer] = []
+    graph = _graph(block, call, rows, by_row, eager, None)
+    missing = _missing(block, graph)
+    if missing:
+        eager = [layer for layer in block._flatten_layers(include_self=False) if _has_any(layer, missing)]
+        graph = _graph(block, call, rows, by_row, eager, None)
+        missing = _missing(block, graph)
+    elif not by_row:
+        raise NotInlined("nothing else to try")
+    if missing:
+        raise NotInlined("some of its weights are outside of the graph: " + ", ".join(w.path for w in missing[:3]))
+    if not checked:
+        return graph
+    if takes_training(block):
+        check_training(graph, _graph(block, call, rows, by_row, eager, True))
+    check_same(block, graph, call)
+    return graph
+
+
+def _has_any(layer: keras.layers.Layer, weights: list[keras.Variable]) -> bool:
+    own = {id(weight) for weight in (*layer._trainable_variables, *layer._non_trainable_variables)}
+    return any(id(weight) in own for weight in weights)
+
+
+def _missing(block: keras.layers.Layer, graph: keras.Model) -> list[keras.Variable]:
+    found = {id(weight) for weight in graph.weights}
+    return [weight for weight in block.weights if id(weight) not in found]
+
+
+def _graph(
+    block: keras.layers.Layer,
+    call: Arguments,
+    rows: int | None,
+    by_row: bool,
+    eager: list[keras.layers.Layer],
+    training: bool | None,
+) -> keras.Model:
+    inputs = [_input_like(tensor, rows) for tensor in (*call.tensors, *map(mask_of, call.masked))]
+    masks = iter(inputs[len(call.tensors) :])
+    given = [_cast(block, each) for each in inputs[: len(call.tensors)]]
+    given = [
+        new if mask_of(tensor) is None else WithMask()([new, next(masks)])
+        for tensor, new in zip(call.tensors, given, strict=True)
+    ]
+    here = _with_mask_argument(block, call.with_tensors(given))
+    keywords = {**here.kwargs, **({"training": training} if takes_training(block) else {})}
+    before = _python_state(block)
+    with own_weights_as_layers(block, inputs[0]), symbolic_arrays(eager, inputs[0], by_row), unique_names(block):
+        outputs = block.call(*here.args, **keywords)
+        _check_outputs(outputs, inputs)
+        if _python_state(block) != before:
+            raise NotInlined("its `call` changes the layer itself")
+        outputs = _masked(block, here, given[0], outputs)
+        graph = keras.Model(inputs, outputs, name=block.name)
+        if rows is not None:
+            tensors = (*call.tensors, *map(mask_of, call.masked))
+            graph = of_any_rows(graph, [_input_like(tensor, None) for tensor in tensors])
+    check_arguments(graph)
+    return graph
+
+
+def _input_like(tensor: Any, rows: int | None) -> Any:
+    shape = tuple(tensor.shape)
+    if rows is not None and shape and shape[0] is None:
+        shape = (rows, *shape[1:])
+    return keras.Input(batch_shape=shape, dtype=tensor.dtype)
+
+
+def _cast(block: keras.layers.Layer, tensor: Any) -> Any:
+    """As Keras casts what a layer is called on."""
+    if not block.autocast or "float" not in tensor.dtype or tensor.dtype == block.compute_dtype:
+        return tensor
+    return ops.cast(tensor, block.compute_dtype)
+
+
+def _python_state(block: keras.layers.Layer) -> dict[str, Any]:
+    """The numbers and texts that a layer keeps; not those that every layer has, which are Keras' own."""
+    simple, of_keras = (int, float, str, bool, type(None)), vars(keras.layers.Layer())
+    return {name: each for name, each in vars(block).items() if isinstance(each, simple) and name not in of_keras}
+
+
+@contextmanager
+def unique_names(block: keras.layers.Layer) -> Iterator[None]:
+    """Inside, no two layers of a block have one name; afterwards those that a graph needs so keep them."""
+    seen: set[str] = set()
+    renamed: dict[int, tuple[Any, str]] = {}
+    for layer in block._flatten_layers(include_self=False):
+        if layer.name in seen and id(layer) not in renamed:
+            renamed[id(layer)] = layer, layer.name
+            layer.name = next(name for n in range(1, 10**6) if (name := f"{layer.name}_{n}") not in seen)
+        seen.add(layer.name)
+    yield
+
+
+def _check_outputs(outputs: Any, inputs: list[Any]) -> None:
+    flat = keras.tree.flatten(outputs)
+    if not flat or not all(isinstance(each, keras.KerasTensor) for each in flat):
+        raise NotInlined("an output that does not come from its inputs")
+
+
+def _with_mask_argument(block: Any, call: Arguments) -> Arguments:
+    """The call with the mask of its only tensor as an argument, as Keras fills it in."""
+    if not block._call_has_mask_arg or call.kwargs.get("mask") is not None or len(call.tensors) != 1:
+        return call
+    mask = mask_of(call.tensors[0])
+    return call if mask is None else Arguments(call.args, {**call.kwargs, "mask": mask})
+
+
+def _masked(block: Any, call: Arguments, first: Any, outputs: Any) -> Any:
+    """Outputs with the mask that Keras gives them."""
+    if not block.supports_masking or not isinstance(outputs, keras.KerasTensor) or mask_of(outputs) is not None:
+        return outputs
+    passed = next(iter(call.args), first)
+    mask = block.compute_mask(passed, call.kwargs.get("mask", mask_of(first)))
+    return WithMask(name=f"{block.name}_mask")([outputs, mask]) if isinstance(mask, keras.KerasTensor) else outputs
