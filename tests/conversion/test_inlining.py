@@ -202,7 +202,7 @@ def test_hyperparameters_drive_what_is_inside_blocks():
 
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=M)
     driven = {record.driven_by for record in ensemble._records} - {""}
-    assert ensemble.hyperparameters.names == ("l2", "dropout") and driven == {"kernel_l2 = l2", "rate = dropout"}
+    assert ensemble.space.names == ("l2", "dropout") and driven == {"kernel_l2 = l2", "rate = dropout"}
     assert list(ensemble._fixed) == ["units"]
 
 
