@@ -531,5 +531,5 @@ def keras_hub_encoder(penalty, rate):
 def keras_hub_classifier(penalty, rate):
     import keras_hub
 
-    backbone = keras_hub.models.BertBackbone(17, 1, 2, 8, 16, dropout=rate, max_sequence_length=6)
+    backbone = keras_hub.models.BertBackbone(17, 1, 2, 8, 16, dropout=rate, max_sequence_length=6, num_segments=5)
     return keras_hub.models.BertTextClassifier(backbone, num_classes=3)
