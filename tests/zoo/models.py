@@ -293,7 +293,7 @@ def convolutions_in_time(penalty, rate):
 def transformer_of_series(penalty, rate):
     inputs = keras.Input((8, 4))
     x = blocks.TransformerBlock(4, 2, rate, penalty)(inputs)
-    return keras.Model(inputs, head(layers.GlobalAveragePooling1D(data_format="channels_first")(x)))
+    return keras.Model(inputs, head(layers.GlobalAveragePooling1D()(x)))
 
 
 @kept
