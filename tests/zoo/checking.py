@@ -12,9 +12,9 @@ import keras_hyperens as khe
 from keras_hyperens.conversion.summary import share_of_members
 from tests.zoo.models import ZOO
 
-M, ROWS = 2, 8
+M, ROWS, LENGTH = 2, 8, 6
 RANDOM = ("variational_autoencoder",)  # draw in inference: no two predictions are equal
-UNSAVED = ()
+LEAST = {"keras_hub_encoder": 0.8, "keras_hub_classifier": 0.75}  # their reversible embeddings are shared; others: 0.9
 
 
 @dataclass
@@ -34,7 +34,13 @@ class Row:
     def is_good(self):
         same = [self.difference, self.reloaded, self.exported]
         exact = self.name in RANDOM or max(same) < 1e-4
-        return not self.failure and exact and self.share >= 0.9 and self.apart > 0 and np.isfinite(self.loss)
+        return (
+            not self.failure
+            and exact
+            and self.share >= LEAST.get(self.name, 0.9)
+            and self.apart > 0
+            and np.isfinite(self.loss)
+        )
 
 
 def made(name, penalty=None, rate=0.2):
@@ -52,7 +58,7 @@ def rows_for(ensemble):
     generator = np.random.default_rng(2)
 
     def rows(tensor):
-        shape = (ROWS, *tensor.shape[1:])
+        shape = (ROWS, *(LENGTH if axis is None else axis for axis in tensor.shape[1:]))
         if "int" in tensor.dtype:
             return generator.integers(0, 5, shape).astype(tensor.dtype)
         return generator.normal(size=shape).astype("float32")

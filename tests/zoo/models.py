@@ -293,7 +293,7 @@ def convolutions_in_time(penalty, rate):
 def transformer_of_series(penalty, rate):
     inputs = keras.Input((8, 4))
     x = blocks.TransformerBlock(4, 2, rate, penalty)(inputs)
-    return keras.Model(inputs, head(layers.GlobalAveragePooling1D(data_format="channels_first")(x)))
+    return keras.Model(inputs, head(layers.GlobalAveragePooling1D()(x)))
 
 
 @kept
@@ -531,5 +531,5 @@ def keras_hub_encoder(penalty, rate):
 def keras_hub_classifier(penalty, rate):
     import keras_hub
 
-    backbone = keras_hub.models.BertBackbone(17, 1, 2, 8, 16, dropout=rate, max_sequence_length=6)
+    backbone = keras_hub.models.BertBackbone(17, 1, 2, 8, 16, dropout=rate, max_sequence_length=6, num_segments=5)
     return keras_hub.models.BertTextClassifier(backbone, num_classes=3)

@@ -29,7 +29,7 @@ def test_training_files_and_export(name, tmp_path):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", [name for name in ZOO if name not in OPTIONAL])
+@pytest.mark.parametrize("name", [name for name in ZOO if name not in (*OPTIONAL, "application")])
 def test_hyperparameters_of_a_hypermodel(name):
     ensemble, driven = checking.from_hypermodel(name)
     assert set(driven) == set(ensemble.space.names) and len(driven) > 0
