@@ -111,7 +111,7 @@ def test_a_member_that_stays_infinite_is_frozen_at_its_last_weights():
 @pytest.mark.filterwarnings("ignore:In some steps")
 @pytest.mark.parametrize("sharing", ["hyper", "batch"])
 def test_a_member_with_shared_kernels_that_stays_infinite_is_left_out(sharing, tmp_path):
-    space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2)])
+    space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
     members = {"ensemble_size": M, "space": space, "sharing": sharing}
     network = keras.Sequential(
         [
