@@ -74,7 +74,7 @@ PUBLIC = {
     "Candidate": {
         "best_epoch", "build_config", "failure", "likelihoods", "outputs", "reason", "score", "seconds", "weights",
     },
-    "Record": {"became", "driven_by", "reason"},
+    "Record": {"became", "driven_by", "reason", "trained", "weights"},
     "Selection": {"best_prefix", "excluded", "members", "weights"},
 }  # fmt: skip
 
@@ -92,7 +92,7 @@ def may_have(kind):
     if kind.__name__ in PUBLIC or not issubclass(kind, layers.HyperLayer):
         return PUBLIC.get(kind.__name__, set())
     if kind.__name__ in ("HyperBatchMultiHeadAttention", "HyperBatchGroupQueryAttention"):
-        return OF_COMPOSITES | {"num_heads", "output_units"}
+        return OF_COMPOSITES | {"heads", "output_units"}
     return (OF_KERNELS if issubclass(kind, layers.HyperBatchLayer) else OF_COMPOSITES) | {"plain_layer"}
 
 

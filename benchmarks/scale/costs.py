@@ -53,8 +53,10 @@ def folded_bytes(layers: Sequence[Layer], others: int, members: int) -> int:
 
 
 def gradient_bytes(weights: int, members: int, hyperparameters: int) -> int:
-    """What replicas add up at a step: a number for each trained weight, the bounds, and the temperature's two."""
-    return FLOAT * (weights + 2 * members * hyperparameters + 2)
+    """What replicas add up at a step: a number for each trained weight, the bounds, the temperature's two, and which
+    members, and whether what they share, are finite.
+    """
+    return FLOAT * (weights + 2 * members * hyperparameters + 2 + members + 1)
 
 
 def ring_bytes(gradients: float, replicas: int) -> float:

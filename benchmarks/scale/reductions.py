@@ -38,7 +38,7 @@ def measure(networks: tuple[str, ...] = ("LeNet",)) -> Iterator[Point]:
         trained, counted = in_new_process(partial(_bytes, name))
         what = f"added up by replicas at a step, hyper-batch {name}"
         expected = costs.gradient_bytes(trained, M, P)
-        yield Point(what, "4 (trained weights + 2 M P + 2)", expected, counted, "bytes")
+        yield Point(what, "4 (trained weights + 2 M P + M + 3)", expected, counted, "bytes")
 
 
 def _bytes(name: str) -> tuple[int, int]:

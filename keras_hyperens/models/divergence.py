@@ -109,7 +109,7 @@ class GuardedStep:
         Returns:
             Which members were fine, `[M]`, and whether there was a step.
         """
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1 or not self.living.all():
+        if tf.distribute.has_strategy() or not self.living.all():  # some strategies allow no update in a condition
             return self._careful(gradients, fine, update)
         is_finite = tf.reduce_all(fine)
         if not self.scales:  # else it looks for itself, and adapts its scale

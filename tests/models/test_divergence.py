@@ -120,7 +120,7 @@ def test_a_member_with_shared_kernels_that_stays_infinite_is_left_out(sharing, t
             khe.HyperBatchDense(3, kernel_l2="l2", **members),
         ]
     )
-    ensemble = khe.HyperBatchEnsemble(network, space, M, seed=0)
+    ensemble = khe.HyperBatchEnsemble(network, seed=0)
     ensemble.compile("adam", LOGITS, metrics=["accuracy"])
     (x, y), tuning = blobs(120), blobs(30)
     factor = network.layers[0].r

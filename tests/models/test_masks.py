@@ -94,7 +94,9 @@ def test_logs_of_members_that_train_on_batches_of_their_own():
 
 @pytest.mark.integration
 def test_response_curves():
-    ensemble = compiled(tagger(2, space=khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])))
+    ensemble = compiled(
+        tagger(2, hyperparameters=khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")]))
+    )
     curve = ensemble.response_curves(X, Y, 2, len(X), verbose=0)["l2"]  # no kernel responds yet
     np.testing.assert_allclose(curve.losses, nll(ensemble.predict(X, verbose=0)), rtol=1e-4)
 
