@@ -141,7 +141,7 @@ def test_a_member_with_shared_kernels_that_stays_infinite_is_left_out(sharing, t
     np.testing.assert_allclose(keras.ops.softmax(ensemble.member(2).predict(x, verbose=0)), each[1], atol=1e-5)
     ensemble.save(tmp_path / "e.keras")
     loaded = keras.saving.load_model(tmp_path / "e.keras")
-    assert loaded.living == [0, 2]
+    assert loaded._alive == [0, 2]
     np.testing.assert_allclose(loaded.predict(x, verbose=0), predictions, rtol=1e-5)
     for folded in (True, False):
         ensemble.export(str(tmp_path / "served"), folded=folded)
