@@ -132,7 +132,7 @@ FAULTS = (
         "losses/test_hyperparameter_losses.py::test_categorical_labels_are_smoothed_in_the_training_of_a_member",
     ),
     Fault(
-        "losses/members.py", "range(ensemble_size))) / ensemble_size", "range(ensemble_size)))",
+        "losses/members.py", "return sum(each) / len(each)", "return sum(each)",
         "losses/test_members.py::test_losses_of_members_and_of_the_ensemble",
     ),
     Fault(
