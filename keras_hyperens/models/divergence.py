@@ -17,7 +17,9 @@ from keras_hyperens.layers.normalization import MemberNormalization
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import hyper_layers
 from keras_hyperens.models.replicas import assign_all
+from keras_hyperens.models.replicas import assign_where
 from keras_hyperens.models.replicas import summed
+from keras_hyperens.models.replicas import values_of
 
 OF_ALL, SHARED = -1, None  # owners of a variable besides a member's number: all, each of its slice; nobody
 
@@ -113,7 +115,7 @@ class GuardedStep:
             return self._careful(gradients, fine, update)
         is_finite = tf.reduce_all(fine)
         if not self.scales:  # else it looks for itself, and adapts its scale
-            norms = [tf.cast(tf.nn.l2_loss(_values(each)), "float32") for each in gradients if each is not None]
+            norms = [tf.cast(tf.nn.l2_loss(values_of(each)), "float32") for each in gradients if each is not None]
             is_finite &= tf.math.is_finite(tf.add_n(norms))
         is_finite &= self._statistics_finite()
 
@@ -133,8 +135,7 @@ class GuardedStep:
         state, of_state = self._state(keeps, goes)
         before = [tf.identity(each) for each in state]
         update([None if each is None else tf.where(keep, each, 0) for each, keep in zip(dense, keeps, strict=True)])
-        kept = zip(of_state, state, before, strict=True)
-        assign_all(state, [tf.where(keep, tf.convert_to_tensor(each), old) for keep, each, old in kept])
+        assign_where(of_state, state, before)
         self._restore_statistics(finite, goes)
         return finite, ~skips
 
@@ -193,13 +194,8 @@ class GuardedStep:
         all_fine = goes & tf.reduce_all(fine | ~self.living)
         owners = zip(self.owners_of_statistics, self.statistics, strict=True)
         keeps = [all_fine if owner is SHARED else self._keeps(owner, each, fine, goes) for owner, each in owners]
-        new = [tf.convert_to_tensor(each) for each in self.statistics]
-        kept = zip(keeps, new, self.before, strict=True)
-        assign_all(self.statistics, [tf.where(keep & tf.math.is_finite(each), each, old) for keep, each, old in kept])
-
-
-def _values(gradient: Any) -> Any:
-    return getattr(gradient, "values", gradient)  # of a slice too
+        finite = [tf.math.is_finite(tf.convert_to_tensor(each)) for each in self.statistics]
+        assign_where([keep & each for keep, each in zip(keeps, finite)], self.statistics, self.before)
 
 
 def _on_all_replicas(is_fine: Any) -> Any:

@@ -45,6 +45,17 @@ def all_finite(variables: Sequence[keras.Variable]) -> Any:
     return tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values if value.dtype.is_floating])
 
 
+def values_of(gradient: Any) -> Any:
+    """The numbers of a gradient, of one that is a sum of rows too."""
+    return getattr(gradient, "values", gradient)
+
+
+def assign_where(keeps: Sequence[Any], variables: Sequence[keras.Variable], before: Sequence[Any]) -> None:
+    """Puts the values from before back, from inside a replica, where variables do not keep their new ones."""
+    kept = zip(keeps, variables, before, strict=True)
+    assign_all(variables, [tf.where(keep, tf.convert_to_tensor(variable), old) for keep, variable, old in kept])
+
+
 def equally_finite(gradients: Sequence[Any], optimizer: keras.optimizers.Optimizer) -> Sequence[Any]:
     """The gradients of this replica, or NaN if those of any replica are not finite.
 
@@ -54,7 +65,7 @@ def equally_finite(gradients: Sequence[Any], optimizer: keras.optimizers.Optimiz
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or context is None or replicas == 1:
         return gradients
-    values = [getattr(gradient, "values", gradient) for gradient in gradients if gradient is not None]  # of a slice too
+    values = [values_of(gradient) for gradient in gradients if gradient is not None]
     finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])
     failures = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~finite, tf.float32))
     poison = tf.where(failures > 0, float("nan"), 0.0)

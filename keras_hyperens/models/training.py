@@ -38,6 +38,7 @@ from keras_hyperens.models.member_rows import BatchWindow
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.replicas import all_finite
 from keras_hyperens.models.replicas import assign_all
+from keras_hyperens.models.replicas import assign_where
 from keras_hyperens.models.replicas import equally_finite
 from keras_hyperens.models.replicas import replica_number
 from keras_hyperens.models.replicas import summed
@@ -390,8 +391,7 @@ class HyperBatchTrainer(TunableModel):
         is_finite = all_finite(state)  # of all replicas: gradients were summed
         assign_all(variables, self.distribution.project(self.distribution.bounds()))
         changes = [moves_bounds] * len(of_bounds) + [is_tuning] * len(self.temperature.state)
-        kept = zip(changes, state, before, strict=True)
-        assign_all(state, [tf.where(is_finite & change, variable.value, old) for change, variable, old in kept])
+        assign_where([is_finite & change for change in changes], state, before)
         counts = is_tuning & tf.math.is_finite(loss)
         self._untracked.tuning_loss.update_state(tf.where(counts, loss, 0.0), sample_weight=tf.cast(counts, tf.float32))
 
