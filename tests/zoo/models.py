@@ -63,6 +63,12 @@ def residual_blocks(penalty, rate):
     return keras.Model(inputs, head(layers.Dropout(rate)(layers.GlobalAveragePooling2D()(x))))
 
 
+def called(model, shape, dtype="float32"):
+    """A subclassed model, which has its weights after the first batch."""
+    model(np.zeros(shape, dtype))
+    return model
+
+
 class ResidualNetwork(keras.Model):
     """Subclassed, with a loop over blocks."""
 
@@ -81,9 +87,7 @@ class ResidualNetwork(keras.Model):
 
 @kept
 def residual_subclassed(penalty, rate):
-    model = ResidualNetwork(penalty, rate)
-    model(np.zeros((2, 8, 8, 3), "float32"))
-    return model
+    return called(ResidualNetwork(penalty, rate), (2, 8, 8, 3))
 
 
 @kept
@@ -264,9 +268,7 @@ class Autoencoder(keras.Model):
 
 @kept
 def autoencoder(penalty, rate):
-    model = Autoencoder(penalty, rate)
-    model(np.zeros((2, 6), "float32"))
-    return model
+    return called(Autoencoder(penalty, rate), (2, 6))
 
 
 # Time series and audio
@@ -350,9 +352,7 @@ class TextNetwork(keras.Model):
 
 @kept
 def text_subclassed(penalty, rate):
-    model = TextNetwork(penalty, rate)
-    model(np.zeros((2, 7), "int32"))
-    return model
+    return called(TextNetwork(penalty, rate), (2, 7), "int32")
 
 
 @kept
@@ -433,9 +433,7 @@ class DuelingNetwork(keras.Model):
 
 @kept
 def dueling(penalty, rate):
-    model = DuelingNetwork(penalty, rate)
-    model(np.zeros((2, 4), "float32"))
-    return model
+    return called(DuelingNetwork(penalty, rate), (2, 4))
 
 
 @kept
