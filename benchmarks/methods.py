@@ -93,7 +93,7 @@ def train(
     """Trains until the validation loss has not fallen for a while, and takes the best epoch's weights."""
     schedule = schedule or schedule_of(data)
     stop = keras.callbacks.EarlyStopping(monitor, mode="min", patience=schedule.patience, restore_best_weights=True)
-    tunes = isinstance(model, khe.HyperBatchEnsemble) and (model._tunes_bounds() or model._tunes_temperature())
+    tunes = isinstance(model, khe.HyperBatchEnsemble) and model._trainer.tuning.moves
     return model.fit(
         *data.train,
         batch_size=schedule.batch_size,

@@ -60,7 +60,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         loss = (logs or {}).get("loss")
-        at_fault = self.model._untracked.counts.left_out.numpy().any()  # it will be left out for good
+        at_fault = self.model._trainer.weights.counts.left_out.numpy().any()  # it will be left out for good
         if loss is not None and not tf.math.is_finite(loss) and not self.model.stop_training and not at_fault:
             self.model.stop_training = True
             warnings.warn(
@@ -90,8 +90,8 @@ class LeaveOutDiverged(keras.callbacks.Callback):
         self._look(PATIENCE)
         steps, skipped = int(self._counts.steps.numpy()), int(self._counts.skipped.numpy())
         left_out = self._counts.left_out.numpy()
-        members = {k: int(left_out[k]) for k in self.model._alive if left_out[k]}
-        if steps and skipped == steps and not members and len(self.model._alive) == self._living:
+        members = {k: int(left_out[k]) for k in self.model._members.living if left_out[k]}
+        if steps and skipped == steps and not members and len(self.model._members.living) == self._living:
             self.model.stop_training = True  # nothing changes any more
             warnings.warn(
                 "The training loss or gradients are not finite in any step: all were skipped, and training stops. Look "
@@ -107,22 +107,22 @@ class LeaveOutDiverged(keras.callbacks.Callback):
                 f"its number: {members}",
                 stacklevel=2,
             )
-        self._living = len(self.model._alive)
+        self._living = len(self.model._members.living)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._counts.in_a_row.assign(np.zeros(self._counts.in_a_row.shape))
-        self._living = len(self.model._alive)
+        self._living = len(self.model._members.living)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._look(2)
 
     @property
     def _counts(self) -> Any:
-        return self.model._untracked.counts
+        return self.model._trainer.weights.counts
 
     def _look(self, patience: int) -> None:
         in_a_row = self._counts.in_a_row.numpy()
-        diverged = [k for k in self.model._alive if in_a_row[k] >= patience]
+        diverged = [k for k in self.model._members.living if in_a_row[k] >= patience]
         if diverged:
             self.model.leave_out(diverged)
             warnings.warn(

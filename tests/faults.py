@@ -102,25 +102,25 @@ FAULTS = (
         "hyperparameters/test_distribution.py::test_members_start_spread_over_the_space",
     ),
     Fault(
-        "models/training.py", "loss - self.settings.entropy_weight", "loss + self.settings.entropy_weight",
+        "models/training/tuning_step.py", "loss - self.settings.entropy_weight", "loss + self.settings.entropy_weight",
         "models/test_training.py::test_entropy_pulls_intervals_open",
     ),
     Fault(
-        "models/training.py", "(number >= self.settings.tuning_warmup)", "(number > self.settings.tuning_warmup)",
+        "models/training/tuning_step.py", "number >= self.settings.tuning_w", "number > self.settings.tuning_w",
         "models/test_training.py::test_tuning_every_and_warm_up",
     ),
     Fault(
-        "models/training.py", "old + multiplier * (", "old + (",
+        "models/training/weight_step.py", "old + multiplier * (", "old + (",
         "models/test_training.py::test_fast_weights_learn_at_their_own_rate",
     ),
     Fault(
-        "models/tuning.py", "(number * replicas + tf.cast(replica, tf.int64))", "(number + tf.cast(replica, tf.int64))",
+        "models/training/tuning_rows.py", "(number * replicas + tf.cast(", "(number + tf.cast(",
         "models/test_tuning.py::test_parts_of_replicas_are_together_the_batch_of_one_device",
     ),
     Fault("models/member_rates.py", "self.weight_decay * self.rate_of", "self.rate_of", f"{STEP}[adamw]"),
     Fault("models/member_rates.py", "tf.shape(self.rates)[0] - 1", "tf.shape(self.rates)[0] - 20", f"{STEP}[schedule]"),
     Fault(
-        "models/response.py", "there[..., column] = value", "there[:1, ..., column] = value",
+        "models/response_curves.py", "there[..., column] = value", "there[:1, ..., column] = value",
         "models/test_uncertainty.py::test_response_curves_are_losses_at_other_hyperparameters",
     ),
     Fault(
@@ -160,7 +160,7 @@ FAULTS = (
         "metrics/test_forms.py::test_a_graph_refuses_what_it_cannot_take",
     ),
     Fault(
-        "models/training.py", "self._set_temperatures(before[0])", "pass",
+        "models/training/trainer.py", "ensemble._set_temperatures(temperatures)", "pass",
         "models/test_refusals.py::test_nothing_changes",
     ),
     Fault(
@@ -263,7 +263,7 @@ FAULTS = (
         "models/test_hyper_batch_ensemble.py::test_functional_networks_nested_with_branches_and_shared_layers",
     ),
     Fault(
-        "models/hyper_batch_ensemble.py", "            state.assign(store[", "            str(store[",
+        "models/saving.py", "        state.assign(store[", "        str(store[",
         "models/test_saving.py::test_training_continued_from_a_file_equals_training_that_was_not_stopped[dense]",
     ),
     Fault(
@@ -283,28 +283,28 @@ FAULTS = (
         "models/test_saving.py::test_an_export_calls_every_kind_of_layer_for_one_member_at_a_time[residual]",
     ),
     Fault(
-        "models/member_rows.py", "self.past[self.lag - 1 :: self.lag]", "self.past[:: self.lag]",
+        "models/training/member_rows.py", "self.past[self.lag - 1 :: self.lag]", "self.past[:: self.lag]",
         "models/test_member_rows.py::test_a_lag_of_two_steps",
     ),
     Fault(
-        "models/member_rows.py", "places[member * size : (member + 1) * size]", "places[:size]",
+        "models/training/member_rows.py", "places[member * size : (member + 1) * size]", "places[:size]",
         "models/test_member_rows.py::test_a_split_batch",
     ),
     Fault(
-        "models/tuned_temperature.py", "tf.exp(-old) - slopes", "tf.exp(-old) + slopes",
+        "models/training/tuned_temperature.py", "tf.exp(-old) - slopes", "tf.exp(-old) + slopes",
         "models/test_tuned_temperature.py::test_it_finds_the_temperature_of_the_highest_likelihood",
     ),
     Fault(
-        "models/tuned_temperature.py", "-gradients * tf.exp(logarithms)", "-gradients",
+        "models/training/tuned_temperature.py", "-gradients * tf.exp(logarithms)", "-gradients",
         "models/test_tuned_temperature.py::test_slopes_and_curvatures_are_derivatives_for_the_inverse_temperature",
     ),
     Fault(
-        "models/hyper_batch_ensemble.py", "return ops.stop_gradient(ops.expand_dims(middle, 1))",
+        "models/members.py", "return ops.stop_gradient(ops.expand_dims(middle, 1))",
         "return ops.expand_dims(middle, 1)",
         "models/test_training.py::test_gradients_for_the_bounds_equal_finite_differences",
     ),
     Fault(
-        "models/compiling.py", "map_structure(without_smoothing, loss)", "map_structure(lambda same: same, loss)",
+        "models/compiled_loss.py", "map_structure(without_smoothing, loss)", "map_structure(lambda same: same, loss)",
         "models/test_tuned_temperature.py::test_fixed_label_smoothing_does_not_blunt_it",
     ),
     Fault(
@@ -327,7 +327,7 @@ FAULTS = (
         "conversion/test_probing.py::test_no_two_are_probed_at_the_same_places",
     ),
     Fault(
-        "models/tuning.py", "tf.shape(keras.tree.flatten(self._variables)[0], tf.int64)[0]", "self.size",
+        "models/training/tuning_rows.py", "tf.shape(keras.tree.flatten(self._variables)[0], tf.int64)[0]", "self.size",
         "models/test_endurance.py::test_a_trace_reads_the_rows_that_took_the_place_of_others",
     ),
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """Who may import whom, and what an import of the package costs."""
 
 import ast
+import graphlib
 import importlib
 import pathlib
 import pkgutil
@@ -24,6 +25,12 @@ FORBIDDEN = {
     "likelihoods": ("hyperparameters", "losses", "layers", "models", "metrics", "plots", "search"),
     "conversion": ("models", "metrics", "uncertainty", "likelihoods", "plots", "search"),
     "models": ("metrics", "plots", "search"),
+    "models/training": (
+        "models.ensemble",
+        "models.hyper_batch_ensemble",
+        "models.hyper_deep_ensemble",
+        "models.members",
+    ),
     "reporting": ("layers", "losses", "hyperparameters", "search"),
     "search": ("hyperparameters", "layers", "metrics", "losses", "plots"),
     "callbacks.py": ("layers", "models", "metrics", "plots", "search"),
@@ -40,10 +47,10 @@ NUMPY_ONLY = (
 )
 
 
-def imports_of(path):
-    """Names of modules imported anywhere in a file; those only for type checkers are left out."""
+def imports_of(path, for_types=False):
+    """Names of modules imported anywhere in a file; those only for type checkers are left out unless asked for."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if not for_types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             node.body = []
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -70,6 +77,16 @@ def test_directions(file):
         not file.startswith(("plots/", "reporting/", "search/")) or file in NUMPY_ONLY
     ):
         assert not [name for name in found if name.split(".")[0] in ("keras_tuner", "matplotlib")]
+
+
+def test_no_circles():
+    """Also none among imports for type checkers alone; what packages collect for users is no way between files."""
+    modules = {file.removesuffix(".py").replace("/", "."): file for file in FILES if not file.endswith("__init__.py")}
+    graph = {}
+    for module, file in modules.items():
+        found = [name.removeprefix("keras_hyperens.") for name in imports_of(PACKAGE / file, for_types=True)]
+        graph[module] = {other for other in modules for name in found if f"{name}.".startswith(f"{other}.")}
+    graphlib.TopologicalSorter(graph).prepare()  # raises an error that has the circle
 
 
 def test_every_file_was_looked_at():

@@ -110,7 +110,7 @@ def _trained(model: keras.Model, data: Data) -> keras.Model:
     """The weights of the epoch with the lowest NLL on validation samples."""
     best = keras.callbacks.EarlyStopping("val_nll", mode="min", patience=20, restore_best_weights=True)
     is_ensemble = isinstance(model, khe.HyperBatchEnsemble)
-    can_tune = is_ensemble and (model._tunes_bounds() or model._tunes_temperature())
+    can_tune = is_ensemble and model._trainer.tuning.moves
     one_hot = {
         name: (rows[0], np.eye(data.num_classes, dtype="float32")[rows[1]])
         for name, rows in (("train", data.train), ("tuning", data.tuning), ("validation", data.validation))

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
+from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters.scope import current_member
 from keras_hyperens.losses.hyperparameter_loss import HyperparameterLoss
 from keras_hyperens.losses.hyperparameter_loss import Setting
@@ -42,12 +44,12 @@ class WeightedLoss(HyperparameterLoss):
         self.evaluation_weight = float(evaluation_weight)
 
     @classmethod
-    def _of_outputs(cls, losses: Any, weights: Any, middles: Mapping[str, float]) -> tuple[Any, Any]:
+    def _of_outputs(cls, losses: Any, weights: Any, space: HyperparameterSpace) -> tuple[Any, Any]:
         """Losses and weights of several outputs with every hyperparameter among the weights made part of its loss.
 
         Args:
             losses, weights: As in `keras.Model.compile`; weights may be names, or names and factors, too.
-            middles: The weights where hyperparameters are tuned: a value in the middle of each range.
+            space: Of the hyperparameters; the weights where they are tuned are in the middle of each range.
 
         Raises:
             ValueError: If losses and weights are not in the same structure, or a name is unknown.
@@ -64,9 +66,10 @@ class WeightedLoss(HyperparameterLoss):
         losses, weights = losses.copy(), weights.copy()
         for key in driven:
             name, factor = (weights[key], 1.0) if isinstance(weights[key], str) else weights[key]
-            if name not in middles:
-                raise ValueError(f"A weight must be a number or one of {list(middles)}. Received: {name!r}")
-            losses[key] = cls(losses[key], (name, factor), factor * middles[name])
+            if name not in space.names:
+                raise ValueError(f"A weight must be a number or one of {list(space.names)}. Received: {name!r}")
+            middle = float(space.values(np.zeros(len(space)))[space.column(name)])
+            losses[key] = cls(losses[key], (name, factor), factor * middle)
             weights[key] = 1.0
         return losses, weights
 

@@ -1,13 +1,18 @@
-"""The loss that models were compiled with, as a score of combined predictions."""
+"""The loss that models were compiled with, by itself, and as a score of combined predictions."""
 
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.losses.hyperparameter_loss import as_loss
+from keras_hyperens.losses.label_smoothing import without_smoothing
+from keras_hyperens.models.network import unused_hyperparameters
 from keras_hyperens.sample_weights import checked_weights
 
 
@@ -57,3 +62,33 @@ class CompiledLoss:
         weights = weights * np.ones(losses.shape) if mask is None else weights * ops.convert_to_numpy(mask)
         kept = weights > 0
         return float(np.average(losses[kept], weights=weights[kept]))
+
+
+def unpenalized(loss: Any, loss_weights: Any, output_names: Any) -> Callable[..., Any]:
+    """`(x, y, raw, sample_weight)` to the loss of all outputs, without penalties and without label smoothing.
+
+    Smoothed labels want other temperatures. Its trackers are nobody's metrics.
+    """
+    plain = keras.Model()
+    plain.output_names = output_names
+    plain.compile(loss=keras.tree.map_structure(without_smoothing, loss), loss_weights=loss_weights)
+    return plain.compute_loss
+
+
+def check_hyperparameters(network: keras.Model, space: HyperparameterSpace, used: set[str], member_loss: str) -> None:
+    """Warns if a hyperparameter is not used, neither by the network nor among those `used` by the loss.
+
+    Raises:
+        ValueError: If the loss uses others, or is not the loss of single members.
+    """
+    names = space.names
+    if used - set(names):
+        raise ValueError(f"The loss must use hyperparameters of the ensemble, {list(names)}. Received: {sorted(used)}")
+    if used and member_loss != "member":
+        raise ValueError(
+            "A loss that varies with hyperparameters belongs to single members: use member_loss='member'. "
+            f"Received: member_loss={member_loss!r}"
+        )
+    unused = [name for name in unused_hyperparameters(network, space) if name not in used]
+    if unused:
+        warnings.warn(f"Neither a layer nor the loss uses the hyperparameters {unused}", stacklevel=3)

@@ -14,15 +14,7 @@ from keras_hyperens import likelihoods
 from keras_hyperens import masks
 from keras_hyperens.likelihoods import Combination
 from keras_hyperens.likelihoods import Value
-from keras_hyperens.models.batches import rows_and_labels
-from keras_hyperens.models.calibrating import Temperatures
-from keras_hyperens.models.calibrating import check_per
-from keras_hyperens.models.calibrating import fitted
-from keras_hyperens.models.calibrating import row_weights
-from keras_hyperens.models.calibrating import temperature_scope
-from keras_hyperens.models.calibrating import temperatures_of
-from keras_hyperens.models.describing import Measures
-from keras_hyperens.models.describing import describe
+from keras_hyperens.models.data import rows_and_labels
 from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import check_arguments
 from keras_hyperens.models.export import export_file
@@ -30,6 +22,14 @@ from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
 from keras_hyperens.models.saving import save_model
 from keras_hyperens.models.saving import save_weights
+from keras_hyperens.models.temperatures import Temperatures
+from keras_hyperens.models.temperatures import check_per
+from keras_hyperens.models.temperatures import fitted
+from keras_hyperens.models.temperatures import row_weights
+from keras_hyperens.models.temperatures import temperature_scope
+from keras_hyperens.models.temperatures import temperatures_of
+from keras_hyperens.models.uncertainty_outputs import Measures
+from keras_hyperens.models.uncertainty_outputs import describe
 from keras_hyperens.models.views import Views
 from keras_hyperens.models.workers import MultiWorkerModel
 

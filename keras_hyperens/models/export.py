@@ -3,23 +3,19 @@
 import glob
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_hyperens import files
-from keras_hyperens.models.describing import Measures
-from keras_hyperens.models.describing import describe
+from keras_hyperens.models.uncertainty_outputs import Measures
+from keras_hyperens.models.uncertainty_outputs import describe
 from keras_hyperens.replacing import SAVED_MODEL
 from keras_hyperens.replacing import check_replaceable
 from keras_hyperens.replacing import resolved
 from keras_hyperens.replacing import write_directory
 from keras_hyperens.replacing import write_files
-
-if TYPE_CHECKING:
-    from keras_hyperens.models.ensemble import Ensemble
 
 OPENVINO = ".xml"  # with the weights beside
 
@@ -49,7 +45,7 @@ def check_arguments(format: str, arguments: dict[str, Any], **of_saved_models: A
 
 
 def export_saved_model(
-    ensemble: "Ensemble",
+    ensemble: Any,
     filepath: str,
     measures: Measures | None,
     servable: Callable[[], Servable],
@@ -102,7 +98,7 @@ def export_file(filepath: str, export: Callable[[str], Any]) -> None:
     write_files(filepath, OPENVINO, export, glob.escape(weights))
 
 
-def _given_specs(ensemble: "Ensemble", input_signature: Any) -> Any:
+def _given_specs(ensemble: Any, input_signature: Any) -> Any:
     """The specifications of `input_signature`, a list of the one argument of a call, with the names of our own."""
     specs = input_specs(ensemble)
     own, given = keras.tree.flatten(specs), keras.tree.flatten(input_signature)
@@ -115,7 +111,7 @@ def _given_specs(ensemble: "Ensemble", input_signature: Any) -> Any:
     return keras.tree.pack_sequence_as(specs, named)
 
 
-def input_specs(ensemble: "Ensemble") -> Any:
+def input_specs(ensemble: Any) -> Any:
     """The structure of a batch of any size, each input with a name.
 
     Shapes and dtypes are those that the network declares, where it does, in the structure of the last batch seen.

@@ -1,9 +1,14 @@
 """The hyper-batch ensemble: a Keras model around a network of hyper-batch and ordinary layers."""
 
 import random
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -12,36 +17,57 @@ import tensorflow as tf
 from keras import ops
 
 from keras_hyperens import likelihoods
-from keras_hyperens import masks
+from keras_hyperens.callbacks import LeaveOutDiverged
+from keras_hyperens.callbacks import StopOnNaN
+from keras_hyperens.conversion import Conversion
+from keras_hyperens.conversion import Record
+from keras_hyperens.conversion import Sharing
+from keras_hyperens.conversion import convert_hypermodel
+from keras_hyperens.conversion import convert_model
+from keras_hyperens.conversion import table
+from keras_hyperens.hyperparameters import Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace
-from keras_hyperens.hyperparameters import current_hyperparameters
-from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.hyperparameters.distribution import HyperparameterDistribution
-from keras_hyperens.hyperparameters.scope import current_centers
-from keras_hyperens.layers.members import split_members
-from keras_hyperens.models.calibrating import Temperatures
-from keras_hyperens.models.converting import Convertible
-from keras_hyperens.models.describing import Measures
-from keras_hyperens.models.divergence import make_harmless
+from keras_hyperens.losses import WeightedLoss
+from keras_hyperens.losses.hyperparameter_loss import used_by
+from keras_hyperens.models.compiled_loss import check_hyperparameters
+from keras_hyperens.models.compiled_loss import unpenalized
+from keras_hyperens.models.compiled_metrics import check_metrics
+from keras_hyperens.models.compiled_metrics import tell_metrics
+from keras_hyperens.models.data import batch_specs
+from keras_hyperens.models.data import labels
+from keras_hyperens.models.data import split_rows
+from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
+from keras_hyperens.models.equality import check_equality
 from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import check_arguments
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
-from keras_hyperens.models.folded import member_by_member
-from keras_hyperens.models.network import check_rows
+from keras_hyperens.models.members import Members
 from keras_hyperens.models.network import checked_network
-from keras_hyperens.models.network import member_network
-from keras_hyperens.models.response import ResponseCurve
-from keras_hyperens.models.response import response_curves
-from keras_hyperens.models.training import HyperBatchTrainer
-from keras_hyperens.models.tuned_temperature import TunedTemperature
+from keras_hyperens.models.network import may_mix_rows
+from keras_hyperens.models.response_curves import ResponseCurve
+from keras_hyperens.models.response_curves import response_curves
+from keras_hyperens.models.saving import load_seed_states
+from keras_hyperens.models.saving import save_seed_states
+from keras_hyperens.models.temperatures import Temperatures
+from keras_hyperens.models.training.optimizers import build_optimizers
+from keras_hyperens.models.training.optimizers import checked_optimizer
+from keras_hyperens.models.training.optimizers import default_tuning_optimizer
+from keras_hyperens.models.training.optimizers import scaled_like
+from keras_hyperens.models.training.settings import TrainingSettings
+from keras_hyperens.models.training.trainer import Trainer
+from keras_hyperens.models.training.tuned_temperature import TunedTemperature
+from keras_hyperens.models.uncertainty_outputs import Measures
+from keras_hyperens.models.workers import SameStart
 
 RESPONSES = ("centered", "reference")
+FIXED_WIDTH = 1e-2  # of the initial intervals of members whose hyperparameters are not tuned
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
-class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
+class HyperBatchEnsemble(Ensemble):
     """M members in one network, which share nearly all weights and differ in hyperparameters; trained by one `fit`.
 
     Every training step draws hyperparameters for every member from the member's own distribution and trains the
@@ -138,7 +164,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         self.initial_width = initial_width
         self.distribution = HyperparameterDistribution(space, ensemble_size, initial_width, self.seed, initial_values)
         self.initial_values = dict(initial_values or {})
-        self.left_out: tuple[int, ...] = ()
+        self._members = Members(network, ensemble_size, self.distribution, response)
         self.step = self.add_weight(
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica"
         )
@@ -154,34 +180,388 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             self.network.build(input_shape)
         self.built = True
 
-    def _member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
-        """Raw outputs of every member, `[M, B, ..., C]`: at the scope's values, or at its own outside any scope."""
-        return self._outputs_of_members([inputs] * self.ensemble_size, training)
+    @classmethod
+    def from_model(
+        cls,
+        model: keras.Model,
+        *,
+        roles: Mapping[str, Hyperparameter] | None = None,
+        ensemble_size: int = 4,
+        sharing: str = "hyper",
+        include: Iterable[str | type[keras.layers.Layer]] | None = None,
+        exclude: Iterable[str | type[keras.layers.Layer]] = (),
+        member_normalization: bool | None = None,
+        fast_weight_initializer: Any = "ones",
+        combination: likelihoods.Combination = "mean",
+        output_activation: Any = "auto",
+        initial_width: float | None = None,
+        initial_values: Mapping[str, Any] | None = None,
+        response: str = "centered",
+        seed: int | None = None,
+        **layer_options: Any,
+    ) -> Any:
+        """An ensemble from an ordinary Keras model, with the model's weights.
 
-    def _outputs_of_members(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
-        """Raw outputs of every member for a batch of its own, `[M, B, ..., C]`.
+        By default every member first predicts what the model predicts: the rank-1 factors are one, `delta_kernel` is
+        zero. They come apart in training, because they differ in hyperparameters. If the model is compiled, so is the
+        ensemble, with a new optimizer of the same kind.
 
         Args:
-            inputs: For each member a batch of the same size.
-            training: As in `call`.
+            model: Sequential or Functional, also nested, with shared layers or branches, or subclassed and called on a
+                batch; its own layers are looked into. It is not changed, but layers of your own that stay shared are
+                the model's own objects, and are trained in both.
+            roles: Role to `Hyperparameter`: what shall vary between members. Roles are the penalties `"l2"`,
+                `"l1"` (kernels and biases), `"kernel_l2"`, `"bias_l2"`, `"kernel_l1"`, `"bias_l1"`, then `"dropout"`
+                (the rate of every dropout that the model has), `"noise"` and `"label_smoothing"`. What has no role
+                stays as it is in the model.
+            ensemble_size: M, the number of members.
+            sharing: `"hyper"` (default), `"batch"`: a batch ensemble; `"independent"`: members apart in one graph,
+                a deep ensemble (whose members begin as the model, all of them), or with roles a hyperparameter ensemble
+                whose members keep the values that they begin with.
+            include, exclude: Which layers become layers of members: names, with `*` for any letters, or classes.
+                Default: all that can; the others are shared.
+            member_normalization: Whether batch and layer normalization have statistics and parameters of each member.
+                Default: where members share nothing else.
+            fast_weight_initializer: Of the rank-1 factors; for example `keras.initializers.RandomNormal(1, 0.1)`
+                makes members differ from the start, at the price of the model's predictions. Default ones: with a
+                model worth keeping they were better (`python -m benchmarks.fine_tuning`).
+            combination, output_activation, initial_width, initial_values, response, seed: As in `HyperBatchEnsemble`;
+                a loss of one's own that takes logits needs `output_activation="softmax"` or `"sigmoid"`.
+            **layer_options: More options of `HyperBatchLayer`, for all layers: `tie_fast_weights`,
+                `fast_weights_trainable`, `shared_embedding`, and so on. With `ensemble_size=1`,
+                `tie_fast_weights=True` and `fast_weights_trainable=False` the result is a self-tuning network.
+
+        Raises:
+            TypeError: If `model` is not a Keras model.
+            ValueError: If it has no weights or its `call` cannot be followed, a role is unknown, or no layer can be
+                converted.
+
+        Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> import keras_hyperens as khe
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(2)])
+        >>> roles = {"l2": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}
+        >>> ensemble = khe.HyperBatchEnsemble.from_model(model, roles=roles)
+        >>> ensemble.predict(np.ones((5, 3)), verbose=0).shape
+        (5, 2)
+
+        References:
+            - MacKay et al., [Self-Tuning Networks](https://arxiv.org/abs/1903.03088)
+            - Wen et al., [BatchEnsemble](https://arxiv.org/abs/2002.06715)
         """
-        if current_hyperparameters() is None:
-            with self._prediction_scope():
-                return self._outputs_of_members(inputs, training)
-        batch_size = ops.shape(keras.tree.flatten(inputs[0])[0])[0]
-        rows = keras.tree.map_structure(lambda *leaves: ops.concatenate(leaves), *inputs)
-        outputs = self.network(rows, training=training)
+        options = {"sharing": sharing, "fast_weight_initializer": fast_weight_initializer, **layer_options}
+        how = Sharing(ensemble_size, include, exclude, member_normalization, options)
+        conversion = convert_model(model, roles or {}, how)
+        return cls._converted(
+            conversion,
+            how,
+            initial_width,
+            initial_values=initial_values,
+            combination=combination,
+            output_activation=output_activation,
+            response=response,
+            seed=seed,
+        )
 
-        def of_members(rows: Any) -> Any:
-            members = split_members(rows, self.ensemble_size, batch_size)
-            return tf.gather(members, self._alive) if self.left_out else members
+    @classmethod
+    def from_hypermodel(
+        cls,
+        hypermodel: Any,
+        *,
+        ensemble_size: int = 4,
+        roles: Mapping[str, Hyperparameter] | None = None,
+        space: HyperparameterSpace | None = None,
+        fixed: dict[str, Any] | None = None,
+        sharing: str = "hyper",
+        include: Iterable[str | type[keras.layers.Layer]] | None = None,
+        exclude: Iterable[str | type[keras.layers.Layer]] = (),
+        member_normalization: bool | None = None,
+        combination: likelihoods.Combination = "mean",
+        output_activation: Any = "auto",
+        initial_width: float | None = None,
+        initial_values: Mapping[str, Any] | None = None,
+        response: str = "centered",
+        seed: int | None = None,
+        **layer_options: Any,
+    ) -> Any:
+        """An ensemble from the function `build_model(hp)` that KerasTuner and `HyperDeepEnsembleBuilder` take.
 
-        return masks.mapped(of_members, outputs, mask=of_members)
+        The hypermodel is built at several values of each `Float` hyperparameter, and what changes in the model says
+        what it drives. Strengths of penalties, rates of dropout and noise, label smoothing and weights of outputs vary
+        between members; what changes anything else (units, depth, the learning rate) is the same for all of them.
+        `conversion_summary()` lists both. Loss, metrics and optimizer are the compiled model's.
+
+        Args:
+            hypermodel: A function `build_model(hp)`, or a `keras_tuner.HyperModel`.
+            ensemble_size: M, the number of members.
+            roles: Instead of what building it shows: roles as in `from_model`.
+            space: Names and ranges of the hyperparameters that shall vary. Default: all that can, over their ranges.
+            fixed: Values of hyperparameters that shall not vary. Default: the hypermodel's defaults.
+            sharing, include, exclude, member_normalization, **layer_options: As in `from_model`; the rank-1 factors
+                are random unless `fast_weight_initializer` says something else.
+            initial_values: By name, for example `best.values` of a KerasTuner search: what varies begins around its
+                value, what does not has it.
+            combination, output_activation, initial_width, response, seed: As in `from_model`.
+
+        Raises:
+            ValueError: If nothing can vary inside one network, or a name is unknown.
+
+        Example:
+        >>> import keras
+        >>> import keras_hyperens as khe
+        >>> def build_model(hp):
+        ...     penalty = keras.regularizers.L2(hp.Float("l2", 1e-6, 1e-2, sampling="log"))
+        ...     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, kernel_regularizer=penalty)])
+        ...     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        ...     return model
+        >>> ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=4)
+        >>> ensemble.space.names
+        ('l2',)
+        """
+        how = Sharing(ensemble_size, include, exclude, member_normalization, {"sharing": sharing, **layer_options})
+        values = dict(initial_values or {})
+        conversion = convert_hypermodel(hypermodel, roles, space, fixed, values, how)
+        varied = {name: value for name, value in values.items() if name in conversion.space.names}
+        return cls._converted(
+            conversion,
+            how,
+            initial_width,
+            initial_values=varied,
+            combination=combination,
+            output_activation=output_activation,
+            response=response,
+            seed=seed,
+        )
+
+    _records: tuple[Record, ...] | None = None  # of a conversion
+    _fixed: dict[str, str]
+
+    @classmethod
+    def _converted(cls, conversion: Conversion, how: Sharing, initial_width: float | None, **arguments: Any) -> Any:
+        if initial_width is None and how.options["sharing"] != "hyper":
+            initial_width = FIXED_WIDTH
+        arguments |= {"space": conversion.space, "ensemble_size": how.ensemble_size, "initial_width": initial_width}
+        ensemble = cls(conversion.network, **arguments)
+        ensemble._records, ensemble._fixed = tuple(conversion.records), conversion.fixed
+        if may_mix_rows(conversion.network):
+            specs = input_specs(ensemble)
+            ensemble._check_rows(specs)
+            values = ensemble._members.values()
+            check_equality(conversion.model, conversion.network, values, how.ensemble_size, specs)
+        if conversion.compile_arguments is not None:
+            ensemble.compile(**conversion.compile_arguments)
+        return ensemble
+
+    def conversion_summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Prints what became of each layer of the model that this ensemble was made from, and what drives it.
+
+        Args:
+            print_fn: As in `keras.Model.summary`: gets the text in place of the standard output.
+
+        Raises:
+            ValueError: If it was not made by `from_model` or `from_hypermodel`.
+        """
+        if self._records is None:
+            raise ValueError("Only an ensemble made by `from_model` or `from_hypermodel` has a conversion to show")
+        (print_fn or print)(table(self._records, self._fixed))
+
+    def _conversion_config(self) -> dict[str, Any] | None:
+        """What `conversion_summary` needs, for files."""
+        if self._records is None:
+            return None
+        return {"records": [asdict(each) for each in self._records], "fixed": dict(self._fixed)}
+
+    def _set_conversion(self, config: dict[str, Any] | None) -> None:
+        """Takes what `_conversion_config` gave."""
+        if config is not None:
+            self._records = tuple(Record(**each) for each in config["records"])
+            self._fixed = config["fixed"]
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        *,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        member_metrics: Any = None,
+        member_loss: str = "member",
+        tuning_loss: str = "ensemble",
+        sampling: str = "member",
+        tuning_optimizer: Any = None,
+        tuning_every: int = 3,
+        tuning_warmup: int = 0,
+        entropy_weight: float = 1e-4,
+        fast_weight_learning_rate: float = 1.0,
+        member_rows: str | int | None = None,
+        tune_temperature: bool = True,
+        **compile_arguments: Any,
+    ) -> None:
+        """Settles how to train and tune.
+
+        Args:
+            optimizer, loss, metrics: As in `keras.Model.compile`. Metrics get what `predict` gives. A loss may vary
+                with hyperparameters: see `keras_hyperens.losses`.
+            loss_weights: As in `keras.Model.compile`; a weight may be a hyperparameter's name.
+            member_metrics: Keras metrics that get all members: labels `[M, B, ...]`, the same for every member, and
+                predictions `[M, B, ..., C]`. A list, or for several outputs a dictionary or list of lists.
+            member_loss: What the weights minimize: `"member"`, the mean of the members' own losses (default), or
+                `"ensemble"`, the loss of the combined prediction.
+            tuning_loss: What the bounds minimize on tuning rows: `"ensemble"` (default) or `"member"`.
+            sampling: `"member"`, one draw per member and step (default: at nearly the price of a plain step), or
+                `"example"`, one per row.
+            tuning_optimizer: Any Keras optimizer for the bounds, which are positions in [-1, 1]. Default Adam with a
+                learning rate of 3e-2 / (1 + t / 200) at tuning step t: members reach good values while there is still
+                training left, and then settle.
+            tuning_every: Steps from one tuning step to the next.
+            tuning_warmup: Steps before bounds first move; the temperature is tuned from the first step on.
+            entropy_weight: Weight of the entropy of all members' distributions, which keeps them from collapsing. The
+                paper's 1e-3 held intervals open where the loss was small and the data wanted them closed.
+            fast_weight_learning_rate: Multiplier of the updates of the rank-1 factors.
+            member_rows: The training samples of members in a step. `"distinct"`: each member has a batch of its own,
+                that of the member before it one step ago, so that shared kernels learn from M batches; an integer: from
+                one member to the next so many steps (more can be better where 20 epochs do not suffice, worse where
+                training overfits; it keeps (M - 1) times as many batches in memory). `"same"`: one batch for all.
+                `"split"`: each member has B // M samples of the batch, at the price of one network. Default
+                `"distinct"`, or `"same"` with `member_loss="ensemble"`. Where samples are distinct, training metrics
+                are those of members on their own samples, and `member_metrics` are there in validation alone.
+            tune_temperature: Whether tuning steps fit a temperature for each output (for a Gaussian, a factor of its
+                variance), which is part of every prediction. Without it hyperparameters are tuned to calibrate.
+            **compile_arguments: Passed on to `keras.Model.compile`: `weighted_metrics`, `jit_compile`,
+                `steps_per_execution`, `run_eagerly`, `auto_scale_loss`.
+
+        Raises:
+            TypeError: If a member metric is not a `keras.metrics.Metric`.
+            ValueError: If a choice is unknown, a number out of range, or a metric wants logits; if a loss varies with
+                hyperparameters that the ensemble does not have, or is not the loss of single members.
+        """
+        settings = TrainingSettings(
+            member_loss,
+            tuning_loss,
+            sampling,
+            tuning_every,
+            tuning_warmup,
+            entropy_weight,
+            fast_weight_learning_rate,
+            member_rows,
+            tune_temperature,
+        )
+        loss, loss_weights = WeightedLoss._of_outputs(loss, loss_weights, self.space)
+        check_hyperparameters(self.network, self.space, used_by(loss), member_loss)
+        if self.output_activation == "auto":
+            self.likelihoods = likelihoods.of_outputs(self.network, loss)
+        every_metric = (metrics, compile_arguments.get("weighted_metrics"), member_metrics)
+        check_metrics(every_metric, self.likelihoods)
+        tell_metrics(every_metric, self.likelihoods, loss, self.output_names)
+        optimizer = checked_optimizer("optimizer", optimizer)
+        given = checked_optimizer("tuning_optimizer", tuning_optimizer or default_tuning_optimizer())
+        super().compile(optimizer, loss, loss_weights=loss_weights, metrics=metrics, **compile_arguments)
+        self.tuning_optimizer = scaled_like(self.optimizer, given)
+        objective = unpenalized(loss, loss_weights, self.output_names)
+        self._trainer = Trainer(self, settings, self.tuning_optimizer, objective, member_metrics)
+        self._compile_arguments = SimpleNamespace(member_metrics=member_metrics, tuning_optimizer=given)
+        if self.built:
+            self._build_optimizers()
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        *,
+        tuning_data: Any = None,
+        tuning_split: float = 0.0,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        callbacks: Any = None,
+        **fit_arguments: Any,
+    ) -> keras.callbacks.History:
+        """`keras.Model.fit`, with rows to tune the hyperparameters on.
+
+        Args:
+            x, y, batch_size, epochs, class_weight, sample_weight, callbacks: As in `keras.Model.fit`; class weights
+                apply to tuning rows too.
+            tuning_data: Held-out rows: `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset`, a
+                `keras.utils.PyDataset` or a generator that ends. They are read once and stay in memory. Without them
+                the bounds and the temperature stay where they are.
+            tuning_split: Instead, the fraction of the training arrays to hold out: their last rows, taken before
+                `validation_split` takes its share.
+            **fit_arguments: The other arguments of `keras.Model.fit`.
+
+        Raises:
+            ValueError: If tuning rows do not fit the training rows, are not finite, or take too much memory; if labels
+                are out of range, or the ensemble was not compiled.
+        """
+        if not self.compiled:
+            raise ValueError("Call `compile` before `fit`. Received: an ensemble that was not compiled")
+        y = labels(y)
+        if tuning_split:
+            if tuning_data is not None:
+                raise ValueError("Give `tuning_data` or `tuning_split`, not both. Received: both")
+            (x, y, sample_weight), tuning_data = split_rows(x, y, sample_weight, tuning_split)
+        with self._trainer.as_it_was_if_refused():
+            specs, x = batch_specs(x, y, batch_size, sample_weight, class_weight)
+            if specs.x is not None:
+                self._prepare(specs.x)
+            self._trainer.prepare(specs, y, tuning_data, class_weight)
+            self._set_temperatures(None)  # they were those of other weights
+            return super().fit(
+                x,
+                y,
+                batch_size,
+                epochs,
+                class_weight=class_weight,
+                sample_weight=sample_weight,
+                callbacks=_with_guards(callbacks),
+                **fit_arguments,
+            )
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        return self._trainer.train_step(data)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        return self._trainer.test_step(data)
+
+    def evaluate(self, *arguments: Any, **keywords: Any) -> Any:
+        before, self._is_evaluating = self._is_evaluating, True
+        try:
+            return super().evaluate(*arguments, **keywords)
+        finally:
+            self._is_evaluating = before
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """What is logged. After an epoch Keras asks for it outside the step, where it is that of all replicas."""
+        return self._trainer.logs.shown(super().get_metrics_result(), training=not self._is_evaluating)
 
     @property
-    def _alive(self) -> list[int]:
-        """Numbers of the members that training did not leave out."""
-        return [k for k in range(self.ensemble_size) if k not in self.left_out]
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [*super().metrics, *(self._trainer.logs.metrics if self.compiled else ())]
+
+    @property
+    def losses(self) -> list[Any]:
+        return [] if self._hides_losses else super().losses
+
+    @contextmanager
+    def _without_penalties(self) -> Iterator[None]:
+        """Inside, `compute_loss` is the compiled loss alone."""
+        self._hides_losses = True
+        try:
+            yield
+        finally:
+            self._hides_losses = False
+
+    _is_evaluating = _hides_losses = False
+
+    def _member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
+        """Raw outputs of every member, `[M, B, ..., C]`: at the scope's values, or at its own outside any scope."""
+        return self._members.outputs([inputs] * self.ensemble_size, training)
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """Numbers of the members that diverged in training, and take no part in predictions."""
+        return self._members.left_out
 
     def leave_out(self, members: Sequence[int]) -> None:
         """Trains these members no further, and predicts without them; `fit` does this with members that diverge.
@@ -195,66 +575,26 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         Raises:
             ValueError: If there are no such members, or no other is left.
         """
-        left_out = {*self.left_out, *members}
-        if not left_out < set(range(self.ensemble_size)):
-            raise ValueError(
-                f"Members must be numbers below {self.ensemble_size}, and one must be left. "
-                f"Received: members={list(members)}, left out before: {list(self.left_out)}"
-            )
-        self.left_out = tuple(sorted(left_out))
-        make_harmless(self.network, self.left_out, self._alive)
+        self._members.leave_out(members)
         self._set_temperatures(None)
         self._forget_traces()
         if self.train_function is not None:
-            self._forget_steps()
+            self._trainer.forget_traces()
             self.make_train_function()  # training may be under way
-
-    def _member_values(self) -> Any:
-        """What the members are at prediction, `[M, 1, P]`, natural scale.
-
-        The middle of each interval, where a centered response is zero; with the reference's response the mean of the
-        distribution.
-        """
-        of_bounds = self.distribution.middle if self.response == "centered" else self.distribution.mean
-        return ops.expand_dims(of_bounds(self.distribution.bounds()), 1)
-
-    def _centers(self, bounds: Any = None) -> Any:
-        """Where kernels do not respond, `[M, 1, P]`, natural scale; `None` with the reference's response."""
-        if self.response != "centered":
-            return None
-        middle = self.distribution.middle(self.distribution.bounds() if bounds is None else bounds)
-        return ops.stop_gradient(ops.expand_dims(middle, 1))
-
-    def _prediction_scope(self, as_numpy: bool = False) -> AbstractContextManager:
-        """The scope of a prediction; with `as_numpy` its values are constants of a trace."""
-        values, centers = self._member_values(), self._centers()
-        if as_numpy:
-            values, centers = (None if each is None else ops.convert_to_numpy(each) for each in (values, centers))
-        return hyperparameter_scope(values, centers)
-
-    def _at_temperature(self, raw: Any, logarithms: Any = None) -> Any:
-        """Raw outputs at the tuned temperatures, or at those with the given logarithms, one for each output."""
-        logarithms = self.temperature.logarithms if logarithms is None else logarithms
-        return self._at(lambda likelihood, *of_output: likelihood.temper_raw(*of_output), raw, logarithms)
 
     def _final(self, pooled: Any) -> Any:
         temperatures = self.temperatures
         if temperatures is not None and temperatures.per == "member":  # they took the place of the tuned one
             return pooled
-        logarithms = self.temperature.logarithms
-        return super()._final(
-            self._at(lambda likelihood, *of_output: likelihood.temper(*of_output), pooled, logarithms)
-        )
+        return super()._final(self.temperature.of_prediction(pooled, self.likelihoods_of(pooled)))
 
-    def _at(self, tempered: Any, outputs: Any, logarithms: Any) -> Any:
-        flat, of_outputs = keras.tree.flatten(outputs), keras.tree.flatten(self.likelihoods_of(outputs))
-        temperatures = ops.exp(ops.convert_to_tensor(logarithms))
-        last = temperatures.shape[0] - 1  # a subclassed network has one for all of its outputs
-        changed = [
-            masks.with_mask(tempered(likelihood, output, temperatures[min(number, last)]), masks.mask_of(output))
-            for number, (output, likelihood) in enumerate(zip(flat, of_outputs, strict=True))
-        ]
-        return keras.tree.pack_sequence_as(outputs, changed)
+    def _combined_raw(self, outputs: Any) -> Any:
+        """Raw outputs, as the loss takes them, of what `predict` gives."""
+        of_outputs = self.likelihoods_of(outputs)
+        if self.combination == "mean" and self.temperatures is None:
+            raw = likelihoods.combined_raw(outputs, of_outputs)
+            return self.temperature.of_raw(raw, self.likelihoods_of(raw))
+        return likelihoods.raw_of(self._combine(self._predictions_of(outputs)), of_outputs)
 
     def temperature_values(self) -> np.ndarray:
         """The tuned temperature of each output (a factor of a Gaussian's variance): 1 where nothing was tuned."""
@@ -269,7 +609,7 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
 
     def hyperparameter_values(self) -> dict[str, np.ndarray]:
         """Each hyperparameter's values, one per member `[M]`, in natural scale: see `member_values`."""
-        values = ops.convert_to_numpy(self._member_values())
+        values = ops.convert_to_numpy(self._members.values())
         return {name: values[:, 0, column] for column, name in enumerate(self.space.names)}
 
     def hyperparameter_bounds(self) -> dict[str, np.ndarray]:
@@ -317,13 +657,12 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             raise ValueError(f"`member` must be in [0, {self.ensemble_size}). Received: member={member}")
         if member in self.left_out:
             raise ValueError(
-                f"Members {list(self.left_out)} diverged in training and were left out: take one of {self._alive}. "
-                f"Received: member={member}"
+                f"Members {list(self.left_out)} diverged in training and were left out: take one of "
+                f"{self._members.living}. Received: member={member}"
             )
         if not self.network.built:
             raise ValueError(f"The network must be built: call the ensemble on a batch first. Received: {self.name!r}")
-        with self._prediction_scope(as_numpy=True):
-            return member_network(self.network, member, self.space, current_hyperparameters())
+        return self._members.network_of(member)
 
     def _prepare(self, batch: Any) -> None:
         """Builds everything and checks the order of rows, so that `fit` fails before its first step or not at all."""
@@ -338,16 +677,25 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         is_numeric = all(spec.dtype not in (tf.string, "string") for spec in keras.tree.flatten(batch))
         if self._seen.rows_checked or not is_numeric:  # no row of strings can be made up
             return
-        with self._prediction_scope(as_numpy=True):
-            check_rows(self.network, batch, self.ensemble_size)
+        self._members.check_rows(batch)
         self._seen.rows_checked = True
+
+    def _build_optimizers(self) -> None:
+        """Creates the variables of both optimizers, so that files can fill them before the first step."""
+        bounds = [self.distribution.lower, self.distribution.upper]
+        build_optimizers(self.network, (self.optimizer, self.trainable_variables), (self.tuning_optimizer, bounds))
+
+    def get_compile_config(self) -> dict[str, Any]:
+        if not self.compiled:
+            return {}
+        own = keras.saving.serialize_keras_object(vars(self._compile_arguments))
+        return {**super().get_compile_config(), **asdict(self._trainer.settings), **own}
 
     def _declared_inputs(self) -> Any:
         return inputs_of(self.network)
 
     def _servable(self) -> Servable:
-        with self._prediction_scope(as_numpy=True):
-            read, outputs = member_by_member(self.network, self._alive, current_hyperparameters(), current_centers())
+        read, outputs = self._members.servable()
         return [*read, self.temperature.logarithms.value], outputs
 
     def export(
@@ -373,24 +721,16 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
         batch = keras.tree.map_structure(
             lambda spec: tf.zeros([1, *(axis or 1 for axis in spec.shape[1:])], spec.dtype), input_specs(self)
         )
-        with self._prediction_scope(as_numpy=True):
+        with self._members.scope(as_numpy=True):
             self(batch)  # Keras exports only what was called
             super().export(filepath, format=format, **export_arguments)
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
-        for number, state in enumerate(self._seed_states()):
-            store[f"seed_state_{number}"] = state
+        save_seed_states(self.network, store)
 
     def load_own_variables(self, store: Any) -> None:
-        own = {name: store[name] for name in store.keys() if not name.startswith("seed_state_")}
-        super().load_own_variables(own)
-        for number, state in enumerate(self._seed_states()):
-            state.assign(store[f"seed_state_{number}"])
-
-    def _seed_states(self) -> list[keras.Variable]:
-        """Random states of the network's layers, which Keras leaves out of its files."""
-        return [variable for variable in self.network.variables if variable.name == "seed_generator_state"]
+        super().load_own_variables(load_seed_states(self.network, store))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -417,7 +757,16 @@ class HyperBatchEnsemble(Convertible, HyperBatchTrainer):
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
         ensemble = cls(**config)
         ensemble.likelihoods = likelihoods.named(names)
-        ensemble.left_out = tuple(left_out)
+        ensemble._members.left_out = tuple(left_out)
         ensemble._set_conversion(conversion)
         ensemble._set_temperatures(temperatures)
         return ensemble
+
+
+def _with_guards(callbacks: Any) -> Any:
+    """Callbacks of `fit`, as lists of Keras', with those that watch over the members."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return callbacks
+    if isinstance(callbacks, keras.callbacks.Callback):
+        callbacks = [callbacks]
+    return [LeaveOutDiverged(), *(callbacks or []), StopOnNaN(), SameStart()]

@@ -10,13 +10,13 @@ import numpy as np
 from keras_hyperens import likelihoods
 from keras_hyperens import masks
 from keras_hyperens.conversion.compiled import recompiling_arguments
+from keras_hyperens.models.compiled_metrics import check_metrics
+from keras_hyperens.models.compiled_metrics import tell_metrics
 from keras_hyperens.models.devices import checked_devices
 from keras_hyperens.models.devices import copied_to
 from keras_hyperens.models.devices import device_of
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
-from keras_hyperens.models.settings import check_metrics
-from keras_hyperens.models.settings import tell_metrics
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")

@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import keras
+
 from keras_hyperens import files
 from keras_hyperens.replacing import UNZIPPED
 from keras_hyperens.replacing import check_replaceable
@@ -65,3 +67,20 @@ def _may_write(filepath: Any, overwrite: bool) -> bool:
     while answer not in ("y", "n"):
         answer = input(f"{filepath} already exists: replace it? [y/n] ").strip().lower()
     return answer == "y"
+
+
+def save_seed_states(network: keras.Model, store: Any) -> None:
+    """Random states of the network's layers, which Keras leaves out of its files."""
+    for number, state in enumerate(_seed_states(network)):
+        store[f"seed_state_{number}"] = state
+
+
+def load_seed_states(network: keras.Model, store: Any) -> dict[str, Any]:
+    """Gives the layers their random states back; returns what else is in the store."""
+    for number, state in enumerate(_seed_states(network)):
+        state.assign(store[f"seed_state_{number}"])
+    return {name: store[name] for name in store.keys() if not name.startswith("seed_state_")}
+
+
+def _seed_states(network: keras.Model) -> list[keras.Variable]:
+    return [variable for variable in network.variables if variable.name == "seed_generator_state"]

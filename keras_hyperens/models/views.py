@@ -4,16 +4,12 @@ import gc
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 from typing import Any
 
 import keras
 
-from keras_hyperens.models.calibrating import Temperatures
-from keras_hyperens.models.calibrating import temperature_scope
-
-if TYPE_CHECKING:
-    from keras_hyperens.models.ensemble import Ensemble
+from keras_hyperens.models.temperatures import Temperatures
+from keras_hyperens.models.temperatures import temperature_scope
 
 MOST = 8  # views of an ensemble; a measure that is a new function at every call needs a new view each time
 _making = threading.Lock()
@@ -28,7 +24,7 @@ class View(keras.Model):
         temperatures: Those of its predictions, whatever the ensemble has later.
     """
 
-    def __init__(self, ensemble: "Ensemble", describe: Callable[[Any], Any], temperatures: Temperatures | None) -> None:
+    def __init__(self, ensemble: Any, describe: Callable[[Any], Any], temperatures: Temperatures | None) -> None:
         super().__init__()
         # In a namespace Keras does not track it: the ensemble is no part of its view.
         self._viewed = SimpleNamespace(ensemble=ensemble, describe=describe, temperatures=temperatures)
@@ -49,9 +45,7 @@ class Views:
     def __init__(self) -> None:
         self.by_kind: dict[Any, View] = {}
 
-    def of(
-        self, ensemble: "Ensemble", kind: Any, describe: Callable[[Any], Any], temperatures: Temperatures | None
-    ) -> View:
+    def of(self, ensemble: Any, kind: Any, describe: Callable[[Any], Any], temperatures: Temperatures | None) -> View:
         """The view of this kind, which does the same at every call."""
         settings = (ensemble.run_eagerly, ensemble.jit_compile, ensemble.steps_per_execution)
         key = (kind, temperatures, settings)

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.likelihoods import Value
-from keras_hyperens.models.batches import batch_specs
+from keras_hyperens.models.data import batch_specs
 from keras_hyperens.models.labels import check_classes
 from keras_hyperens.search.problem import Target
 from keras_hyperens.search.validation import ValidationRows

@@ -14,7 +14,7 @@ import numpy as np
 from keras_hyperens import files
 from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.likelihoods import named
-from keras_hyperens.models.tuning import split_rows
+from keras_hyperens.models.data import split_rows
 from keras_hyperens.search.data_digest import digest_of
 from keras_hyperens.search.data_digest import has_dataset
 from keras_hyperens.search.dry_run import check_objective

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_hyperens.models.batches import batches
+from keras_hyperens.models.data import batches
 
 STEPS = 4  # of each turn; the first of them is not counted
 TURNS = 3

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_hyperens import likelihoods
-from keras_hyperens.models.batches import batches
+from keras_hyperens.models.data import batches
 from keras_hyperens.search.data_digest import BatchesDigest
 
 

@@ -201,7 +201,7 @@ def test_without_tuning_the_intervals_stay(tmp_path, eagerly):
     model, narrow = (ablation.trained(choice, cell) for choice in ("no tuning", "initial intervals of 0.02"))
     for name, bounds in model.hyperparameter_bounds().items():
         assert np.ptp(narrow.hyperparameter_bounds()[name], axis=1).max() < np.ptp(bounds, axis=1).max()
-    assert model.settings.tuning_warmup == ablation.NEVER and model.settings.entropy_weight == 1e-4
+    assert model._trainer.settings.tuning_warmup == ablation.NEVER and model._trainer.settings.entropy_weight == 1e-4
 
 
 def line(method, seed, nll, **changes):

@@ -99,7 +99,7 @@ def test_queries_that_may_look_nowhere(attention, dropout, returns_scores):
     model = keras.Model(indices, keras.layers.Dense(3)(outputs))
     rows = np.array([[1, 2, 3, 4, 5], [6, 2, 0, 0, 0], [0, 0, 0, 0, 0]], "int32")
     ensemble = khe.HyperBatchEnsemble.from_model(model, ensemble_size=2, fast_weight_initializer="ones")
-    with ensemble._prediction_scope():
+    with ensemble._members.scope():
         members = ensemble._member_outputs(rows)
     for member in members:
         np.testing.assert_allclose(member, model(rows), rtol=1e-4, atol=1e-5)

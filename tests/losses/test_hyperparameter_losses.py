@@ -10,6 +10,7 @@ from keras_hyperens.hyperparameters.scope import member_scope
 from keras_hyperens.losses import HyperparameterLoss
 from keras_hyperens.losses import LabelSmoothing
 from keras_hyperens.losses import WeightedLoss
+from keras_hyperens.models.training.draws import draw
 
 M, B, C = 2, 5, 3
 SMOOTHING = khe.Hyperparameter("smoothing", 0.05, 0.4, "linear")
@@ -92,7 +93,7 @@ def test_every_member_is_trained_with_its_own_smoothing(sampling):
     ensemble.compile("sgd", LabelSmoothing(plain, "smoothing"), sampling=sampling)
     x, y = data()
     ensemble._prepare(tf.TensorSpec([None, 4]))
-    values = ensemble._draw(ensemble.distribution.bounds(), len(x), 0)
+    values = draw(ensemble, ensemble.distribution.bounds(), len(x), 0)
     with khe.hyperparameter_scope(values):
         members = np.asarray(ensemble._member_outputs(x, training=True))
     amounts = np.broadcast_to(np.asarray(values)[..., 0], (M, len(x)))[..., None]

@@ -17,7 +17,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_hyperens.models import training
 from tests.models import two_replicas
 from tests.models.networks import LOGITS
 from tests.models.networks import blobs
@@ -55,14 +54,14 @@ def write(path, model, history, **results):
 
 def equal_to_one_device(scope, directory):
     """The trainings of `two_replicas`, with the draws that one device would take."""
-    training.HyperBatchTrainer._draw = two_replicas.same_draws
+    two_replicas.draw_by(two_replicas.same_draws)
     keras.utils.set_random_seed(0)
     with scope:
         model, history = two_replicas.train_member()
     rows = two_replicas.X_VALIDATION
     members = model.predict_members(rows, batch_size=16, verbose=0)
     write(directory / f"member-{INDEX}", model, history, predict=model.predict(rows, verbose=0), members=members)
-    training.HyperBatchTrainer._draw = two_replicas.draw_of_replica
+    two_replicas.draw_by(two_replicas.draw_of_replica)
 
 
 def multi_worker_model():

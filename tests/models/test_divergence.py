@@ -66,7 +66,7 @@ def test_an_independent_member_is_left_out_of_a_step_and_the_others_take_it(same
     check_equal(state_of(other, 1), before)
     for member in (0, 2):
         check_equal(state_of(other, member), state_of(healthy, member))
-    assert np.isfinite(loss) and other._alive == [0, 1, 2]
+    assert np.isfinite(loss) and other._members.living == [0, 1, 2]
 
 
 @pytest.mark.parametrize("eagerly", [True, pytest.param(False, marks=pytest.mark.integration)])
@@ -83,7 +83,7 @@ def test_where_members_share_a_kernel_a_step_is_skipped(eagerly):
     once.fit(x[:B], y[:B], batch_size=B, shuffle=False, verbose=0)
     with pytest.warns(UserWarning, match="1 of 2 steps skipped"):
         loss = ensemble.fit(bad, y, batch_size=B, shuffle=False, verbose=0).history["loss"][0]
-    assert np.isfinite(loss) and ensemble._alive == [0, 1, 2]
+    assert np.isfinite(loss) and ensemble._members.living == [0, 1, 2]
     check_equal(once.network.get_weights(), ensemble.network.get_weights())
     check_equal(list(map(np.array, once.optimizer.variables)), list(map(np.array, ensemble.optimizer.variables)))
 
@@ -141,7 +141,7 @@ def test_a_member_with_shared_kernels_that_stays_infinite_is_left_out(sharing, t
     np.testing.assert_allclose(keras.ops.softmax(ensemble.member(2).predict(x, verbose=0)), each[1], atol=1e-5)
     ensemble.save(tmp_path / "e.keras")
     loaded = keras.saving.load_model(tmp_path / "e.keras")
-    assert loaded._alive == [0, 2]
+    assert loaded._members.living == [0, 2]
     np.testing.assert_allclose(loaded.predict(x, verbose=0), predictions, rtol=1e-5)
     for folded in (True, False):
         ensemble.export(str(tmp_path / "served"), folded=folded)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_hyperens.models.tuning import TuningRows
+from keras_hyperens.models.training.trainer import Trainer
+from keras_hyperens.models.training.tuning_rows import TuningRows
 from keras_hyperens.models.views import MOST
 from tests.models.networks import blobs
 from tests.models.networks import compiled
@@ -62,7 +63,7 @@ def test_a_step_is_traced_again_only_for_rows_of_another_kind():
 
     def is_kept(data):
         ensemble.train_function = lambda: None
-        ensemble._set_tuning_rows(data, None)
+        ensemble._trainer._set_tuning_rows(data, None)
         return ensemble.train_function is not None
 
     assert not is_kept((x, y))  # there were none before
@@ -96,15 +97,15 @@ def test_fits_with_and_without_tuning_rows_take_turns_with_a_trace_each(monkeypa
 
     (ensemble, fresh), (x, y) = (made(), made()), blobs(32)
     traces = []
-    step = type(ensemble)._train_step
-    monkeypatch.setattr(type(ensemble), "_train_step", lambda self, data: traces.append(1) or step(self, data))
+    step = Trainer.train_step
+    monkeypatch.setattr(Trainer, "train_step", lambda self, data: traces.append(1) or step(self, data))
 
     def fit(model, tuning_data):
         return model.fit(x, y, batch_size=32, shuffle=False, tuning_data=tuning_data, verbose=0).history
 
     for number in (20, None, 30, None, 25):
         histories = [fit(each, number and (x[:number] + number, y[:number])) for each in (ensemble, fresh)]
-        fresh._forget_steps()
+        fresh._trainer.forget_traces()
         assert histories[0].keys() == histories[1].keys() and ("tuning_loss" in histories[0]) == (number is not None)
         for name, values in histories[0].items():
             np.testing.assert_allclose(values, histories[1][name], rtol=1e-5)
@@ -122,8 +123,8 @@ def test_thirty_fits_and_a_hundred_predictions_stay_flat(monkeypatch):
     ensemble = compiled(tune_temperature=True)
     x, y = blobs()
     traces = []
-    step = type(ensemble)._train_step
-    monkeypatch.setattr(type(ensemble), "_train_step", lambda self, data: traces.append(1) or step(self, data))
+    step = Trainer.train_step
+    monkeypatch.setattr(Trainer, "train_step", lambda self, data: traces.append(1) or step(self, data))
 
     def fit(number):
         rows = slice(0, 30 + number)

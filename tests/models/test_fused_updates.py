@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_hyperens.models.fused_updates import fused_updates
+from keras_hyperens.models.training.fused_updates import fused_updates
 
 SHAPES = [(3, 4), (5,), ()]
 FUSED = {

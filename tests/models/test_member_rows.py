@@ -5,9 +5,10 @@ import pytest
 import tensorflow as tf
 
 import keras_hyperens as khe
-from keras_hyperens.models import member_rows
-from keras_hyperens.models.member_rows import Batch
-from keras_hyperens.models.member_rows import BatchWindow
+from keras_hyperens.models.training import member_rows
+from keras_hyperens.models.training.draws import draw
+from keras_hyperens.models.training.member_rows import Batch
+from keras_hyperens.models.training.member_rows import BatchWindow
 from tests.models.eagerly import eagerly_first
 from tests.models.networks import M
 from tests.models.networks import blobs
@@ -87,7 +88,7 @@ class ByHand:
     def step(self, number, batches):
         bounds = self.ensemble.distribution.bounds()
         self.ensemble.step.assign(number)
-        values = self.ensemble._draw(bounds, len(batches[0][1]), 0)
+        values = draw(self.ensemble, bounds, len(batches[0][1]), 0)
         centers = self.ensemble.distribution.middle(bounds)[:, None]
         with tf.GradientTape() as tape, khe.hyperparameter_scope(values, centers):
             logits = self.network(np.concatenate([x for x, *_ in batches]), training=True)
@@ -152,9 +153,9 @@ def test_tables_of_pandas_and_class_weights():
     x, y = blobs(36)
     ensemble = compiled()
     ensemble.fit(pandas.DataFrame(x), pandas.Series(y), batch_size=6, verbose=0)
-    assert int(ensemble._untracked.window.count) == 6
+    assert int(ensemble._trainer.window.count) == 6
     ensemble.fit(x, y, batch_size=6, class_weight={0: 2.0, 1: 1.0, 2: 1.0}, verbose=0)
-    assert int(ensemble._untracked.window.count) == 6
+    assert int(ensemble._trainer.window.count) == 6
 
 
 def test_choices_are_checked():
@@ -164,7 +165,7 @@ def test_choices_are_checked():
         compiled(member_rows=0)
     with pytest.raises(ValueError, match="needs the same samples for all members"):
         compiled(member_rows="distinct", member_loss="ensemble")
-    assert compiled(member_loss="ensemble").settings.lag is None and compiled().settings.lag == 1
+    assert compiled(member_loss="ensemble")._trainer.settings.lag is None and compiled()._trainer.settings.lag == 1
 
 
 @eagerly_first
@@ -175,4 +176,4 @@ def test_one_member_needs_no_window():
     ensemble = khe.HyperBatchEnsemble(dense_network(size=1), **space, seed=0)
     ensemble.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     ensemble.fit(x, y, verbose=0)
-    assert ensemble._untracked.window is None
+    assert ensemble._trainer.window is None

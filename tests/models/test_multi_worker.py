@@ -80,7 +80,8 @@ def results(directory, name):
 
 def test_two_workers_train_evaluate_and_predict_as_one_device_does(undisturbed, monkeypatch):
     keras.utils.set_random_seed(0)
-    monkeypatch.setattr(two_replicas.training.HyperBatchTrainer, "_draw", two_replicas.same_draws)
+    for step in (two_replicas.weight_step, two_replicas.tuning_step):
+        monkeypatch.setattr(step, "draw", two_replicas.same_draws)
     model, history = two_replicas.train_member()
     rows = two_replicas.X_VALIDATION
     members = model.predict_members(rows, verbose=0)

@@ -55,10 +55,10 @@ REFUSED = {
 @pytest.mark.filterwarnings("ignore:No tuning data")
 @pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED)
 def test_nothing_changes(call, fitted):
-    before, temperatures, tuning_rows = state_of(fitted), fitted.temperatures, fitted._tuning_rows
+    before, temperatures, tuning_rows = state_of(fitted), fitted.temperatures, fitted._trainer.tuning.rows
     with pytest.raises((ValueError, TypeError)):
         call(fitted)
-    assert fitted.temperatures == temperatures is not None and fitted._tuning_rows is tuning_rows
+    assert fitted.temperatures == temperatures is not None and fitted._trainer.tuning.rows is tuning_rows
     for was, now in zip(before, state_of(fitted), strict=True):
         np.testing.assert_array_equal(was, now)
 

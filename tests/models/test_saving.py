@@ -40,7 +40,7 @@ def test_training_continued_from_a_file_equals_training_that_was_not_stopped(cas
     train(ensemble, 2)
     ensemble.save(tmp_path / "e.keras")
     loaded = keras.models.load_model(tmp_path / "e.keras")
-    assert loaded.settings == ensemble.settings
+    assert loaded._trainer.settings == ensemble._trainer.settings
     histories = [train(model, 1).history for model in (ensemble, loaded)]
     assert histories[0] == histories[1]
     for left, right in zip(ensemble.variables, loaded.variables):
@@ -269,7 +269,7 @@ def test_settings_survive_the_file(tmp_path):
     )  # fmt: skip
     ensemble.save(tmp_path / "e.keras")
     loaded = keras.models.load_model(tmp_path / "e.keras")
-    assert loaded.settings == ensemble.settings
+    assert loaded._trainer.settings == ensemble._trainer.settings
     assert isinstance(loaded.optimizer, keras.optimizers.AdamW)
     assert loaded.tuning_optimizer.learning_rate == ensemble.tuning_optimizer.learning_rate
     x, y = blobs()

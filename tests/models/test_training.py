@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_hyperens as khe
+from keras_hyperens.models.training.draws import draw
 from tests.models.eagerly import eagerly_first
 from tests.models.networks import LOGITS
 from tests.models.networks import M
@@ -35,8 +36,8 @@ def test_a_step_is_the_mean_of_what_lone_members_would_do(sampling):
         ensemble = compiled(network, optimizer=keras.optimizers.SGD(1.0), sampling=sampling)
     x, y = blobs(12)
     before = [np.array(weight) for weight in network.trainable_weights]
-    values = ensemble._draw(ensemble.distribution.bounds(), len(x), 0)
-    with tf.GradientTape() as tape, khe.hyperparameter_scope(values, ensemble._centers()):
+    values = draw(ensemble, ensemble.distribution.bounds(), len(x), 0)
+    with tf.GradientTape() as tape, khe.hyperparameter_scope(values, ensemble._members.centers()):
         logits = tf.reshape(network(tf.tile(x, (M, 1)), training=True), (M, 12, 3))
         nll = tf.reduce_mean([tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, one)) for one in logits])
         total = nll + sum(network.losses)
@@ -60,11 +61,11 @@ def test_gradients_for_the_bounds_equal_finite_differences(tuning_loss, sampling
     x, y = blobs(24)
     ensemble.fit(x, y, tuning_data=(x, y), epochs=20, verbose=0)
     bounds = ensemble.distribution.bounds()
-    gradients, centers = ensemble._tuning_gradients(bounds, 0, 24).bounds, ensemble._centers()
+    gradients, centers = ensemble._trainer.tuning.gradients(bounds, 0, 24).bounds, ensemble._members.centers()
 
     def objective(bounds):
-        tx, ty, _ = ensemble._tuning_rows.batch(0, 24)
-        with khe.hyperparameter_scope(ensemble._draw(bounds, 24, 1), centers):
+        tx, ty, _ = ensemble._trainer.tuning.rows.batch(0, 24)
+        with khe.hyperparameter_scope(draw(ensemble, bounds, 24, 1), centers):
             logits = np.asarray(ensemble._member_outputs(tx, training=False), "float64")
         logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
         rows = np.arange(24)
@@ -93,7 +94,7 @@ def test_a_tuning_step_moves_the_bounds_along_the_gradient_and_nothing_else():
     x, y = blobs(24)
     one_step(ensemble, x, y, tuning_data=(x, y))
     before, weights = bounds_of(ensemble), [np.array(weight) for weight in ensemble.network.weights]
-    gradients = ensemble._tuning_gradients(ensemble.distribution.bounds(), 1, 24).bounds
+    gradients = ensemble._trainer.tuning.gradients(ensemble.distribution.bounds(), 1, 24).bounds
     one_step(ensemble, x, y, tuning_data=(x, y))
     np.testing.assert_allclose(bounds_of(ensemble) - before, -0.01 * np.stack(gradients), atol=1e-6)
     for left, right in zip(weights, ensemble.network.weights):

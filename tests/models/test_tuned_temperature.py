@@ -5,7 +5,7 @@ import tensorflow as tf
 
 import keras_hyperens as khe
 from keras_hyperens.calibration import fit_temperature
-from keras_hyperens.models.tuned_temperature import TunedTemperature
+from keras_hyperens.models.training.tuned_temperature import TunedTemperature
 from tests.models.eagerly import eagerly_first
 from tests.models.networks import LOGITS
 from tests.models.networks import M

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_hyperens.models import tuning
-from keras_hyperens.models.tuning import TuningRows
-from keras_hyperens.models.tuning import split_rows
+from keras_hyperens.models.data import split_rows
+from keras_hyperens.models.training import tuning_rows
+from keras_hyperens.models.training.tuning_rows import TuningRows
 from tests.models.networks import blobs
 from tests.models.networks import compiled
 
@@ -74,7 +74,7 @@ def test_bad_tuning_data_is_named(data, error, message):
 
 
 def test_too_many_rows_for_memory_are_refused(monkeypatch):
-    monkeypatch.setattr(tuning, "BYTES_LIMIT", 2 * X.nbytes)
+    monkeypatch.setattr(tuning_rows, "BYTES_LIMIT", 2 * X.nbytes)
     with pytest.raises(ValueError, match=r"dataset.take\(n\)"):
         TuningRows(tf.data.Dataset.from_tensors((X, Y)).repeat(5), None, 0)
 

@@ -242,11 +242,11 @@ def test_response_curves_are_losses_at_other_hyperparameters(ensembles):
     curves = ensemble.response_curves(X, Y, points=3, batch_size=7)
     assert list(curves) == ["l2", "rate"]
     np.testing.assert_allclose(curves["l2"].values, [1e-6, np.sqrt(1e-7), 1e-1], rtol=1e-4)
-    values = np.asarray(ensemble._member_values())
+    values = np.asarray(ensemble._members.values())
     for point, value in enumerate(curves["rate"].values):
         there = values.copy()
         there[..., 1] = value
-        with khe.hyperparameter_scope(there, ensemble._centers()):
+        with khe.hyperparameter_scope(there, ensemble._members.centers()):
             each = scipy.special.softmax(np.asarray(ensemble._member_outputs(X, training=False), "float64"), -1)
         true = each[:, np.arange(len(Y)), Y]
         np.testing.assert_allclose(curves["rate"].members[:, point], -np.log(true).mean(1), rtol=1e-4)

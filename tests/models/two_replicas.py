@@ -17,8 +17,10 @@ import numpy as np
 import tensorflow as tf
 
 import keras_hyperens as khe
-from keras_hyperens.models import training
-from keras_hyperens.models.replicas import replica_number
+from keras_hyperens.models.training import draws
+from keras_hyperens.models.training import tuning_step
+from keras_hyperens.models.training import weight_step
+from keras_hyperens.models.training.replicas import replica_number
 from tests.models.networks import LOGITS
 from tests.models.networks import blobs
 from tests.models.networks import compiled
@@ -29,14 +31,20 @@ X, Y = blobs(64)
 X_VALIDATION, Y_VALIDATION = blobs(53, seed=1)  # the last batch of 16 has 5 rows: 3 and 2
 WEIGHTS = np.random.default_rng(2).uniform(0.2, 2, 64).astype("float32")
 SUM = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum")
-draw_of_replica = training.HyperBatchTrainer._draw
+draw_of_replica = draws.draw
 
 
-def same_draws(self, bounds, batch_size, purpose):
+def draw_by(draw):
+    """Has both steps take their draws from a function."""
+    for step in (weight_step, tuning_step):
+        step.draw = draw
+
+
+def same_draws(ensemble, bounds, batch_size, purpose):
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    training.replica_number = lambda: 0
-    values = draw_of_replica(self, bounds, batch_size * replicas, purpose)
-    training.replica_number = replica_number
+    draws.replica_number = lambda: 0
+    values = draw_of_replica(ensemble, bounds, batch_size * replicas, purpose)
+    draws.replica_number = replica_number
     first = replica_number() * batch_size
     return values if values.shape[1] == 1 else values[:, first : first + batch_size]
 
@@ -128,7 +136,7 @@ def own_draws(strategy):
     with strategy.scope():
         model = compiled(dense_network(), tuning_every=2, optimizer=keras.optimizers.AdamW(0.03))
     bounds = model.distribution.bounds()
-    draws = strategy.run(tf.function(lambda: model._draw(bounds, 4, training.TRAINING_DRAW)))
+    draws = strategy.run(tf.function(lambda: draws.draw(model, bounds, 4, draws.TRAINING_DRAW)))
     history = model.fit(X, Y, batch_size=32, epochs=4, shuffle=False, tuning_data=(X, Y), verbose=0).history
     iterations = strategy.experimental_local_results(model.tuning_optimizer.iterations.value)
     return {
@@ -144,7 +152,7 @@ def broken_replica(strategy, policy):
     keras.config.set_dtype_policy(policy)
     with strategy.scope():
         model = compiled(tuning_every=1, optimizer="sgd")
-    gradients_of, before = model._tuning_gradients, np.stack(model.distribution.bounds())
+    gradients_of, before = model._trainer.tuning.gradients, np.stack(model.distribution.bounds())
 
     def broken(*arguments):
         gradients = gradients_of(*arguments)
@@ -152,7 +160,7 @@ def broken_replica(strategy, policy):
         bounds = [gradient + poison for gradient in gradients.bounds]
         return gradients._replace(bounds=bounds, loss=gradients.loss + poison)
 
-    model._tuning_gradients = broken
+    model._trainer.tuning.gradients = broken
     x = X[:32].copy()
     if policy == "mixed_float16":
         x[16:] = 6e4  # overflows on the second replica alone
@@ -179,7 +187,7 @@ def main(directory):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     results = {"own_draws": own_draws(strategy)}
     results |= {policy: broken_replica(strategy, policy) for policy in ("float32", "mixed_float16")}
-    training.HyperBatchTrainer._draw = same_draws
+    draw_by(same_draws)
     for name, train in (("member", train_member), ("example", train_example), ("plain", train_plain)):
         results[name] = compare(name, train, strategy, directory)
     (directory / "results.json").write_text(json.dumps(results))

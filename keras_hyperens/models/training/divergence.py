@@ -16,10 +16,10 @@ import tensorflow as tf
 from keras_hyperens.layers.normalization import MemberNormalization
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import hyper_layers
-from keras_hyperens.models.replicas import assign_all
-from keras_hyperens.models.replicas import assign_where
-from keras_hyperens.models.replicas import summed
-from keras_hyperens.models.replicas import values_of
+from keras_hyperens.models.training.replicas import assign_all
+from keras_hyperens.models.training.replicas import assign_where
+from keras_hyperens.models.training.replicas import summed
+from keras_hyperens.models.training.replicas import values_of
 
 OF_ALL, SHARED = -1, None  # owners of a variable besides a member's number: all, each of its slice; nobody
 

@@ -1,6 +1,5 @@
 """What the loss of a trained hyper-batch ensemble would be at other hyperparameters: no training, other kernels."""
 
-from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
 
@@ -12,10 +11,7 @@ from keras import ops
 from keras_hyperens import losses
 from keras_hyperens import masks
 from keras_hyperens.hyperparameters import hyperparameter_scope
-from keras_hyperens.models.batches import labels
-
-if TYPE_CHECKING:
-    from keras_hyperens.models.hyper_batch_ensemble import HyperBatchEnsemble
+from keras_hyperens.models.data import labels
 
 
 class ResponseCurve(NamedTuple):
@@ -27,12 +23,12 @@ class ResponseCurve(NamedTuple):
 
 
 def response_curves(
-    ensemble: "HyperBatchEnsemble", x: Any, y: Any, points: int, batch_size: int, verbose: int
+    ensemble: Any, x: Any, y: Any, points: int, batch_size: int, verbose: int
 ) -> dict[str, ResponseCurve]:
     """See `HyperBatchEnsemble.response_curves`."""
     space = ensemble.space
     grid = ops.convert_to_numpy(space.values(np.repeat(np.linspace(-1, 1, points)[:, None], len(space), 1)))  # [G, P]
-    values = ops.convert_to_numpy(ensemble._member_values())  # [M, 1, P]
+    values = ops.convert_to_numpy(ensemble._members.values())  # [M, 1, P]
     progress = keras.utils.Progbar(points * len(space), verbose=verbose, unit_name="point")
     rows = tf.data.Dataset.from_tensor_slices((x, labels(y))).batch(batch_size)
     losses_of = tf.function(lambda values, x, y: _losses(ensemble, values, x, y), reduce_retracing=True)
@@ -49,15 +45,15 @@ def response_curves(
     return curves
 
 
-def _losses(ensemble: "HyperBatchEnsemble", values: Any, x: Any, y: Any) -> Any:
+def _losses(ensemble: Any, values: Any, x: Any, y: Any) -> Any:
     """Of the combined prediction, then of each member, `[1 + M]`, without penalties."""
-    with hyperparameter_scope(values, ensemble._centers()):
+    with hyperparameter_scope(values, ensemble._members.centers()):
         outputs = ensemble._member_outputs(x, training=False)
 
     def objective(raw: Any) -> Any:
-        return ensemble.objective(x, y, raw)
+        return ensemble._trainer.tuning.objective(x, y, raw)
 
-    each = [objective(masks.member(outputs, k)) for k in range(len(ensemble._alive))]
+    each = [objective(masks.member(outputs, k)) for k in range(len(ensemble._members.living))]
     return tf.stack([losses.ensemble_loss(objective, outputs, ensemble.likelihoods_of(outputs)), *each])
 
 

@@ -1,4 +1,4 @@
-"""Batches of every kind of data that `fit` takes: one after the other, and what one looks like."""
+"""What `fit` takes: batches of every kind of data, what one looks like, and arrays in parts."""
 
 import itertools
 from collections.abc import Iterable
@@ -109,6 +109,32 @@ def rows_and_labels(x: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any
             raise ValueError("Labels are needed: give `y`, or batches of `(x, y)`. Received: y=None")
         x, y, sample_weight = keras.tree.map_structure(_concatenated, *parts)
     return x, labels(y), sample_weight
+
+
+def split_rows(x: Any, y: Any, sample_weight: Any, fraction: float, name: str = "tuning_split") -> tuple[tuple, tuple]:
+    """The first rows for training and the last `fraction` for something else, as Keras' `validation_split` does.
+
+    Raises:
+        ValueError: If the fraction (an argument called `name`) is not in (0, 1), a part would be empty, or the data are
+            not arrays.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"`{name}` must be between 0 and 1. Received: {name}={fraction}")
+    leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None]
+    if y is None or not all(hasattr(leaf, "shape") for leaf in leaves):
+        raise ValueError(
+            f"`{name}` needs `x` and `y` as arrays; pass other data as `{name.replace('split', 'data')}`. "
+            f"Received: x of type {type(x).__name__}, y of type {type(y).__name__}"
+        )
+    rows = int(leaves[0].shape[0])
+    first = rows - int(rows * fraction)
+    if first in (0, rows):
+        raise ValueError(f"`{name}` leaves no rows. Received: {name}={fraction} of {rows} rows")
+
+    def part(window: slice) -> tuple:
+        return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[window], (x, y, sample_weight))
+
+    return part(slice(0, first)), part(slice(first, None))
 
 
 def _concatenated(*leaves: Any) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from keras_hyperens import masks
 from keras_hyperens.calibration.temperature import LARGEST
 
 MEMORY = 0.95  # of the averages over tuning steps: some twenty batches count
@@ -45,6 +46,33 @@ class TunedTemperature(keras.layers.Layer):
     def state(self) -> list[keras.Variable]:
         """All that a tuning step changes."""
         return [self.logarithms, self.curvature, self.moment]
+
+    def of_raw(self, raw: Any, likelihoods: Any, logarithms: Any = None) -> Any:
+        """Raw outputs at these temperatures, or at those with the given logarithms.
+
+        Args:
+            raw: A structure of outputs, `[..., C]`.
+            likelihoods: Of each output, in that structure.
+            logarithms: `[outputs]`.
+        """
+        return self._applied(
+            lambda likelihood, *of_output: likelihood.temper_raw(*of_output), raw, likelihoods, logarithms
+        )
+
+    def of_prediction(self, prediction: Any, likelihoods: Any) -> Any:
+        """Predictions at these temperatures."""
+        return self._applied(lambda likelihood, *of_output: likelihood.temper(*of_output), prediction, likelihoods)
+
+    def _applied(self, tempered: Any, outputs: Any, likelihoods: Any, logarithms: Any = None) -> Any:
+        logarithms = self.logarithms if logarithms is None else logarithms
+        temperatures = ops.exp(ops.convert_to_tensor(logarithms))
+        last = temperatures.shape[0] - 1  # a subclassed network has one for all of its outputs
+        flat = zip(keras.tree.flatten(outputs), keras.tree.flatten(likelihoods), strict=True)
+        changed = [
+            masks.with_mask(tempered(likelihood, output, temperatures[min(number, last)]), masks.mask_of(output))
+            for number, (output, likelihood) in enumerate(flat)
+        ]
+        return keras.tree.pack_sequence_as(outputs, changed)
 
     def slopes_and_curvatures(self, loss: Callable[[Any], Any]) -> tuple[Any, Any]:
         """Derivatives of the loss for the inverse temperatures, `[outputs]` each.

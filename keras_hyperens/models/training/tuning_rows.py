@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_hyperens.models.batches import batches
+from keras_hyperens.models.data import batches
 
 BYTES_LIMIT = 2 * 2**30  # of all tuning rows together: they stay in memory for the whole of `fit`
 
@@ -84,32 +84,6 @@ class TuningRows:
         return keras.tree.map_structure(
             lambda rows: None if rows is None else tf.gather(tf.convert_to_tensor(rows), indices), self._variables
         )
-
-
-def split_rows(x: Any, y: Any, sample_weight: Any, fraction: float, name: str = "tuning_split") -> tuple[tuple, tuple]:
-    """The first rows for training and the last `fraction` for something else, as Keras' `validation_split` does.
-
-    Raises:
-        ValueError: If the fraction (an argument called `name`) is not in (0, 1), a part would be empty, or the data are
-            not arrays.
-    """
-    if not 0 < fraction < 1:
-        raise ValueError(f"`{name}` must be between 0 and 1. Received: {name}={fraction}")
-    leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None]
-    if y is None or not all(hasattr(leaf, "shape") for leaf in leaves):
-        raise ValueError(
-            f"`{name}` needs `x` and `y` as arrays; pass other data as `{name.replace('split', 'data')}`. "
-            f"Received: x of type {type(x).__name__}, y of type {type(y).__name__}"
-        )
-    rows = int(leaves[0].shape[0])
-    first = rows - int(rows * fraction)
-    if first in (0, rows):
-        raise ValueError(f"`{name}` leaves no rows. Received: {name}={fraction} of {rows} rows")
-
-    def part(window: slice) -> tuple:
-        return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[window], (x, y, sample_weight))
-
-    return part(slice(0, first)), part(slice(first, None))
 
 
 def _spec(array: np.ndarray | None) -> tuple | None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
 
@@ -14,13 +13,10 @@ from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.uncertainty import by_kind
 from keras_hyperens.uncertainty import energy
 
-if TYPE_CHECKING:
-    from keras_hyperens.models.ensemble import Ensemble
-
 Measures = Sequence[str | Callable[..., Any]]
 
 
-def describe(ensemble: "Ensemble", raw: Any, measures: Measures | None, with_members: bool = False) -> dict[str, Any]:
+def describe(ensemble: Any, raw: Any, measures: Measures | None, with_members: bool = False) -> dict[str, Any]:
     """`prediction` and measures of each row, `[B, ...]`, by name; with several outputs the output's name comes first.
 
     Args:
@@ -51,7 +47,7 @@ class _Output(NamedTuple):
     prediction: Any  # [B, ...]: pooled, and tempered
 
 
-def _outputs(ensemble: "Ensemble", *structures: Any) -> Iterator[tuple[str, _Output]]:
+def _outputs(ensemble: Any, *structures: Any) -> Iterator[tuple[str, _Output]]:
     """For each output: the start of its names, and its part of every structure."""
     names = ensemble.output_names or {}
     parts = zip(*map(keras.tree.flatten, structures), strict=True)
@@ -62,7 +58,7 @@ def _outputs(ensemble: "Ensemble", *structures: Any) -> Iterator[tuple[str, _Out
         yield f"{name}_" if path else "", _Output(likelihood, *part)
 
 
-def _measured(output: _Output, ensemble: "Ensemble", measures: Measures | None) -> dict[str, Any]:
+def _measured(output: _Output, ensemble: Any, measures: Measures | None) -> dict[str, Any]:
     weights, likelihood = ensemble.member_weights, output.likelihood
     members, pooled, prediction = map(likelihood.distributions, (output.members, output.pooled, output.prediction))
     pooled = None if ensemble.combination == "mean" else pooled  # then the measure takes the mean itself

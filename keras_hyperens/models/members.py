@@ -1,0 +1,121 @@
+"""The members inside one network: what each of them puts out, and at which hyperparameters."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_hyperens import masks
+from keras_hyperens.hyperparameters import current_hyperparameters
+from keras_hyperens.hyperparameters import hyperparameter_scope
+from keras_hyperens.hyperparameters.distribution import HyperparameterDistribution
+from keras_hyperens.hyperparameters.scope import current_centers
+from keras_hyperens.layers.members import split_members
+from keras_hyperens.models.export import Servable
+from keras_hyperens.models.folded import member_by_member
+from keras_hyperens.models.network import check_rows
+from keras_hyperens.models.network import hyper_batch_layers
+from keras_hyperens.models.network import member_network
+from keras_hyperens.models.training.divergence import make_harmless
+
+
+class Members:
+    """M members that share a network, each with a distribution of hyperparameters of its own.
+
+    Args:
+        network: A Keras model of hyper-batch and ordinary layers.
+        ensemble_size: M.
+        distribution: Of all members' hyperparameters.
+        response: `"centered"` or `"reference"`; see `HyperBatchEnsemble`.
+    """
+
+    def __init__(
+        self, network: keras.Model, ensemble_size: int, distribution: HyperparameterDistribution, response: str
+    ) -> None:
+        self.network, self.ensemble_size = network, ensemble_size
+        self.distribution, self.response = distribution, response
+        self.left_out: tuple[int, ...] = ()
+
+    @property
+    def living(self) -> list[int]:
+        """Numbers of the members that training did not leave out."""
+        return [k for k in range(self.ensemble_size) if k not in self.left_out]
+
+    @property
+    def respond(self) -> bool:
+        """Whether a kernel depends on hyperparameters."""
+        return any(layer.is_conditioned for layer in hyper_batch_layers(self.network))
+
+    def outputs(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
+        """Raw outputs of every living member for a batch of its own, `[L, B, ..., C]`.
+
+        They are those at the scope's values, or at the members' own outside of any scope.
+
+        Args:
+            inputs: For each of M members a batch of the same size.
+            training: As in `keras.Model.call`.
+        """
+        if current_hyperparameters() is None:
+            with self.scope():
+                return self.outputs(inputs, training)
+        batch_size = ops.shape(keras.tree.flatten(inputs[0])[0])[0]
+        rows = keras.tree.map_structure(lambda *leaves: ops.concatenate(leaves), *inputs)
+        outputs = self.network(rows, training=training)
+
+        def of_members(rows: Any) -> Any:
+            members = split_members(rows, self.ensemble_size, batch_size)
+            return tf.gather(members, self.living) if self.left_out else members
+
+        return masks.mapped(of_members, outputs, mask=of_members)
+
+    def values(self) -> Any:
+        """What the members are at prediction, `[M, 1, P]`, natural scale.
+
+        The middle of each interval, where a centered response is zero; with the reference's response the mean of the
+        distribution.
+        """
+        of_bounds = self.distribution.middle if self.response == "centered" else self.distribution.mean
+        return ops.expand_dims(of_bounds(self.distribution.bounds()), 1)
+
+    def centers(self, bounds: Any = None) -> Any:
+        """Where kernels do not respond, `[M, 1, P]`, natural scale; `None` with the reference's response."""
+        if self.response != "centered":
+            return None
+        middle = self.distribution.middle(self.distribution.bounds() if bounds is None else bounds)
+        return ops.stop_gradient(ops.expand_dims(middle, 1))
+
+    def scope(self, as_numpy: bool = False) -> AbstractContextManager:
+        """The scope of a prediction; with `as_numpy` its values are constants of a trace."""
+        values, centers = self.values(), self.centers()
+        if as_numpy:
+            values, centers = (None if each is None else ops.convert_to_numpy(each) for each in (values, centers))
+        return hyperparameter_scope(values, centers)
+
+    def check_rows(self, batch: Any) -> None:
+        """Raises a `ValueError` if the network, called on such a batch, drops, adds, reorders or mixes rows."""
+        with self.scope(as_numpy=True):
+            check_rows(self.network, batch, self.ensemble_size)
+
+    def network_of(self, member: int) -> keras.Model:
+        """A plain Keras model of one member, with raw outputs."""
+        with self.scope(as_numpy=True):
+            return member_network(self.network, member, self.distribution.space, current_hyperparameters())
+
+    def servable(self) -> Servable:
+        """The variables that a served prediction reads, and its raw outputs as a function of a batch."""
+        with self.scope(as_numpy=True):
+            return member_by_member(self.network, self.living, current_hyperparameters(), current_centers())
+
+    def leave_out(self, members: Sequence[int]) -> None:
+        """Predicts without these members from now on; see `HyperBatchEnsemble.leave_out`."""
+        left_out = {*self.left_out, *members}
+        if not left_out < set(range(self.ensemble_size)):
+            raise ValueError(
+                f"Members must be numbers below {self.ensemble_size}, and one must be left. "
+                f"Received: members={list(members)}, left out before: {list(self.left_out)}"
+            )
+        self.left_out = tuple(sorted(left_out))
+        make_harmless(self.network, self.left_out, self.living)

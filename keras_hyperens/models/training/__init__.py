@@ -1,0 +1,1 @@
+"""How a hyper-batch ensemble is trained: the update of its weights, the tuning of its hyperparameters, the logs."""

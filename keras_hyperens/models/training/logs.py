@@ -1,0 +1,115 @@
+"""What `fit` and `evaluate` log: losses, metrics of predictions and of members, and what tuning is doing."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_hyperens import likelihoods
+from keras_hyperens import masks
+from keras_hyperens.layers.members import join_members
+from keras_hyperens.models.training import member_rows
+from keras_hyperens.models.training.member_rows import Batch
+from keras_hyperens.models.training.tuning_step import TuningStep
+from keras_hyperens.models.training.weight_step import Trained
+from keras_hyperens.models.workers import logs_of_step
+
+
+class Logs:
+    """Updates metrics by the outputs of members.
+
+    Args:
+        ensemble: A `HyperBatchEnsemble`.
+        tuning: The step that tunes it.
+        member_metrics: As in `HyperBatchEnsemble.compile`.
+        have_own_samples: Whether each member trains on samples of its own.
+    """
+
+    def __init__(self, ensemble: Any, tuning: TuningStep, member_metrics: Any, have_own_samples: bool) -> None:
+        self.ensemble, self.tuning, self.member_metrics = ensemble, tuning, member_metrics
+        self.have_own_samples = have_own_samples
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Those beside Keras' own."""
+        return [*self._of_members, self.tuning.mean_loss]
+
+    @property
+    def _of_members(self) -> list[keras.metrics.Metric]:
+        return [metric for metric in keras.tree.flatten(self.member_metrics) if metric is not None]
+
+    def of_training(self, trained: Trained) -> dict[str, Any]:
+        """Metrics of the combined prediction, or of members where each has samples of its own.
+
+        The loss is the mean of the members that are finite; without any, the step does not count.
+        """
+        batches, outputs, losses = trained
+        is_fine = tf.math.is_finite(losses)
+        number = tf.reduce_sum(tf.cast(is_fine, losses.dtype))
+        loss = tf.math.divide_no_nan(tf.reduce_sum(tf.where(is_fine, losses, 0.0)), number)
+        counts = tf.cast(number > 0, "float32")
+        if all(batch is batches[0] for batch in batches):
+            return self._of_prediction(batches[0], outputs, loss, training=True, counts=counts)
+        own = member_rows.joined(batches)
+        predictions = masks.mapped(join_members, self.ensemble._predictions_of(outputs), mask=join_members)
+        self._update_loss(loss, own.size, counts)
+        logs = self.ensemble.compute_metrics(own.x, own.y, predictions, own.sample_weight)
+        return logs_of_step(self.shown(logs, training=True))
+
+    def of_test(self, batch: Batch) -> dict[str, Any]:
+        """The loss and metrics of what `predict` gives."""
+        ensemble = self.ensemble
+        outputs = ensemble._member_outputs(batch.x, training=False)
+        raw = ensemble._combined_raw(outputs)
+        loss = ensemble.compute_loss(batch.x, batch.y, raw, batch.sample_weight, training=False)
+        return self._of_prediction(batch, outputs, loss, training=False)
+
+    def _of_prediction(
+        self, batch: Batch, outputs: Any, loss: Any, training: bool, counts: Any = 1.0
+    ) -> dict[str, Any]:
+        members = self.ensemble._predictions_of(outputs)
+        self._update_loss(loss, batch.size, counts)
+        self._update_member_metrics(batch.y, members)
+        prediction = self.ensemble._combine(members)
+        logs = self.ensemble.compute_metrics(batch.x, batch.y, prediction, batch.sample_weight)
+        return logs_of_step(self.shown(logs, training))
+
+    def _update_loss(self, loss: Any, size: Any, counts: Any) -> None:
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self._mean_loss.update_state(loss * replicas, sample_weight=tf.cast(size, "float32") * counts)
+
+    @property
+    def _mean_loss(self) -> keras.metrics.Mean:
+        return next(metric for metric in self.ensemble.metrics if metric.name == "loss")
+
+    def _update_member_metrics(self, y: Any, members: Any) -> None:
+        if self.member_metrics is None:
+            return
+        by_output = likelihoods.per_output(self.member_metrics, members, self.ensemble.output_names)
+        for metrics, targets, outputs in zip(by_output, *map(keras.tree.flatten, (y, members)), strict=True):
+            for metric in metrics or ():
+                metric.update_state(tf.repeat(targets[None], outputs.shape[0], axis=0), outputs)
+
+    def shown(self, logs: dict[str, Any], training: bool) -> dict[str, Any]:
+        """Logs as users see them: with the state of tuning, without metrics that saw nothing."""
+        hidden = {"tuning_loss", "entropy"}
+        if training and self.have_own_samples:
+            hidden |= {metric.name for metric in self._of_members}
+        logs = {name: value for name, value in logs.items() if name not in hidden}
+        if training and "loss" in logs:  # if no step counts, there is none
+            logs["loss"] = tf.where(self._mean_loss.count > 0, logs["loss"], float("nan"))
+        if training and self.tuning.rows is not None:
+            logs |= self._of_tuning()
+        if training and len(self.ensemble.space):
+            distribution = self.ensemble.distribution
+            logs["entropy"] = distribution.entropy(distribution.bounds())
+        return logs
+
+    def _of_tuning(self) -> dict[str, Any]:
+        # Not a number, not 0, where no step has tuned yet.
+        mean = self.tuning.mean_loss
+        logs = {"tuning_loss": tf.where(mean.count > 0, mean.result(), float("nan"))}
+        temperature = self.ensemble.temperature
+        if self.tuning.moves_temperature and temperature.num_outputs == 1:
+            logs["temperature"] = tf.exp(temperature.logarithms[0])
+        return logs

@@ -1,0 +1,70 @@
+"""The two optimizers of a hyper-batch ensemble: of its weights, and of the bounds of its hyperparameters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from keras_hyperens.models.network import hyper_batch_layers
+
+
+def checked_optimizer(name: str, given: Any) -> keras.optimizers.Optimizer:
+    """The optimizer that an argument of this name means.
+
+    Raises:
+        ValueError: If it means none.
+    """
+    try:
+        optimizer = keras.optimizers.get(given)
+    except ValueError:
+        optimizer = None
+    if optimizer is None:
+        raise ValueError(f"`{name}` must be a Keras optimizer, or the name of one. Received: {name}={given!r}")
+    return optimizer
+
+
+def default_tuning_optimizer() -> keras.optimizers.Optimizer:
+    """Adam with a rate that falls as 3e-2 / (1 + t / 200)."""
+    return keras.optimizers.Adam(keras.optimizers.schedules.InverseTimeDecay(3e-2, 200, 1.0))
+
+
+def scaled_like(main: Any, tuning: Any) -> Any:
+    """The tuning optimizer, with loss scaling where the main one has it.
+
+    Raises:
+        ValueError: If both are the same.
+    """
+    if tuning is main:
+        raise ValueError("`tuning_optimizer` must not be the `optimizer` itself: give each its own")
+    is_scaled = keras.optimizers.LossScaleOptimizer
+    if not isinstance(main, is_scaled) or isinstance(tuning, is_scaled):
+        return tuning
+    return is_scaled(tuning, name="tuning_loss_scale_optimizer")
+
+
+def build_optimizers(network: keras.Model, *pairs: tuple[Any, Sequence[keras.Variable]]) -> None:
+    """Creates the variables of optimizers, so that files can fill them before the first step.
+
+    Args:
+        network: Whose fast weights do not decay.
+        *pairs: Optimizers and what they update.
+    """
+    for optimizer, variables in pairs:
+        _spare_fast_weights(network, optimizer)
+        if not optimizer.built:
+            optimizer.build(variables)
+
+
+def _spare_fast_weights(network: keras.Model, optimizer: Any) -> None:
+    """Decay would pull fast weights, which belong around 1, to 0, and make the network deaf to embeddings."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if not getattr(inner, "weight_decay", None) or inner.built:
+        return
+    chosen: set[Any] = getattr(inner, "_exclude_from_weight_decay", set())  # by the user: kept
+    pattern = getattr(inner, "_exclude_from_weight_decay_pattern", None)
+    layers = hyper_batch_layers(network)
+    inner.exclude_from_weight_decay(
+        var_list=[each for layer in layers for each in layer.fast_weights + layer.embeddings]
+    )
+    inner._exclude_from_weight_decay |= chosen
+    inner._exclude_from_weight_decay_pattern = pattern

@@ -1,0 +1,181 @@
+"""How a hyper-batch ensemble is trained, as `compile` settled it: what a step of `fit` and of `evaluate` does.
+
+One training step: a batch and hyperparameters for every member, one forward pass for all members, gradients for all
+weights. Every few steps, on a batch of tuning data: the gradient of the tuning loss for the bounds of the distributions
+and for the temperature.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_hyperens.layers.form import expected_batch_size
+from keras_hyperens.models.data import BatchSpecs
+from keras_hyperens.models.labels import check_labels
+from keras_hyperens.models.training import member_rows
+from keras_hyperens.models.training.logs import Logs
+from keras_hyperens.models.training.member_rows import Batch
+from keras_hyperens.models.training.member_rows import BatchWindow
+from keras_hyperens.models.training.settings import TrainingSettings
+from keras_hyperens.models.training.tuning_rows import TuningRows
+from keras_hyperens.models.training.tuning_step import TuningStep
+from keras_hyperens.models.training.weight_step import WeightStep
+
+
+class Trainer:
+    """The training and tuning steps of an ensemble, and what they need: tuning rows, past batches, counts.
+
+    Args:
+        ensemble: A `HyperBatchEnsemble`, compiled as a Keras model.
+        settings: How to train and tune.
+        tuning_optimizer: Of the bounds.
+        objective: Of tuning; see `TuningStep`.
+        member_metrics: As in `HyperBatchEnsemble.compile`.
+    """
+
+    def __init__(
+        self, ensemble: Any, settings: TrainingSettings, tuning_optimizer: Any, objective: Any, member_metrics: Any
+    ) -> None:
+        self.ensemble, self.settings = ensemble, settings
+        self.weights = WeightStep(ensemble, settings)
+        self.tuning = TuningStep(ensemble, settings, tuning_optimizer, objective)
+        self.logs = Logs(ensemble, self.tuning, member_metrics, settings.member_rows == "split")
+        self.window: BatchWindow | None = None  # where members train on different batches
+        self.batch_size: int | None = None  # of the last `fit`, on all replicas together
+        self._traces: dict[bool, Any] = {}  # with tuning rows, or without: the one that is not in use, and its rows
+        self._said_untuned = False
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Trains, tunes if it is time, and logs."""
+        parts = tf.distribute.get_strategy().num_replicas_in_sync
+        if self.settings.member_rows == "split":
+            parts *= self.ensemble.ensemble_size
+        with expected_batch_size(self.batch_size and max(self.batch_size // parts, 1)):
+            batches = self._member_batches(Batch(*keras.utils.unpack_x_y_sample_weight(data)))
+            trained = self.weights.run(batches)
+            if self.tuning.rows is not None:
+                self.tuning.run(batches[0].size)
+            self.ensemble.step.assign_add(1)
+            return self.logs.of_training(trained)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Logs what `predict` gives."""
+        return self.logs.of_test(Batch(*keras.utils.unpack_x_y_sample_weight(data)))
+
+    def _member_batches(self, batch: Batch) -> list[Batch]:
+        """What each member trains on in this step."""
+        if self.settings.member_rows == "split":
+            return member_rows.split(batch, self.ensemble.ensemble_size)
+        is_batch = all(isinstance(leaf, tf.Tensor | None) for leaf in keras.tree.flatten(batch))
+        if self.window is None or not is_batch:  # Keras builds its metrics with symbols
+            return [batch] * self.ensemble.ensemble_size
+        return self.window.batches(batch)
+
+    def prepare(self, specs: BatchSpecs, y: Any, tuning_data: Any, class_weight: dict[int, float] | None) -> None:
+        """Checks what `fit` was given, and makes what its steps need.
+
+        Args:
+            specs: Of its batches.
+            y: Labels, as in `fit`.
+            tuning_data, class_weight: As in `HyperBatchEnsemble.fit`.
+
+        Raises:
+            ValueError: If tuning rows do not fit the training rows, or labels are out of range.
+        """
+        self.batch_size = specs.size
+        self._set_tuning_rows(tuning_data, class_weight)
+        if specs.x is not None:
+            if self.tuning.rows is not None:
+                self.tuning.rows.check_like(specs.x, specs.y)
+                self._check_labels(self.tuning.rows.labels, "tuning data")
+            self._check_labels(y, "training data")
+            self._build_metrics(specs.x, specs.y)
+        self._set_window(specs)
+
+    def _check_labels(self, y: Any, name: str) -> None:
+        check_labels(self.ensemble.network, self.ensemble.loss, self.ensemble.likelihoods, y, name)
+
+    def _build_metrics(self, input_specs: Any, label_specs: Any) -> None:
+        """Before the first step: TensorFlow traces a step twice if variables are made in it."""
+        if not self.ensemble.run_eagerly:
+            with self.ensemble.distribute_strategy.scope():
+                self.ensemble._symbolic_build(data_batch=(input_specs, label_specs))
+
+    def _set_window(self, specs: BatchSpecs) -> None:
+        """Where members train on other batches than each other, the window that gives them."""
+        lag, window, size = self.settings.lag, self.window, self.ensemble.ensemble_size
+        if lag is None or size == 1:
+            self.window = None
+        elif not specs.describe_batches(exactly=self.ensemble.jit_compile):
+            self.window = None
+            warnings.warn(
+                "Members train on the same samples, because the shape of a batch is unknown before training: pass "
+                "arrays, a `tf.data.Dataset`, a `PyDataset` or a generator (with `jit_compile`, batches of a known "
+                'size), or compile with member_rows="same"',
+                stacklevel=4,
+            )
+        else:
+            strategy = self.ensemble.distribute_strategy
+            rows = specs.size and specs.size // strategy.num_replicas_in_sync
+            arguments = ((specs.x, specs.y, specs.sample_weight), rows, size, lag)
+            if window is None or not window.serves(*arguments):
+                with strategy.scope():
+                    self.window = BatchWindow(*arguments)
+        self.logs.have_own_samples = self.window is not None or self.settings.member_rows == "split"
+        if self.window is not window:
+            self.forget_traces()
+
+    def _set_tuning_rows(self, data: Any, class_weight: dict[int, float] | None) -> None:
+        tuning, rows = self.tuning, None
+        before = tuning.rows
+        _, last = self._traces.get(True, (None, None)) if before is None else (None, before)
+        if data is not None and not tuning.moves:
+            raise ValueError(
+                "No kernel depends on hyperparameters and no output has a temperature, so nothing can be tuned: leave "
+                '`tuning_data` out, or use layers with sharing="hyper". Received: tuning data'
+            )
+        if data is not None:
+            with self.ensemble.distribute_strategy.scope():
+                rows = TuningRows(data, class_weight, self.ensemble.seed, last)
+        elif tuning.moves_bounds and not self._said_untuned:
+            self._said_untuned = True
+            warnings.warn(
+                "No tuning data: hyperparameters are drawn from their present distributions, which stay as they are. "
+                "Give `tuning_data` or `tuning_split` to `fit`",
+                stacklevel=4,
+            )
+        self._take_trace(rows, before)
+        tuning.rows = rows
+
+    def _take_trace(self, rows: TuningRows | None, before: TuningRows | None) -> None:
+        """Of fits with tuning rows and of those without, one trace each is kept."""
+        ensemble, traces = self.ensemble, self._traces
+        if (rows is None) != (before is None):
+            traces[before is not None] = (ensemble.train_function, before)
+            ensemble.train_function, before = traces.pop(rows is not None, (None, None))
+        if rows is not None and not rows.takes_the_place_of(before):
+            ensemble.train_function = None  # it was traced with others
+
+    def forget_traces(self) -> None:
+        """Has training steps traced anew."""
+        self.ensemble.train_function = None
+        self._traces.clear()
+
+    @contextmanager
+    def as_it_was_if_refused(self) -> Iterator[None]:
+        """Gives back what the last `fit` left, if an error comes before the first step."""
+        ensemble = self.ensemble
+        before = (self.tuning.rows, self.batch_size, self.window, self.logs.have_own_samples)
+        temperatures, step = ensemble.temperatures, int(ensemble.step.numpy())
+        try:
+            yield
+        except BaseException:
+            if int(ensemble.step.numpy()) == step:
+                ensemble._set_temperatures(temperatures)
+                self.tuning.rows, self.batch_size, self.window, self.logs.have_own_samples = before
+                self.forget_traces()  # a trace may hold the rows of the refused one
+            raise

@@ -1,0 +1,140 @@
+"""The update of the distributions' bounds and of the temperature, on a batch of held-out rows."""
+
+from typing import Any
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_hyperens import likelihoods
+from keras_hyperens import losses
+from keras_hyperens import masks
+from keras_hyperens.hyperparameters import hyperparameter_scope
+from keras_hyperens.models.training.draws import TUNING_DRAW
+from keras_hyperens.models.training.draws import draw
+from keras_hyperens.models.training.fused_updates import fused_updates
+from keras_hyperens.models.training.member_rows import Batch
+from keras_hyperens.models.training.replicas import all_finite
+from keras_hyperens.models.training.replicas import assign_all
+from keras_hyperens.models.training.replicas import assign_where
+from keras_hyperens.models.training.replicas import equally_finite
+from keras_hyperens.models.training.replicas import replica_number
+from keras_hyperens.models.training.replicas import summed
+from keras_hyperens.models.training.settings import TrainingSettings
+from keras_hyperens.models.training.tuning_rows import TuningRows
+
+
+class TuningGradients(NamedTuple):
+    """What a tuning batch says: of lower and upper bounds, of inverse temperatures, and the loss."""
+
+    bounds: list[Any]
+    slopes: Any  # [outputs]
+    curvatures: Any
+    loss: Any
+
+
+class TuningStep:
+    """Tunes hyperparameters and temperature every few steps.
+
+    Args:
+        ensemble: A `HyperBatchEnsemble`.
+        settings: How to tune.
+        optimizer: Of the bounds.
+        objective: `(x, y, raw, sample_weight)` to the compiled loss, without penalties and without label smoothing.
+    """
+
+    def __init__(self, ensemble: Any, settings: TrainingSettings, optimizer: Any, objective: Any) -> None:
+        self.ensemble, self.members, self.settings = ensemble, ensemble._members, settings
+        self.optimizer, self.objective = optimizer, objective
+        self.rows: TuningRows | None = None
+        self.mean_loss = keras.metrics.Mean(name="tuning_loss")
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is anything to tune."""
+        return self.moves_bounds or self.moves_temperature
+
+    @property
+    def moves_bounds(self) -> bool:
+        """Whether a kernel depends on hyperparameters."""
+        return self.members.respond
+
+    @property
+    def moves_temperature(self) -> bool:
+        """Whether an output has a temperature that is tuned."""
+        of_outputs = keras.tree.flatten(self.ensemble.likelihoods)
+        return self.settings.tune_temperature and any(likelihood.has_temperature for likelihood in of_outputs)
+
+    def run(self, batch_size: Any) -> None:
+        """One update, if this step has one.
+
+        Only the gradient is inside the condition. The optimizer runs at every step, because some strategies refuse it
+        inside a condition; where the step does not tune, all that it changed is put back.
+        """
+        distribution, temperature = self.ensemble.distribution, self.ensemble.temperature
+        number, every = self.ensemble.step.value, self.settings.tuning_every
+        is_tuning = number % every == 0
+        may_move = is_tuning & (number >= self.settings.tuning_warmup)
+        gradients, slopes, curvatures, loss = tf.cond(
+            is_tuning,
+            lambda: self.gradients(distribution.bounds(), number // every, batch_size),
+            self._nothing,
+        )
+        variables = [distribution.lower, distribution.upper]
+        of_bounds = [*variables, *self.optimizer.variables]
+        state = [*of_bounds, *temperature.state]
+        before = [tf.identity(variable) for variable in state]
+        gradients = equally_finite(gradients, self.optimizer)
+        with fused_updates(self.optimizer):
+            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        assign_all(temperature.state, temperature.updated(*summed([slopes, curvatures])))
+        is_finite = all_finite(state)  # of all replicas: gradients were summed
+        assign_all(variables, distribution.project(distribution.bounds()))
+        changes = [may_move] * len(of_bounds) + [is_tuning] * len(temperature.state)
+        assign_where([is_finite & change for change in changes], state, before)
+        counts = is_tuning & tf.math.is_finite(loss)
+        self.mean_loss.update_state(tf.where(counts, loss, 0.0), sample_weight=tf.cast(counts, tf.float32))
+
+    def _nothing(self) -> TuningGradients:
+        still = tf.zeros_like(tf.convert_to_tensor(self.ensemble.temperature.logarithms))
+        bounds = self.ensemble.distribution.bounds()
+        return TuningGradients([tf.zeros_like(bound) for bound in bounds], still, still, tf.zeros(()))
+
+    def gradients(self, bounds: Any, number: Any, batch_size: Any) -> TuningGradients:
+        """What tuning batch `number` says of the bounds and of the temperature.
+
+        The objective of the bounds is the tuning loss, at the present temperature, minus `entropy_weight` times the
+        entropy of all distributions. The forward pass is that of inference, without penalties: hyperparameters act
+        through the kernels alone, and a kernel's center is a constant.
+        """
+        rows: Any = self.rows
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        batch = Batch(*rows.batch(number, batch_size, replica_number(), replicas))
+        found = self._nothing()
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(bounds)
+            values = draw(self.ensemble, bounds, batch.size, TUNING_DRAW)
+            with hyperparameter_scope(values, self.members.centers(bounds)):
+                outputs = self.ensemble._member_outputs(batch.x, training=False)
+            loss = self._loss(batch, outputs)
+            entropy = self.ensemble.distribution.entropy(bounds) / replicas  # gradients are summed, as Keras' are
+            scaled = self.optimizer.scale_loss(loss - self.settings.entropy_weight * entropy)
+        if self.moves_bounds:
+            found = found._replace(bounds=list(tape.gradient(scaled, bounds)))
+        if self.moves_temperature:
+            fixed = masks.mapped(tf.stop_gradient, outputs)
+            slopes, curvatures = self.ensemble.temperature.slopes_and_curvatures(
+                lambda logarithms: tf.cast(self._loss(batch, fixed, logarithms), tf.float32)
+            )
+            found = found._replace(slopes=slopes, curvatures=curvatures)
+        return found._replace(loss=tf.cast(loss * replicas, tf.float32))
+
+    def _loss(self, batch: Batch, outputs: Any, logarithms: Any = None) -> Any:
+        def loss_of(raw: Any, member: int = 0) -> Any:
+            raw = masks.mapped(likelihoods.at_least_float32, raw)
+            tempered = self.ensemble.temperature.of_raw(raw, self.ensemble.likelihoods_of(raw), logarithms)
+            return self.objective(batch.x, batch.y, tempered, batch.sample_weight)
+
+        if self.settings.tuning_loss == "member":
+            return losses.member_loss(loss_of, outputs)
+        return losses.ensemble_loss(loss_of, outputs, self.ensemble.likelihoods_of(outputs))
