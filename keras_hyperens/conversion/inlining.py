@@ -65,13 +65,28 @@ class Inlining:
             if is_graph_model(model):
                 return self._graph(model)
             try:
-                return self._graph(_followed(model))
+                return self._graph(self._followed(model))
             except NotInlined as error:
                 raise ValueError(
                     "A subclassed model is converted by following its `call`, which must be made of Keras layers and "
                     "`keras.ops`; or write it of layers such as `HyperBatchDense` itself and give it to "
                     f"`HyperBatchEnsemble`. Received: {model.name!r} of type {type(model).__name__}, but: {error}"
                 ) from error
+
+    def _followed(self, model: Any) -> keras.Model:
+        """The graph of a subclassed model, for batches as the one on which it was built."""
+        shapes = model._build_shapes_dict or {}
+        if len(shapes) != 1:
+            raise NotInlined("call it on a batch first; its `call` must take one argument beside `training` and `mask`")
+        (shape,) = shapes.values()
+        inputs = _symbolic(shape, model.input_dtype)
+        graph = _graph_on(model, inputs)
+        if any(isinstance(each, keras.layers.Embedding) for each in model._flatten_layers()):
+            inside = Inlining(self.exclude)._graph(graph)  # embeddings may be in blocks
+            indices = iter([_is_of_indices(inside, each) for each in inside.inputs])
+            inputs = keras.tree.map_structure(lambda each: _as_indices(each) if next(indices) else each, inputs)
+            graph = _graph_on(model, inputs)  # Keras does not note what the batch was made of
+        return graph
 
     def _graph(self, model: Any) -> keras.Model:
         plain = (keras.Sequential, functional())
@@ -175,33 +190,28 @@ def _symbolically_masked(output: Any, inside: Any) -> Any:
     return output if mask_of(inside) is None else with_mask(output, MaskOf()(output))
 
 
-def _followed(model: Any) -> keras.Model:
-    """The graph of a subclassed model, for batches as the one on which it was built."""
-    shapes = model._build_shapes_dict or {}
-    if len(shapes) != 1:
-        raise NotInlined("call it on a batch first; its `call` must take one argument beside `training` and `mask`")
-    (shape,) = shapes.values()
-    inputs = _symbolic(shape, model.input_dtype)
+def _graph_on(model: Any, inputs: Any) -> keras.Model:
     graph, _ = traced(model, Arguments((inputs,), {}), with_names=True)
-    indices = [_is_of_indices(graph, each) for each in graph.inputs]
-    if any(indices):  # Keras does not note what the batch was made of
-        rest = iter(indices)
-        inputs = keras.tree.map_structure(lambda each: _as_indices(each) if next(rest) else each, inputs)
-        graph, _ = traced(model, Arguments((inputs,), {}), with_names=True)
     return keras.Model(keras.tree.pack_sequence_as(inputs, graph.inputs), graph.output, name=model.name)
 
 
-def _is_of_indices(graph: keras.Model, tensor: Any) -> bool:
-    """Whether only embeddings, and their masks, look at an input."""
+def _is_of_indices(graph: Any, tensor: Any) -> bool:
+    """Whether only embeddings, and their masks, look at an input, at any depth."""
     users = [
-        operation
+        (operation, place)
         for operation in graph.operations
         for node in operation._inbound_nodes
-        if any(each is tensor for each in node.arguments.keras_tensors)
+        for place, each in enumerate(node.arguments.keras_tensors)
+        if each is tensor
     ]
-    return bool(users) and all(
-        isinstance(each, keras.layers.Embedding) or type(each).__name__ == "NotEqual" for each in users
-    )
+    return bool(users) and all(_takes_indices(operation, place) for operation, place in users)
+
+
+def _takes_indices(operation: Any, place: int) -> bool:
+    if is_graph_model(operation):
+        graph = getattr(operation, "_functional", operation)  # of a Sequential model
+        return place < len(graph.inputs) and _is_of_indices(graph, graph.inputs[place])
+    return isinstance(operation, keras.layers.Embedding) or type(operation).__name__ == "NotEqual"
 
 
 def _as_indices(tensor: Any) -> Any:

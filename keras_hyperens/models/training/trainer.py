@@ -140,7 +140,8 @@ class Trainer:
             )
         if data is not None:
             with self.ensemble.distribute_strategy.scope():
-                rows = TuningRows(data, class_weight, self.ensemble.seed, last)
+                need_labels = self.ensemble.loss is not None
+                rows = TuningRows(data, class_weight, self.ensemble.seed, last, need_labels)
         elif tuning.moves_bounds and not self._said_untuned:
             self._said_untuned = True
             warnings.warn(

@@ -24,6 +24,7 @@ class TuningRows:
         seed: Seed of the shuffle.
         before: Earlier ones. If a row of theirs is like one of these, these take their place on the device, however
             many they are, and a step that was traced with those reads these.
+        need_labels: Whether rows must have labels: what learns by `add_loss` alone needs none.
 
     Raises:
         TypeError: If `data` is none of these.
@@ -32,11 +33,18 @@ class TuningRows:
     """
 
     def __init__(
-        self, data: Any, class_weight: dict[int, float] | None, seed: int, before: "TuningRows | None" = None
+        self,
+        data: Any,
+        class_weight: dict[int, float] | None,
+        seed: int,
+        before: "TuningRows | None" = None,
+        need_labels: bool = True,
     ) -> None:
         x, y, sample_weight = _concatenate(
             keras.tree.map_structure(_to_numpy, batch) for batch in batches(data, "tuning_data")
         )
+        if y is None and need_labels:
+            raise ValueError("Tuning data must have labels. Received: y=None")
         self.size = _check_arrays(x, y, sample_weight)
         if class_weight is not None:
             sample_weight = _weigh_classes(y, sample_weight, class_weight)
@@ -122,8 +130,6 @@ def _concatenate(parts: Iterator[tuple[Any, Any, Any]]) -> tuple[Any, Any, Any]:
 
 
 def _check_arrays(x: Any, y: Any, sample_weight: Any) -> int:
-    if y is None:
-        raise ValueError("Tuning data must have labels. Received: y=None")
     leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None]
     lengths = [len(leaf) for leaf in leaves]
     if min(lengths) < 1 or len(set(lengths)) > 1:

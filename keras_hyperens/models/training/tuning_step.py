@@ -10,6 +10,7 @@ from keras_hyperens import likelihoods
 from keras_hyperens import losses
 from keras_hyperens import masks
 from keras_hyperens.hyperparameters import hyperparameter_scope
+from keras_hyperens.layers.penalized import of_members
 from keras_hyperens.models.training.draws import TUNING_DRAW
 from keras_hyperens.models.training.draws import draw
 from keras_hyperens.models.training.fused_updates import fused_updates
@@ -130,6 +131,9 @@ class TuningStep:
         return found._replace(loss=tf.cast(loss * replicas, tf.float32))
 
     def _loss(self, batch: Batch, outputs: Any, logarithms: Any = None) -> Any:
+        if self.ensemble.loss is None:
+            return self._added_loss()
+
         def loss_of(raw: Any, member: int = 0) -> Any:
             raw = masks.mapped(likelihoods.at_least_float32, raw)
             tempered = self.ensemble.temperature.of_raw(raw, self.ensemble.likelihoods_of(raw), logarithms)
@@ -138,3 +142,14 @@ class TuningStep:
         if self.settings.tuning_loss == "member":
             return losses.member_loss(loss_of, outputs)
         return losses.ensemble_loss(loss_of, outputs, self.ensemble.likelihoods_of(outputs))
+
+    def _added_loss(self) -> Any:
+        """What layers added in this forward pass, penalties aside: the loss of a network that learns by it alone."""
+        layers = self.ensemble.network._flatten_layers()
+        added = [loss for layer in layers for loss in layer._get_own_losses() if of_members(loss) is None]
+        if not added:
+            raise ValueError(
+                "Tuning needs a loss: compile the ensemble with one, or give the network a layer that adds one. "
+                "Received: loss=None"
+            )
+        return tf.add_n([tf.cast(self.ensemble._aggregate_additional_loss(loss), "float32") for loss in added])

@@ -82,7 +82,7 @@ class WeightStep:
 
         penalties, common = self._penalties()
         if ensemble.loss is None and ensemble.losses:
-            each = list(tf.zeros(len(batches)))
+            each = [tf.zeros(()) for _ in batches]
         elif self.settings.member_loss == "member":
             each = member_losses(loss_of, outputs, values)
         else:  # of the members' outputs there is one loss, which tells them apart no more
