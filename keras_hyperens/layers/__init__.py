@@ -40,7 +40,9 @@ from keras_hyperens.layers.initializers import RandomSign as RandomSign
 from keras_hyperens.layers.kernel import HyperBatchLayer as HyperBatchLayer
 from keras_hyperens.layers.noise import HyperGaussianNoise as HyperGaussianNoise
 from keras_hyperens.layers.normalization import MemberBatchNormalization as MemberBatchNormalization
+from keras_hyperens.layers.normalization import MemberGroupNormalization as MemberGroupNormalization
 from keras_hyperens.layers.normalization import MemberLayerNormalization as MemberLayerNormalization
+from keras_hyperens.layers.normalization import MemberRMSNormalization as MemberRMSNormalization
 from keras_hyperens.layers.recurrent import HyperBatchGRU as HyperBatchGRU
 from keras_hyperens.layers.recurrent import HyperBatchLSTM as HyperBatchLSTM
 from keras_hyperens.layers.time_distributed import HyperBatchTimeDistributed as HyperBatchTimeDistributed
@@ -73,6 +75,8 @@ __all__ = [
     "HyperSpatialDropout2D",
     "HyperSpatialDropout3D",
     "MemberBatchNormalization",
+    "MemberGroupNormalization",
     "MemberLayerNormalization",
+    "MemberRMSNormalization",
     "RandomSign",
 ]

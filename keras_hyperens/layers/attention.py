@@ -23,8 +23,8 @@ class HyperBatchAttention(HyperBatchComposite):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         config = self.plain.get_config()
-        for name, known in (("use_gate", ()), ("sliding_window", ()), ("attention_axes", (1,))):
-            if config.get(name) and tuple(np.atleast_1d(config[name])) != known:
+        for name in ("use_gate", "sliding_window"):
+            if config.get(name):
                 raise ValueError(f"`{type(self).__name__}` does not know `{name}`. Received: {name}={config[name]!r}")
         self.supports_masking = True
         rate = 0.0 if self.dropout is None else self.dropout
@@ -43,23 +43,31 @@ class HyperBatchAttention(HyperBatchComposite):
         """Parts are made by `build`: the last one's units are those of the query."""
 
     def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
-        if len(query_shape) != 3 or len(value_shape) != 3:
-            raise ValueError(
-                "Attention of members is over one axis: rows must be [M*B, length, A]. "
-                f"Received: query_shape={query_shape}, value_shape={value_shape}"
-            )
+        self._check_axes(query_shape, value_shape)
         queries, others, key_dim, value_dim = self.heads()
         shapes = (query_shape, value_shape if key_shape is None else key_shape, value_shape)
         sizes = ((queries, key_dim), (others, key_dim), (others, value_dim))
         names = ("query", "key", "value")
         for name, shape, size in zip(names, shapes, sizes, strict=True):
             part = self._projection(name, "abc,cde->abde", (None, *size), "de")
-            part.build(shape)
+            part.build((shape[0], None, shape[-1]))
             setattr(self, name, part)
         units = (None, self.output_units(query_shape))
         self.attention_output = self._projection("attention_output", "abde,dec->abc", units, "c")
-        self.attention_output.build((*query_shape[:2], queries, value_dim))
+        self.attention_output.build((query_shape[0], None, queries, value_dim))
         self.built = True
+
+    def _check_axes(self, query_shape: Any, value_shape: Any) -> None:
+        """Raises a `ValueError` unless attention is over all axes between rows and units."""
+        ranks = {len(query_shape), len(value_shape)}
+        axes = self.plain.get_config().get("attention_axes")
+        every = set(range(1, len(query_shape) - 1))
+        over = every if axes is None else {axis % len(query_shape) for axis in np.atleast_1d(axes).tolist()}
+        if len(ranks) > 1 or min(ranks) < 3 or over != every:
+            raise ValueError(
+                "Attention of members is over all axes of rows [M*B, ..., A], of queries and values alike. "
+                f"Received: query_shape={query_shape}, value_shape={value_shape}, attention_axes={axes}"
+            )
 
     def _projection(self, name: str, equation: str, shape: tuple[int | None, ...], bias_axes: str) -> Any:
         config = self.plain.get_config()
@@ -88,15 +96,35 @@ class HyperBatchAttention(HyperBatchComposite):
         training: bool | None = None,
         use_causal_mask: bool = False,
     ) -> Any:
+        options: Any = {"is_causal": use_causal_mask, "returns_scores": return_attention_scores, "training": training}
+        key = value if key is None else key
+        masks = (query_mask, value_mask, key_mask)
+        if len(query.shape) == 3:
+            return self._attend(query, value, key, (*masks, attention_mask), **options)
+        if use_causal_mask:
+            raise ValueError("A causal mask needs one axis of time. Received: use_causal_mask=True, rows of two axes")
+        of_query, of_value = ops.shape(query)[1:-1], ops.shape(value)[1:-1]
+        flat = [None if mask is None else ops.reshape(mask, (ops.shape(mask)[0], -1)) for mask in masks]
+        flat.append(_flat_mask(attention_mask, of_query, of_value))
+        found = self._attend(_flat(query), _flat(value), _flat(key), flat, **options)
+        outputs, scores = found if return_attention_scores else (found, None)
+        outputs = ops.reshape(outputs, (ops.shape(outputs)[0], *of_query, outputs.shape[-1]))
+        if scores is None:
+            return outputs
+        return outputs, ops.reshape(scores, (*ops.shape(scores)[:2], *of_query, *of_value))
+
+    def _attend(
+        self, query: Any, value: Any, key: Any, masks: Any, is_causal: bool, returns_scores: bool, training: bool | None
+    ) -> Any:
+        """Attention over one axis, `[M*B, T, A]` to `[M*B, T, A]`."""
         queries = self.query(query, training=training)  # [M*B, T, heads, key_dim]
-        keys = self._for_queries(self.key(value if key is None else key, training=training))  # [M*B, S, heads, key_dim]
+        keys = self._for_queries(self.key(key, training=training))  # [M*B, S, heads, key_dim]
         values = self._for_queries(self.value(value, training=training))
         scores = ops.einsum("bthd,bshd->bhts", queries / queries.shape[-1] ** 0.5, keys)
-        masks = self._masks(queries, keys, query_mask, value_mask, key_mask, attention_mask, use_causal_mask)
-        scores = self._shares(scores, masks, return_attention_scores)
+        scores = self._shares(scores, self._masks(queries, keys, masks, is_causal), returns_scores)
         dropped = self.score_dropout(scores, training=training)
         outputs = self.attention_output(ops.einsum("bhts,bshd->bthd", dropped, values), training=training)
-        return (outputs, scores) if return_attention_scores else outputs
+        return (outputs, scores) if returns_scores else outputs
 
     def _shares(self, scores: Any, masks: list[Any], returns_scores: bool) -> Any:
         """What each query takes of each key.
@@ -117,10 +145,9 @@ class HyperBatchAttention(HyperBatchComposite):
         return heads if queries == others else ops.repeat(heads, queries // others, axis=2)
 
     @staticmethod
-    def _masks(
-        queries: Any, keys: Any, query_mask: Any, value_mask: Any, key_mask: Any, attention_mask: Any, is_causal: bool
-    ) -> list[Any]:
+    def _masks(queries: Any, keys: Any, given: Any, is_causal: bool) -> list[Any]:
         """What of the scores `[M*B, heads, T, S]` counts, one mask after the other."""
+        query_mask, value_mask, key_mask, attention_mask = given
         masks = [] if query_mask is None else [ops.cast(query_mask, "bool")[:, None, :, None]]
         masks += [ops.cast(mask, "bool")[:, None, None, :] for mask in (value_mask, key_mask) if mask is not None]
         if attention_mask is not None:
@@ -137,6 +164,20 @@ class HyperBatchAttention(HyperBatchComposite):
         return self.plain.compute_output_spec(*arguments, **keywords)
 
 
+def _flat(rows: Any) -> Any:
+    """Rows `[M*B, ..., A]` as `[M*B, T, A]`."""
+    return ops.reshape(rows, (ops.shape(rows)[0], -1, rows.shape[-1]))
+
+
+def _flat_mask(mask: Any, of_query: Any, of_value: Any) -> Any:
+    """A mask of scores `[M*B, (heads,) ..., ...]` as `[M*B, (heads,) T, S]`."""
+    if mask is None:
+        return None
+    first = len(mask.shape) - len(of_query) - len(of_value)
+    lengths = [reduce(ops.multiply, axes) for axes in (of_query, of_value)]
+    return ops.reshape(mask, (*ops.shape(mask)[:first], *lengths))
+
+
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchMultiHeadAttention(HyperBatchAttention):
     """Multi-head attention of which every member, at every hyperparameter value, has its own version.
@@ -151,13 +192,14 @@ class HyperBatchMultiHeadAttention(HyperBatchAttention):
         **keywords: Arguments of `keras.layers.MultiHeadAttention`, of `HyperBatchLayer` and of `HyperLayer`.
 
     Input shape:
-        Query rows `(M * batch_size, T, A)`, value and key rows `(M * batch_size, S, A)`, member by member.
+        Query rows `(M * batch_size, T, A)`, value and key rows `(M * batch_size, S, A)`, member by member; in the place
+        of T and S several axes, over all of which attention is.
 
     Output shape:
         Rows `(M * batch_size, T, A)`.
 
     Raises:
-        ValueError: If `use_gate`, `sliding_window` or `attention_axes` is asked for.
+        ValueError: If `use_gate` or `sliding_window` is asked for, or attention over some of several axes.
 
     Example:
     >>> import numpy as np

@@ -113,3 +113,51 @@ class MemberLayerNormalization(MemberNormalization):
     """
 
     plain_layer = keras.layers.LayerNormalization
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class MemberGroupNormalization(MemberNormalization):
+    """Group normalization with scale and shift of each member.
+
+    Args:
+        *arguments, **keywords: As in `keras.layers.GroupNormalization`; `ensemble_size`: M.
+
+    Input shape:
+        Rows `(M * batch_size, ...)`, member by member.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.MemberGroupNormalization(groups=2, ensemble_size=2)
+    >>> layer(np.ones((2 * 3, 4, 6), "float32")).shape
+    TensorShape([6, 4, 6])
+    """
+
+    plain_layer = keras.layers.GroupNormalization
+
+
+@keras.saving.register_keras_serializable("keras_hyperens")
+class MemberRMSNormalization(MemberNormalization):
+    """Normalization by the root mean square with a scale of each member.
+
+    Args:
+        *arguments, **keywords: As in `keras.layers.RMSNormalization`; `ensemble_size`: M.
+
+    Input shape:
+        Rows `(M * batch_size, ...)`, member by member.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+    >>> import numpy as np
+    >>> import keras_hyperens as khe
+    >>> layer = khe.layers.MemberRMSNormalization(ensemble_size=2)
+    >>> layer(np.ones((2 * 3, 5), "float32")).shape
+    TensorShape([6, 5])
+    """
+
+    plain_layer = keras.layers.RMSNormalization

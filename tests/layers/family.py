@@ -140,6 +140,9 @@ FAMILY = {
         layers.HyperBatchMultiHeadAttention, SEQUENCE, {"num_heads": 2, "key_dim": 4, "value_dim": 3, **L2},
         PROJECTIONS, inputs=2,
     ),
+    "attention over two axes": Case(
+        layers.HyperBatchMultiHeadAttention, (2, 3, 5), {"num_heads": 2, "key_dim": 4, **L2}, PROJECTIONS, inputs=2
+    ),
     "grouped-query attention": Case(
         layers.HyperBatchGroupQueryAttention, SEQUENCE,
         {"head_dim": 4, "num_query_heads": 4, "num_key_value_heads": 2, **L2}, PROJECTIONS, inputs=2,
@@ -157,6 +160,7 @@ RELATIVES = (
         "conv 3d, transposed",
     ),
     *("depthwise 1d", "separable 1d", "lstm of sequences, backwards", "gru, reset before", "grouped-query attention"),
+    "attention over two axes",
 )
 OTHERS = {  # without kernels: how to make one, and the shape of a row
     "dropout": (lambda: layers.HyperDropout("rate", seed=1, **members()), (6,)),
@@ -166,6 +170,8 @@ OTHERS = {  # without kernels: how to make one, and the shape of a row
     "spatial dropout 2d": (lambda: layers.HyperSpatialDropout2D("rate", seed=0, **members()), (5, 4, 2)),
     "spatial dropout 3d": (lambda: layers.HyperSpatialDropout3D("rate", seed=0, **members()), (5, 4, 3, 2)),
     "batch normalization": (lambda: layers.MemberBatchNormalization(ensemble_size=M), (5,)),
+    "group normalization": (lambda: layers.MemberGroupNormalization(2, ensemble_size=M), (3, 4)),
+    "rms normalization": (lambda: layers.MemberRMSNormalization(ensemble_size=M), (5,)),
     "layer normalization": (lambda: layers.MemberLayerNormalization(ensemble_size=M), (5,)),
 }
 

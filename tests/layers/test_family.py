@@ -180,6 +180,24 @@ def test_masks_reach_attention_and_recurrence():
             np.testing.assert_allclose(outputs[mine][counts], np.asarray(expected)[counts], rtol=1e-4, atol=1e-4)
 
 
+def test_a_mask_of_scores_over_two_axes():
+    case = FAMILY["attention over two axes"]
+    rows = case.rows(M * B)
+    layer = built(case, rows)
+    mask = np.random.default_rng(0).random((M * B, 2, 3, 2, 3)) < 0.7
+    mask[..., 0, 0] = True
+    with khe.hyperparameter_scope(draw(1)):
+        found = case.call(layer, rows, attention_mask=mask, return_attention_scores=True)
+    plain = plain_layer(layer)
+    case.call(plain, rows[:1])
+    for k in range(M):
+        plain.set_weights(weights_at(case, layer, k, draw(1)[k, 0]))
+        mine = slice(k * B, (k + 1) * B)
+        expected = case.call(plain, rows[mine], attention_mask=mask[mine], return_attention_scores=True)
+        for own, plains in zip(found, expected, strict=True):
+            np.testing.assert_allclose(own[mine], plains, rtol=1e-4, atol=1e-5)
+
+
 def test_causal_attention():
     case = FAMILY["attention"]
     rows = case.rows(M * B)
