@@ -113,6 +113,16 @@ assert "keras_hyperens.models" not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+def test_tensorflow_probability_is_loaded_by_those_who_ask_for_its_distributions():
+    code = """
+import sys
+import keras_hyperens as khe
+khe.HyperBatchEnsemble, khe.HyperDeepEnsembleBuilder
+assert "tensorflow_probability" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 def test_no_two_classes_share_a_registered_name():
     """Keras keeps the last one of a name, and files come back as that."""
     names = [entry.name for entry in pkgutil.walk_packages(khe.__path__, "keras_hyperens.")]

@@ -52,7 +52,8 @@ OF_ENSEMBLES = {
 }  # fmt: skip
 PUBLIC = {
     "HyperBatchEnsemble": OF_ENSEMBLES | {
-        "conversion_summary", "from_hypermodel", "from_model", "hyperparameter_bounds", "leave_out",
+        "conversion_summary", "from_hypermodel", "from_model", "hyperparameter_bounds", "hyperparameter_distributions",
+        "leave_out", "left_out",
         "member", "response_curves", "temperature_values",
     },
     "HyperDeepEnsemble": OF_ENSEMBLES | {"devices", "on_devices"},

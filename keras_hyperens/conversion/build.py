@@ -18,7 +18,7 @@ from keras_hyperens.conversion.roles import Roles
 from keras_hyperens.conversion.summary import Record
 from keras_hyperens.hyperparameters import Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace
-from keras_hyperens.layers.base import Setting
+from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.layers.weights import check_sharing
 from keras_hyperens.layers.weights import options_of
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_hyperens.layers.base import Setting
+from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.losses import LabelSmoothing
 from keras_hyperens.losses import WeightedLoss
 from keras_hyperens.losses.hyperparameter_loss import as_loss

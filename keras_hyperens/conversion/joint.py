@@ -20,8 +20,8 @@ from keras_hyperens.conversion.probing import Site
 from keras_hyperens.conversion.probing import layers_of
 from keras_hyperens.hyperparameters import Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace
+from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.layers.base import HyperLayer
-from keras_hyperens.layers.base import Setting
 
 LEARNING_RATE = "`learning_rate` of the optimizer"
 HIGHEST = 0.999  # of a rate; strengths have no limit, and the range of a member's number is not looked at again

@@ -14,8 +14,8 @@ from keras_hyperens import layers
 from keras_hyperens.conversion.nodes import unbatched
 from keras_hyperens.conversion.summary import Record
 from keras_hyperens.conversion.summary import describe
+from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.layers.base import HyperLayer
-from keras_hyperens.layers.base import Setting
 from keras_hyperens.layers.glue import Weight
 from keras_hyperens.layers.normalization import MemberNormalization
 from keras_hyperens.layers.wrappers import copy_of
@@ -154,7 +154,7 @@ class Converter:
         try:
             new = kind.from_plain(layer, {**self.members, **(self.options if kind.has_kernels else {}), **driven})
         except ValueError as error:
-            self._record(layer, reason=str(error))
+            self._record(layer, reason=str(error).split(" Received:")[0].rstrip("."))
             return None
         merged = ["LoRA merged"] if has_lora(layer) else []
         self._record(layer, kind.__name__, ", ".join([*filter(None, [describe(driven)]), *merged]))

@@ -17,8 +17,9 @@ from keras_hyperens.conversion.inlining import Inlining
 from keras_hyperens.conversion.network import final_layers
 from keras_hyperens.hyperparameters import Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace
+from keras_hyperens.hyperparameters.driven import Driven
+from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.layers.base import HyperLayer
-from keras_hyperens.layers.base import Setting
 from keras_hyperens.layers.plain import numbers_of
 from keras_hyperens.layers.plain import shared_arguments
 
@@ -196,7 +197,7 @@ class Probe:
 
     def _note(self, driven: dict[Site, tuple[str, float]]) -> None:
         for site, (name, factor) in driven.items():
-            self.driven[site] = name if factor == 1 else (name, float(factor))
+            self.driven[site] = Driven(name, factor).setting
 
     def _probe(self, hyperparameter: Hyperparameter) -> str:
         """Notes what a hyperparameter drives; says why not, if it cannot vary between members."""

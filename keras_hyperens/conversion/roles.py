@@ -7,8 +7,8 @@ import keras
 
 from keras_hyperens.hyperparameters import Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace
+from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.layers.base import HyperLayer
-from keras_hyperens.layers.base import Setting
 from keras_hyperens.layers.plain import NORMS
 
 PENALTIES = tuple(f"{part}{norm}" for norm in NORMS for part in ("", "kernel_", "bias_"))

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from keras_hyperens.layers.base import Setting
-from keras_hyperens.layers.base import named
+from keras_hyperens.hyperparameters.driven import Driven
+from keras_hyperens.hyperparameters.driven import Setting
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,10 @@ def describe(settings: dict[str, Setting]) -> str:
     """What drives a layer, for example `kernel_l2 = l2, rate = 0.5 dropout`."""
     parts = []
     for argument, setting in settings.items():
-        name, number = named(setting)
-        if name is not None:
-            parts.append(f"{argument} = {name}" if number == 1 else f"{argument} = {number:g} {name}")
+        driven = Driven.of(setting)
+        if driven.name is not None:
+            factor = "" if driven.factor == 1 else f"{driven.factor:g} "
+            parts.append(f"{argument} = {factor}{driven.name}")
     return ", ".join(parts)
 
 

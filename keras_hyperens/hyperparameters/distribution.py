@@ -1,7 +1,7 @@
 """One trainable distribution per member and hyperparameter: uniform in position z between tuned bounds.
 
-Uniform in z is log-uniform in the value on the log scale and uniform on the linear one, so one
-`tfp.distributions.Uniform` serves both. Only the mean of the value is ours (TFP has no log-uniform).
+Uniform in z is log-uniform in the value on the log scale and uniform on the linear one. Training needs draws and
+entropies alone. Users get distributions of TensorFlow Probability, which is imported when they ask: that takes seconds.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 from keras import ops
 
 from keras_hyperens.checks import is_number
@@ -94,7 +93,10 @@ class HyperparameterDistribution(keras.layers.Layer):
 
         The same `key` (two integers) gives the same draws.
         """
-        positions = tfp.distributions.Uniform(*bounds).sample(rows, seed=tf.cast(key, tf.int32))  # [rows, M, P]
+        lower, upper = bounds
+        shape = [rows, *lower.shape]
+        fractions = tf.random.stateless_uniform(shape, tf.cast(key, tf.int32))
+        positions = lower + (upper - lower) * fractions  # [rows, M, P]
         return self.space.values(ops.swapaxes(positions, 0, 1))
 
     def mean(self, bounds: tuple[Any, Any]) -> Any:
@@ -108,7 +110,19 @@ class HyperparameterDistribution(keras.layers.Layer):
 
     def entropy(self, bounds: tuple[Any, Any]) -> Any:
         """Entropy of the positions of all members together (they are independent: a sum of logarithmic widths)."""
-        return ops.sum(tfp.distributions.Uniform(*bounds).entropy())
+        lower, upper = bounds
+        return ops.sum(ops.log(upper - lower))
+
+    def of_values(self, bounds: tuple[Any, Any]) -> dict[str, Any]:
+        """By name, TFP's distribution of the value in natural scale, of all members `[M]`."""
+        import tensorflow_probability as tfp
+
+        lower, upper = (ops.convert_to_numpy(self.space.values(bound)) for bound in bounds)  # [M, P]
+        kinds = {"linear": tfp.distributions.Uniform, "log": _log_uniform}
+        return {
+            entry.name: kinds[entry.sampling](lower[:, column], upper[:, column])
+            for column, entry in enumerate(self.space)
+        }
 
     def project(self, bounds: tuple[Any, Any]) -> tuple[Any, Any]:
         """The nearest legal bounds: inside the space, in order, and at least `MINIMUM_WIDTH` apart."""
@@ -117,6 +131,17 @@ class HyperparameterDistribution(keras.layers.Layer):
         middle = ops.clip((lower + upper) / 2, -room, room)
         half = ops.maximum((upper - lower) / 2, MINIMUM_WIDTH / 2)
         return ops.clip(middle - half, -1.0, 1.0), ops.clip(middle + half, -1.0, 1.0)
+
+
+def _log_uniform(low: Any, high: Any) -> Any:
+    """A distribution whose logarithm is uniform between those of `low` and `high`; TFP has none with a mean."""
+    import tensorflow_probability as tfp
+
+    class LogUniform(tfp.distributions.TransformedDistribution):
+        def _mean(self) -> Any:
+            return tf.constant((high - low) / (np.log(high) - np.log(low)), tf.float32)
+
+    return LogUniform(tfp.distributions.Uniform(np.log(low), np.log(high)), tfp.bijectors.Exp(), name="LogUniform")
 
 
 def _strata(ensemble_size: int, columns: int, seed: int) -> np.ndarray:

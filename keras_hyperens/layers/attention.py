@@ -31,6 +31,13 @@ class HyperBatchAttention(HyperBatchComposite):
         members = {"ensemble_size": self.ensemble_size, "space": self.space}
         self.score_dropout = HyperDropout(rate, seed=config["seed"], dtype=self.dtype_policy, **members)
 
+    @classmethod
+    def from_plain(cls, plain: keras.layers.Layer, members: dict[str, Any]) -> Any:
+        shapes = (plain.get_build_config() or {}).get("shapes_dict", {})
+        if "query_shape" in shapes:
+            _check_axes(plain, shapes["query_shape"], shapes["value_shape"])
+        return super().from_plain(plain, members)
+
     def heads(self) -> tuple[int, int, int, int]:
         """Numbers of query heads and of key and value heads, lengths of a key and of a value."""
         raise NotImplementedError
@@ -43,7 +50,7 @@ class HyperBatchAttention(HyperBatchComposite):
         """Parts are made by `build`: the last one's units are those of the query."""
 
     def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
-        self._check_axes(query_shape, value_shape)
+        _check_axes(self.plain, query_shape, value_shape)
         queries, others, key_dim, value_dim = self.heads()
         shapes = (query_shape, value_shape if key_shape is None else key_shape, value_shape)
         sizes = ((queries, key_dim), (others, key_dim), (others, value_dim))
@@ -56,18 +63,6 @@ class HyperBatchAttention(HyperBatchComposite):
         self.attention_output = self._projection("attention_output", "abde,dec->abc", units, "c")
         self.attention_output.build((query_shape[0], None, queries, value_dim))
         self.built = True
-
-    def _check_axes(self, query_shape: Any, value_shape: Any) -> None:
-        """Raises a `ValueError` unless attention is over all axes between rows and units."""
-        ranks = {len(query_shape), len(value_shape)}
-        axes = self.plain.get_config().get("attention_axes")
-        every = set(range(1, len(query_shape) - 1))
-        over = every if axes is None else {axis % len(query_shape) for axis in np.atleast_1d(axes).tolist()}
-        if len(ranks) > 1 or min(ranks) < 3 or over != every:
-            raise ValueError(
-                "Attention of members is over all axes of rows [M*B, ..., A], of queries and values alike. "
-                f"Received: query_shape={query_shape}, value_shape={value_shape}, attention_axes={axes}"
-            )
 
     def _projection(self, name: str, equation: str, shape: tuple[int | None, ...], bias_axes: str) -> Any:
         config = self.plain.get_config()
@@ -162,6 +157,18 @@ class HyperBatchAttention(HyperBatchComposite):
 
     def compute_output_spec(self, *arguments: Any, **keywords: Any) -> Any:
         return self.plain.compute_output_spec(*arguments, **keywords)
+
+
+def _check_axes(plain: keras.layers.Layer, query_shape: Any, value_shape: Any) -> None:
+    """Raises a `ValueError` unless attention is over all axes between rows and units."""
+    axes = plain.get_config().get("attention_axes")
+    every = set(range(1, len(query_shape) - 1))
+    over = every if axes is None else {axis % len(query_shape) for axis in np.atleast_1d(axes).tolist()}
+    if len(query_shape) != len(value_shape) or not every or over != every:
+        raise ValueError(
+            "Attention of members is over all axes between rows and units, of queries and values alike. "
+            f"Received: query_shape={query_shape}, value_shape={value_shape}, attention_axes={axes}"
+        )
 
 
 def _flat(rows: Any) -> Any:

@@ -12,6 +12,8 @@ from keras_hyperens.checks import is_integer
 from keras_hyperens.checks import is_number
 from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters import current_hyperparameters
+from keras_hyperens.hyperparameters.driven import Driven
+from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.layers.folding import the_one_member
 from keras_hyperens.layers.plain import OF_EVERY_LAYER
 from keras_hyperens.layers.plain import Signature
@@ -22,8 +24,6 @@ from keras_hyperens.layers.plain import plain_settings
 from keras_hyperens.layers.plain import positional
 from keras_hyperens.layers.plain import shared_arguments
 
-# What drives a layer's penalty, rate or noise: a hyperparameter's name, `(name, factor)`, a fixed value, or nothing.
-Setting = str | tuple[str, float] | float | None
 Values = dict[str, float]  # a member's hyperparameter values, by name
 
 
@@ -113,33 +113,31 @@ class HyperLayer(keras.layers.Layer):
 
     def setting_value(self, setting: Setting) -> Any:
         """The value of a setting: `[M, 1 or B]` if a hyperparameter drives it, the number itself if it is fixed."""
-        name, number = named(setting)
-        return number if name is None else number * self.current_values()[..., self.space.column(name)]
+        driven = Driven.of(setting)
+        if driven.name is None:
+            return driven.factor
+        return driven.factor * self.current_values()[..., self.space.column(driven.name)]
 
     def _check_setting(self, argument: str, setting: Any, high: float = float("inf")) -> Setting:
         """A setting is a known name (and a factor) whose range is legal, or a legal value."""
         if setting is None:
             return None
-        setting = tuple(setting) if isinstance(setting, list) else setting
-        name, number = named(setting)
-        if not is_number(number) or (name is not None and name not in self.space.names):
+        driven = Driven.of(setting)
+        if not is_number(driven.factor) or (driven.name is not None and driven.name not in self.space.names):
             raise ValueError(
                 f"`{argument}` must name one of {list(self.space.names)} or be a finite number. "
                 f"Received: {argument}={setting!r}"
             )
-        entry = None if name is None else self.space[name]
-        lowest, highest = (
-            (number, number) if entry is None else sorted((number * entry.min_value, number * entry.max_value))
-        )
+        lowest, highest = driven.interval(self.space)
         if lowest < 0 or highest > high:
             raise ValueError(
                 f"`{argument}` must stay in [0, {high:g}]. Received: {argument}={setting!r} in [{lowest}, {highest}]"
             )
-        return setting if entry is not None else number
+        return driven.setting
 
     def hyperparameters_used(self) -> set[str]:
         """Names of the hyperparameters that drive this layer."""
-        names = {named(getattr(self, argument))[0] for argument in self.settings}
+        names = {Driven.of(getattr(self, argument)).name for argument in self.settings}
         return {name for name in names if name is not None}
 
     @classmethod
@@ -179,7 +177,7 @@ class HyperLayer(keras.layers.Layer):
 
     def member_layer(self, values: Values) -> keras.layers.Layer:
         """The plain Keras layer that one member has in this place, at these hyperparameter values."""
-        settings = {name: number_at(getattr(self, name), values) for name in self.settings}
+        settings = {name: Driven.of(getattr(self, name)).value(values) for name in self.settings}
         common = {**shared_arguments(self.plain, self.settings), "name": self.name}
         common |= objects_of(self.plain, common)
         layer = self.plain_layer.from_config({**common, **plain_settings(settings, self.roles)})
@@ -203,21 +201,6 @@ class HyperLayer(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> "HyperLayer":
         space = keras.saving.deserialize_keras_object(config["space"])
         return super().from_config({**config, "space": space})
-
-
-def named(setting: Setting) -> tuple[str | None, Any]:
-    """`(name, factor)` of a setting that a hyperparameter drives, `(None, number)` of any other."""
-    if isinstance(setting, str):
-        return setting, 1.0
-    if isinstance(setting, tuple):
-        return setting[0], float(setting[1])
-    return None, None if setting is None else float(setting)
-
-
-def number_at(setting: Setting, values: Values) -> float | None:
-    """The value of a setting for one member."""
-    name, number = named(setting)
-    return number if name is None else number * values[name]
 
 
 def _only_infers_shapes(inputs: Any) -> bool:

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyperens.hyperparameters.driven import Driven
 from keras_hyperens.layers.base import HyperLayer
-from keras_hyperens.layers.base import named
 from keras_hyperens.layers.members import join_members
 from keras_hyperens.layers.members import split_members
 
@@ -21,9 +21,8 @@ class HyperNoise(HyperLayer):
     def __init__(self, level: Any, *arguments: Any, **keywords: Any) -> None:
         (setting,) = self.settings
         super().__init__(0.0, *arguments, **{setting: level}, **keywords)
-        name, number = named(getattr(self, setting))
-        highest = number if name is None else number * self.space[name].max_value
-        if highest is None or highest == self.highest:
+        driven = Driven.of(getattr(self, setting))
+        if driven.factor is None or driven.interval(self.space)[1] == self.highest:
             raise ValueError(
                 f"`{setting}` must be given and stay below {self.highest:g}. Received: {setting}={level!r}"
             )
@@ -41,7 +40,7 @@ class HyperNoise(HyperLayer):
             return inputs
         members = split_members(inputs, self.ensemble_size)  # [M, B, ...]
         level = self.setting_value(setting)
-        if named(setting)[0] is not None:  # [M, 1 or B]
+        if Driven.of(setting).name is not None:  # [M, 1 or B]
             level = ops.reshape(level, (*ops.shape(level), *[1] * (len(members.shape) - 2)))
         return join_members(self._disturb(members, level))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_hyperens.layers.base import Setting
+from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.layers.penalties import Part
 from keras_hyperens.layers.penalties import absolute_norms
 from keras_hyperens.layers.penalties import squared_norms

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_hyperens.layers.base import Setting
+from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.layers.composite import HyperBatchComposite
 from keras_hyperens.layers.dense import HyperBatchDense
 from keras_hyperens.layers.dropout import HyperDropout

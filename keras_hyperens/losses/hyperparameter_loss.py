@@ -9,9 +9,9 @@ import keras
 from keras import ops
 
 from keras_hyperens.checks import is_number
+from keras_hyperens.hyperparameters.driven import Driven
+from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.hyperparameters.scope import current_member
-
-Setting = str | tuple[str, float]  # a hyperparameter's name, or that and a factor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -101,22 +101,20 @@ class _FunctionLoss(keras.losses.Loss):
         return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
 
-def checked_setting(argument: str, setting: Any) -> Setting:
-    """A hyperparameter's name, or that and a positive factor; raises a `ValueError` for anything else."""
-    setting = tuple(setting) if isinstance(setting, list) else setting
-    name, factor = setting if isinstance(setting, tuple) and len(setting) == 2 else (setting, 1.0)
-    if not (isinstance(name, str) and name and is_number(factor) and factor > 0):
+def checked_setting(argument: str, setting: Any) -> Driven:
+    """What drives an argument of a loss; raises a `ValueError` unless it is a hyperparameter, or a multiple of one."""
+    driven = Driven.of(setting)
+    if not (isinstance(driven.name, str) and driven.name and is_number(driven.factor) and driven.factor > 0):
         raise ValueError(
             f"`{argument}` must be a hyperparameter's name, or a name and a positive factor. "
             f"Received: {argument}={setting!r}"
         )
-    return setting
+    return driven
 
 
 def value_beside(setting: Setting, values: Mapping[str, Any], rank: int) -> Any:
     """The value of a setting, `[1 or B]`, as a factor of an array `[B, ...]` of this rank."""
-    name, factor = setting if isinstance(setting, tuple) else (setting, 1.0)
-    return factor * ops.reshape(values[name], (-1, *[1] * (rank - 1)))
+    return ops.reshape(Driven.of(setting).value(values), (-1, *[1] * (rank - 1)))
 
 
 def used_by(losses: Any) -> set[str]:

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.losses.hyperparameter_loss import HyperparameterLoss
-from keras_hyperens.losses.hyperparameter_loss import Setting
 from keras_hyperens.losses.hyperparameter_loss import as_loss
 from keras_hyperens.losses.hyperparameter_loss import checked_setting
 from keras_hyperens.losses.hyperparameter_loss import value_beside
@@ -55,9 +55,9 @@ class LabelSmoothing(HyperparameterLoss):
         if not isinstance(loss, CROSS_ENTROPIES):
             raise ValueError(f"Label smoothing needs a cross-entropy. Received: loss={loss!r}")
         loss = without_smoothing(loss)
-        self.label_smoothing = checked_setting("label_smoothing", label_smoothing)
-        used = self.label_smoothing if isinstance(self.label_smoothing, str) else self.label_smoothing[0]
-        super().__init__(self._smoothed, loss, [used], name or loss.name)
+        driven = checked_setting("label_smoothing", label_smoothing)
+        super().__init__(self._smoothed, loss, [str(driven.name)], name or loss.name)
+        self.label_smoothing = driven.setting
 
     def _smoothed(self, y_true: Any, y_pred: Any, hyperparameters: Mapping[str, Any]) -> Any:
         config, y_pred = self.evaluation_loss.get_config(), ops.convert_to_tensor(y_pred)

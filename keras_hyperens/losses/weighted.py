@@ -7,9 +7,10 @@ import keras
 import numpy as np
 
 from keras_hyperens.hyperparameters import HyperparameterSpace
+from keras_hyperens.hyperparameters.driven import Driven
+from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.hyperparameters.scope import current_member
 from keras_hyperens.losses.hyperparameter_loss import HyperparameterLoss
-from keras_hyperens.losses.hyperparameter_loss import Setting
 from keras_hyperens.losses.hyperparameter_loss import as_loss
 from keras_hyperens.losses.hyperparameter_loss import checked_setting
 from keras_hyperens.losses.hyperparameter_loss import used_by
@@ -38,9 +39,9 @@ class WeightedLoss(HyperparameterLoss):
 
     def __init__(self, loss: Any, weight: Setting, evaluation_weight: float = 1.0, name: str | None = None) -> None:
         loss = as_loss(loss)
-        self.weight = checked_setting("weight", weight)
-        used = self.weight if isinstance(self.weight, str) else self.weight[0]
-        super().__init__(self._weighted, loss, used_by(loss) | {used}, name or loss.name)
+        driven = checked_setting("weight", weight)
+        super().__init__(self._weighted, loss, used_by(loss) | {str(driven.name)}, name or loss.name)
+        self.weight = driven.setting
         self.evaluation_weight = float(evaluation_weight)
 
     @classmethod
@@ -55,8 +56,8 @@ class WeightedLoss(HyperparameterLoss):
             ValueError: If losses and weights are not in the same structure, or a name is unknown.
         """
         keys = weights.keys() if isinstance(weights, dict) else range(len(weights or ()))
-        driven = [key for key in keys if isinstance(weights[key], str | tuple)]
-        if not driven:
+        varied = [key for key in keys if isinstance(weights[key], str | tuple)]
+        if not varied:
             return losses, weights
         if type(losses) is not type(weights):
             raise ValueError(
@@ -64,12 +65,12 @@ class WeightedLoss(HyperparameterLoss):
                 f"Received: loss={losses!r}, loss_weights={weights!r}"
             )
         losses, weights = losses.copy(), weights.copy()
-        for key in driven:
-            name, factor = (weights[key], 1.0) if isinstance(weights[key], str) else weights[key]
-            if name not in space.names:
-                raise ValueError(f"A weight must be a number or one of {list(space.names)}. Received: {name!r}")
-            middle = float(space.values(np.zeros(len(space)))[space.column(name)])
-            losses[key] = cls(losses[key], (name, factor), factor * middle)
+        for key in varied:
+            driven = Driven.of(weights[key])
+            if driven.name not in space.names:
+                raise ValueError(f"A weight must be a number or one of {list(space.names)}. Received: {driven.name!r}")
+            middle = float(space.values(np.zeros(len(space)))[space.column(driven.name)])
+            losses[key] = cls(losses[key], driven.setting, driven.factor * middle)
             weights[key] = 1.0
         return losses, weights
 

@@ -612,6 +612,22 @@ class HyperBatchEnsemble(Ensemble):
         values = ops.convert_to_numpy(self._members.values())
         return {name: values[:, 0, column] for column, name in enumerate(self.space.names)}
 
+    def hyperparameter_distributions(self) -> dict[str, Any]:
+        """Each hyperparameter's distributions, of all members `[M]`, natural scale, as TensorFlow Probability has them.
+
+        Uniform between the tuned bounds, on the scale of the hyperparameter: they know `sample`, `log_prob`, `cdf`,
+        `quantile` and `mean`.
+
+        Example:
+        >>> import keras_hyperens as khe
+        >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
+        >>> network = keras.Sequential([keras.Input((3,)), khe.HyperBatchDense(2, ensemble_size=4, space=space)])
+        >>> ensemble = khe.HyperBatchEnsemble(network, seed=0)
+        >>> ensemble.hyperparameter_distributions()["l2"].quantile(0.5).shape
+        TensorShape([4])
+        """
+        return self.distribution.of_values(self.distribution.bounds())
+
     def hyperparameter_bounds(self) -> dict[str, np.ndarray]:
         """Each hyperparameter's tuned bounds, `[M, 2]`, natural scale."""
         bounds = np.stack([ops.convert_to_numpy(self.space.values(b)) for b in self.distribution.bounds()], -1)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 from keras_hyperens import Hyperparameter
@@ -40,6 +41,27 @@ def test_bad_initial_values_are_named():
         HyperparameterDistribution(SPACE, 2, initial_values={"l2": 0.1})
     with pytest.raises(ValueError, match="the space has .* Received: 'rate'"):
         HyperparameterDistribution(SPACE, 2, initial_values={"rate": 0.1})
+
+
+def test_distributions_of_values_equal_scipy():
+    distribution = HyperparameterDistribution(SPACE, 3, seed=0)
+    found = distribution.of_values(distribution.bounds())
+    low, high = (np.asarray(SPACE.values(bound)) for bound in distribution.bounds())
+    expected = {
+        "l2": scipy.stats.loguniform(low[:, 0], high[:, 0]),
+        "dropout": scipy.stats.uniform(low[:, 1], high[:, 1] - low[:, 1]),
+    }
+    assert list(found) == ["l2", "dropout"]
+    for name, oracle in expected.items():
+        middle = oracle.ppf(0.3).astype("float32")
+        np.testing.assert_allclose(found[name].quantile(0.3), middle, rtol=1e-4)
+        np.testing.assert_allclose(found[name].cdf(middle), [0.3] * 3, rtol=1e-3)
+        np.testing.assert_allclose(found[name].log_prob(middle), oracle.logpdf(middle), rtol=1e-4)
+        np.testing.assert_allclose(found[name].mean(), oracle.mean(), rtol=1e-4)
+        samples = found[name].sample(1000, seed=0)
+        assert samples.shape == (1000, 3)
+        assert (samples >= oracle.support()[0] * 0.999).numpy().all()
+        assert (samples <= oracle.support()[1] * 1.001).numpy().all()
 
 
 def test_seeds():

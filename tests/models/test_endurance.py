@@ -70,7 +70,7 @@ def test_a_step_is_traced_again_only_for_rows_of_another_kind():
     assert is_kept((x[:5], y[:5])) and is_kept((x, y))
     assert not is_kept((x, y, np.ones(12))) and is_kept((x, y, np.ones(12)))
     assert not is_kept((x, y))
-    ensemble._said_untuned = True
+    ensemble._trainer._said_untuned = True
     assert is_kept(None) and is_kept((x, y)) and is_kept(None)  # of each kind one
     assert not is_kept((x, y, np.ones(12)))
 

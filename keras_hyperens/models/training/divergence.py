@@ -123,7 +123,14 @@ class GuardedStep:
             update(gradients)
             return tf.ones_like(fine), tf.constant(True)
 
-        return tf.cond(is_finite, plain, lambda: self._careful(gradients, fine, update))
+        otherwise = self._careful if self.scales or SHARED not in self.owners else self._skipped
+        return tf.cond(is_finite, plain, lambda: otherwise(gradients, fine, update))
+
+    def _skipped(self, gradients: Sequence[Any], fine: Any, update: Any) -> tuple[Any, Any]:
+        """Nobody's step: what is not finite reaches, or will reach, what members share. It says who is at fault."""
+        finite, _ = self._verdict([None if each is None else tf.convert_to_tensor(each) for each in gradients], fine)
+        self._restore_statistics(finite, tf.constant(False))
+        return finite, tf.constant(False)
 
     def _careful(self, gradients: Sequence[Any], fine: Any, update: Any) -> tuple[Any, Any]:
         dense = [None if each is None else tf.convert_to_tensor(each) for each in gradients]
@@ -150,8 +157,11 @@ class GuardedStep:
             else:
                 fine &= self._of_members(gradient, owner)
         others_fine &= self._statistics_finite()
+        all_fine = tf.reduce_all(fine | ~self.living)
         if self.scales:  # not finite may mean that its scale is too large, unless a loss is not finite either
-            others_fine |= tf.reduce_all(fine | ~self.living)
+            others_fine |= all_fine
+        elif SHARED in self.owners:
+            others_fine &= all_fine
         fine, others_fine = (_on_all_replicas(each) for each in (fine, others_fine))
         return fine, others_fine & tf.reduce_any(fine & self.living)
 
