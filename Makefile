@@ -39,7 +39,6 @@ format: .venv/installed        ## write what `check` wants to see
 	$(BIN)/ruff check --fix .
 
 docs: .venv/installed          ## the site, in build/site; a broken link or an unknown name fails
-	$(BIN)/python -m docs.tools.messages
 	$(BIN)/python -m docs.tools.drawing
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 

@@ -1,4 +1,4 @@
-"""What to do about messages: the part of docs/messages.md that is written by hand."""
+"""What to do about messages: the part of the page of messages that is written by hand."""
 
 # For every part of the package that raises or warns.
 ROOMS = {
@@ -95,8 +95,8 @@ MODULES = {
         "joins the batch with another axis, a layer that compares rows. `exclude` does not help; change that "
         "layer."
     ),
-    "models.training": "Without tuning rows a hyper-batch ensemble trains, and tunes nothing.",
-    "models.tuning": (
+    "models.training.trainer": "Without tuning rows a hyper-batch ensemble trains, and tunes nothing.",
+    "models.training.tuning_rows": (
         "Tuning rows are read once and stay in memory. They have the structure and shapes of the training rows."
     ),
     "search.pool": "The directory is that of a search with other arguments. Nothing in it was changed.",

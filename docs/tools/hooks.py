@@ -3,7 +3,8 @@
 - Links out of `docs/` work: the file becomes part of the site, under `repository/`; a missing one fails the build.
 - `{{ Heading; row; column }}` is replaced by that cell of the first table under the heading in benchmarks.md.
 - A block of `math` becomes MathML, which needs no script.
-- `<!-- tutorials -->` is replaced by a list of the notebooks, each of which is a page.
+- `<!-- tutorials -->` is replaced by a list of the notebooks, each of which is a page, `<!-- messages -->` by one of all
+  errors and warnings.
 """
 
 import os
@@ -17,6 +18,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File
 from mkdocs.structure.files import Files
 
+from docs.tools import messages
 from docs.tools import notebooks
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -48,6 +50,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if not uri.startswith(REPOSITORY):
         markdown = re.sub(r"\{\{ (.*?); (.*?); (.*?) \}\}", lambda match: cell(*match.groups()), markdown)
         listed = "\n".join(notebooks.entry(path, ROOT) for path in notebooks.paths(ROOT))
+        if uri == "messages.md":
+            markdown = markdown.replace("<!-- messages -->", messages.listing())
         markdown = markdown.replace("<!-- tutorials -->", with_site_links(listed, pathlib.PurePosixPath(), uri))
     return re.sub(r"```math\n(.*?)```", lambda match: mathematics(match[1]), markdown, flags=re.S)
 

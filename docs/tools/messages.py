@@ -1,6 +1,6 @@
-"""Every error and warning of the package, read from its source: the page on which an error message is found.
+"""Every error and warning of the package, read from its source: what docs/messages.md shows on the site.
 
-    python -m docs.tools.messages            # writes docs/messages.md anew
+    python -m docs.tools.messages            # prints them
 
 What differs from one time to the next is written as an ellipsis. A place that only passes on the text of another error
 is left out: that error has a place of its own.
@@ -17,16 +17,7 @@ from docs.tools.advice import MODULES
 from docs.tools.advice import ROOMS
 
 ROOT = pathlib.Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "messages.md"
 GAP = "…"
-HEAD = """# Every message
-
-Errors and warnings of this package, by the module at the end of the traceback. `…` is what differs from one time to the
-next: names, shapes, values. Most messages end with what was received. Search for some of the words of yours with the
-search at the top of this page, or with your browser.
-
-This page is made from the source: `python -m docs.tools.messages`.
-"""
 
 
 class Message(NamedTuple):
@@ -59,9 +50,9 @@ def messages() -> list[Message]:
     return list(dict.fromkeys(found))
 
 
-def page() -> str:
-    """The text of the page."""
-    parts = [HEAD]
+def listing() -> str:
+    """By module, in Markdown."""
+    parts: list[str] = []
     for room, of_room in groupby(messages(), key=lambda message: (message.module + ".").split(".")[1]):
         parts.append(f"## {f'keras_hyperens.{room}'.strip('.')}\n\n{ROOMS[room]}\n")
         for module, said in groupby(of_room, key=lambda message: message.module):
@@ -139,4 +130,4 @@ def _is_function(node: ast.AST) -> bool:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    print(listing())

@@ -9,6 +9,7 @@ import types
 import pytest
 
 import keras_hyperens as khe
+from docs.tools import advice
 from docs.tools import drawing
 from docs.tools import messages
 
@@ -69,8 +70,11 @@ def test_nothing_is_documented_twice():
     assert len(DOCUMENTED) == len(set(DOCUMENTED)) > 90
 
 
-def test_the_page_of_messages_is_fresh():
-    assert messages.PAGE.read_text() == messages.page(), "run `python -m docs.tools.messages`"
+def test_the_list_of_messages_has_each_and_what_to_do():
+    listed = messages.listing()
+    assert all(" ".join(message.text.split()) in listed for message in messages.messages())
+    modules = {message.module.removeprefix("keras_hyperens.") for message in messages.messages()}
+    assert set(advice.MODULES) <= modules and all(text in listed for text in advice.MODULES.values())
 
 
 def test_the_page_has_messages_of_every_form():

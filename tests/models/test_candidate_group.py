@@ -219,9 +219,7 @@ REFUSED = {
     "`global_clipnorm`": lambda: make(1, lambda rate: keras.optimizers.SGD(rate, global_clipnorm=1.0)),
     "several weights at once": lambda: make(1, keras.optimizers.Lamb),
     "eagerly": lambda: make(1, run_eagerly=True),
-    "GroupNorm": lambda: make(
-        1, layers=lambda _: [keras.layers.Dense(4), keras.layers.GroupNormalization(2, name="GroupNorm")]
-    ),
+    "slopes": lambda: make(1, layers=lambda _: [keras.layers.Dense(3), keras.layers.PReLU(name="slopes")]),
     "function that sees the rows": lambda: make(
         1, layers=lambda _: [keras.layers.Dense(3), keras.layers.Lambda(lambda rows: rows - 1.0)]
     ),
