@@ -3,8 +3,8 @@
 - Links out of `docs/` work: the file becomes part of the site, under `repository/`; a missing one fails the build.
 - `{{ Heading; row; column }}` is replaced by that cell of the first table under the heading in benchmarks.md.
 - A block of `math` becomes MathML, which needs no script.
-- `<!-- tutorials -->` is replaced by a list of the notebooks, each of which is a page, `<!-- messages -->` by one of all
-  errors and warnings.
+- `<!-- tutorials -->` is replaced by a list of the notebooks, each of which is a page.
+- `<!-- messages -->` is replaced by a list of all errors and warnings.
 """
 
 import os

@@ -8,7 +8,7 @@ import keras
 from keras_hyperens.masks import mask_of
 
 
-class NotInlined(ValueError):
+class InliningError(ValueError):
     """Why a layer cannot be made a graph of its sublayers."""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens.conversion.arguments import Arguments
-from keras_hyperens.conversion.arguments import NotInlined
+from keras_hyperens.conversion.arguments import InliningError
 from keras_hyperens.conversion.nodes import flat_arguments
 from keras_hyperens.conversion.nodes import nodes_of
 from keras_hyperens.conversion.perturbing import LENGTHS
@@ -29,16 +29,16 @@ def check_arguments(graph: keras.Model) -> None:
     """Weights that operations take directly would be those of the model for ever."""
     for node in nodes_of(graph):
         if any(isinstance(each, keras.Variable) for each in flat_arguments(node)):
-            raise NotInlined("it uses weights of its layers by itself")
+            raise InliningError("it uses weights of its layers by itself")
 
 
 def check_training(graph: keras.Model, in_training: keras.Model) -> None:
     """Compares what a `call` does outside of training and in it."""
     if _signature(graph) != _signature(in_training):
-        raise NotInlined("its `call` does something else in training")
+        raise InliningError("its `call` does something else in training")
     for node in nodes_of(in_training):
         if node.arguments.kwargs.get("training") is False:
-            raise NotInlined(f"it calls {node.operation.name!r} with `training=False`")
+            raise InliningError(f"it calls {node.operation.name!r} with `training=False`")
 
 
 def _signature(graph: keras.Model) -> list[Any]:
@@ -84,7 +84,7 @@ def _outputs_at(block: Any, graph: keras.Model, call: Arguments, length: int) ->
 def _compare(expected: Any, actual: Any) -> None:
     left, right = keras.tree.flatten(expected), keras.tree.flatten(actual)
     if len(left) != len(right):
-        raise NotInlined("other outputs on made-up rows")
+        raise InliningError("other outputs on made-up rows")
     for one, other in zip(left, right, strict=True):
         a, b = (np.asarray(ops.convert_to_numpy(ops.cast(each, "float32")), "float64") for each in (one, other))
         scale = max(np.abs(a[np.isfinite(a)]).max(initial=0.0), 1e-6)
@@ -92,6 +92,6 @@ def _compare(expected: Any, actual: Any) -> None:
         if a.shape != b.shape or not np.allclose(
             a, b, rtol=0, atol=(300 if half else 1) * TOLERANCE * scale, equal_nan=True
         ):
-            raise NotInlined("other outputs on made-up rows")
+            raise InliningError("other outputs on made-up rows")
         if (mask_of(one) is None) != (mask_of(other) is None):
-            raise NotInlined("other masks of its outputs")
+            raise InliningError("other masks of its outputs")

@@ -14,7 +14,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.conversion.arguments import Arguments
-from keras_hyperens.conversion.arguments import NotInlined
+from keras_hyperens.conversion.arguments import InliningError
 from keras_hyperens.conversion.network import Chosen
 from keras_hyperens.conversion.network import final_layers
 from keras_hyperens.conversion.network import is_chosen
@@ -66,7 +66,7 @@ class Inlining:
                 return self._graph(model)
             try:
                 return self._graph(self._followed(model))
-            except NotInlined as error:
+            except InliningError as error:
                 raise ValueError(
                     "A subclassed model is converted by following its `call`, which must be made of Keras layers and "
                     "`keras.ops`; or write it of layers such as `HyperBatchDense` itself and give it to "
@@ -77,7 +77,9 @@ class Inlining:
         """The graph of a subclassed model, for batches as the one on which it was built."""
         shapes = model._build_shapes_dict or {}
         if len(shapes) != 1:
-            raise NotInlined("call it on a batch first; its `call` must take one argument beside `training` and `mask`")
+            raise InliningError(
+                "call it on a batch first; its `call` must take one argument beside `training` and `mask`"
+            )
         (shape,) = shapes.values()
         inputs = _symbolic(shape, model.input_dtype)
         graph = _graph_on(model, inputs)
@@ -120,9 +122,9 @@ class Inlining:
         verdict = None if self.given is None or place >= len(self.given) else self.given[place]
         try:
             if isinstance(verdict, str):
-                raise NotInlined(verdict)
+                raise InliningError(verdict)
             graph, way = traced(layer, call, way=verdict)
-        except NotInlined as error:
+        except InliningError as error:
             self.reasons[id(layer)] = str(error)
             self.verdicts.append(str(error))
             return None

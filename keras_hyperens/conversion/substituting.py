@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_hyperens.conversion.arguments import NotInlined
+from keras_hyperens.conversion.arguments import InliningError
 from keras_hyperens.layers.glue import BroadcastRows
 from keras_hyperens.layers.glue import Constant
 from keras_hyperens.layers.glue import Weight
@@ -78,7 +78,7 @@ def of_any_rows(graph: keras.Model, inputs: list[Any]) -> keras.Model:
             return ops.reshape(args[0], (-1, *shape[1:]))
         one = args[0] if len(args[0].shape) == len(shape) else ops.expand_dims(args[0], 0)
         if one.shape[0] != 1 or shape[0] != ROWS or shape[1:] != tuple(one.shape[1:]):
-            raise NotInlined(f"{kind} by the number of rows")
+            raise InliningError(f"{kind} by the number of rows")
         return BroadcastRows()([one, reference])
 
     outputs = graph._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=called)
@@ -91,5 +91,5 @@ def _constant_of_rows(each: Any, reference: Any) -> Any:
         return each
     array = ops.convert_to_numpy(each)
     if not (array == array[:1]).all():
-        raise NotInlined("an array of as many rows as the batch has")
+        raise InliningError("an array of as many rows as the batch has")
     return Constant(array[0], str(array.dtype))(reference)

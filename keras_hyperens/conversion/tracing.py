@@ -1,7 +1,7 @@
 """A custom layer as a Functional model of its sublayers: its `call`, followed on symbolic inputs, and checked.
 
 The model has the layer's own sublayers and weights, not copies of them. What cannot be followed exactly raises
-`NotInlined` with the reason; the layer then stays as it is.
+`InliningError` with the reason; the layer then stays as it is.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.conversion.arguments import Arguments
-from keras_hyperens.conversion.arguments import NotInlined
+from keras_hyperens.conversion.arguments import InliningError
 from keras_hyperens.conversion.comparing import check_arguments
 from keras_hyperens.conversion.comparing import check_same
 from keras_hyperens.conversion.comparing import check_training
@@ -41,21 +41,21 @@ def traced(
         way: That in which a layer of the same code was followed: nothing is compared then.
 
     Raises:
-        NotInlined: If the graph would not compute the same, or not all of the layer's weights are in it.
+        InliningError: If the graph would not compute the same, or not all of the layer's weights are in it.
     """
     if block.activity_regularizer is not None:
-        raise NotInlined("a penalty on its outputs")
+        raise InliningError("a penalty on its outputs")
     reasons: list[str] = []
     for number in range(len(WAYS)) if way is None else [way]:
         try:
             rows, by_row = WAYS[number]
             graph = _attempt(block, call, rows, by_row, way is None)
             return (_renamed_inputs(graph, call.tensors) if with_names else graph), number
-        except NotInlined as error:
+        except InliningError as error:
             reasons.append(str(error))
         except Exception as error:  # a `call` may do anything
             reasons.append(f"its `call` fails on symbolic inputs: {_first_line(error)}")
-    raise NotInlined(reasons[0])
+    raise InliningError(reasons[0])
 
 
 def _renamed_inputs(graph: keras.Model, tensors: list[Any]) -> keras.Model:
@@ -80,9 +80,9 @@ def _attempt(block: keras.layers.Layer, call: Arguments, rows: int | None, by_ro
         graph = _graph(block, call, rows, by_row, eager, None)
         missing = _missing(block, graph)
     elif not by_row:
-        raise NotInlined("nothing else to try")
+        raise InliningError("nothing else to try")
     if missing:
-        raise NotInlined("some of its weights are outside of the graph: " + ", ".join(w.path for w in missing[:3]))
+        raise InliningError("some of its weights are outside of the graph: " + ", ".join(w.path for w in missing[:3]))
     if not checked:
         return graph
     if takes_training(block):
@@ -123,7 +123,7 @@ def _graph(
         outputs = block.call(*here.args, **keywords)
         _check_outputs(outputs, inputs)
         if _python_state(block) != before:
-            raise NotInlined("its `call` changes the layer itself")
+            raise InliningError("its `call` changes the layer itself")
         outputs = _masked(block, here, given[0], outputs)
         graph = keras.Model(inputs, outputs, name=block.name)
         if rows is not None:
@@ -169,7 +169,7 @@ def unique_names(block: keras.layers.Layer) -> Iterator[None]:
 def _check_outputs(outputs: Any, inputs: list[Any]) -> None:
     flat = keras.tree.flatten(outputs)
     if not flat or not all(isinstance(each, keras.KerasTensor) for each in flat):
-        raise NotInlined("an output that does not come from its inputs")
+        raise InliningError("an output that does not come from its inputs")
 
 
 def _with_mask_argument(block: Any, call: Arguments) -> Arguments:
