@@ -10,22 +10,22 @@ import numpy as np
 from keras_hyperens import files
 from keras_hyperens.likelihoods import named
 from keras_hyperens.models import HyperDeepEnsemble
-from keras_hyperens.search.hypermodels import as_hypermodel
+from keras_hyperens.search.candidate_models import as_hypermodel
+from keras_hyperens.search.distributed.processes import check_workers
+from keras_hyperens.search.distributed.processes import run_workers
 from keras_hyperens.search.pool import RETRAINING
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import rank
-from keras_hyperens.search.procedure import Procedure
 from keras_hyperens.search.settings import LEASE
 from keras_hyperens.search.settings import PATIENCE
 from keras_hyperens.search.settings import check_metric
 from keras_hyperens.search.settings import check_project_name
 from keras_hyperens.search.settings import check_settings
+from keras_hyperens.search.stages import Procedure
 from keras_hyperens.search.summary import best_of_equal_values
 from keras_hyperens.search.summary import summary
 from keras_hyperens.search.tuners import check_tuner
-from keras_hyperens.search.workers import check_workers
-from keras_hyperens.search.workers import run_workers
 
 
 class HyperDeepEnsembleBuilder(Procedure):

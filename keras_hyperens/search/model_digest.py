@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_hyperens.conversion.compiled import compile_arguments_of
-from keras_hyperens.search.data_digest import digest_of
+from keras_hyperens.search.digests import digest_of
 
 COMPILED = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")  # the other arguments change no result
 

@@ -8,9 +8,9 @@ import keras
 import keras_tuner
 import numpy as np
 
-from keras_hyperens.search.hypermodels import default_model
+from keras_hyperens.search.candidate_models import default_model
 from keras_hyperens.search.model_digest import model_digests
-from keras_hyperens.search.problem import Target
+from keras_hyperens.search.scorer import Target
 
 
 @dataclass(frozen=True)

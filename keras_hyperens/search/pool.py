@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from keras_hyperens import files
-from keras_hyperens.search.lock import LOCK
+from keras_hyperens.search.directory import LOCK
 
 IDENTITY, CANDIDATES = "builder.json", "candidates"
 DIVERGED = "diverged"  # the first word of a failure that is no error

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_hyperens.search.classes import check_probabilities
-from keras_hyperens.search.classes import class_indices
-from keras_hyperens.search.classes import true_probabilities
+from keras_hyperens.search.score_inputs import check_probabilities
+from keras_hyperens.search.score_inputs import class_indices
+from keras_hyperens.search.score_inputs import true_probabilities
 
 GROUP = 8  # probabilities multiplied before a logarithm is taken: even 8 of the smallest stay a legal float64
 SMALLEST = float(np.finfo("float32").tiny)  # stands in for a probability of 0

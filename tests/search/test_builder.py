@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import keras_hyperens as khe
-from keras_hyperens.search.loading import trained_model
+from keras_hyperens.search.assembly import trained_model
 from tests.search import problem
 from tests.search.problem import NLL
 from tests.search.problem import blobs

@@ -12,12 +12,12 @@ import keras_tuner
 import pytest
 
 from keras_hyperens import files
-from keras_hyperens.search import lock
-from keras_hyperens.search.lock import LOCK
-from keras_hyperens.search.lock import DirectoryLock
+from keras_hyperens.search import directory as lock
+from keras_hyperens.search.directory import LOCK
+from keras_hyperens.search.directory import DirectoryLock
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import Pool
-from keras_hyperens.search.recording import TrialRecorder
+from keras_hyperens.search.trial_recorder import TrialRecorder
 from tests.search import problem
 from tests.search.problem import eager_model
 from tests.search.problem import essence
@@ -193,7 +193,7 @@ def test_weights_of_a_tuner_of_ones_own_are_found_with_it_alone(tmp_path):
 
 HOLDER = """
 import sys
-from keras_hyperens.search.lock import DirectoryLock
+from keras_hyperens.search.directory import DirectoryLock
 lock = DirectoryLock(sys.argv[1])
 print("locked", flush=True)
 sys.stdin.read()

@@ -9,8 +9,8 @@ import tensorflow as tf
 from keras_hyperens.likelihoods import Categorical
 from keras_hyperens.search.dry_run import check_scoring
 from keras_hyperens.search.dry_run import check_training_data
-from keras_hyperens.search.problem import Target
-from keras_hyperens.search.validation import ValidationRows
+from keras_hyperens.search.scorer import Target
+from keras_hyperens.search.validation_rows import ValidationRows
 from tests.search import problem
 from tests.search.problem import blobs
 from tests.search.problem import eager_model

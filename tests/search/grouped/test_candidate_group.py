@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_hyperens.conversion.joint import IncompatibleModelsError
-from keras_hyperens.conversion.joint import sites_of
-from keras_hyperens.conversion.joint import structure_of
 from keras_hyperens.conversion.probing import facts_of
-from keras_hyperens.models.candidate_group import CandidateGroup
+from keras_hyperens.search.grouped.candidate_group import CandidateGroup
+from keras_hyperens.search.grouped.joint import IncompatibleModelsError
+from keras_hyperens.search.grouped.joint import sites_of
+from keras_hyperens.search.grouped.joint import structure_of
 from tests.search.problem import blobs
 
 M, STEPS, B = 3, 10, 6

@@ -11,22 +11,22 @@ import tensorflow as tf
 from keras import ops
 
 from keras_hyperens import masks
-from keras_hyperens.conversion.joint import IncompatibleModelsError
-from keras_hyperens.conversion.joint import Joint
-from keras_hyperens.conversion.joint import join
 from keras_hyperens.conversion.probing import Facts
 from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.hyperparameters.scope import member_scope
 from keras_hyperens.layers.members import split_members
 from keras_hyperens.layers.members import tile_members
 from keras_hyperens.layers.normalization import MemberNormalization
-from keras_hyperens.models.member_rates import rates_of
-from keras_hyperens.models.member_rates import why_not
-from keras_hyperens.models.member_rates import with_member_rates
 from keras_hyperens.models.network import check_rows
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import hyper_layers
 from keras_hyperens.models.network import may_mix_rows
+from keras_hyperens.search.grouped.joint import IncompatibleModelsError
+from keras_hyperens.search.grouped.joint import Joint
+from keras_hyperens.search.grouped.joint import join
+from keras_hyperens.search.grouped.member_rates import rates_of
+from keras_hyperens.search.grouped.member_rates import why_not
+from keras_hyperens.search.grouped.member_rates import with_member_rates
 
 
 class CandidateGroup(keras.Model):

@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 
 import keras_hyperens as khe
-from keras_hyperens.search import group as group_module
-from keras_hyperens.search.loading import trained_model
-from keras_hyperens.search.pace import Pace
-from keras_hyperens.search.pace import number_of_steps
-from keras_hyperens.search.pace import paces
+from keras_hyperens.search.assembly import trained_model
+from keras_hyperens.search.grouped import group_trainer as group_module
+from keras_hyperens.search.grouped.pace import Pace
+from keras_hyperens.search.grouped.pace import number_of_steps
+from keras_hyperens.search.grouped.pace import paces
 from tests.search.problem import blobs
 from tests.search.problem import essence
 from tests.search.problem import make_builder

@@ -15,10 +15,10 @@ import numpy as np
 
 from keras_hyperens import files
 from keras_hyperens.likelihoods import names_of
-from keras_hyperens.search.loading import trained_model
+from keras_hyperens.search.assembly import trained_model
+from keras_hyperens.search.candidate import name_of_trial
+from keras_hyperens.search.candidate import parent_of
 from keras_hyperens.search.memory import forgotten_gradients
-from keras_hyperens.search.names import name_of_trial
-from keras_hyperens.search.names import parent_of
 from keras_hyperens.search.oracle import RUN
 from keras_hyperens.search.oracle import own_values
 from keras_hyperens.search.pool import DIVERGED
@@ -27,7 +27,7 @@ from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.processes import is_worker
 from keras_hyperens.search.processes import worker_id
-from keras_hyperens.search.validation import ValidationRows
+from keras_hyperens.search.validation_rows import ValidationRows
 
 
 class RecordedHyperModel(keras_tuner.HyperModel):

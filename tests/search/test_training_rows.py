@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_hyperens.search.assembling import joined_rows
+from keras_hyperens.search.training_rows import joined_rows
 from tests.search.problem import blobs
 
 X, Y = blobs()

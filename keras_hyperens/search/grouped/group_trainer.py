@@ -11,14 +11,14 @@ import keras
 import numpy as np
 
 from keras_hyperens import files
-from keras_hyperens.conversion.joint import sites_of
 from keras_hyperens.conversion.probing import Facts
-from keras_hyperens.models.candidate_group import CandidateGroup
-from keras_hyperens.search.pace import Pace
-from keras_hyperens.search.pace import first_rows
-from keras_hyperens.search.pace import number_of_steps
-from keras_hyperens.search.pace import paces
-from keras_hyperens.search.recording import TrialRecorder
+from keras_hyperens.search.grouped.candidate_group import CandidateGroup
+from keras_hyperens.search.grouped.joint import sites_of
+from keras_hyperens.search.grouped.pace import Pace
+from keras_hyperens.search.grouped.pace import first_rows
+from keras_hyperens.search.grouped.pace import number_of_steps
+from keras_hyperens.search.grouped.pace import paces
+from keras_hyperens.search.trial_recorder import TrialRecorder
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,19 @@ from typing import Any
 
 import keras_tuner
 
-from keras_hyperens.search.chief import Chief
-from keras_hyperens.search.chief import serve
-from keras_hyperens.search.client import Client
-from keras_hyperens.search.client import StageOver
+from keras_hyperens.search.candidate import name_of_trial
+from keras_hyperens.search.distributed.chief import Chief
+from keras_hyperens.search.distributed.chief import serve
+from keras_hyperens.search.distributed.client import Client
+from keras_hyperens.search.distributed.client import StageOver
 from keras_hyperens.search.memory import frozen_garbage_collector
-from keras_hyperens.search.names import name_of_trial
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.processes import is_distributed
 from keras_hyperens.search.processes import is_worker
 from keras_hyperens.search.processes import own_port
-from keras_hyperens.search.recording import TrialRecorder
-from keras_hyperens.search.supervision import remember
-from keras_hyperens.search.supervision import supervise
+from keras_hyperens.search.trial_recorder import TrialRecorder
+from keras_hyperens.search.tuner_hooks import remember
+from keras_hyperens.search.tuner_hooks import supervise
 
 
 @dataclass

@@ -18,12 +18,12 @@ import keras_tuner
 from keras_tuner.src import protos  # there is no public name for these two
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
-from keras_hyperens.search import requests
+from keras_hyperens.search.distributed import requests
 from keras_hyperens.search.processes import PORT
 from keras_hyperens.search.processes import address
-from keras_hyperens.search.supervision import IDLE
-from keras_hyperens.search.supervision import RUNNING
-from keras_hyperens.search.supervision import STOPPED
+from keras_hyperens.search.tuner_hooks import IDLE
+from keras_hyperens.search.tuner_hooks import RUNNING
+from keras_hyperens.search.tuner_hooks import STOPPED
 
 ALIVE = "keras_hyperens/alive"  # first line of what a worker sends to say so; its name and its candidate's follow
 LOOK_SECONDS = 0.5

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_hyperens import likelihoods
 from keras_hyperens.models.batches import batches
-from keras_hyperens.search.data_digest import BatchesDigest
+from keras_hyperens.search.digests import BatchesDigest
 
 
 class ValidationRows:

@@ -10,14 +10,12 @@ import keras_tuner
 from keras_hyperens import files
 from keras_hyperens.likelihoods import named
 from keras_hyperens.models import HyperDeepEnsemble
-from keras_hyperens.search.assembling import compile_like
-from keras_hyperens.search.assembling import joined_rows
-from keras_hyperens.search.loading import trained_model
-from keras_hyperens.search.names import name_of_retraining
-from keras_hyperens.search.names import name_of_run
-from keras_hyperens.search.names import number_of_run
-from keras_hyperens.search.opening import Opening
-from keras_hyperens.search.opening import Run
+from keras_hyperens.search.assembly import trained_model
+from keras_hyperens.search.candidate import name_of_retraining
+from keras_hyperens.search.candidate import name_of_run
+from keras_hyperens.search.candidate import number_of_run
+from keras_hyperens.search.distributed.tuner_search import Stage
+from keras_hyperens.search.grouped.group_search import groups_of
 from keras_hyperens.search.oracle import RUN
 from keras_hyperens.search.oracle import EnumeratingOracle
 from keras_hyperens.search.pool import INITIALIZATIONS
@@ -25,15 +23,17 @@ from keras_hyperens.search.pool import RETRAINING
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import rank
-from keras_hyperens.search.problem import as_problem
 from keras_hyperens.search.processes import is_worker
-from keras_hyperens.search.recording import TrialRecorder
+from keras_hyperens.search.scorer import as_problem
 from keras_hyperens.search.selection import Selection
 from keras_hyperens.search.selection import greedy_selection
+from keras_hyperens.search.session import Opening
+from keras_hyperens.search.session import Run
 from keras_hyperens.search.settings import best_of
-from keras_hyperens.search.stage import Stage
-from keras_hyperens.search.supervision import check_first_failures
-from keras_hyperens.search.together import groups_of
+from keras_hyperens.search.training_rows import compile_like
+from keras_hyperens.search.training_rows import joined_rows
+from keras_hyperens.search.trial_recorder import TrialRecorder
+from keras_hyperens.search.tuner_hooks import check_first_failures
 from keras_hyperens.search.tuners import make_tuner
 
 

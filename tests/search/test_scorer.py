@@ -12,8 +12,8 @@ from keras_hyperens.likelihoods import Categorical
 from keras_hyperens.likelihoods import Gaussian
 from keras_hyperens.likelihoods import Value
 from keras_hyperens.search.pool import Pool
-from keras_hyperens.search.problem import Target
-from keras_hyperens.search.problem import as_problem
+from keras_hyperens.search.scorer import Target
+from keras_hyperens.search.scorer import as_problem
 from keras_hyperens.search.selection import greedy_selection
 
 RANDOM = np.random.default_rng(0)

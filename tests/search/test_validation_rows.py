@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_hyperens.search.validation import ValidationRows
+from keras_hyperens.search.validation_rows import ValidationRows
 from tests.search.problem import blobs
 
 

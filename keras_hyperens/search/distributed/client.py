@@ -11,11 +11,11 @@ from typing import Any
 import grpc
 from keras_tuner.src import protos  # there is no public name for it
 
-from keras_hyperens.search.chief import ALIVE
+from keras_hyperens.search.distributed.chief import ALIVE
 from keras_hyperens.search.processes import address
 from keras_hyperens.search.processes import worker_id
-from keras_hyperens.search.supervision import IDLE
-from keras_hyperens.search.supervision import RUNNING
+from keras_hyperens.search.tuner_hooks import IDLE
+from keras_hyperens.search.tuner_hooks import RUNNING
 
 POLL_SECONDS = 0.2
 BEAT_SECONDS = 1.0

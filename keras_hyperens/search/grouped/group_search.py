@@ -10,19 +10,19 @@ import keras
 import keras_tuner
 
 from keras_hyperens import files
-from keras_hyperens.conversion.joint import IncompatibleModelsError
-from keras_hyperens.conversion.joint import structure_of
 from keras_hyperens.conversion.probing import facts_of
-from keras_hyperens.search.group import Groups
-from keras_hyperens.search.group import Waiting
+from keras_hyperens.search.grouped.group_trainer import Groups
+from keras_hyperens.search.grouped.group_trainer import Waiting
+from keras_hyperens.search.grouped.joint import IncompatibleModelsError
+from keras_hyperens.search.grouped.joint import structure_of
 from keras_hyperens.search.memory import forgotten_gradients
 from keras_hyperens.search.oracle import own_values
 from keras_hyperens.search.pool import RETRAINING
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.processes import is_distributed
-from keras_hyperens.search.recording import TrialRecorder
-from keras_hyperens.search.supervision import IDLE
-from keras_hyperens.search.supervision import STOPPED
+from keras_hyperens.search.trial_recorder import TrialRecorder
+from keras_hyperens.search.tuner_hooks import IDLE
+from keras_hyperens.search.tuner_hooks import STOPPED
 
 WITHOUT_FEEDBACK = ("random", "grid")  # tuners that decide about a trial before the last one has ended
 ALONE = "Candidates are trained one at a time"

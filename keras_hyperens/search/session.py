@@ -15,12 +15,13 @@ from keras_hyperens import files
 from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.likelihoods import named
 from keras_hyperens.models.tuning import split_rows
-from keras_hyperens.search.data_digest import digest_of
-from keras_hyperens.search.data_digest import has_dataset
+from keras_hyperens.search.digests import digest_of
+from keras_hyperens.search.digests import has_dataset
+from keras_hyperens.search.directory import DirectoryLock
+from keras_hyperens.search.display import Progress
 from keras_hyperens.search.dry_run import check_objective
 from keras_hyperens.search.dry_run import check_scoring
 from keras_hyperens.search.dry_run import check_training_data
-from keras_hyperens.search.lock import DirectoryLock
 from keras_hyperens.search.model_facts import ModelFacts
 from keras_hyperens.search.model_facts import facts_and_model
 from keras_hyperens.search.pool import INITIALIZATIONS
@@ -29,17 +30,16 @@ from keras_hyperens.search.pool import RETRAINING
 from keras_hyperens.search.pool import SEARCH
 from keras_hyperens.search.pool import Candidate
 from keras_hyperens.search.pool import Pool
-from keras_hyperens.search.problem import Target
-from keras_hyperens.search.problem import as_problem
 from keras_hyperens.search.processes import is_distributed
 from keras_hyperens.search.processes import is_worker
-from keras_hyperens.search.progress import Progress
+from keras_hyperens.search.scorer import Target
+from keras_hyperens.search.scorer import as_problem
 from keras_hyperens.search.selection import greedy_selection
 from keras_hyperens.search.settings import LEASE
 from keras_hyperens.search.settings import PATIENCE
 from keras_hyperens.search.settings import check_waiting
 from keras_hyperens.search.settings import text_of
-from keras_hyperens.search.validation import ValidationRows
+from keras_hyperens.search.validation_rows import ValidationRows
 
 FORMAT_VERSION = 2
 
