@@ -238,7 +238,7 @@ FAULTS = (
         "search/test_dry_run.py::test_what_does_not_fit_is_found_first",
     ),
     Fault(
-        "search/oracle.py", "or name in OF_HYPERBAND", 'or name.startswith("tuner/")',
+        "search/tuners.py", "or name in OF_HYPERBAND", 'or name.startswith("tuner/")',
         "search/test_dry_run.py::test_names_that_begin_like_those_of_tuners_are_hyperparameters",
     ),
     Fault(

@@ -1,6 +1,7 @@
 """Who may import whom, and what an import of the package costs."""
 
 import ast
+import graphlib
 import importlib
 import pathlib
 import pkgutil
@@ -13,7 +14,8 @@ import pytest
 import keras_hyperens as khe
 
 PACKAGE = pathlib.Path(khe.__file__).parent
-# Each room, and the rooms it must not look into.
+LATER = ("search.session", "search.stages", "search.builder")  # in the walk of a candidate
+# Each room, and the rooms it must not look into; of two rooms that a file is in, the inner one counts.
 FORBIDDEN = {
     "hyperparameters": ("layers", "models", "metrics", "uncertainty", "losses", "likelihoods", "plots", "search"),
     "layers": ("models", "metrics", "uncertainty", "losses", "likelihoods", "plots", "search"),
@@ -26,18 +28,14 @@ FORBIDDEN = {
     "models": ("metrics", "plots", "search"),
     "reporting": ("layers", "losses", "hyperparameters", "search"),
     "search": ("hyperparameters", "layers", "metrics", "losses", "plots"),
-    "search/grouped": ("metrics", "losses", "plots"),
+    "search/tuner_hooks.py": ("hyperparameters", "layers", "models", "metrics", "losses", "plots", "search"),
+    "search/grouped": ("metrics", "losses", "plots", "search.distributed.tuner_search", *LATER),
+    "search/distributed": ("hyperparameters", "layers", "models", "metrics", "losses", "search.grouped", *LATER),
     "callbacks.py": ("layers", "models", "metrics", "plots", "search"),
     "plots": ("layers", "models", "metrics", "search"),
 }
-NEEDS_TENSORFLOW = (
-    "hyperparameters/distribution.py",
-    "models/",
-    "callbacks.py",
-    "search/memory.py",
-    "files.py",
-    "search/grouped/",
-)
+HOOKS = "search/tuner_hooks.py"  # what others do not promise
+NEEDS_TENSORFLOW = ("hyperparameters/distribution.py", "models/", "callbacks.py", "files.py", "search/grouped/", HOOKS)
 NUMPY_ONLY = (
     "sample_weights.py",
     "search/score_inputs.py",
@@ -48,10 +46,10 @@ NUMPY_ONLY = (
 )
 
 
-def imports_of(path):
+def imports_of(path, with_types=False):
     """Names of modules imported anywhere in a file; those only for type checkers are left out."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if not with_types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             node.body = []
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -77,6 +75,31 @@ def test_directions(file):
         not file.startswith(("plots/", "reporting/", "search/")) or file in NUMPY_ONLY
     ):
         assert not [name for name in found if name.split(".")[0] in ("keras_tuner", "matplotlib")]
+
+
+def private_names_of(path):
+    """Private attributes of other objects than `self`, and private modules of others, that a file touches."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            if ast.unparse(node.value) not in ("self", "cls"):
+                yield ast.unparse(node)
+    yield from (name for name in imports_of(path) if name.startswith(("keras_tuner.src", "tensorflow.python")))
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("search/")])
+def test_one_file_touches_what_keras_tuner_does_not_promise(file):
+    private = set(private_names_of(PACKAGE / file)) - {"builder._settings", "os._exit"}
+    assert (file == HOOKS) == bool(private), private
+
+
+def test_no_circle_in_the_search():
+    modules = {f"keras_hyperens.{file.removesuffix('.py').replace('/', '.')}" for file in FILES}
+    graph = {}
+    for file in FILES:
+        if file.startswith("search/"):
+            parts = [part for name in imports_of(PACKAGE / file, True) for part in (name, name.rpartition(".")[0])]
+            graph[f"keras_hyperens.{file.removesuffix('.py').replace('/', '.')}"] = modules & {*parts}
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) >= len(graph) > 25
 
 
 def test_every_file_was_looked_at():

@@ -85,10 +85,10 @@ MODULES = {
         "`HyperBatchEnsemble`, or tile the batch M times."
     ),
     "search.grouped.candidate_group": (
-        "Reasons at the end of the warning `Candidates are trained one at a time: …`: see `search` below."
+        "Reasons at the end of the warning `Candidates are trained one at a time: …`: see `search.grouped.joint` below."
     ),
     "search.grouped.member_rates": (
-        "A reason at the end of the warning `Candidates are trained one at a time: …`: see `search` below."
+        "Reasons at the end of the warning `Candidates are trained one at a time: …`: see `search.grouped.joint` above."
     ),
     "models.network": (
         "Rows of a batch must not meet in the network. Usual causes: a mean over the batch, a `Reshape` that "

@@ -1,13 +1,16 @@
-"""The user's hypermodel: a function or an object, looked at before any work starts."""
+"""The user's hypermodel, a function or an object, and what all of its models have in common."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import keras_tuner
 
-from keras_hyperens.search.oracle import OWN
-from keras_hyperens.search.oracle import is_internal
+from keras_hyperens.search.digests import model_digests
+from keras_hyperens.search.tuners import OWN
+from keras_hyperens.search.tuners import is_internal
 
 
 def as_hypermodel(hypermodel: Any) -> keras_tuner.HyperModel:
@@ -67,3 +70,49 @@ def default_model(
             f"Received: {taken}"
         )
     return model, json.loads(json.dumps(hyperparameters.get_config()["space"]))
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What all candidates have in common.
+
+    Attributes:
+        space: The configurations of the hyperparameters.
+        loss: What the model was compiled with.
+        output_names: Of the model, or `None`.
+        digests: Fingerprints of the architecture and of each argument of `compile`.
+    """
+
+    space: list[Any]
+    loss: Any
+    output_names: list[str] | None
+    digests: dict[str, str]
+
+    def names(self, given: Sequence[str], number: int) -> list[str]:
+        """The names of so many outputs: those given, else the model's, else numbers."""
+        known = list(given or self.output_names or ())
+        return known if len(known) == number else [str(place) for place in range(number)]
+
+    def losses(self, names: Sequence[str], number: int) -> list[Any]:
+        """The loss of each output, in the order of their labels.
+
+        Args:
+            names: Of the outputs in that order; none if it is that of the model.
+            number: Of outputs.
+        """
+        names = list(names or self.output_names or ())
+        if isinstance(self.loss, dict):
+            return list(self.loss.values()) if number == 1 else [self.loss.get(name) for name in names]
+        if not isinstance(self.loss, list | tuple):
+            return [self.loss] * number
+        by_name = dict(zip(self.output_names or (), self.loss))
+        return [by_name[name] for name in names] if set(names) == set(by_name) else list(self.loss)
+
+
+def facts_and_model(
+    hypermodel: keras_tuner.HyperModel, given: keras_tuner.HyperParameters | None
+) -> tuple[ModelFacts, keras.Model]:
+    """The facts, and the model with default hyperparameters that they are of; arguments as in `default_model`."""
+    model, space = default_model(hypermodel, given)
+    names = getattr(model, "output_names", None)
+    return ModelFacts(space, model.loss, None if names is None else list(names), model_digests(model)), model

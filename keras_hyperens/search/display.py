@@ -1,10 +1,12 @@
-"""How far a search is, and how long it still takes."""
+"""What people see of a search: how far it is and how long it still takes, and a table of its candidates."""
 
 import sys
 import time
 from collections.abc import Mapping
 
-from keras_hyperens.search.pool import Candidate
+from keras_hyperens.search.candidate import Candidate
+from keras_hyperens.search.candidate import rank
+from keras_hyperens.search.pool import Pool
 
 
 class Progress:
@@ -77,3 +79,25 @@ def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def summary(pool: Pool, weights: dict[str, float], number: int) -> str:
+    """A table of the best candidates and of all members."""
+    candidates = sorted(pool.finished(), key=rank)
+    failed = len(pool.candidates()) - len(candidates)
+    shown = [each for rank, each in enumerate(candidates) if rank < number or each.name in weights]
+    hyperparameters = sorted({name for each in shown for name in each.values})
+    rows = [["candidate", "score", "weight", *hyperparameters]]
+    for each in shown:
+        weight = weights.get(each.name)
+        score = "" if each.score is None else f"{each.score:.4f}"
+        values = [_brief(each.values.get(name, "")) for name in hyperparameters]
+        rows.append([each.name, score, "" if weight is None else f"{weight:.2f}", *values])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    head = f"{len(candidates)} candidates finished, {failed} failed, in {pool.directory}"
+    return "\n".join([head, *lines])
+
+
+def _brief(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

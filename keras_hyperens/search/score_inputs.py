@@ -1,8 +1,16 @@
-"""What scores of classes ask of labels and predictions: classes, and probabilities of them. NumPy alone."""
+"""What scores read: labels as classes or values, rows with a weight, a candidate's predictions. NumPy alone."""
+
+import mmap
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_hyperens.checks import is_one_hot
+
+MAPPED_BYTES = 2**30  # of a pool whose mapped files stay in memory: to read them again costs time
+Rows = Callable[[int], np.ndarray]  # candidate t to its predictions [N, C]
 
 
 def class_indices(labels: np.ndarray, number: int) -> np.ndarray:
@@ -46,3 +54,52 @@ def check_probabilities(rows: np.ndarray, candidate: int) -> None:
             "and give each of several yes-or-no outputs rows of its own. Received: candidate "
             f"{candidate} with values from {lowest:.3g}, sums from {sums[finite].min():.3g} to {highest:.3g}"
         )
+
+
+def reader_of(predictions: Sequence[np.ndarray], rows: np.ndarray | None, kept: np.ndarray | None) -> Rows:
+    """Candidate t to its predictions at some rows: of the first axis, and then of all axes but the last."""
+    is_large = len(predictions) * predictions[0].nbytes > MAPPED_BYTES
+    last = 0
+
+    def of_candidate(t: int) -> np.ndarray:
+        nonlocal last
+        if is_large and t != last:
+            _forget(predictions[last])
+        last = t
+        chosen = predictions[t] if rows is None else predictions[t][rows]
+        chosen = chosen.reshape(-1, chosen.shape[-1])
+        return chosen if kept is None else chosen[kept]
+
+    return of_candidate
+
+
+def weighted_rows(weights: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Which rows have a weight, and which; `None` where all have, and where all have the same."""
+    if weights is None:
+        return None, None
+    weights = weights.reshape(-1)
+    if not weights.any():
+        raise ValueError("At least one row that is used must have a weight above 0. Received: all weights are 0")
+    kept = None if weights.all() else np.flatnonzero(weights)
+    weights = weights if kept is None else weights[kept]
+    return kept, None if (weights == weights[0]).all() else weights
+
+
+def flat_labels(labels: np.ndarray, shape: tuple[int, ...], metric: Any) -> np.ndarray:
+    """Labels `[rows]` or `[rows, C]` for predictions of a shape."""
+    number, width = int(np.prod(shape[:-1])), shape[-1]
+    if labels.size == number * width and metric == "mse":
+        return labels.reshape(number, width)
+    if metric == "mse":
+        raise ValueError(
+            f'`metric="mse"` needs a value for each of {width} outputs: give one-hot labels, or score classes by '
+            f'"nll", "brier" or "accuracy". Received: labels of shape {labels.shape}, predictions of shape {shape}'
+        )
+    return labels.reshape(number) if labels.size == number else labels.reshape(number, width)
+
+
+def _forget(array: np.ndarray) -> None:
+    """Gives back the memory of a mapped file that was read: a pool may be larger than the memory."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and getattr(array, "mode", None) == "r" and hasattr(mapped, "madvise"):  # not on Windows
+        mapped.madvise(mmap.MADV_DONTNEED)

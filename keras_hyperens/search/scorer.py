@@ -1,4 +1,4 @@
-"""What the greedy selection is given for the outputs of candidates."""
+"""How candidates are scored and chosen: what the greedy selection is given for their outputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,15 @@ from typing import Any
 import numpy as np
 
 from keras_hyperens.likelihoods import Likelihood
+from keras_hyperens.likelihoods import named
 from keras_hyperens.models.compiled_loss import CompiledLoss
+from keras_hyperens.search.candidate import INITIALIZATIONS
+from keras_hyperens.search.candidate import SEARCH
+from keras_hyperens.search.candidate import Candidate
+from keras_hyperens.search.directory import SearchDirectory
 from keras_hyperens.search.scores import SCORES
+from keras_hyperens.search.selection import Selection
+from keras_hyperens.search.selection import greedy_selection
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,54 @@ class Target:
     loss: Any = None
     weights: np.ndarray | None = None
     name: str = ""
+
+
+class Scorer:
+    """Scores candidates of a search by the metric of its builder.
+
+    Args:
+        directory: Of the search.
+
+    Attributes:
+        label_names: Of the outputs, in the order of labels that have names.
+    """
+
+    def __init__(self, directory: SearchDirectory) -> None:
+        self.directory, self.pool, self.metric = directory, directory.pool, directory.settings.metric
+        self.label_names: tuple[str, ...] = ()
+
+    def score(
+        self, predictions: list[np.ndarray], likelihoods: Sequence[Likelihood], targets: list[Target] | None = None
+    ) -> float:
+        """The score of a prediction of each output; lower is better, NaN if one is not finite."""
+        if not all(np.isfinite(each).all() for each in predictions):
+            return float("nan")
+        problem = as_problem([predictions], targets or self._targets_on_disk(), likelihoods, self.metric)
+        return greedy_selection(**problem, ensemble_size=1).trajectory[0]
+
+    def select(self, candidates: list[Candidate], size: int, metric: Any, **selection: Any) -> Selection:
+        """So many of these candidates, by a metric; other arguments as in `greedy_selection`."""
+        predictions = [self.pool.predictions(each) for each in candidates]
+        targets = self._targets_on_disk(candidates[0].outputs)
+        problem = as_problem(predictions, targets, named(candidates[0].likelihoods), metric)
+        return greedy_selection(**problem, ensemble_size=size, **selection)
+
+    def score_again(self) -> None:
+        """By another metric than that of the search so far: predictions are on disk."""
+        for candidate in self.pool.finished(SEARCH, INITIALIZATIONS):
+            score = self.score(self.pool.predictions(candidate), named(candidate.likelihoods))
+            self.pool.change_score(candidate, score)
+
+    def targets(
+        self, labels: list[np.ndarray], weights: list[np.ndarray | None], names: Sequence[str] = ()
+    ) -> list[Target]:
+        """What each output should be, in the order of their labels."""
+        facts, names = self.directory.facts(), names or self.label_names
+        losses = facts.losses(names, len(labels))
+        return [Target(*parts) for parts in zip(labels, losses, weights, facts.names(names, len(labels)))]
+
+    def _targets_on_disk(self, names: Sequence[str] = ()) -> list[Target]:
+        return self.targets(self.pool.labels(), self.pool.weights(), names)
 
 
 def as_problem(

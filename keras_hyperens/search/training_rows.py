@@ -1,14 +1,11 @@
-"""Putting data together for retraining, and trained models into an ensemble."""
+"""Other rows than the user gave for training: a share of them, or those of validation as well."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
-
-from keras_hyperens.conversion.compiled import compile_arguments_of
-from keras_hyperens.conversion.compiled import fresh_metrics
-from keras_hyperens.models import HyperDeepEnsemble
 
 
 def joined_rows(x: Any, y: Any, sample_weight: Any, validation_data: Any) -> dict[str, Any]:
@@ -57,9 +54,20 @@ def _weighted_batch(like: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
     return x, y, ones
 
 
-def compile_like(ensemble: HyperDeepEnsemble, model: keras.Model) -> None:
-    """Compiles an ensemble with a member's loss and metrics; metrics get probabilities, so they take no logits."""
-    arguments = compile_arguments_of(model)
-    if arguments:
-        metrics = {name: fresh_metrics(arguments.get(name)) for name in ("metrics", "weighted_metrics")}
-        ensemble.compile(loss=model.loss, loss_weights=arguments.get("loss_weights"), **metrics)
+@dataclass(frozen=True)
+class Share:
+    """A random share of the training rows, a candidate's own."""
+
+    fraction: float
+    seed: int
+
+    def of_arguments(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """The arguments of `fit` with fewer rows in `x`, `y` and `sample_weight`."""
+        named = dict(zip(("x", "y"), args), **kwargs)
+        number = len(keras.tree.flatten(named["x"])[0])
+        size = max(1, round(self.fraction * number))
+        rows = np.sort(np.random.default_rng(self.seed).choice(number, size, replace=False))
+        for key in ("x", "y", "sample_weight"):
+            if named.get(key) is not None:
+                named[key] = keras.tree.map_structure(lambda array: array[rows], named[key])
+        return (), named

@@ -1,4 +1,4 @@
-"""What happens around a KerasTuner trial, so that it becomes a candidate of the pool, and never a second time."""
+"""The recorder of a stage: each KerasTuner trial becomes a candidate of the pool, and never a second time."""
 
 import time
 import traceback
@@ -15,18 +15,19 @@ import numpy as np
 
 from keras_hyperens import files
 from keras_hyperens.likelihoods import names_of
+from keras_hyperens.search import tuner_hooks
 from keras_hyperens.search.assembly import trained_model
+from keras_hyperens.search.candidate import DIVERGED
+from keras_hyperens.search.candidate import SEARCH
+from keras_hyperens.search.candidate import Candidate
 from keras_hyperens.search.candidate import name_of_trial
 from keras_hyperens.search.candidate import parent_of
-from keras_hyperens.search.memory import forgotten_gradients
-from keras_hyperens.search.oracle import RUN
-from keras_hyperens.search.oracle import own_values
-from keras_hyperens.search.pool import DIVERGED
-from keras_hyperens.search.pool import SEARCH
-from keras_hyperens.search.pool import Candidate
+from keras_hyperens.search.distributed.processes import is_worker
+from keras_hyperens.search.distributed.processes import worker_id
 from keras_hyperens.search.pool import Pool
-from keras_hyperens.search.processes import is_worker
-from keras_hyperens.search.processes import worker_id
+from keras_hyperens.search.training_rows import Share
+from keras_hyperens.search.tuners import RUN
+from keras_hyperens.search.tuners import own_values
 from keras_hyperens.search.validation_rows import ValidationRows
 
 
@@ -98,9 +99,7 @@ class TrialRecorder:
         inner = tuner.hypermodel.inner if isinstance(tuner.hypermodel, RecordedHyperModel) else tuner.hypermodel
         self.tuner = tuner
         self.hypermodel = tuner.hypermodel = RecordedHyperModel(inner, tuner.oracle.objective.name)
-        self.run = type(tuner).run_trial.__get__(tuner)  # not that of an earlier recorder
-        self.place_of = type(tuner)._get_checkpoint_fname.__get__(tuner)
-        tuner.run_trial, tuner._get_checkpoint_fname = self.run_trial, self.checkpoint_of
+        self.run, self.place_of = tuner_hooks.replace_training(tuner, self.run_trial, self.checkpoint_of)
 
     def name_of(self, trial: Any) -> str:
         """The name of the candidate of a trial; a chief may have sent both."""
@@ -144,7 +143,7 @@ class TrialRecorder:
         self.hypermodel.epochs = self.epochs.get(name)
         predictions: list[np.ndarray] = []
         try:
-            with forgotten_gradients():
+            with tuner_hooks.forgotten_gradients():
                 results = self.run(trial, *args, **kwargs)
             self._load_best(checkpoint)
             weights = self.keep_weights(name, checkpoint, trial)
@@ -174,9 +173,8 @@ class TrialRecorder:
             return place
         if files.is_remote(place):
             return files.join(files.scratch().name, f"{self.stage}-{trial_id}.weights.h5")
-        own = (
-            f"-{files.checked_name(worker_id())}" if is_worker() else ""
-        )  # another one that was taken for dead may still write
+        # Another worker that was taken for dead may still write.
+        own = f"-{files.checked_name(worker_id())}" if is_worker() else ""
         return place.replace(".weights.h5", f"{own}.weights.h5")
 
     def candidate_of(
@@ -256,7 +254,7 @@ class TrialRecorder:
         if self.pool.find(name) is not None or not files.exists(checkpoint):
             return
         values = own_values(trial.hyperparameters.values)
-        config = self.tuner._get_build_config_fname(trial.trial_id)
+        config = tuner_hooks.build_config_file(self.tuner, trial.trial_id)
         build_config = files.read_json(config) if files.exists(config) else None
         strategy = self.tuner.distribution_strategy
         self.hypermodel.model = trained_model(self.hypermodel.inner, values, checkpoint, build_config, strategy)
@@ -269,25 +267,6 @@ class TrialRecorder:
         described["failure"] = self._divergence(metrics, described["score"])
         candidate = Candidate(**known, parent=name, metrics=metrics, **described, seconds=_since(start))
         self.pool.add(candidate, predictions)
-
-
-@dataclass(frozen=True)
-class Share:
-    """A random share of the training rows, a candidate's own."""
-
-    fraction: float
-    seed: int
-
-    def of_arguments(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """The arguments of `fit` with fewer rows in `x`, `y` and `sample_weight`."""
-        named = dict(zip(("x", "y"), args), **kwargs)
-        number = len(keras.tree.flatten(named["x"])[0])
-        size = max(1, round(self.fraction * number))
-        rows = np.sort(np.random.default_rng(self.seed).choice(number, size, replace=False))
-        for key in ("x", "y", "sample_weight"):
-            if named.get(key) is not None:
-                named[key] = keras.tree.map_structure(lambda array: array[rows], named[key])
-        return (), named
 
 
 def best_metrics(results: Any, objective: Any) -> tuple[dict[str, float], int]:

@@ -15,17 +15,17 @@ from typing import Any
 
 import grpc
 import keras_tuner
-from keras_tuner.src import protos  # there is no public name for these two
-from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
+from keras_hyperens.search import tuner_hooks
 from keras_hyperens.search.distributed import requests
-from keras_hyperens.search.processes import PORT
-from keras_hyperens.search.processes import address
+from keras_hyperens.search.distributed.processes import PORT
+from keras_hyperens.search.distributed.processes import address
 from keras_hyperens.search.tuner_hooks import IDLE
 from keras_hyperens.search.tuner_hooks import RUNNING
 from keras_hyperens.search.tuner_hooks import STOPPED
+from keras_hyperens.search.tuner_hooks import new_trial
+from keras_hyperens.search.tuner_hooks import ongoing_trials
 
-ALIVE = "keras_hyperens/alive"  # first line of what a worker sends to say so; its name and its candidate's follow
 LOOK_SECONDS = 0.5
 THREADS = 64  # for calls at a time: workers must be heard while others wait for a decision
 NOBODY = "keras_hyperens/nobody"
@@ -66,17 +66,17 @@ class Chief:
 
     def create_trial(self, tuner_id: str) -> Any:
         """A trial for a worker; or only notes that one lives."""
-        if tuner_id.startswith(ALIVE):
-            _, worker, candidate = requests.lines(tuner_id, 3)
+        if tuner_id.startswith(requests.ALIVE):
+            worker, candidate = requests.worker_and_candidate(tuner_id)
             self.silence[worker], self.trains[worker] = 0, candidate
-            return _trial(IDLE)
+            return new_trial(IDLE)
         with self._alone():
             self.silence[tuner_id] = 0
             if self.looks_until_first:
-                return _trial(IDLE)
+                return new_trial(IDLE)
             trial = self.oracle.create_trial(tuner_id)
             while (trainer := self._trainer(trial, tuner_id)) is not None:
-                self.oracle.ongoing_trials[trainer] = self.oracle.ongoing_trials.pop(tuner_id)
+                ongoing_trials(self.oracle)[trainer] = ongoing_trials(self.oracle).pop(tuner_id)
                 trial = self.oracle.create_trial(tuner_id)
             if trial.status == STOPPED:
                 self.told.add(tuner_id)
@@ -113,13 +113,13 @@ class Chief:
         """Another worker that already trains this trial, because a chief before this one gave it out."""
         if trial.status != RUNNING:
             return None
-        others = [each for each in self.silence if each != tuner_id and each not in self.oracle.ongoing_trials]
+        others = [each for each in self.silence if each != tuner_id and each not in ongoing_trials(self.oracle)]
         return next((each for each in others if self.trains.get(each) == self.name_of(trial)), None)
 
     def get_trial(self, trial_id: str) -> Any:
         """The trial; one that an earlier chief gave out may be unknown."""
         with self._alone():
-            return self.oracle.trials.get(trial_id) or _trial(RUNNING, trial_id)
+            return self.oracle.trials.get(trial_id) or new_trial(RUNNING, trial_id)
 
     def update_trial(self, trial_id: str, metrics: Any, step: int = 0) -> Any:
         """Notes what was reported; if the trial is unknown, its candidate is in the pool, and will be found there."""
@@ -132,7 +132,7 @@ class Chief:
     def end_trial(self, trial: Any) -> None:
         """Ends the trial once: a worker asks again when it got no answer."""
         with self._alone():
-            if trial.trial_id in [each.trial_id for each in self.oracle.ongoing_trials.values()]:
+            if trial.trial_id in [each.trial_id for each in ongoing_trials(self.oracle).values()]:
                 requests.check_end(self.oracle, trial)
                 self.oracle.end_trial(trial)
 
@@ -158,11 +158,7 @@ class Chief:
     def _take_back(self, worker: str) -> None:
         self.silence.pop(worker, None)
         self.trains.pop(worker, None)
-        trial = self.oracle.ongoing_trials.pop(worker, None)
-        if trial is not None:
-            trial.metrics = type(trial.metrics)()  # it may have reported, and been lost before it could say so
-            self.oracle._retry_queue.append(trial.trial_id)
-            self.oracle.save()
+        tuner_hooks.take_back(self.oracle, worker)
 
 
 def serve(chief: Chief) -> None:
@@ -173,7 +169,7 @@ def serve(chief: Chief) -> None:
     """
     options = [("grpc.so_reuseport", 0)]  # else two chiefs would share the port, each with half of the calls
     server = grpc.server(futures.ThreadPoolExecutor(THREADS), options=options)
-    protos.get_service_grpc().add_OracleServicer_to_server(OracleServicer(chief), server)
+    tuner_hooks.add_service(chief, server)
     _listen(server)
     server.start()
     try:
@@ -197,7 +193,3 @@ def _listen(server: Any) -> None:
             f"The chief must listen at its address, one port for each stage: end the other chief, or choose another "
             f"{PORT}. Received: {address()}"
         )
-
-
-def _trial(status: str, trial_id: str = "none") -> Any:
-    return keras_tuner.engine.trial.Trial(keras_tuner.HyperParameters(), trial_id, status)

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
-from keras_tuner.src import protos  # there is no public name for it
 
-from keras_hyperens.search.distributed.chief import ALIVE
-from keras_hyperens.search.processes import address
-from keras_hyperens.search.processes import worker_id
+from keras_hyperens.search import tuner_hooks
+from keras_hyperens.search.distributed.processes import address
+from keras_hyperens.search.distributed.processes import worker_id
+from keras_hyperens.search.distributed.requests import alive_message
 from keras_hyperens.search.tuner_hooks import IDLE
 from keras_hyperens.search.tuner_hooks import RUNNING
 
@@ -81,8 +81,8 @@ class Client:
     ) -> None:
         self.name_of = name_of
         self.candidate = ""
-        oracle.stub = self.calls = Calls(oracle.stub, is_over, patience)
-        self.ask, self.report = (getattr(type(oracle), name).__get__(oracle) for name in ("create_trial", "end_trial"))
+        self.calls = tuner_hooks.replace_calls(oracle, lambda stub: Calls(stub, is_over, patience))
+        self.ask, self.report = tuner_hooks.own_trials(oracle)
         oracle.create_trial, oracle.end_trial = self.create_trial, self.end_trial
 
     def create_trial(self, tuner_id: str) -> Any:
@@ -113,7 +113,6 @@ class Client:
 
     def _beat(self, ended: threading.Event) -> None:
         while not ended.wait(BEAT_SECONDS):
-            message = "\n".join([ALIVE, worker_id(), self.candidate])
-            request = protos.get_service().CreateTrialRequest(tuner_id=message)
+            request = tuner_hooks.trial_request(alive_message(worker_id(), self.candidate))
             with contextlib.suppress(grpc.RpcError):  # the chief is away: the next call waits for it
                 self.calls.stub.CreateTrial(request, timeout=BEAT_SECONDS)

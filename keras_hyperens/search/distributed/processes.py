@@ -1,5 +1,9 @@
-"""Several processes on this machine: KerasTuner's chief and workers, started here, watched, and ended together."""
+"""Which part this process plays among several, as KerasTuner's environment variables say; and processes started here.
 
+`run_workers` starts KerasTuner's chief and workers on this machine, watches them, and ends them together.
+"""
+
+import contextlib
 import os
 import pathlib
 import pickle
@@ -9,58 +13,74 @@ import sys
 import tempfile
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from collections.abc import Iterator
 
 import cloudpickle
-import keras_tuner
 
-from keras_hyperens.search.processes import ADDRESS
-from keras_hyperens.search.processes import PORT
-from keras_hyperens.search.processes import STAGES
-from keras_hyperens.search.processes import TUNER_ID
+from keras_hyperens.search.candidate import STAGES
 
+ADDRESS, PORT, TUNER_ID = "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID"
 CHIEF = "chief"
 TAIL = 4000  # characters of a log that an error shows
 
 
-def check_workers(builder: Any, workers: Any) -> None:
-    """Raises a `ValueError` unless so many workers can serve the builder."""
-    if not isinstance(workers, int) or workers < 1:
-        raise ValueError(f"`workers` must be an integer of at least 1. Received: workers={workers!r}")
-    if builder.candidates_at_once > 1:
-        raise ValueError(
-            "Workers train one candidate at a time each: choose `workers` or `candidates_at_once`. "
-            f"Received: workers={workers}, candidates_at_once={builder.candidates_at_once}"
-        )
-    if isinstance(builder.tuner, keras_tuner.Tuner):
-        raise ValueError(
-            "A tuner object belongs to one process: give `tuner` by name, or an oracle. "
-            f"Received: tuner={builder.tuner!r}, workers={workers}"
-        )
+def is_distributed() -> bool:
+    """Whether this process is the chief or a worker."""
+    return ADDRESS in os.environ
 
 
-def run_workers(builder: Any, workers: int, x: Any, y: Any, arguments: dict[str, Any]) -> None:
-    """Runs `builder.search(x, y, **arguments)` in a chief and so many workers, and waits for them.
+def is_worker() -> bool:
+    """Whether another process, the chief, decides."""
+    return is_distributed() and "chief" not in worker_id()
+
+
+def worker_id() -> str:
+    """The name of this process."""
+    return os.environ.get(TUNER_ID, "")
+
+
+def address() -> str:
+    """Where the chief of the stage listens."""
+    return f"{os.environ[ADDRESS]}:{os.environ[PORT]}"
+
+
+@contextlib.contextmanager
+def own_port(stage: str) -> Iterator[None]:
+    """Every stage has a chief of its own, on a port of its own: the first, or one or two above it."""
+    if not is_distributed():
+        yield
+        return
+    first = os.environ[PORT]
+    os.environ[PORT] = str(int(first) + STAGES.index(stage))
+    try:
+        yield
+    finally:
+        os.environ[PORT] = first
+
+
+def run_workers(call: Callable[[], None], workers: int) -> None:
+    """Makes a call, a whole search, in a chief and so many workers, and waits for them.
 
     Raises:
-        ValueError: If the builder or the data cannot be sent to other processes.
+        ValueError: If it cannot be sent to other processes.
         RuntimeError: If one of them fails; all are ended, and the same call again goes on from there.
     """
     with tempfile.TemporaryDirectory() as directory:
         job = pathlib.Path(directory) / "job.pickle"
-        job.write_bytes(_pickled(builder, x, y, arguments))
+        job.write_bytes(_pickled(call))
         _run(job, workers)
 
 
-def _pickled(builder: Any, x: Any, y: Any, arguments: dict[str, Any]) -> bytes:
+def _pickled(call: Callable[[], None]) -> bytes:
     try:
-        call = cloudpickle.dumps((builder, x, y, arguments))
+        pickled = cloudpickle.dumps(call)
     except Exception as error:
         raise ValueError(
             "`workers` sends the hypermodel, data and callbacks to other processes: pass arrays or a "
             f"`keras.utils.PyDataset`, not open files or `tf.data` datasets. Received: {error}"
         ) from error
-    return pickle.dumps((sys.path, call))
+    return pickle.dumps((sys.path, pickled))
 
 
 def _run(job: pathlib.Path, workers: int) -> None:
@@ -129,5 +149,4 @@ def main() -> None:
     _end_with_parent()
     paths, call = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
     sys.path[:] = paths
-    builder, x, y, arguments = cloudpickle.loads(call)
-    builder.search(x, y, **arguments)
+    cloudpickle.loads(call)()

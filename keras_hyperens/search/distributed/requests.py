@@ -1,30 +1,37 @@
-"""Which requests of workers a chief refuses, so that none of them reaches the oracle and ends the search."""
+"""Requests of workers: how one says that it lives, and which a chief refuses before they reach the oracle."""
 
 from typing import Any
 
 import keras_tuner
 
-from keras_hyperens.search.oracle import is_internal
+from keras_hyperens.search import tuner_hooks
+from keras_hyperens.search.tuner_hooks import ENDS
+from keras_hyperens.search.tuners import is_internal
 
-ENDS = ("COMPLETED", "INVALID", "FAILED")
+ALIVE = "keras_hyperens/alive"  # first line of what a worker sends to say so; its name and its candidate's follow
 
 
 class Refused(ValueError):
     """What is wrong with a request."""
 
 
-def lines(message: str, number: int) -> list[str]:
-    """The lines of a message that must have so many."""
+def alive_message(worker: str, candidate: str) -> str:
+    """Says that a worker lives, and which candidate it trains."""
+    return "\n".join([ALIVE, worker, candidate])
+
+
+def worker_and_candidate(message: str) -> tuple[str, str]:
+    """What `alive_message` was made of."""
     found = message.split("\n")
-    if len(found) != number:
-        raise Refused(f"A message must have {number} lines. Received: {message!r}")
-    return found
+    if len(found) != 3:
+        raise Refused(f"A message must have 3 lines. Received: {message!r}")
+    return found[1], found[2]
 
 
 def check_metrics(oracle: keras_tuner.Oracle, metrics: Any) -> None:
     """Refuses a report without the objective."""
     try:
-        oracle._check_objective_found(metrics)
+        tuner_hooks.check_objective(oracle, metrics)
     except ValueError as error:
         raise Refused(f"A report must have the objective in it. Received: {dict(metrics)} ({error})") from error
 
@@ -51,6 +58,6 @@ def check_space(oracle: keras_tuner.Oracle, hyperparameters: Any) -> None:
     internal = [each.name for each in hyperparameters.space if is_internal(each.name)]
     if internal:
         raise Refused(f"Names of hyperparameters must not be those that tuners use themselves. Received: {internal}")
-    new = [e.name for e in hyperparameters.space if not oracle.hyperparameters._exists(e.name, e.conditions)]
+    new = [each.name for each in hyperparameters.space if not tuner_hooks.has_hyperparameter(oracle, each)]
     if new and not oracle.allow_new_entries:
         raise Refused(f"The space must stay as it is (`allow_new_entries=False`). Received: {new}")

@@ -1,4 +1,4 @@
-"""One stage of the procedure: a KerasTuner search in this process, or as chief or worker of many."""
+"""One KerasTuner search, which is a stage of ours: in this process, or as chief or worker of many."""
 
 import contextlib
 from collections.abc import Callable
@@ -7,24 +7,22 @@ from typing import Any
 
 import keras_tuner
 
+from keras_hyperens.search import tuner_hooks
+from keras_hyperens.search.candidate import SEARCH
 from keras_hyperens.search.candidate import name_of_trial
 from keras_hyperens.search.distributed.chief import Chief
 from keras_hyperens.search.distributed.chief import serve
 from keras_hyperens.search.distributed.client import Client
 from keras_hyperens.search.distributed.client import StageOver
-from keras_hyperens.search.memory import frozen_garbage_collector
-from keras_hyperens.search.pool import SEARCH
-from keras_hyperens.search.processes import is_distributed
-from keras_hyperens.search.processes import is_worker
-from keras_hyperens.search.processes import own_port
+from keras_hyperens.search.distributed.processes import is_distributed
+from keras_hyperens.search.distributed.processes import is_worker
+from keras_hyperens.search.distributed.processes import own_port
 from keras_hyperens.search.trial_recorder import TrialRecorder
-from keras_hyperens.search.tuner_hooks import remember
-from keras_hyperens.search.tuner_hooks import supervise
 
 
 @dataclass
-class Stage:
-    """A stage, until every one of its trials is in the pool.
+class TunerSearch:
+    """The search of a stage, until every one of its trials is in the pool.
 
     Args:
         recorder: Makes candidates of its trials.
@@ -54,13 +52,13 @@ class Stage:
             arguments: Of `keras_tuner.Tuner.search`.
             search: Instead of that: another loop over the trials of the tuner to which the recorder is attached.
         """
-        with own_port(self.recorder.stage), frozen_garbage_collector():
+        with own_port(self.recorder.stage), tuner_hooks.frozen_garbage_collector():
             tuner = make()
             self.recorder.attach(tuner)
             if is_worker():
                 self._work(tuner, arguments)
                 return tuner
-            supervise(tuner.oracle, lambda trial: self.ended(self.recorder.name_of(trial)))
+            tuner_hooks.supervise(tuner.oracle, lambda trial: self.ended(self.recorder.name_of(trial)))
             if is_distributed():
                 self._serve(tuner, arguments)
             elif search is None:
@@ -81,7 +79,7 @@ class Stage:
         pool, name = self.recorder.pool, self.recorder.stage
         is_restart = pool.stage(name) == {"plan": self.plan, "is_over": False}
         if is_restart and name == SEARCH:
-            remember(tuner.oracle, self._decided)
+            tuner_hooks.remember(tuner.oracle, self._decided)
         pool.write_stage(name, self.plan, is_over=False)
         tuner.oracle.verbose = arguments["verbose"]
         tuner.save()

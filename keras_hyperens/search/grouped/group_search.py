@@ -1,4 +1,4 @@
-"""Which trials are trained together: as many as allowed, of those that one graph can train as if each were alone."""
+"""A search whose trials are trained in groups: as many as allowed, of those that one graph can train as if alone."""
 
 import itertools
 import warnings
@@ -11,18 +11,19 @@ import keras_tuner
 
 from keras_hyperens import files
 from keras_hyperens.conversion.probing import facts_of
-from keras_hyperens.search.grouped.group_trainer import Groups
+from keras_hyperens.search import tuner_hooks
+from keras_hyperens.search.candidate import RETRAINING
+from keras_hyperens.search.candidate import SEARCH
+from keras_hyperens.search.distributed.processes import is_distributed
+from keras_hyperens.search.grouped.group_trainer import GroupTrainer
 from keras_hyperens.search.grouped.group_trainer import Waiting
 from keras_hyperens.search.grouped.joint import IncompatibleModelsError
 from keras_hyperens.search.grouped.joint import structure_of
-from keras_hyperens.search.memory import forgotten_gradients
-from keras_hyperens.search.oracle import own_values
-from keras_hyperens.search.pool import RETRAINING
-from keras_hyperens.search.pool import SEARCH
-from keras_hyperens.search.processes import is_distributed
+from keras_hyperens.search.settings import Settings
 from keras_hyperens.search.trial_recorder import TrialRecorder
 from keras_hyperens.search.tuner_hooks import IDLE
 from keras_hyperens.search.tuner_hooks import STOPPED
+from keras_hyperens.search.tuners import own_values
 
 WITHOUT_FEEDBACK = ("random", "grid")  # tuners that decide about a trial before the last one has ended
 ALONE = "Candidates are trained one at a time"
@@ -30,34 +31,34 @@ MOST_WAITING = 4  # times the size of a group: so many models are kept until eno
 
 
 def groups_of(
-    builder: Any, recorder: TrialRecorder, arguments: dict[str, Any], say: Callable[[str], None]
+    settings: Settings, recorder: TrialRecorder, arguments: dict[str, Any], say: Callable[[str], None]
 ) -> Callable[[], None] | None:
     """The search loop of a stage in which candidates are trained together; `None` if they are not."""
-    if builder.candidates_at_once == 1 or recorder.stage == RETRAINING:
+    if settings.candidates_at_once == 1 or recorder.stage == RETRAINING:
         return None
-    reason = why_alone(builder, recorder.stage, arguments)
+    reason = why_alone(settings, recorder.stage, arguments)
     if reason is not None:
         warnings.warn(f"{ALONE} ({recorder.stage}): {reason}", stacklevel=5)
         return None
-    return lambda: Together(recorder, builder.candidates_at_once, arguments, say).search()
+    return lambda: GroupSearch(recorder, settings.candidates_at_once, arguments, say).search()
 
 
-def why_alone(builder: Any, stage: str, arguments: dict[str, Any]) -> str | None:
+def why_alone(settings: Settings, stage: str, arguments: dict[str, Any]) -> str | None:
     """Why no trials of a stage can be trained together; `None` if they may be."""
     reasons = {
         f"only {' and '.join(WITHOUT_FEEDBACK)} search do not wait for results": stage == SEARCH
-        and not (isinstance(builder.tuner, str) and builder.tuner in WITHOUT_FEEDBACK),
+        and not (isinstance(settings.tuner, str) and settings.tuner in WITHOUT_FEEDBACK),
         "callbacks belong to one model": bool(arguments.get("callbacks")),
-        "`training_subset` gives each candidate rows of its own": builder.training_subset is not None,
-        "`distribution_strategy` trains one model": builder.distribution_strategy is not None,
+        "`training_subset` gives each candidate rows of its own": settings.training_subset is not None,
+        "`distribution_strategy` trains one model": settings.distribution_strategy is not None,
         "several processes search": is_distributed(),
-        "the hypermodel has a `fit` of its own": type(builder.hypermodel).fit is not keras_tuner.HyperModel.fit,
+        "the hypermodel has a `fit` of its own": type(settings.hypermodel).fit is not keras_tuner.HyperModel.fit,
         "a generator gives its rows only once": isinstance(arguments.get("x"), Iterator),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-class Together:
+class GroupSearch:
     """KerasTuner's search loop, but for trials that are trained as groups before they run.
 
     A trial that runs finds its candidate in the pool, as after an interruption: what KerasTuner records of it is
@@ -74,7 +75,7 @@ class Together:
         self, recorder: TrialRecorder, size: int, arguments: dict[str, Any], say: Callable[[str], None]
     ) -> None:
         self.recorder, self.tuner, self.size, self.arguments = recorder, recorder.tuner, size, arguments
-        self.groups = Groups(recorder, size, arguments, say)
+        self.groups = GroupTrainer(recorder, size, arguments, say)
         self.waiting: dict[str, list[Waiting]] = {}  # by structure
         self.alone: set[str] = set()  # structures that cannot be trained together
 
@@ -82,7 +83,7 @@ class Together:
         """Runs all trials of the tuner."""
         self.tuner.oracle.verbose = self.arguments["verbose"]
         self.tuner.on_search_begin()
-        with forgotten_gradients():
+        with tuner_hooks.forgotten_gradients():
             for number in itertools.count():
                 self.tuner.pre_create_trial()
                 # A tuner has one trial at a time: each that waits is that of another one.
@@ -149,6 +150,4 @@ class Together:
             warnings.warn(f"{ALONE}: {reason}", stacklevel=2)
 
     def _run(self, trial: Any) -> None:
-        self.tuner.on_trial_begin(trial)
-        self.tuner._try_run_and_update_trial(trial, **self.arguments)
-        self.tuner.on_trial_end(trial)
+        tuner_hooks.run_whole_trial(self.tuner, trial, self.arguments)

@@ -1,4 +1,4 @@
-"""Training a group of trials in one graph, until each is a candidate of the pool like any other."""
+"""The trainer of groups: trials in one graph, until each is a candidate of the pool like any other."""
 
 import time
 from collections.abc import Callable
@@ -50,7 +50,7 @@ class Graph:
     alone: Pace | None  # of one candidate by itself
 
 
-class Groups:
+class GroupTrainer:
     """Trains groups of trials of one structure.
 
     Args:

@@ -4,20 +4,20 @@ import socket
 
 import keras_tuner
 import pytest
-from keras_tuner.src import protos  # as in keras_hyperens/search/chief.py
+from keras_tuner.src import protos  # as in keras_hyperens/search/tuner_hooks.py
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
 from keras_hyperens.search.candidate import name_of_trial
-from keras_hyperens.search.distributed.chief import ALIVE
 from keras_hyperens.search.distributed.chief import Chief
 from keras_hyperens.search.distributed.chief import serve
 from keras_hyperens.search.distributed.client import Calls
 from keras_hyperens.search.distributed.client import StageOver
+from keras_hyperens.search.distributed.requests import ALIVE
 from keras_hyperens.search.distributed.requests import Refused
-from keras_hyperens.search.oracle import RUN
-from keras_hyperens.search.oracle import EnumeratingOracle
 from keras_hyperens.search.tuner_hooks import remember
 from keras_hyperens.search.tuner_hooks import supervise
+from keras_hyperens.search.tuners import RUN
+from keras_hyperens.search.tuners import EnumeratingOracle
 from tests.search.problem import NLL
 from tests.search.problem import make_builder
 from tests.search.problem import search

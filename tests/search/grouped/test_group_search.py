@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import keras_hyperens as khe
 from keras_hyperens.search.assembly import trained_model
-from keras_hyperens.search.grouped import group_trainer as group_module
+from keras_hyperens.search.grouped import group_trainer
 from keras_hyperens.search.grouped.pace import Pace
 from keras_hyperens.search.grouped.pace import number_of_steps
 from keras_hyperens.search.grouped.pace import paces
@@ -42,16 +42,16 @@ def build_model(hp, units=4):
 @pytest.fixture(autouse=True)
 def always_faster(monkeypatch):
     """Whoever measures a tiny network on a busy machine measures the machine."""
-    monkeypatch.setattr(group_module, "paces", lambda *_: None)
+    monkeypatch.setattr(group_trainer, "paces", lambda *_: None)
 
 
 @pytest.fixture
 def sizes(monkeypatch):
     """The sizes of the groups that are trained."""
     found = []
-    train = group_module.Groups.train
+    train = group_trainer.GroupTrainer.train
     monkeypatch.setattr(
-        group_module.Groups, "train", lambda self, group: (found.append(len(group)), train(self, group))
+        group_trainer.GroupTrainer, "train", lambda self, group: (found.append(len(group)), train(self, group))
     )
     return found
 
@@ -65,7 +65,7 @@ def check_candidates(builder):
     x, y = blobs(45, seed=1)
     for each in builder.pool.finished():
         weights = builder.pool.weights_file(each)
-        model = trained_model(builder.hypermodel, each.values, weights, each.build_config)
+        model = trained_model(builder._settings.hypermodel, each.values, weights, each.build_config)
         model.run_eagerly = True  # once
         probabilities = keras.ops.softmax(model(x)).numpy()
         np.testing.assert_allclose(probabilities, builder.pool.predictions(each)[0], atol=1e-5)
@@ -77,11 +77,11 @@ def check_candidates(builder):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A search that has ended, and the sizes of its groups."""
-    directory, sizes, train = tmp_path_factory.mktemp("search"), [], group_module.Groups.train
+    directory, sizes, train = tmp_path_factory.mktemp("search"), [], group_trainer.GroupTrainer.train
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(group_module, "paces", lambda *_: None)
+        patched.setattr(group_trainer, "paces", lambda *_: None)
         patched.setattr(
-            group_module.Groups, "train", lambda self, group: (sizes.append(len(group)), train(self, group))
+            group_trainer.GroupTrainer, "train", lambda self, group: (sizes.append(len(group)), train(self, group))
         )
         return search(together(directory, max_trials=6)), sizes
 
@@ -102,7 +102,7 @@ def test_a_search_in_groups(finished):
     assert ensemble.predict(blobs()[0], verbose=0).shape == (60, 3)
     before = essence(builder.candidates)
     sizes.clear()
-    assert essence(search(together(builder.directory, max_trials=6)).candidates) == before and not sizes
+    assert essence(search(together(builder._settings.directory, max_trials=6)).candidates) == before and not sizes
 
 
 @pytest.mark.integration
@@ -163,7 +163,7 @@ class Interrupted(BaseException):
 
 @pytest.mark.integration
 def test_a_search_that_was_cut_off_goes_on_to_the_same_candidates(tmp_path, finished, sizes, monkeypatch):
-    fit = group_module.CandidateGroup.fit
+    fit = group_trainer.CandidateGroup.fit
 
     def cut_off(self, *args, **kwargs):
         if len(sizes) == 2:
@@ -171,7 +171,7 @@ def test_a_search_that_was_cut_off_goes_on_to_the_same_candidates(tmp_path, fini
         return fit(self, *args, **kwargs)
 
     with monkeypatch.context() as patched:
-        patched.setattr(group_module.CandidateGroup, "fit", cut_off)
+        patched.setattr(group_trainer.CandidateGroup, "fit", cut_off)
         with pytest.raises(Interrupted):
             search(together(tmp_path, max_trials=6))
     first = together(tmp_path, max_trials=6)
@@ -262,7 +262,7 @@ def test_bad_numbers():
 @pytest.mark.integration
 @pytest.mark.parametrize(("step", "decision"), [(3.0, "2 at once: about 9 s"), (5.0, "one at a time: about 15 s")])
 def test_it_decides_by_the_time_of_a_training_and_says_so(tmp_path, monkeypatch, capsys, step, decision):
-    monkeypatch.setattr(group_module, "paces", lambda *_: [Pace(9.0, step), Pace(0.5, 2.0)])
+    monkeypatch.setattr(group_trainer, "paces", lambda *_: [Pace(9.0, step), Pace(0.5, 2.0)])
     builder = together(tmp_path, max_trials=2, initializations=0, ensemble_size=2, candidates_at_once=2)
     search(builder, verbose=1)  # 2 epochs of 3 steps
     assert f"candidates are trained {decision} each together, 12.5 alone" in capsys.readouterr().out
