@@ -1,8 +1,10 @@
 """From a KerasTuner hypermodel to a hyper-deep ensemble, in one call that can be repeated after any interruption."""
 
+import contextlib
 import functools
 import warnings
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import keras_tuner
@@ -19,6 +21,7 @@ from keras_hyperens.search.distributed.processes import is_worker
 from keras_hyperens.search.distributed.processes import run_workers
 from keras_hyperens.search.member_choice import MemberChoice
 from keras_hyperens.search.scorer import Scorer
+from keras_hyperens.search.session import Session
 from keras_hyperens.search.session import opened_session
 from keras_hyperens.search.settings import LEASE
 from keras_hyperens.search.settings import PATIENCE
@@ -163,8 +166,9 @@ class HyperDeepEnsembleBuilder:
             distribution_strategy=distribution_strategy,
         )
         self.pool = self._settings.pool()
-        self._scorer = Scorer(SearchDirectory(self._settings, self.pool))
-        self._choice = MemberChoice(self._scorer)
+        self._directory = SearchDirectory(self._settings, self.pool)
+        self._scorer = Scorer(self._directory)
+        self._choice = MemberChoice(self._settings, self._scorer)
         self.members: list[Candidate] = []
         self.member_weights: tuple[float, ...] = ()
         self.combination = "mean"
@@ -220,25 +224,21 @@ class HyperDeepEnsembleBuilder:
         if workers is not None:
             check_workers(self._settings, workers)
         arguments |= {"lease": lease, "patience": patience}
-        with opened_session(self._scorer, x, y, **arguments) as session:
+        with self._stages(x, y, **arguments) as stages:
             if workers is not None:
-                if session.lock is not None:
-                    session.lock.release()  # it is the chief's now
-                run_workers(functools.partial(self.search, x, y, **arguments), workers)
-                session.progress.verbose = 0  # what follows only reads
-            stages = Stages(self._scorer, session)
+                self._run_workers(workers, stages.session, functools.partial(self.search, x, y, **arguments))
             stages.search()
             stages.initializations(self.select_hyperparameters)
 
     def search_hyperparameters(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
         """The first stage alone; arguments as in `search`."""
-        with opened_session(self._scorer, x, y, **arguments) as session:
-            Stages(self._scorer, session).search()
+        with self._stages(x, y, **arguments) as stages:
+            stages.search()
 
     def train_initializations(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
         """The stratification alone, after `search_hyperparameters`; arguments as in `search`."""
-        with opened_session(self._scorer, x, y, **arguments) as session:
-            Stages(self._scorer, session).initializations(self.select_hyperparameters)
+        with self._stages(x, y, **arguments) as stages:
+            stages.initializations(self.select_hyperparameters)
 
     def select_hyperparameters(self) -> list[Candidate]:
         """The candidates of the search whose hyperparameters are best together, H of them, the best one first.
@@ -304,8 +304,10 @@ class HyperDeepEnsembleBuilder:
         if not self.members:
             raise ValueError("Build an ensemble first: `build_ensemble()`. Received: no members")
         members, weights, combination = self.members, self.member_weights, self.combination
-        with opened_session(self._scorer, x, y, validation_data=validation_data, **arguments) as session:
-            Stages(self._scorer, session).retraining(members)
+        with opened_session(
+            self._directory, self._scorer, x, y, validation_data=validation_data, **arguments
+        ) as session:
+            Stages(self._directory, self._scorer, session).retraining(members)
         by_parent = {each.parent: each for each in self.pool.finished(RETRAINING)}
         failed = [member.name for member in members if member.name not in by_parent]
         if failed:
@@ -338,6 +340,17 @@ class HyperDeepEnsembleBuilder:
     def weights_by_name(self) -> dict[str, float]:
         """The weight of each member of the last ensemble, by the candidate's name."""
         return {member.name: weight for member, weight in zip(self.members, self.member_weights)}
+
+    @contextlib.contextmanager
+    def _stages(self, *data: Any, **arguments: Any) -> Iterator[Stages]:
+        with opened_session(self._directory, self._scorer, *data, **arguments) as session:
+            yield Stages(self._directory, self._scorer, session)
+
+    def _run_workers(self, workers: int, session: Session, call: Callable[[], None]) -> None:
+        if session.lock is not None:
+            session.lock.release()  # it is the chief's now
+        run_workers(call, workers)
+        session.progress.verbose = 0  # what follows only reads
 
     def _assemble(self, members: list[Candidate], weights: tuple[float, ...], combination: Any) -> HyperDeepEnsemble:
         ensemble = assembled(self._settings, self.pool, members, weights, combination)

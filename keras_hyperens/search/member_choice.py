@@ -15,17 +15,19 @@ from keras_hyperens.search.candidate import number_of_run
 from keras_hyperens.search.candidate import rank
 from keras_hyperens.search.scorer import Scorer
 from keras_hyperens.search.selection import Selection
+from keras_hyperens.search.settings import Settings
 
 
 class MemberChoice:
     """Chooses among the candidates of a search.
 
     Args:
+        settings: Of the builder.
         scorer: Of the search.
     """
 
-    def __init__(self, scorer: Scorer) -> None:
-        self.scorer, self.pool, self.settings = scorer, scorer.pool, scorer.directory.settings
+    def __init__(self, settings: Settings, scorer: Scorer) -> None:
+        self.settings, self.scorer, self.pool = settings, scorer, scorer.pool
 
     def hyperparameter_sets(self) -> list[Candidate]:
         """The candidates of the search whose hyperparameters are best together, the best one first.

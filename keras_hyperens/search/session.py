@@ -14,6 +14,7 @@ from keras_hyperens.search.candidate import RETRAINING
 from keras_hyperens.search.candidate import SEARCH
 from keras_hyperens.search.digests import has_dataset
 from keras_hyperens.search.directory import DirectoryLock
+from keras_hyperens.search.directory import SearchDirectory
 from keras_hyperens.search.display import Progress
 from keras_hyperens.search.distributed.processes import is_worker
 from keras_hyperens.search.dry_run import check_objective
@@ -49,6 +50,7 @@ class Session:
 
 @contextlib.contextmanager
 def opened_session(
+    directory: SearchDirectory,
     scorer: Scorer,
     x: Any = None,
     y: Any = None,
@@ -63,11 +65,11 @@ def opened_session(
     """Checks all that can be checked before any work starts, and opens the directory, alone until the end.
 
     Args:
-        scorer: Of the search.
+        directory, scorer: Of the search.
         x, y, validation_data, validation_split, verbose, lease, patience, **arguments: As in
             `HyperDeepEnsembleBuilder.search`.
     """
-    directory, settings = scorer.directory, scorer.directory.settings
+    settings = directory.settings
     check_waiting(lease, patience)
     if validation_split:
         parts = split_rows(x, y, arguments.pop("sample_weight", None), validation_split, "validation_split")
@@ -75,7 +77,7 @@ def opened_session(
         arguments |= {} if weights is None else {"sample_weight": weights}
     _check_given(settings, x, y, validation_data)
     rows = ValidationRows(validation_data, settings.output_activation)
-    _check_fit(scorer, rows, x, y, arguments)
+    _check_fit(directory, scorer, rows, x, y, arguments)
     with directory.locked() as lock:
         directory.open(directory.identity(x, y, rows, arguments), rows, scorer.score_again)
         progress = Progress(_planned(settings), 0 if is_worker() else verbose)
@@ -107,10 +109,11 @@ def _check_given(settings: Settings, x: Any, y: Any, validation_data: Any) -> No
         )
 
 
-def _check_fit(scorer: Scorer, rows: ValidationRows, x: Any, y: Any, arguments: dict[str, Any]) -> None:
+def _check_fit(
+    directory: SearchDirectory, scorer: Scorer, rows: ValidationRows, x: Any, y: Any, arguments: dict[str, Any]
+) -> None:
     """One scoring of a made-up prediction, so that what is wrong is found before the first training."""
-    settings = scorer.directory.settings
-    model = scorer.directory.look_at_models()
+    settings, model = directory.settings, directory.look_at_models()
     scorer.label_names = tuple(rows.names or ())
     check_training_data(x, y, arguments.get("sample_weight"), rows)
     targets = scorer.targets(rows.labels, rows.weights)

@@ -17,6 +17,7 @@ from keras_hyperens.search.candidate import Candidate
 from keras_hyperens.search.candidate import name_of_retraining
 from keras_hyperens.search.candidate import name_of_run
 from keras_hyperens.search.candidate import rank
+from keras_hyperens.search.directory import SearchDirectory
 from keras_hyperens.search.distributed.processes import is_worker
 from keras_hyperens.search.distributed.tuner_search import TunerSearch
 from keras_hyperens.search.grouped.group_search import groups_of
@@ -37,15 +38,14 @@ class Stages:
     """Trains the candidates of each stage, until all are in the pool.
 
     Args:
-        scorer: Of the search.
+        directory, scorer: Of the search.
         session: The call, with its data.
     """
 
-    def __init__(self, scorer: Scorer, session: Session) -> None:
-        self.scorer, self.session = scorer, session
-        self.directory = scorer.directory
-        self.settings, self.pool = self.directory.settings, self.directory.pool
-        self.seed = self.directory.seed or 0
+    def __init__(self, directory: SearchDirectory, scorer: Scorer, session: Session) -> None:
+        self.directory, self.scorer, self.session = directory, scorer, session
+        self.settings, self.pool = directory.settings, directory.pool
+        self.seed = directory.seed or 0
 
     def search(self) -> None:
         """Any KerasTuner tuner trains candidates."""

@@ -31,37 +31,6 @@ from keras_hyperens.search.tuners import own_values
 from keras_hyperens.search.validation_rows import ValidationRows
 
 
-class RecordedHyperModel(keras_tuner.HyperModel):
-    """The user's hypermodel, seeded, with the model of the running trial at hand."""
-
-    def __init__(self, hypermodel: keras_tuner.HyperModel, objective: str) -> None:
-        super().__init__(name=hypermodel.name)
-        self.objective = objective
-        self.inner = hypermodel
-        self.model: keras.Model | None = None
-        self.next_seed: int | None = None
-        self.share: Share | None = None
-        self.epochs: int | None = None
-
-    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
-        self.inner.declare_hyperparameters(hp)
-
-    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        if self.next_seed is not None:  # here, because KerasTuner clears the session just before
-            keras.utils.set_random_seed(self.next_seed)
-            self.next_seed = (self.next_seed + 1) % 2**31  # of a second execution
-        return self.inner.build(hp)
-
-    def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
-        self.model = model
-        if self.share is not None:
-            args, kwargs = self.share.of_arguments(args, kwargs)
-        if self.epochs is None:
-            return self.inner.fit(hp, model, *args, **kwargs)
-        history = self.inner.fit(hp, model, *args, **{**kwargs, "epochs": self.epochs})
-        return {self.objective: best_metrics(history, keras_tuner.Objective("loss", "min"))[0]["loss"]}
-
-
 @dataclass
 class TrialRecorder:
     """Runs the trials of one stage.
@@ -267,6 +236,37 @@ class TrialRecorder:
         described["failure"] = self._divergence(metrics, described["score"])
         candidate = Candidate(**known, parent=name, metrics=metrics, **described, seconds=_since(start))
         self.pool.add(candidate, predictions)
+
+
+class RecordedHyperModel(keras_tuner.HyperModel):
+    """The user's hypermodel, seeded, with the model of the running trial at hand."""
+
+    def __init__(self, hypermodel: keras_tuner.HyperModel, objective: str) -> None:
+        super().__init__(name=hypermodel.name)
+        self.objective = objective
+        self.inner = hypermodel
+        self.model: keras.Model | None = None
+        self.next_seed: int | None = None
+        self.share: Share | None = None
+        self.epochs: int | None = None
+
+    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
+        self.inner.declare_hyperparameters(hp)
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        if self.next_seed is not None:  # here, because KerasTuner clears the session just before
+            keras.utils.set_random_seed(self.next_seed)
+            self.next_seed = (self.next_seed + 1) % 2**31  # of a second execution
+        return self.inner.build(hp)
+
+    def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
+        self.model = model
+        if self.share is not None:
+            args, kwargs = self.share.of_arguments(args, kwargs)
+        if self.epochs is None:
+            return self.inner.fit(hp, model, *args, **kwargs)
+        history = self.inner.fit(hp, model, *args, **{**kwargs, "epochs": self.epochs})
+        return {self.objective: best_metrics(history, keras_tuner.Objective("loss", "min"))[0]["loss"]}
 
 
 def best_metrics(results: Any, objective: Any) -> tuple[dict[str, float], int]:

@@ -181,7 +181,7 @@ def test_a_search_that_was_cut_off_goes_on_to_the_same_candidates(tmp_path, fini
 
 
 def test_a_candidate_is_missing_in_the_middle(tmp_path, finished, sizes):
-    shutil.copytree(finished[0].directory, tmp_path / "copy")
+    shutil.copytree(finished[0]._settings.directory, tmp_path / "copy")
     builder = together(tmp_path / "copy", max_trials=6, initializations=0)
     before = essence(builder.candidates)
     builder.pool.forget("search-0002")
