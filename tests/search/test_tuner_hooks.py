@@ -27,7 +27,7 @@ from tests.search.problem import search
 SETUP = pathlib.Path(__file__).parents[2] / "setup.cfg"
 TRIALS = {"create_trial": "(self, tuner_id)", "end_trial": "(self, trial)"}
 ONGOING = {"oracle.ongoing_trials": "dict"}
-HOOKS = {  # what each relies on: the signature of a function, the type of an attribute, a path
+HOOKS = {  # what each relies on: the signature of a function, the type of an attribute, a name that it uses
     "replace_training": {
         "Tuner.run_trial": "(self, trial, *args, **kwargs)", "Tuner._get_checkpoint_fname": "(self, trial_id)",
     },
@@ -51,7 +51,10 @@ HOOKS = {  # what each relies on: the signature of a function, the type of an at
     "forget_half_begun": {
         "oracle.start_order": "list", "oracle._retry_queue": "list", "oracle.trials": "dict", **ONGOING,
     },
-    "remember": {"Oracle.populate_space": "(self, trial_id)"},
+    "remember": {
+        "Oracle.populate_space": "(self, trial_id)",
+        "paths.hyperband": "tuner/bracket tuner/epochs tuner/initial_epoch tuner/round",
+    },
     "ongoing_trials": ONGOING,
     "take_back": {"oracle._retry_queue": "list", "Oracle.save": "(self)", "trial.metrics": "MetricsTracker", **ONGOING},
     "check_objective": {"Oracle._check_objective_found": "(self, metrics)"},
@@ -78,7 +81,12 @@ def names(tmp_path):
     with mock.patch.dict(os.environ, KERASTUNER_ORACLE_IP="", KERASTUNER_ORACLE_PORT="1", KERASTUNER_TUNER_ID="a"):
         client = OracleClient(oracle)
     standin = SimpleNamespace(get_trial_dir="trial_{}".format, project_dir="project", tuner_id="worker0")
+    space = keras_tuner.HyperParameters()
+    space.Float("l2", 0, 1)
+    hyperband = keras_tuner.oracles.HyperbandOracle(objective="val_loss", max_epochs=2, hyperparameters=space)
+    values = hyperband.populate_space("0")["values"]
     paths = SimpleNamespace(
+        hyperband=" ".join(sorted({*values} - {"l2"})),
         oracle=os.path.relpath(oracle._get_oracle_fname(), tmp_path),
         trial=pathlib.Path(oracle._get_trial_dir("0")).name,
         tuner=keras_tuner.Tuner._get_tuner_fname(standin),

@@ -14,6 +14,7 @@ from keras_hyperens.search.distributed.client import Calls
 from keras_hyperens.search.distributed.client import StageOver
 from keras_hyperens.search.distributed.requests import ALIVE
 from keras_hyperens.search.distributed.requests import Refused
+from keras_hyperens.search.tuner_hooks import forget_half_begun
 from keras_hyperens.search.tuner_hooks import remember
 from keras_hyperens.search.tuner_hooks import supervise
 from keras_hyperens.search.tuners import RUN
@@ -89,6 +90,15 @@ def test_one_that_was_taken_for_dead_does_no_harm(make, ended):
     assert chief.create_trial("a").status == chief.create_trial("b").status == "STOPPED"
     assert ended == [trial.trial_id, "all"]
     assert chief.is_over.is_set() and chief.all_were_told()
+
+
+def test_a_trial_that_was_half_begun_is_begun_anew(make):
+    oracle = make().oracle
+    first = oracle.create_trial("a")
+    oracle.start_order.clear()  # of the two files, the second was not written
+    oracle.ongoing_trials.clear()
+    forget_half_begun(oracle)
+    assert oracle.create_trial("b").trial_id == first.trial_id
 
 
 def test_a_restarted_chief_leaves_trainings_to_those_who_train(make, ended):
