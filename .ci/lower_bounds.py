@@ -16,7 +16,7 @@ def lower_bounds() -> list[str]:
     settings.read(SETUP)
     listed = [settings["options"]["install_requires"], *settings["options.extras_require"].values()]
     requirements = [line.strip() for part in listed for line in part.splitlines() if line.strip()]
-    return [re.sub(r"(\[.*\])?>=", "==", requirement) for requirement in requirements]
+    return [re.sub(r"(\[.*\])?>=([^,]+).*", r"==\2", requirement) for requirement in requirements]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from keras_hyperens.search.memory import forgotten_gradients
+from keras_hyperens.search.tuner_hooks import forgotten_gradients
 
 
 def pytest_collection_finish():

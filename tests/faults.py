@@ -42,7 +42,7 @@ class Fault:
 LOOP = "layers/test_family.py::test_outputs_and_penalties_equal_a_loop_over_members_and_rows"
 EQUATIONS = "layers/test_kernel.py::test_outputs_penalties_and_gradients_equal_the_equations"
 NO_GRAPH = "conversion/test_inlining.py::test_what_no_graph_can_be_stays_as_it_is"
-STEP = "models/test_candidate_group.py::test_ten_steps_are_those_of_a_model_alone"
+STEP = "search/grouped/test_candidate_group.py::test_ten_steps_are_those_of_a_model_alone"
 FAULTS = (
     Fault("conversion/comparing.py", "if _signature(graph) != _signature(in_training):", "if False:", NO_GRAPH),
     Fault("conversion/comparing.py", "with perturbed(block.weights):", "with perturbed([]):", NO_GRAPH),
@@ -117,8 +117,11 @@ FAULTS = (
         "models/training/tuning_rows.py", "(number * replicas + tf.cast(", "(number + tf.cast(",
         "models/test_tuning.py::test_parts_of_replicas_are_together_the_batch_of_one_device",
     ),
-    Fault("models/member_rates.py", "self.weight_decay * self.rate_of", "self.rate_of", f"{STEP}[adamw]"),
-    Fault("models/member_rates.py", "tf.shape(self.rates)[0] - 1", "tf.shape(self.rates)[0] - 20", f"{STEP}[schedule]"),
+    Fault("search/grouped/member_rates.py", "self.weight_decay * self.rate_of", "self.rate_of", f"{STEP}[adamw]"),
+    Fault(
+        "search/grouped/member_rates.py", "tf.shape(self.rates)[0] - 1", "tf.shape(self.rates)[0] - 20",
+        f"{STEP}[schedule]",
+    ),
     Fault(
         "models/response_curves.py", "there[..., column] = value", "there[:1, ..., column] = value",
         "models/test_uncertainty.py::test_response_curves_are_losses_at_other_hyperparameters",
@@ -219,15 +222,15 @@ FAULTS = (
         "calibration/test_temperature.py::test_bad_weights_are_named",
     ),
     Fault(
-        "search/problem.py", "labels == ignored, 0, labels), is_read", "labels == ignored, 0, labels), 1 + is_read",
-        "search/test_problem.py::test_ignored_labels_are_as_if_they_were_not_there",
+        "search/scorer.py", "labels == ignored, 0, labels), is_read", "labels == ignored, 0, labels), 1 + is_read",
+        "search/test_scorer.py::test_ignored_labels_are_as_if_they_were_not_there",
     ),
     Fault(
         "search/pool.py", 'f"labels.{n}.npy")', 'files.names(self.directory, "labels.*.npy")[n])',
-        "search/test_problem.py::test_twelve_outputs_meet_their_own_labels",
+        "search/test_scorer.py::test_twelve_outputs_meet_their_own_labels",
     ),
     Fault(
-        "search/data_digest.py", "hexdigest(), _bits(array)", "hexdigest(), 0",
+        "search/digests.py", "hexdigest(), _bits(array)", "hexdigest(), 0",
         "search/test_identity.py::test_digests_of_data_see_values_shapes_order_and_structure",
     ),
     Fault(
@@ -235,7 +238,7 @@ FAULTS = (
         "search/test_dry_run.py::test_what_does_not_fit_is_found_first",
     ),
     Fault(
-        "search/oracle.py", "or name in OF_HYPERBAND", 'or name.startswith("tuner/")',
+        "search/tuners.py", "or name in OF_HYPERBAND", 'or name.startswith("tuner/")',
         "search/test_dry_run.py::test_names_that_begin_like_those_of_tuners_are_hyperparameters",
     ),
     Fault(
@@ -243,11 +246,19 @@ FAULTS = (
         "likelihoods/test_sources.py::test_where_the_loss_says_nothing_the_last_activation_does",
     ),
     Fault(
-        "search/recording.py", "zlib.crc32(name.encode())", "1",
+        "search/tuner_hooks.py", "if trial.status == STOPPED and others:", "if False:",
+        "search/distributed/test_chief.py::test_only_the_trial_of_a_silent_worker_is_given_to_another",
+    ),
+    Fault(
+        "search/tuner_hooks.py", "trial.status == RUNNING and t not in known", "False",
+        "search/distributed/test_chief.py::test_a_trial_that_was_half_begun_is_begun_anew",
+    ),
+    Fault(
+        "search/trial_recorder.py", "zlib.crc32(name.encode())", "1",
         "search/test_builder.py::test_every_stage_has_its_candidates",
     ),
     Fault(
-        "search/procedure.py", "each.best_epoch + 1 for", "each.best_epoch + 2 for",
+        "search/stages.py", "each.best_epoch + 1 for", "each.best_epoch + 2 for",
         "search/test_builder.py::test_retraining_on_all_rows",
     ),
     Fault(
@@ -319,8 +330,8 @@ FAULTS = (
         "search/test_directory.py::test_names_from_outside_never_become_paths",
     ),
     Fault(
-        "search/requests.py", "before.get(name) != now.get(name)", "name not in now",
-        "search/test_chief.py::test_a_wrong_request_is_refused_by_itself",
+        "search/distributed/requests.py", "before.get(name) != now.get(name)", "name not in now",
+        "search/distributed/test_chief.py::test_a_wrong_request_is_refused_by_itself",
     ),
     Fault(
         "conversion/probing.py", "JITTER * (number * step % 1)", "JITTER * step % 1",

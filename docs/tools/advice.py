@@ -73,7 +73,7 @@ MODULES = {
         "Reasons why a layer of your own stays shared, or a subclassed model cannot be converted: see [What stays "
         "shared](conversion.md#what-stays-shared)."
     ),
-    "conversion.joint": (
+    "search.grouped.joint": (
         "These are the reasons at the end of the warning `Candidates are trained one at a time: …`. The search "
         "goes on without groups, with the same results; leave `candidates_at_once` out to silence it."
     ),
@@ -84,11 +84,11 @@ MODULES = {
         "The network was called without its ensemble, or something in it changes the number of rows. Call the "
         "`HyperBatchEnsemble`, or tile the batch M times."
     ),
-    "models.candidate_group": (
-        "Reasons at the end of the warning `Candidates are trained one at a time: …`: see `search` below."
+    "search.grouped.candidate_group": (
+        "Reasons at the end of the warning `Candidates are trained one at a time: …`: see `search.grouped.joint` below."
     ),
-    "models.member_rates": (
-        "A reason at the end of the warning `Candidates are trained one at a time: …`: see `search` below."
+    "search.grouped.member_rates": (
+        "Reasons at the end of the warning `Candidates are trained one at a time: …`: see `search.grouped.joint` above."
     ),
     "models.network": (
         "Rows of a batch must not meet in the network. Usual causes: a mean over the batch, a `Reshape` that "
@@ -100,11 +100,11 @@ MODULES = {
         "Tuning rows are read once and stay in memory. They have the structure and shapes of the training rows."
     ),
     "search.pool": "The directory is that of a search with other arguments. Nothing in it was changed.",
-    "search.recording": (
+    "search.trial_recorder": (
         "KerasTuner shows these. The first passes on the failure of a trial; the candidate is kept with its "
         "traceback, and `builder.results_summary()` shows its last line."
     ),
-    "search.workers": (
+    "search.distributed.processes": (
         "A worker process ended before its work was done; the end of its log is in the message. Correct the "
         "cause, and repeat the call: finished candidates are not trained again."
     ),

@@ -1,34 +1,37 @@
 """From a KerasTuner hypermodel to a hyper-deep ensemble, in one call that can be repeated after any interruption."""
 
-import math
+import contextlib
+import functools
+import warnings
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import keras_tuner
-import numpy as np
 
 from keras_hyperens import files
-from keras_hyperens.likelihoods import named
 from keras_hyperens.models import HyperDeepEnsemble
-from keras_hyperens.search.hypermodels import as_hypermodel
-from keras_hyperens.search.pool import RETRAINING
-from keras_hyperens.search.pool import SEARCH
-from keras_hyperens.search.pool import Candidate
-from keras_hyperens.search.pool import rank
-from keras_hyperens.search.procedure import Procedure
+from keras_hyperens.search.assembly import assembled
+from keras_hyperens.search.candidate import RETRAINING
+from keras_hyperens.search.candidate import Candidate
+from keras_hyperens.search.candidate_models import as_hypermodel
+from keras_hyperens.search.directory import SearchDirectory
+from keras_hyperens.search.display import summary
+from keras_hyperens.search.distributed.processes import is_worker
+from keras_hyperens.search.distributed.processes import run_workers
+from keras_hyperens.search.member_choice import MemberChoice
+from keras_hyperens.search.scorer import Scorer
+from keras_hyperens.search.session import Session
+from keras_hyperens.search.session import opened_session
 from keras_hyperens.search.settings import LEASE
 from keras_hyperens.search.settings import PATIENCE
+from keras_hyperens.search.settings import Settings
 from keras_hyperens.search.settings import check_metric
-from keras_hyperens.search.settings import check_project_name
-from keras_hyperens.search.settings import check_settings
-from keras_hyperens.search.summary import best_of_equal_values
-from keras_hyperens.search.summary import summary
-from keras_hyperens.search.tuners import check_tuner
-from keras_hyperens.search.workers import check_workers
-from keras_hyperens.search.workers import run_workers
+from keras_hyperens.search.settings import check_workers
+from keras_hyperens.search.stages import Stages
 
 
-class HyperDeepEnsembleBuilder(Procedure):
+class HyperDeepEnsembleBuilder:
     """Searches hyperparameters with KerasTuner and makes an ensemble of what was found.
 
     1. *Search*: any KerasTuner tuner trains candidates.
@@ -132,48 +135,43 @@ class HyperDeepEnsembleBuilder(Procedure):
         seed: int | None = None,
         distribution_strategy: Any = None,
     ) -> None:
-        check_tuner(tuner, max_trials)
-        self.hypermodel = as_hypermodel(hypermodel)
-        self.ensemble_size = ensemble_size
-        self.objective = tuner.oracle.objective if isinstance(tuner, keras_tuner.Tuner) else objective
-        self.tuner = tuner
-        self.max_trials = max_trials
-        self.hyperparameters = hyperparameters
-        self.search_pool_size = search_pool_size
-        self.num_hyperparameter_sets = ensemble_size if num_hyperparameter_sets is None else num_hyperparameter_sets
-        self.initializations = ensemble_size if initializations is None else initializations
-        if same_initialization:
-            if initializations:
-                raise ValueError(
-                    "With `same_initialization=True` there is nothing to train from several initializations: leave "
-                    f"`initializations` out. Received: initializations={initializations}"
-                )
-            self.initializations = 0
-        self.metric = metric
-        self.output_activation = output_activation
-        self.include_search = include_search
-        self.same_initialization = same_initialization
-        self.training_subset = training_subset
-        self.candidates_at_once = candidates_at_once
-        self.keep = keep
-        self.prediction_dtype = prediction_dtype
-        self.directory = files.as_directory(directory)
-        self.project_name = project_name
-        self.overwrite = overwrite
-        self.seed = seed
-        self.distribution_strategy = distribution_strategy
-        check_project_name(project_name)
-        self.pool = self._pool()
+        if same_initialization and initializations:
+            raise ValueError(
+                "With `same_initialization=True` there is nothing to train from several initializations: leave "
+                f"`initializations` out. Received: initializations={initializations}"
+            )
+        default = 0 if same_initialization else ensemble_size
+        self._settings = Settings(
+            hypermodel=as_hypermodel(hypermodel),
+            ensemble_size=ensemble_size,
+            objective=objective,
+            tuner=tuner,
+            max_trials=max_trials,
+            hyperparameters=hyperparameters,
+            search_pool_size=search_pool_size,
+            num_hyperparameter_sets=ensemble_size if num_hyperparameter_sets is None else num_hyperparameter_sets,
+            initializations=default if initializations is None else initializations,
+            metric=metric,
+            output_activation=output_activation,
+            include_search=include_search,
+            same_initialization=same_initialization,
+            training_subset=training_subset,
+            candidates_at_once=candidates_at_once,
+            keep=keep,
+            prediction_dtype=prediction_dtype,
+            directory=files.as_directory(directory),
+            project_name=project_name,
+            overwrite=overwrite,
+            seed=seed,
+            distribution_strategy=distribution_strategy,
+        )
+        self.pool = self._settings.pool()
+        self._directory = SearchDirectory(self._settings, self.pool)
+        self._scorer = Scorer(self._directory)
+        self._choice = MemberChoice(self._settings, self._scorer)
         self.members: list[Candidate] = []
         self.member_weights: tuple[float, ...] = ()
         self.combination = "mean"
-        self._is_searched = False
-        self._facts = None
-        self._names = ()
-        check_settings(self)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_facts": None}  # other processes find them themselves
 
     @classmethod
     def from_tuner(
@@ -192,7 +190,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         if not isinstance(tuner, keras_tuner.Tuner):
             raise TypeError(f"`tuner` must be a `keras_tuner.Tuner`. Received: tuner={tuner!r}")
         builder = cls(tuner.hypermodel, ensemble_size=ensemble_size, tuner=tuner, **arguments)
-        builder._is_searched = True
+        builder._settings.is_searched = True
         return builder
 
     def search(
@@ -224,25 +222,23 @@ class HyperDeepEnsembleBuilder(Procedure):
             RuntimeError: If another process searches in the directory.
         """
         if workers is not None:
-            check_workers(self, workers)
+            check_workers(self._settings, workers)
         arguments |= {"lease": lease, "patience": patience}
-        with self._begin(x, y, **arguments) as run:
+        with self._stages(x, y, **arguments) as stages:
             if workers is not None:
-                run.lock.release()  # it is the chief's now
-                run_workers(self, workers, x, y, arguments)
-                run.progress.verbose = 0  # what follows only reads
-            self._run_search(run)
-            self._run_initializations(run)
+                self._run_workers(workers, stages.session, functools.partial(self.search, x, y, **arguments))
+            stages.search()
+            stages.initializations(self.select_hyperparameters)
 
     def search_hyperparameters(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
         """The first stage alone; arguments as in `search`."""
-        with self._begin(x, y, **arguments) as run:
-            self._run_search(run)
+        with self._stages(x, y, **arguments) as stages:
+            stages.search()
 
     def train_initializations(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
         """The stratification alone, after `search_hyperparameters`; arguments as in `search`."""
-        with self._begin(x, y, **arguments) as run:
-            self._run_initializations(run)
+        with self._stages(x, y, **arguments) as stages:
+            stages.initializations(self.select_hyperparameters)
 
     def select_hyperparameters(self) -> list[Candidate]:
         """The candidates of the search whose hyperparameters are best together, H of them, the best one first.
@@ -250,15 +246,7 @@ class HyperDeepEnsembleBuilder(Procedure):
         Raises:
             ValueError: If no candidate of the search has finished.
         """
-        finished = best_of_equal_values(self.pool.finished(SEARCH))
-        if not finished:
-            raise ValueError(self._why_none())
-        best = sorted(finished, key=rank)[: self.search_pool_size]
-        best.sort(key=lambda each: each.name)  # the order of ties
-        size = min(self.num_hyperparameter_sets, len(best))
-        chosen = [best[index] for index in self._select(best, size, self.metric).members]
-        others = sorted((each for each in best if each not in chosen), key=rank)
-        return (chosen + others)[:size]  # the selection ends early where nothing improves
+        return self._choice.hyperparameter_sets()
 
     def build_ensemble(
         self, ensemble_size: int | None = None, metric: Any = None, *, combination: Any = "mean", **selection: Any
@@ -280,22 +268,11 @@ class HyperDeepEnsembleBuilder(Procedure):
         Raises:
             ValueError: If there are fewer candidates than K.
         """
-        size = self.ensemble_size if ensemble_size is None else ensemble_size
-        metric = self.metric if metric is None else metric
+        size = self._settings.ensemble_size if ensemble_size is None else ensemble_size
+        metric = self._settings.metric if metric is None else metric
         check_metric(metric)
-        finished = self._eligible()
-        kept = [candidate for candidate in finished if self.pool.has_weights(candidate)]
-        if len(kept) < size:
-            raise ValueError(
-                f"An ensemble of {size} needs as many candidates with weights: ask for fewer members, search more "
-                f"trials, or keep more weights. Received: {len(kept)} with weights of {len(finished)} finished; "
-                + self._why_none()
-            )
-        selection = {"tolerance": -math.inf, **selection}
-        chosen = self._select(kept, size, metric, **selection)
-        if len(kept) < len(finished):
-            self._say_if_a_better_one_was_not_kept(chosen, self._select(finished, size, metric, **selection))
-        return self._assemble([kept[index] for index in chosen.members], chosen.weights, combination)
+        members, weights = self._choice.members(size, metric, **selection)
+        return self._assemble(members, weights, combination)
 
     def build_deep_ensemble(self, ensemble_size: int | None = None) -> HyperDeepEnsemble:
         """The ordinary deep ensemble, to compare with: the best set of hyperparameters from K initializations.
@@ -303,8 +280,8 @@ class HyperDeepEnsembleBuilder(Procedure):
         Raises:
             ValueError: If the best set was trained from fewer initializations.
         """
-        size = self.ensemble_size if ensemble_size is None else ensemble_size
-        runs = self._runs_of_best_set()
+        size = self._settings.ensemble_size if ensemble_size is None else ensemble_size
+        runs = self._choice.runs_of_best_set()
         if len(runs) < size:
             raise ValueError(
                 f"A deep ensemble of {size} needs as many initializations of the best hyperparameters: set "
@@ -327,8 +304,10 @@ class HyperDeepEnsembleBuilder(Procedure):
         if not self.members:
             raise ValueError("Build an ensemble first: `build_ensemble()`. Received: no members")
         members, weights, combination = self.members, self.member_weights, self.combination
-        with self._begin(x, y, validation_data=validation_data, **arguments) as run:
-            self._run_retraining(run, members)
+        with opened_session(
+            self._directory, self._scorer, x, y, validation_data=validation_data, **arguments
+        ) as session:
+            Stages(self._directory, self._scorer, session).retraining(members)
         by_parent = {each.parent: each for each in self.pool.finished(RETRAINING)}
         failed = [member.name for member in members if member.name not in by_parent]
         if failed:
@@ -356,24 +335,35 @@ class HyperDeepEnsembleBuilder(Procedure):
             Under `"hyper-deep ensemble"` those of the greedy selection, under `"deep ensemble"` those of the best
             hyperparameters from as many initializations, under `"single best"` the best candidate's.
         """
-        finished, runs = self._eligible(), self._runs_of_best_set()
-        predictions = [self.pool.predictions(run) for run in runs]
-        sizes = range(1, (max_size or self.ensemble_size) + 1)
-        deep = {
-            size: self._score_of(
-                [np.mean(parts, axis=0) for parts in zip(*predictions[:size])], named(runs[0].likelihoods)
-            )
-            for size in sizes
-            if size <= len(runs)
-        }
-        chosen = [
-            self._select(finished, size, self.metric, tolerance=-math.inf).trajectory[-1]
-            for size in sizes
-            if size <= len(finished)
-        ]
-        single = self._select(finished, 1, self.metric).trajectory[0]
-        return {
-            "single best": [single for _ in sizes],
-            "deep ensemble": list(deep.values()),
-            "hyper-deep ensemble": chosen,
-        }
+        return self._choice.scores_by_size(max_size or self._settings.ensemble_size)
+
+    def weights_by_name(self) -> dict[str, float]:
+        """The weight of each member of the last ensemble, by the candidate's name."""
+        return {member.name: weight for member, weight in zip(self.members, self.member_weights)}
+
+    @contextlib.contextmanager
+    def _stages(self, *data: Any, **arguments: Any) -> Iterator[Stages]:
+        with opened_session(self._directory, self._scorer, *data, **arguments) as session:
+            yield Stages(self._directory, self._scorer, session)
+
+    def _run_workers(self, workers: int, session: Session, call: Callable[[], None]) -> None:
+        if session.lock is not None:
+            session.lock.release()  # it is the chief's now
+        run_workers(call, workers)
+        session.progress.verbose = 0  # what follows only reads
+
+    def _assemble(self, members: list[Candidate], weights: tuple[float, ...], combination: Any) -> HyperDeepEnsemble:
+        ensemble = assembled(self._settings, self.pool, members, weights, combination)
+        self.members, self.member_weights, self.combination = list(members), tuple(weights), combination
+        if not is_worker():
+            self._tidy({member.name for member in members})
+        return ensemble
+
+    def _tidy(self, chosen: set[str]) -> None:
+        """Writes the table of candidates, and deletes what need not be kept, unless nothing can be written here."""
+        try:
+            self.pool.write_csv(self.weights_by_name())
+            if self._settings.keep == "selected":
+                self.pool.drop_weights(each for each in self.pool.finished() if each.name not in chosen)
+        except OSError as error:
+            warnings.warn(f"{self.pool.directory} stays as it is, because it cannot be written: {error}", stacklevel=4)

@@ -10,9 +10,9 @@ from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.likelihoods import Value
 from keras_hyperens.models.data import batch_specs
 from keras_hyperens.models.labels import check_classes
-from keras_hyperens.search.problem import Target
-from keras_hyperens.search.validation import ValidationRows
-from keras_hyperens.search.validation import check_lengths
+from keras_hyperens.search.scorer import Target
+from keras_hyperens.search.validation_rows import ValidationRows
+from keras_hyperens.search.validation_rows import check_lengths
 
 
 def check_scoring(

@@ -2,13 +2,10 @@
 
 import csv
 import io
-import math
 import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
-from dataclasses import dataclass
-from dataclasses import field
 from dataclasses import replace
 from typing import Any
 
@@ -16,63 +13,15 @@ import h5py
 import numpy as np
 
 from keras_hyperens import files
-from keras_hyperens.search.lock import LOCK
+from keras_hyperens.search.candidate import Candidate
 
 IDENTITY, CANDIDATES = "builder.json", "candidates"
-DIVERGED = "diverged"  # the first word of a failure that is no error
 METRIC = "metric"  # the part of an identity that may change: scores are computed anew
-SEARCH, INITIALIZATIONS, RETRAINING = "search", "initializations", "retraining"
+LOCK = ".lock"  # the file of `directory.DirectoryLock`
 OURS = re.compile(
     r"labels\.\d+\.npy|candidates|candidates\.csv|stage-\w+\.json|search|initializations|retraining"
     r"|\.(builder|labels|candidates|stage-\w+)-[0-9a-f]{8}\..+"  # cut off while it was written
 )
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One trained network.
-
-    Attributes:
-        name: `"search-0007"`, or `"initializations-0007-2"`: the second initialization of that one's hyperparameters.
-        stage: `"search"`, `"initializations"` or `"retraining"`.
-        values: Its hyperparameters.
-        seed: From which its weights were initialized and its rows shuffled.
-        parent: The candidate of the search that found its hyperparameters, itself if it is one of those.
-        score: Of its validation predictions, by the builder's metric; lower is better. `None` if it failed.
-        metrics: What the training reported at its best epoch.
-        best_epoch: Counted from 0.
-        seconds: How long it took.
-        weights: Its file of weights, relative to the directory of the pool.
-        build_config: What a model needs to create its weights before they are loaded.
-        likelihoods: Names of what each output means, as `likelihoods.named` takes them: of each file of predictions.
-        outputs: Names of its outputs, empty if it has one without a name.
-        failure: Why it failed, else `None`.
-    """
-
-    name: str
-    stage: str
-    values: dict[str, Any]
-    seed: int
-    parent: str
-    score: float | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    best_epoch: int = 0
-    seconds: float = 0.0
-    weights: str = ""
-    build_config: dict[str, Any] | None = None
-    likelihoods: tuple[str | None, ...] = ()
-    outputs: tuple[str, ...] = ()
-    failure: str | None = None
-
-    @property
-    def reason(self) -> str:
-        """The last line of its failure, empty if it did not fail."""
-        return (self.failure or "").strip().rpartition("\n")[2]
-
-
-def rank(candidate: Candidate) -> tuple[float, str]:
-    """A key to sort by: the best score first, and of equal ones the first name."""
-    return (math.inf if candidate.score is None else candidate.score, candidate.name)
 
 
 class Pool:
@@ -87,6 +36,10 @@ class Pool:
         self.directory = files.as_directory(directory)
         self.theirs = theirs
         self._read: dict[str, Candidate] = {}  # records change with the metric alone
+
+    def refresh(self) -> None:
+        """Reads records anew: another process may have changed them since."""
+        self._read.clear()
 
     def identity(self) -> dict[str, Any] | None:
         """What the search in this directory is, or `None` if there is none."""
@@ -183,6 +136,14 @@ class Pool:
     def finished(self, *stages: str) -> list[Candidate]:
         """Those that did not fail."""
         return [candidate for candidate in self.candidates(*stages) if candidate.failure is None]
+
+    def why_none(self, *stages: str) -> str:
+        """Why there may be no finished candidate of these stages."""
+        failures = [each for each in self.candidates(*stages) if each.failure is not None]
+        if not failures:
+            return "no candidate has failed: call `search` first, or search more trials"
+        first = failures[0]
+        return f"{len(failures)} candidates failed or diverged, the first one ({first.name}) with: {first.reason}"
 
     def add(self, candidate: Candidate, predictions: Iterable[np.ndarray] = ()) -> None:
         """Writes the predictions, one array per output, and then the record."""

@@ -5,7 +5,6 @@ what would the ensemble's score be if candidate t joined it now, for all t at on
 """
 
 import inspect
-import mmap
 from collections.abc import Callable
 from collections.abc import Sequence
 from functools import partial
@@ -13,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from keras_hyperens.search.classes import check_probabilities
-from keras_hyperens.search.classes import class_indices
-from keras_hyperens.search.classes import true_probabilities
+from keras_hyperens.search.score_inputs import Rows
+from keras_hyperens.search.score_inputs import check_probabilities
+from keras_hyperens.search.score_inputs import class_indices
+from keras_hyperens.search.score_inputs import flat_labels
+from keras_hyperens.search.score_inputs import reader_of
+from keras_hyperens.search.score_inputs import true_probabilities
+from keras_hyperens.search.score_inputs import weighted_rows
 
 GROUP = 8  # probabilities multiplied before a logarithm is taken: even 8 of the smallest stay a legal float64
 SMALLEST = float(np.finfo("float32").tiny)  # stands in for a probability of 0
 BLOCK_BYTES = 2**22  # fits a cache
-MAPPED_BYTES = 2**30  # of a pool whose mapped files stay in memory: to read them again costs time
-Rows = Callable[[int], np.ndarray]  # candidate t to its predictions [N, C]
 
 
 class Score:
@@ -261,57 +262,8 @@ def score_of(
     shape = predictions[0].shape
     if rows is not None:
         labels, weights = labels[rows], None if weights is None else weights[rows]
-    kept, weights = _weighted(weights)
-    labels = _flat(labels, (len(labels), *shape[1:]), metric)
+    kept, weights = weighted_rows(weights)
+    labels = flat_labels(labels, (len(labels), *shape[1:]), metric)
     labels = labels if kept is None else labels[kept]
     score = SCORES[metric] if metric in SCORES else partial(CallableScore, metric)
-    return score(_reader(predictions, rows, kept), len(predictions), labels, weights)
-
-
-def _reader(predictions: Sequence[np.ndarray], rows: np.ndarray | None, kept: np.ndarray | None) -> Rows:
-    """Candidate t to its predictions at some rows: of the first axis, and then of all axes but the last."""
-    is_large = len(predictions) * predictions[0].nbytes > MAPPED_BYTES
-    last = 0
-
-    def of_candidate(t: int) -> np.ndarray:
-        nonlocal last
-        if is_large and t != last:
-            _forget(predictions[last])
-        last = t
-        chosen = predictions[t] if rows is None else predictions[t][rows]
-        chosen = chosen.reshape(-1, chosen.shape[-1])
-        return chosen if kept is None else chosen[kept]
-
-    return of_candidate
-
-
-def _weighted(weights: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Which rows have a weight, and which; `None` where all have, and where all have the same."""
-    if weights is None:
-        return None, None
-    weights = weights.reshape(-1)
-    if not weights.any():
-        raise ValueError("At least one row that is used must have a weight above 0. Received: all weights are 0")
-    kept = None if weights.all() else np.flatnonzero(weights)
-    weights = weights if kept is None else weights[kept]
-    return kept, None if (weights == weights[0]).all() else weights
-
-
-def _flat(labels: np.ndarray, shape: tuple[int, ...], metric: Any) -> np.ndarray:
-    """Labels `[rows]` or `[rows, C]` for predictions of a shape."""
-    number, width = int(np.prod(shape[:-1])), shape[-1]
-    if labels.size == number * width and metric == "mse":
-        return labels.reshape(number, width)
-    if metric == "mse":
-        raise ValueError(
-            f'`metric="mse"` needs a value for each of {width} outputs: give one-hot labels, or score classes by '
-            f'"nll", "brier" or "accuracy". Received: labels of shape {labels.shape}, predictions of shape {shape}'
-        )
-    return labels.reshape(number) if labels.size == number else labels.reshape(number, width)
-
-
-def _forget(array: np.ndarray) -> None:
-    """Gives back the memory of a mapped file that was read: a pool may be larger than the memory."""
-    mapped = getattr(array, "_mmap", None)
-    if mapped is not None and getattr(array, "mode", None) == "r" and hasattr(mapped, "madvise"):  # not on Windows
-        mapped.madvise(mmap.MADV_DONTNEED)
+    return score(reader_of(predictions, rows, kept), len(predictions), labels, weights)

@@ -1,5 +1,6 @@
-"""What a builder's arguments may be."""
+"""What a builder was asked for, and what may be asked."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras_tuner
@@ -8,41 +9,132 @@ from keras_hyperens import files
 from keras_hyperens.checks import is_integer
 from keras_hyperens.checks import is_number
 from keras_hyperens.likelihoods import check_output_activation
+from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.scores import SCORES
+from keras_hyperens.search.tuners import TUNERS
 
 LEASE, PATIENCE = 15.0, 900.0  # seconds that a chief waits for a worker, and a worker for its chief
 SHORTEST_LEASE = 3.0  # workers are heard about once a second
 
 
-def check_settings(builder: Any) -> None:
+@dataclass(kw_only=True)
+class Settings:
+    """The arguments of `HyperDeepEnsembleBuilder`, checked, with what their defaults stand for.
+
+    Raises:
+        TypeError, ValueError: If one is out of its range.
+    """
+
+    hypermodel: keras_tuner.HyperModel
+    ensemble_size: int
+    objective: Any
+    tuner: str | keras_tuner.Oracle | keras_tuner.Tuner
+    max_trials: int | None
+    hyperparameters: keras_tuner.HyperParameters | None
+    search_pool_size: int | None
+    num_hyperparameter_sets: int
+    initializations: int
+    metric: Any
+    output_activation: Any
+    include_search: bool
+    same_initialization: bool
+    training_subset: float | None
+    candidates_at_once: int
+    keep: str | int
+    prediction_dtype: str
+    directory: files.Path
+    project_name: str
+    overwrite: bool
+    seed: int | None
+    distribution_strategy: Any
+    is_searched: bool = False  # by the tuner, before it was given
+
+    def __post_init__(self) -> None:
+        check_tuner(self.tuner, self.max_trials)
+        if self.own_tuner is not None:
+            self.objective = self.own_tuner.oracle.objective
+        check_project_name(self.project_name)
+        _check_ranges(self)
+
+    @property
+    def own_tuner(self) -> Any:
+        """The tuner that the user gave; `None` where one is made from a name or an oracle."""
+        return self.tuner if isinstance(self.tuner, keras_tuner.Tuner) else None
+
+    def pool(self) -> Pool:
+        """The candidates in the directory."""
+        theirs = None if self.own_tuner is None else self.own_tuner.project_dir
+        return Pool(files.join(self.directory, self.project_name), theirs)
+
+
+def _check_ranges(settings: Settings) -> None:
     """Raises a `ValueError` for an argument of `HyperDeepEnsembleBuilder` that is out of its range."""
     lowest = {"ensemble_size": 1, "num_hyperparameter_sets": 1, "initializations": 0, "search_pool_size": 1, "seed": 0}
     lowest["candidates_at_once"] = 1
     for name, least in lowest.items():
-        value = getattr(builder, name)
+        value = getattr(settings, name)
         if not (is_integer(value) and value >= least) and not (value is None and name in ("seed", "search_pool_size")):
             raise ValueError(f"`{name}` must be an integer of at least {least}. Received: {name}={value!r}")
-    share = builder.training_subset
+    share = settings.training_subset
     if share is not None and not (is_number(share) and 0 < share <= 1):
         raise ValueError(f"`training_subset` must be in (0, 1]. Received: training_subset={share!r}")
-    if builder.prediction_dtype not in ("float32", "float16"):
+    if settings.prediction_dtype not in ("float32", "float16"):
         raise ValueError(
             '`prediction_dtype` must be "float32" or "float16". '
-            f"Received: prediction_dtype={builder.prediction_dtype!r}"
+            f"Received: prediction_dtype={settings.prediction_dtype!r}"
         )
-    if not builder.objective or not isinstance(builder.objective, str | list | keras_tuner.Objective):
+    if not settings.objective or not isinstance(settings.objective, str | list | keras_tuner.Objective):
         raise ValueError(
             "`objective` must be a name, a `keras_tuner.Objective`, or a list of these. "
-            f"Received: objective={builder.objective!r}"
+            f"Received: objective={settings.objective!r}"
         )
-    best_of(builder.keep)
-    check_metric(builder.metric)
-    check_output_activation(builder.output_activation)
-    trained = (builder.max_trials or 0) + builder.num_hyperparameter_sets * builder.initializations
-    if builder.tuner == "random" and trained < builder.ensemble_size:
+    best_of(settings.keep)
+    check_metric(settings.metric)
+    check_output_activation(settings.output_activation)
+    trained = (settings.max_trials or 0) + settings.num_hyperparameter_sets * settings.initializations
+    if settings.tuner == "random" and trained < settings.ensemble_size:
         raise ValueError(
             "There must be at least as many candidates as members: raise `max_trials` or `initializations`. "
-            f"Received: ensemble_size={builder.ensemble_size}, at most {trained} candidates"
+            f"Received: ensemble_size={settings.ensemble_size}, at most {trained} candidates"
+        )
+
+
+def check_tuner(tuner: Any, max_trials: int | None) -> None:
+    """Raises a `TypeError` or `ValueError` for what cannot search."""
+    if isinstance(tuner, str):
+        if tuner not in TUNERS:
+            raise ValueError(
+                f"`tuner` must be one of {tuple(TUNERS)}, a `keras_tuner.Oracle` or a `keras_tuner.Tuner`. "
+                f"Received: tuner={tuner!r}"
+            )
+        if tuner in ("random", "bayesian") and max_trials is None:
+            raise ValueError(f"tuner={tuner!r} needs `max_trials`. Received: max_trials=None")
+    elif isinstance(tuner, keras_tuner.oracles.HyperbandOracle):
+        raise ValueError(
+            'Hyperband trains in its own way: pass tuner="hyperband" or a `keras_tuner.Hyperband`. '
+            f"Received: tuner={tuner!r}"
+        )
+    elif not isinstance(tuner, keras_tuner.Oracle | keras_tuner.Tuner):
+        raise TypeError(
+            f"`tuner` must be a name, a `keras_tuner.Oracle` or a `keras_tuner.Tuner`. Received: tuner={tuner!r}"
+        )
+    if max_trials is not None and (not isinstance(max_trials, int) or max_trials < 1):
+        raise ValueError(f"`max_trials` must be an integer of at least 1. Received: max_trials={max_trials!r}")
+
+
+def check_workers(settings: Settings, workers: Any) -> None:
+    """Raises a `ValueError` unless so many workers can serve a builder."""
+    if not isinstance(workers, int) or workers < 1:
+        raise ValueError(f"`workers` must be an integer of at least 1. Received: workers={workers!r}")
+    if settings.candidates_at_once > 1:
+        raise ValueError(
+            "Workers train one candidate at a time each: choose `workers` or `candidates_at_once`. "
+            f"Received: workers={workers}, candidates_at_once={settings.candidates_at_once}"
+        )
+    if isinstance(settings.tuner, keras_tuner.Tuner):
+        raise ValueError(
+            "A tuner object belongs to one process: give `tuner` by name, or an oracle. "
+            f"Received: tuner={settings.tuner!r}, workers={workers}"
         )
 
 
@@ -73,19 +165,6 @@ def check_metric(metric: Any) -> None:
                 f"`metric` must be one of {known}, a function, or for several outputs a dictionary of these. "
                 f"Received: metric={metric!r}"
             )
-
-
-def text_of(setting: Any) -> Any:
-    """A setting as JSON can say it; of a function or an object its name."""
-    if isinstance(setting, dict):
-        return {str(key): text_of(value) for key, value in setting.items()}
-    if isinstance(setting, list | tuple):
-        return [text_of(each) for each in setting]
-    if setting is None or isinstance(setting, str | int | float):
-        return setting
-    if hasattr(setting, "direction"):  # KerasTuner's objective
-        return f"{setting.direction} {setting.name}"
-    return getattr(setting, "__qualname__", type(setting).__qualname__)
 
 
 def best_of(keep: str | int) -> int | None:

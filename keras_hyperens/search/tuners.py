@@ -1,42 +1,23 @@
-"""KerasTuner tuners by name, from an oracle, or the user's own."""
+"""KerasTuner's tuners by name or from an oracle, an oracle that knows all its trials, and names of their own."""
 
 from typing import Any
 
 import keras_tuner
 
 from keras_hyperens import files
-from keras_hyperens.search.processes import is_worker
-from keras_hyperens.search.processes import worker_id
+from keras_hyperens.search import tuner_hooks
+from keras_hyperens.search.distributed.processes import is_worker
+from keras_hyperens.search.distributed.processes import worker_id
+from keras_hyperens.search.tuner_hooks import OF_HYPERBAND
 
+OWN = "keras_hyperens/"  # how names begin that no hyperparameter of the user's may have
+RUN = f"{OWN}run"  # travels to the workers among the values of a trial
 TUNERS = {
     "random": keras_tuner.RandomSearch,
     "grid": keras_tuner.GridSearch,
     "bayesian": keras_tuner.BayesianOptimization,
     "hyperband": keras_tuner.Hyperband,
 }
-
-
-def check_tuner(tuner: Any, max_trials: int | None) -> None:
-    """Raises a `TypeError` or `ValueError` for what cannot search."""
-    if isinstance(tuner, str):
-        if tuner not in TUNERS:
-            raise ValueError(
-                f"`tuner` must be one of {tuple(TUNERS)}, a `keras_tuner.Oracle` or a `keras_tuner.Tuner`. "
-                f"Received: tuner={tuner!r}"
-            )
-        if tuner in ("random", "bayesian") and max_trials is None:
-            raise ValueError(f"tuner={tuner!r} needs `max_trials`. Received: max_trials=None")
-    elif isinstance(tuner, keras_tuner.oracles.HyperbandOracle):
-        raise ValueError(
-            'Hyperband trains in its own way: pass tuner="hyperband" or a `keras_tuner.Hyperband`. '
-            f"Received: tuner={tuner!r}"
-        )
-    elif not isinstance(tuner, keras_tuner.Oracle | keras_tuner.Tuner):
-        raise TypeError(
-            f"`tuner` must be a name, a `keras_tuner.Oracle` or a `keras_tuner.Tuner`. Received: tuner={tuner!r}"
-        )
-    if max_trials is not None and (not isinstance(max_trials, int) or max_trials < 1):
-        raise ValueError(f"`max_trials` must be an integer of at least 1. Received: max_trials={max_trials!r}")
 
 
 def make_tuner(
@@ -55,11 +36,9 @@ def make_tuner(
     """A tuner that starts anew: what it decided before, it decides again, and finished candidates are not trained."""
     project = files.join(directory, project_name)
     if is_worker():
-        files.remove(
-            files.join(project, f"{files.checked_name(worker_id())}.json")
-        )  # it may have been killed while it wrote that
+        tuner_hooks.forget_worker(project, worker_id())
     else:
-        _forget_decisions(project)
+        tuner_hooks.forget_decisions(project)
     common = {
         "hypermodel": hypermodel,
         "directory": str(directory),
@@ -74,8 +53,30 @@ def make_tuner(
     )  # KerasTuner takes a seed of 0 for none
 
 
-def _forget_decisions(project: str) -> None:
-    for name in files.names(project, "*.json"):
-        files.remove(files.join(project, name))
-    for name in files.names(project, "trial_*"):
-        files.remove(files.join(project, name, "trial.json"))
+class EnumeratingOracle(keras_tuner.Oracle):
+    """Gives out a list of trainings, one trial each, in their order.
+
+    So KerasTuner's display, failures and chief/worker distribution serve trainings that no search decides about: the
+    same hyperparameters from several initializations.
+
+    Args:
+        objective: As in `keras_tuner.Oracle`.
+        runs: Hyperparameter values of each training; `RUN` among them names it.
+    """
+
+    def __init__(self, objective: Any, runs: list[dict[str, Any]]) -> None:
+        super().__init__(objective=objective, max_trials=len(runs), seed=1)
+        self.runs = runs
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        return {"status": "RUNNING", "values": dict(self.runs[int(trial_id)])}
+
+
+def is_internal(name: str) -> bool:
+    """Whether tuners, or this package, use a name themselves."""
+    return name.startswith(OWN) or name in OF_HYPERBAND
+
+
+def own_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Values of the hypermodel's hyperparameters, without those by which tuners talk to themselves."""
+    return {name: value for name, value in values.items() if not is_internal(name)}

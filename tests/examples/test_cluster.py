@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from examples.cluster import search
-from keras_hyperens.search.processes import STAGES
-from keras_hyperens.search.workers import _is_free
+from keras_hyperens.search.candidate import STAGES
+from keras_hyperens.search.distributed.processes import _is_free
 from tests.limit import LIMIT
 
 CLUSTER = pathlib.Path(search.__file__).parent

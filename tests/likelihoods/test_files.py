@@ -10,7 +10,7 @@ import keras_hyperens as khe
 from keras_hyperens.likelihoods import Categorical
 from keras_hyperens.likelihoods import Gaussian
 from keras_hyperens.likelihoods import Value
-from keras_hyperens.search.pool import Candidate
+from keras_hyperens.search.candidate import Candidate
 from keras_hyperens.search.pool import Pool
 
 

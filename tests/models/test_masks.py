@@ -7,10 +7,10 @@ import tensorflow as tf
 
 import keras_hyperens as khe
 from keras_hyperens.calibration import fit_temperature
-from keras_hyperens.conversion.joint import sites_of
 from keras_hyperens.conversion.probing import facts_of
 from keras_hyperens.hyperparameters.scope import member_scope
-from keras_hyperens.models.candidate_group import CandidateGroup
+from keras_hyperens.search.grouped.candidate_group import CandidateGroup
+from keras_hyperens.search.grouped.joint import sites_of
 from tests.models.networks import LOGITS
 
 CLASSES, LENGTH = 3, 5

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import keras_hyperens as khe
-from keras_hyperens.search.loading import trained_model
+from keras_hyperens.search.assembly import trained_model
 from tests.search import problem
 from tests.search.problem import NLL
 from tests.search.problem import blobs
@@ -45,7 +45,7 @@ def untrainable(hp):
 
 def load(builder, candidate):
     weights = builder.pool.weights_file(candidate)
-    return trained_model(builder.hypermodel, candidate.values, weights, candidate.build_config)
+    return trained_model(builder._settings.hypermodel, candidate.values, weights, candidate.build_config)
 
 
 def nll(probabilities, labels):
@@ -109,7 +109,7 @@ def test_the_same_call_again_trains_nothing_and_the_same_seed_finds_the_same(bui
     assert essence(again.candidates) == searched
     monkeypatch.setattr(keras.Model, "fit", untrainable)
     assert essence(search(make_builder(tmp_path / "again", initializations=0)).candidates) == searched
-    assert essence(search(make_builder(builder.directory)).candidates) == essence(builder.candidates)
+    assert essence(search(make_builder(builder._settings.directory)).candidates) == essence(builder.candidates)
 
 
 @pytest.mark.integration
@@ -135,14 +135,15 @@ def test_stages_one_by_one_are_the_whole(builder, tmp_path):
 @pytest.mark.integration
 def test_a_search_is_continued_with_more_trials(builder):
     before = [each for each in essence(builder.candidates) if each[0].startswith("search")]
-    more = search(make_builder(builder.directory, max_trials=6, initializations=0))
+    more = search(make_builder(builder._settings.directory, max_trials=6, initializations=0))
     after = [each for each in essence(more.candidates) if each[0].startswith("search")]
     assert after[:4] == before and len(after) == 6
 
 
 @pytest.mark.integration
 def test_weights_belong_to_their_candidates_when_the_chosen_sets_change(builder):
-    changed = search(make_builder(builder.directory, max_trials=6, num_hyperparameter_sets=3, initializations=1))
+    changes = {"max_trials": 6, "num_hyperparameter_sets": 3, "initializations": 1}
+    changed = search(make_builder(builder._settings.directory, **changes))
     assert len(changed.candidates) > 8
     x = blobs(45, seed=1)[0]
     for candidate in changed.pool.finished():
@@ -175,10 +176,10 @@ def test_keep_decides_what_stays_on_disk(builder, tmp_path):
     def kept(directory):
         return sorted(path.name for path in directory.glob("**/*.weights.h5"))
 
-    assert len(kept(builder.directory)) == 8
-    builder.keep = "selected"
+    assert len(kept(builder._settings.directory)) == 8
+    builder._settings.keep = "selected"
     builder.build_ensemble(2)
-    assert len(kept(builder.directory)) == len(builder.members) == 2
+    assert len(kept(builder._settings.directory)) == len(builder.members) == 2
     best = search(make_builder(tmp_path / "best", keep=3))
     assert len(kept(tmp_path / "best")) == 3
     ranked = sorted(best.candidates, key=lambda each: each.score)
@@ -477,9 +478,10 @@ def test_a_directory_of_another_search_is_refused_and_left_alone(builder):
         (dict(hypermodel=lambda hp: (hp.Int("depth", 1, 2), eager_model(hp))[1]), {}, "space"),
     ):
         with pytest.raises(ValueError, match=message):
-            search(make_builder(builder.directory, **changes), **data)
+            search(make_builder(builder._settings.directory, **changes), **data)
     assert essence(builder.candidates) == before
-    fresh = search(make_builder(builder.directory, overwrite=True, max_trials=1, initializations=0, ensemble_size=1))
+    small = {"max_trials": 1, "initializations": 0, "ensemble_size": 1}
+    fresh = search(make_builder(builder._settings.directory, overwrite=True, **small))
     assert len(fresh.candidates) == 1
 
 
@@ -494,7 +496,7 @@ def test_too_few_candidates_for_the_ensemble(builder):
     with pytest.raises(ValueError, match="An ensemble of 9 needs as many candidates.*8 with weights of 8 finished"):
         builder.build_ensemble(9)
     with pytest.raises(ValueError, match="call `search` first"):
-        make_builder(builder.directory / "empty").build_ensemble()
+        make_builder(builder._settings.directory / "empty").build_ensemble()
 
 
 def two_in_two_out(as_dictionary):

@@ -12,12 +12,12 @@ import keras_tuner
 import pytest
 
 from keras_hyperens import files
-from keras_hyperens.search import lock
-from keras_hyperens.search.lock import LOCK
-from keras_hyperens.search.lock import DirectoryLock
-from keras_hyperens.search.pool import Candidate
+from keras_hyperens.search import directory as module
+from keras_hyperens.search.candidate import Candidate
+from keras_hyperens.search.directory import DirectoryLock
+from keras_hyperens.search.pool import LOCK
 from keras_hyperens.search.pool import Pool
-from keras_hyperens.search.recording import TrialRecorder
+from keras_hyperens.search.trial_recorder import TrialRecorder
 from tests.search import problem
 from tests.search.problem import eager_model
 from tests.search.problem import essence
@@ -193,7 +193,7 @@ def test_weights_of_a_tuner_of_ones_own_are_found_with_it_alone(tmp_path):
 
 HOLDER = """
 import sys
-from keras_hyperens.search.lock import DirectoryLock
+from keras_hyperens.search.directory import DirectoryLock
 lock = DirectoryLock(sys.argv[1])
 print("locked", flush=True)
 sys.stdin.read()
@@ -205,7 +205,7 @@ def test_who_comes_second_is_told_at_once(directory, monkeypatch):
         raise BlockingIOError
 
     (pool_of(directory) / LOCK).write_text("process 77 on host\n")
-    monkeypatch.setattr(lock.fcntl, "lockf", held)
+    monkeypatch.setattr(module.fcntl, "lockf", held)
     with pytest.raises(RuntimeError, match="Another process searches.*choose another.*used by process 77 on host"):
         search(make_builder(directory))
     assert (pool_of(directory) / LOCK).read_text() == "process 77 on host\n"
@@ -232,9 +232,9 @@ def test_a_second_process_is_told_at_once_and_a_killed_one_holds_nothing(directo
 
 def test_an_address_and_a_file_system_without_locks_have_none(tmp_path, monkeypatch):
     DirectoryLock("ram://bucket/runs").release()
-    monkeypatch.setattr(lock.fcntl, "lockf", lambda *arguments: (_ for _ in ()).throw(OSError(95, "not supported")))
+    monkeypatch.setattr(module.fcntl, "lockf", lambda *arguments: (_ for _ in ()).throw(OSError(95, "not supported")))
     DirectoryLock(tmp_path).release()
-    monkeypatch.setattr(lock, "fcntl", None)
+    monkeypatch.setattr(module, "fcntl", None)
     with DirectoryLock(tmp_path / "windows"):
         assert not (tmp_path / "windows").exists()
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 from keras_hyperens.likelihoods import Categorical
 from keras_hyperens.search.dry_run import check_scoring
 from keras_hyperens.search.dry_run import check_training_data
-from keras_hyperens.search.problem import Target
-from keras_hyperens.search.validation import ValidationRows
+from keras_hyperens.search.scorer import Target
+from keras_hyperens.search.validation_rows import ValidationRows
 from tests.search import problem
 from tests.search.problem import blobs
 from tests.search.problem import eager_model
@@ -134,8 +134,8 @@ def test_weights_of_validation_rows_decide_and_are_kept(tmp_path):
     builder = search(tmp_path / "weighted", validation_data=(XV, YV, counts), max_trials=2)
     scores = [each.score for each in builder.candidates]
     np.testing.assert_allclose(scores, [each.score for each in plain.candidates], rtol=1e-5)
-    again = problem.make_builder(tmp_path / "weighted", eager_model, max_trials=2, initializations=0, ensemble_size=2)
-    again.objective = "val_loss"
+    settings = {"max_trials": 2, "initializations": 0, "ensemble_size": 2, "objective": "val_loss"}
+    again = problem.make_builder(tmp_path / "weighted", eager_model, **settings)
     sizes = again.scores_by_size()
     for kind, expected in plain.scores_by_size(2).items():
         np.testing.assert_allclose(sizes[kind], expected, rtol=1e-5)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_hyperens.search.data_digest import PLACES
-from keras_hyperens.search.data_digest import digest_of
-from keras_hyperens.search.model_digest import model_digests
-from keras_hyperens.search.validation import ValidationRows
+from keras_hyperens.search.digests import PLACES
+from keras_hyperens.search.digests import digest_of
+from keras_hyperens.search.digests import model_digests
+from keras_hyperens.search.validation_rows import ValidationRows
 from tests.search import problem
 from tests.search.problem import blobs
 from tests.search.problem import eager_model

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_hyperens.search import greedy_selection
+from keras_hyperens.search import score_inputs
 from keras_hyperens.search import scores
 
 
@@ -221,9 +222,9 @@ def test_memory_mapped_files_give_the_same_and_their_memory_is_given_back(tmp_pa
     for t, each in enumerate(predictions.astype("float32")):
         np.save(tmp_path / f"{t}.npy", each)
     mapped = [np.load(tmp_path / f"{t}.npy", mmap_mode="r") for t in range(len(predictions))]
-    given_back, forget = [], scores._forget
-    monkeypatch.setattr(scores, "MAPPED_BYTES", held)
-    monkeypatch.setattr(scores, "_forget", lambda array: (given_back.append(array), forget(array)))
+    given_back, forget = [], score_inputs._forget
+    monkeypatch.setattr(score_inputs, "MAPPED_BYTES", held)
+    monkeypatch.setattr(score_inputs, "_forget", lambda array: (given_back.append(array), forget(array)))
     for metric in ("nll", "brier", "accuracy"):
         in_memory = greedy_selection(predictions.astype("float32"), labels, 3, metric)
         given_back.clear()

@@ -1,0 +1,81 @@
+"""Trained candidates as Keras models again, and these as an ensemble."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import keras_tuner
+
+from keras_hyperens import files
+from keras_hyperens.conversion.compiled import compile_arguments_of
+from keras_hyperens.conversion.compiled import fresh_metrics
+from keras_hyperens.models import HyperDeepEnsemble
+from keras_hyperens.search.candidate import Candidate
+from keras_hyperens.search.pool import Pool
+from keras_hyperens.search.settings import Settings
+
+
+def trained_model(
+    hypermodel: keras_tuner.HyperModel, values: dict[str, Any], weights: Any, build_config: Any, strategy: Any = None
+) -> keras.Model:
+    """The hypermodel's model at these hyperparameter values, with the weights of a file.
+
+    Raises:
+        files.Damaged: If the file cannot be read.
+    """
+    hyperparameters = keras_tuner.HyperParameters()
+    hyperparameters.values = dict(values)
+    with strategy.scope() if strategy is not None else contextlib.nullcontext():
+        model = hypermodel.build(hyperparameters)
+        if not model.built:
+            model.build_from_config(build_config)
+        if model.optimizer is not None and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)  # the file has its variables too
+        try:
+            model.load_weights(weights)
+        except OSError as error:
+            raise files.Damaged(weights, error) from error
+    return model
+
+
+def assembled(
+    settings: Settings, pool: Pool, members: Sequence[Candidate], weights: Sequence[float], combination: Any
+) -> HyperDeepEnsemble:
+    """The ensemble of these candidates, compiled as each of them is.
+
+    Args:
+        settings: Of the builder.
+        pool: Where the candidates are.
+        members: The candidates.
+        weights, combination: As in `HyperDeepEnsemble`.
+    """
+    models = [
+        trained_model(
+            settings.hypermodel,
+            member.values,
+            pool.weights_file(member),
+            member.build_config,
+            settings.distribution_strategy,
+        )
+        for member in members
+    ]
+    for number, model in enumerate(models):
+        model.name = f"member_{number}"  # a hypermodel gives all of them the same
+    ensemble = HyperDeepEnsemble(
+        models,
+        member_weights=weights,
+        combination=combination,
+        output_activation=settings.output_activation,
+        member_hyperparameters=[member.values for member in members],
+    )
+    _compile_like(ensemble, models[0])
+    return ensemble
+
+
+def _compile_like(ensemble: HyperDeepEnsemble, model: keras.Model) -> None:
+    """Compiles an ensemble with a member's loss and metrics; metrics get probabilities, so they take no logits."""
+    arguments = compile_arguments_of(model)
+    if arguments:
+        metrics = {name: fresh_metrics(arguments.get(name)) for name in ("metrics", "weighted_metrics")}
+        ensemble.compile(loss=model.loss, loss_weights=arguments.get("loss_weights"), **metrics)

@@ -1,0 +1,118 @@
+"""The user's hypermodel, a function or an object, and what all of its models have in common."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import keras_tuner
+
+from keras_hyperens.search.digests import model_digests
+from keras_hyperens.search.tuners import OWN
+from keras_hyperens.search.tuners import is_internal
+
+
+def as_hypermodel(hypermodel: Any) -> keras_tuner.HyperModel:
+    """A function `build_model(hp)` as a hypermodel, a hypermodel as it is."""
+    if isinstance(hypermodel, keras_tuner.HyperModel):
+        return hypermodel
+    if not callable(hypermodel):
+        raise TypeError(
+            "`hypermodel` must be a function `build_model(hp)` or a `keras_tuner.HyperModel`. "
+            f"Received: hypermodel={hypermodel!r}"
+        )
+    return _FromFunction(hypermodel)
+
+
+class _FromFunction(keras_tuner.HyperModel):
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        return self.function(hp)
+
+
+def default_model(
+    hypermodel: keras_tuner.HyperModel, given: keras_tuner.HyperParameters | None
+) -> tuple[keras.Model, list[Any]]:
+    """The model with default hyperparameters, and the configurations of the hyperparameters.
+
+    Args:
+        hypermodel: The user's.
+        given: Hyperparameters that the user set; it must use them all.
+
+    Raises:
+        ValueError: If it cannot be built, returns something else than a compiled model, leaves some out, or gives one
+            a name that tuners use themselves.
+    """
+    hyperparameters = keras_tuner.HyperParameters()
+    try:
+        model = hypermodel.build(hyperparameters)
+    except Exception as error:
+        raise ValueError(
+            f"The hypermodel cannot be built with its default hyperparameters {hyperparameters.values}: {error}"
+        ) from error
+    if not isinstance(model, keras.Model) or not model.compiled:
+        raise ValueError(f"The hypermodel must return a compiled Keras model. Received: {model!r}")
+    names = {each.name for each in hyperparameters.space}
+    unused = {each.name for each in given.space} - names if given is not None else set()
+    if unused and not hyperparameters.inactive_scopes:
+        raise ValueError(
+            f"The hypermodel does not use every hyperparameter given; it uses {sorted(names)}. "
+            f"Received: {sorted(unused)}"
+        )
+    taken = sorted(filter(is_internal, names))
+    if taken:
+        raise ValueError(
+            f"Hyperparameters must have names that tuners do not use themselves and that do not begin with {OWN!r}. "
+            f"Received: {taken}"
+        )
+    return model, json.loads(json.dumps(hyperparameters.get_config()["space"]))
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What all candidates have in common.
+
+    Attributes:
+        space: The configurations of the hyperparameters.
+        loss: What the model was compiled with.
+        output_names: Of the model, or `None`.
+        digests: Fingerprints of the architecture and of each argument of `compile`.
+    """
+
+    space: list[Any]
+    loss: Any
+    output_names: list[str] | None
+    digests: dict[str, str]
+
+    def names(self, given: Sequence[str], number: int) -> list[str]:
+        """The names of so many outputs: those given, else the model's, else numbers."""
+        known = list(given or self.output_names or ())
+        return known if len(known) == number else [str(place) for place in range(number)]
+
+    def losses(self, names: Sequence[str], number: int) -> list[Any]:
+        """The loss of each output, in the order of their labels.
+
+        Args:
+            names: Of the outputs in that order; none if it is that of the model.
+            number: Of outputs.
+        """
+        names = list(names or self.output_names or ())
+        if isinstance(self.loss, dict):
+            return list(self.loss.values()) if number == 1 else [self.loss.get(name) for name in names]
+        if not isinstance(self.loss, list | tuple):
+            return [self.loss] * number
+        by_name = dict(zip(self.output_names or (), self.loss))
+        return [by_name[name] for name in names] if set(names) == set(by_name) else list(self.loss)
+
+
+def facts_and_model(
+    hypermodel: keras_tuner.HyperModel, given: keras_tuner.HyperParameters | None
+) -> tuple[ModelFacts, keras.Model]:
+    """The facts, and the model with default hyperparameters that they are of; arguments as in `default_model`."""
+    model, space = default_model(hypermodel, given)
+    names = getattr(model, "output_names", None)
+    return ModelFacts(space, model.loss, None if names is None else list(names), model_digests(model)), model

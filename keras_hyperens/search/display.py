@@ -1,0 +1,103 @@
+"""What people see of a search: how far it is and how long it still takes, and a table of its candidates."""
+
+import sys
+import time
+from collections.abc import Mapping
+
+from keras_hyperens.search.candidate import Candidate
+from keras_hyperens.search.candidate import rank
+from keras_hyperens.search.pool import Pool
+
+
+class Progress:
+    """One line that is written anew after every candidate; where the output is no terminal, a line each.
+
+    Args:
+        planned: How many candidates each stage trains, by its name; 0 where only the tuner will know.
+        verbose: 0 for silence.
+    """
+
+    def __init__(self, planned: Mapping[str, int], verbose: int) -> None:
+        self.planned, self.verbose = dict(planned), verbose
+        self.done = dict.fromkeys(planned, 0)
+        self.seconds: list[float] = []  # of the trainings that this process saw end
+        self.best: float | None = None
+        self.start = time.monotonic()
+        self.line_open = False
+
+    def ended(self, stage: str, candidate: Candidate | None) -> None:
+        """Counts a candidate and says so."""
+        self.done[stage] += 1
+        now = time.monotonic() - self.start
+        is_news = candidate is not None and candidate.seconds <= now - sum(self.seconds) + 1  # else found on disk
+        if candidate is not None and is_news:
+            self.seconds.append(candidate.seconds)
+        if candidate is None or candidate.failure is not None:
+            self._show(stage, "failed, left out")
+            return
+        score = candidate.score
+        if score is not None and (self.best is None or score < self.best):
+            self.best = score
+        self._show(stage, "" if score is None else f"score {score:.4f} (best {self.best:.4f})")
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        self._write(text)
+        self.close()
+
+    def _show(self, stage: str, news: str) -> None:
+        total = str(self.planned[stage] or "?")
+        text = f"{stage} {self.done[stage]:>{len(total)}} of {total}   {news:<32} {self._left(stage)}"
+        self._write(text)
+
+    def _left(self, stage: str) -> str:
+        if not self.seconds or not self.planned[stage]:
+            return ""
+        stages = list(self.planned)
+        ahead = stages[stages.index(stage) :]
+        number = sum(max(0, self.planned[each] - self.done[each]) for each in ahead)
+        elapsed = time.monotonic() - self.start
+        return f"{_clock(elapsed)} gone, about {_clock(number * elapsed / len(self.seconds))} left"
+
+    def _write(self, text: str) -> None:
+        if not self.verbose:
+            return
+        if sys.stdout.isatty():
+            print(f"\r{text:<100}", end="", flush=True)
+            self.line_open = True
+        else:
+            print(text.rstrip(), flush=True)
+
+    def close(self) -> None:
+        """Ends the line."""
+        if self.line_open:
+            print(flush=True)
+        self.line_open = False
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def summary(pool: Pool, weights: dict[str, float], number: int) -> str:
+    """A table of the best candidates and of all members."""
+    candidates = sorted(pool.finished(), key=rank)
+    failed = len(pool.candidates()) - len(candidates)
+    shown = [each for rank, each in enumerate(candidates) if rank < number or each.name in weights]
+    hyperparameters = sorted({name for each in shown for name in each.values})
+    rows = [["candidate", "score", "weight", *hyperparameters]]
+    for each in shown:
+        weight = weights.get(each.name)
+        score = "" if each.score is None else f"{each.score:.4f}"
+        values = [_brief(each.values.get(name, "")) for name in hyperparameters]
+        rows.append([each.name, score, "" if weight is None else f"{weight:.2f}", *values])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    head = f"{len(candidates)} candidates finished, {failed} failed, in {pool.directory}"
+    return "\n".join([head, *lines])
+
+
+def _brief(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

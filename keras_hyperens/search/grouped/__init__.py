@@ -1,0 +1,1 @@
+"""Candidates of one structure, trained as the members of one graph."""

@@ -1,0 +1,153 @@
+"""A search whose trials are trained in groups: as many as allowed, of those that one graph can train as if alone."""
+
+import itertools
+import warnings
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import keras_tuner
+
+from keras_hyperens import files
+from keras_hyperens.conversion.probing import facts_of
+from keras_hyperens.search import tuner_hooks
+from keras_hyperens.search.candidate import RETRAINING
+from keras_hyperens.search.candidate import SEARCH
+from keras_hyperens.search.distributed.processes import is_distributed
+from keras_hyperens.search.grouped.group_trainer import GroupTrainer
+from keras_hyperens.search.grouped.group_trainer import Waiting
+from keras_hyperens.search.grouped.joint import IncompatibleModelsError
+from keras_hyperens.search.grouped.joint import structure_of
+from keras_hyperens.search.settings import Settings
+from keras_hyperens.search.trial_recorder import TrialRecorder
+from keras_hyperens.search.tuner_hooks import IDLE
+from keras_hyperens.search.tuner_hooks import STOPPED
+from keras_hyperens.search.tuners import own_values
+
+WITHOUT_FEEDBACK = ("random", "grid")  # tuners that decide about a trial before the last one has ended
+ALONE = "Candidates are trained one at a time"
+MOST_WAITING = 4  # times the size of a group: so many models are kept until enough of one structure are there
+
+
+def groups_of(
+    settings: Settings, recorder: TrialRecorder, arguments: dict[str, Any], say: Callable[[str], None]
+) -> Callable[[], None] | None:
+    """The search loop of a stage in which candidates are trained together; `None` if they are not."""
+    if settings.candidates_at_once == 1 or recorder.stage == RETRAINING:
+        return None
+    reason = why_alone(settings, recorder.stage, arguments)
+    if reason is not None:
+        warnings.warn(f"{ALONE} ({recorder.stage}): {reason}", stacklevel=5)
+        return None
+    return lambda: GroupSearch(recorder, settings.candidates_at_once, arguments, say).search()
+
+
+def why_alone(settings: Settings, stage: str, arguments: dict[str, Any]) -> str | None:
+    """Why no trials of a stage can be trained together; `None` if they may be."""
+    reasons = {
+        f"only {' and '.join(WITHOUT_FEEDBACK)} search do not wait for results": stage == SEARCH
+        and not (isinstance(settings.tuner, str) and settings.tuner in WITHOUT_FEEDBACK),
+        "callbacks belong to one model": bool(arguments.get("callbacks")),
+        "`training_subset` gives each candidate rows of its own": settings.training_subset is not None,
+        "`distribution_strategy` trains one model": settings.distribution_strategy is not None,
+        "several processes search": is_distributed(),
+        "the hypermodel has a `fit` of its own": type(settings.hypermodel).fit is not keras_tuner.HyperModel.fit,
+        "a generator gives its rows only once": isinstance(arguments.get("x"), Iterator),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+class GroupSearch:
+    """KerasTuner's search loop, but for trials that are trained as groups before they run.
+
+    A trial that runs finds its candidate in the pool, as after an interruption: what KerasTuner records of it is
+    therefore what it records of every other.
+
+    Args:
+        recorder: Attached to the tuner.
+        size: Of a group, at most.
+        arguments: Of `keras_tuner.Tuner.search`.
+        say: Takes a line for the user.
+    """
+
+    def __init__(
+        self, recorder: TrialRecorder, size: int, arguments: dict[str, Any], say: Callable[[str], None]
+    ) -> None:
+        self.recorder, self.tuner, self.size, self.arguments = recorder, recorder.tuner, size, arguments
+        self.groups = GroupTrainer(recorder, size, arguments, say)
+        self.waiting: dict[str, list[Waiting]] = {}  # by structure
+        self.alone: set[str] = set()  # structures that cannot be trained together
+
+    def search(self) -> None:
+        """Runs all trials of the tuner."""
+        self.tuner.oracle.verbose = self.arguments["verbose"]
+        self.tuner.on_search_begin()
+        with tuner_hooks.forgotten_gradients():
+            for number in itertools.count():
+                self.tuner.pre_create_trial()
+                # A tuner has one trial at a time: each that waits is that of another one.
+                trial = self.tuner.oracle.create_trial(f"{self.tuner.tuner_id}-{number}")
+                if trial.status == STOPPED:
+                    break
+                if trial.status == IDLE:
+                    self._train_all()
+                else:
+                    self._take(trial)
+        self.tuner.on_search_end()
+
+    def _take(self, trial: Any) -> None:
+        name, values = self.recorder.name_of(trial), own_values(trial.hyperparameters.values)
+        if self.recorder.is_known(name, values):
+            return self._run(trial)
+        try:
+            waiting = self._built(trial, name, values)
+        except Exception:  # it will fail again alone, and that will be recorded
+            return self._run(trial)
+        if waiting is None:
+            return self._run(trial)
+        self.waiting.setdefault(waiting.structure, []).append(waiting)
+        if len(self.waiting[waiting.structure]) == self.size:
+            self._train(waiting.structure)
+        elif sum(map(len, self.waiting.values())) >= MOST_WAITING * self.size:
+            self._train(max(self.waiting, key=lambda each: len(self.waiting[each])))
+
+    def _built(self, trial: Any, name: str, values: dict[str, Any]) -> Waiting | None:
+        """The trial with its model, as it is when it is trained alone; `None` if it must be."""
+        keras.utils.clear_session(free_memory=False)  # for the names of layers, which are those of metrics
+        model = self.recorder.build(trial.hyperparameters, name)
+        try:
+            facts = facts_of(model)
+            structure = structure_of(model, facts)
+        except IncompatibleModelsError as reason:
+            self._warn("any", reason)
+            return None
+        return None if structure in self.alone else Waiting(trial, name, values, structure, model, facts)
+
+    def _train_all(self) -> None:
+        for structure in list(self.waiting):
+            self._train(structure)
+
+    def _train(self, structure: str) -> None:
+        """Trains the waiting trials of a structure, together where that is possible, and ends them."""
+        group = self.waiting.pop(structure)
+        trials = [each.trial for each in group]
+        try:
+            self.groups.train(group)
+        except IncompatibleModelsError as reason:
+            self._warn(structure, reason)
+        except files.OUTAGES as error:  # a full disk is not the candidates' fault
+            raise keras_tuner.errors.FatalRuntimeError(str(error)) from error
+        except Exception as error:  # for example too little memory
+            self._warn(structure, f"{type(error).__name__}: {error}")
+        group.clear()  # the models
+        for trial in trials:
+            self._run(trial)
+
+    def _warn(self, structure: str, reason: Any) -> None:
+        if structure not in self.alone:
+            self.alone.add(structure)
+            warnings.warn(f"{ALONE}: {reason}", stacklevel=2)
+
+    def _run(self, trial: Any) -> None:
+        tuner_hooks.run_whole_trial(self.tuner, trial, self.arguments)

@@ -1,0 +1,104 @@
+"""The choice of members: sets of hyperparameters that are best together, candidates that are, and what they gain."""
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+
+from keras_hyperens.likelihoods import named
+from keras_hyperens.search.candidate import INITIALIZATIONS
+from keras_hyperens.search.candidate import SEARCH
+from keras_hyperens.search.candidate import Candidate
+from keras_hyperens.search.candidate import best_of_equal_values
+from keras_hyperens.search.candidate import number_of_run
+from keras_hyperens.search.candidate import rank
+from keras_hyperens.search.scorer import Scorer
+from keras_hyperens.search.selection import Selection
+from keras_hyperens.search.settings import Settings
+
+
+class MemberChoice:
+    """Chooses among the candidates of a search.
+
+    Args:
+        settings: Of the builder.
+        scorer: Of the search.
+    """
+
+    def __init__(self, settings: Settings, scorer: Scorer) -> None:
+        self.settings, self.scorer, self.pool = settings, scorer, scorer.pool
+
+    def hyperparameter_sets(self) -> list[Candidate]:
+        """The candidates of the search whose hyperparameters are best together, the best one first.
+
+        Raises:
+            ValueError: If no candidate of the search has finished.
+        """
+        finished = best_of_equal_values(self.pool.finished(SEARCH))
+        if not finished:
+            raise ValueError(self.pool.why_none())
+        best = sorted(finished, key=rank)[: self.settings.search_pool_size]
+        best.sort(key=lambda each: each.name)  # the order of ties
+        size = min(self.settings.num_hyperparameter_sets, len(best))
+        chosen = [best[index] for index in self.scorer.select(best, size, self.settings.metric).members]
+        others = sorted((each for each in best if each not in chosen), key=rank)
+        return (chosen + others)[:size]  # the selection ends early where nothing improves
+
+    def members(self, size: int, metric: Any, **selection: Any) -> tuple[list[Candidate], tuple[float, ...]]:
+        """So many candidates with weights on disk that are best together, and their weights in the ensemble.
+
+        Raises:
+            ValueError: If there are fewer.
+        """
+        finished = self._eligible()
+        kept = [candidate for candidate in finished if self.pool.has_weights(candidate)]
+        if len(kept) < size:
+            raise ValueError(
+                f"An ensemble of {size} needs as many candidates with weights: ask for fewer members, search more "
+                f"trials, or keep more weights. Received: {len(kept)} with weights of {len(finished)} finished; "
+                + self.pool.why_none()
+            )
+        selection = {"tolerance": -math.inf, **selection}
+        chosen = self.scorer.select(kept, size, metric, **selection)
+        if len(kept) < len(finished):
+            self._say_if_a_better_one_was_not_kept(chosen, self.scorer.select(finished, size, metric, **selection))
+        return [kept[index] for index in chosen.members], chosen.weights
+
+    def runs_of_best_set(self) -> list[Candidate]:
+        """Trainings of the best hyperparameters from different initializations, in their order."""
+        best = self.hyperparameter_sets()[0]
+        runs = [each for each in self.pool.finished(INITIALIZATIONS) if each.parent == best.name]
+        return sorted(runs, key=lambda each: number_of_run(each.name)) or [best]
+
+    def scores_by_size(self, max_size: int) -> dict[str, list[float]]:
+        """As `HyperDeepEnsembleBuilder.scores_by_size`."""
+        finished, runs, metric = self._eligible(), self.runs_of_best_set(), self.settings.metric
+        sizes = range(1, max_size + 1)
+        single = self.scorer.select(finished, 1, metric).trajectory[0]
+        return {
+            "single best": [single for _ in sizes],
+            "deep ensemble": [self._score_of_mean(runs[:size]) for size in sizes if size <= len(runs)],
+            "hyper-deep ensemble": [
+                self.scorer.select(finished, size, metric, tolerance=-math.inf).trajectory[-1]
+                for size in sizes
+                if size <= len(finished)
+            ],
+        }
+
+    def _score_of_mean(self, runs: list[Candidate]) -> float:
+        predictions = [self.pool.predictions(run) for run in runs]
+        means = [np.mean(parts, axis=0) for parts in zip(*predictions)]
+        return self.scorer.score(means, named(runs[0].likelihoods))
+
+    def _eligible(self) -> list[Candidate]:
+        with_search = self.settings.include_search or not self.settings.initializations
+        return self.pool.finished(INITIALIZATIONS, *([SEARCH] if with_search else []))
+
+    def _say_if_a_better_one_was_not_kept(self, chosen: Selection, possible: Selection) -> None:
+        if possible.trajectory[-1] < chosen.trajectory[-1]:
+            warnings.warn(
+                f"With all candidates' weights the validation score would be {possible.trajectory[-1]:.5g}, not "
+                f"{chosen.trajectory[-1]:.5g}: keep more weights (now keep={self.settings.keep!r})",
+                stacklevel=4,
+            )

@@ -1,0 +1,153 @@
+"""How candidates are scored and chosen: what the greedy selection is given for their outputs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_hyperens.likelihoods import Likelihood
+from keras_hyperens.likelihoods import named
+from keras_hyperens.models.compiled_loss import CompiledLoss
+from keras_hyperens.search.candidate import INITIALIZATIONS
+from keras_hyperens.search.candidate import SEARCH
+from keras_hyperens.search.candidate import Candidate
+from keras_hyperens.search.directory import SearchDirectory
+from keras_hyperens.search.scores import SCORES
+from keras_hyperens.search.selection import Selection
+from keras_hyperens.search.selection import greedy_selection
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an output should be.
+
+    Attributes:
+        labels: As the loss takes them.
+        loss: With which the hypermodel compiles this output, or `None`.
+        weights: Of samples, or `None`.
+        name: Of the output, if there are several.
+    """
+
+    labels: np.ndarray
+    loss: Any = None
+    weights: np.ndarray | None = None
+    name: str = ""
+
+
+class Scorer:
+    """Scores candidates of a search by the metric of its builder.
+
+    Args:
+        directory: Of the search.
+
+    Attributes:
+        label_names: Of the outputs, in the order of labels that have names.
+    """
+
+    def __init__(self, directory: SearchDirectory) -> None:
+        self.directory, self.pool, self.metric = directory, directory.pool, directory.settings.metric
+        self.label_names: tuple[str, ...] = ()
+
+    def score(
+        self, predictions: list[np.ndarray], likelihoods: Sequence[Likelihood], targets: list[Target] | None = None
+    ) -> float:
+        """The score of a prediction of each output; lower is better, NaN if one is not finite."""
+        if not all(np.isfinite(each).all() for each in predictions):
+            return float("nan")
+        problem = as_problem([predictions], targets or self._targets_on_disk(), likelihoods, self.metric)
+        return greedy_selection(**problem, ensemble_size=1).trajectory[0]
+
+    def select(self, candidates: list[Candidate], size: int, metric: Any, **selection: Any) -> Selection:
+        """So many of these candidates, by a metric; other arguments as in `greedy_selection`."""
+        predictions = [self.pool.predictions(each) for each in candidates]
+        targets = self._targets_on_disk(candidates[0].outputs)
+        problem = as_problem(predictions, targets, named(candidates[0].likelihoods), metric)
+        return greedy_selection(**problem, ensemble_size=size, **selection)
+
+    def score_again(self) -> None:
+        """By another metric than that of the search so far: predictions are on disk."""
+        for candidate in self.pool.finished(SEARCH, INITIALIZATIONS):
+            score = self.score(self.pool.predictions(candidate), named(candidate.likelihoods))
+            self.pool.change_score(candidate, score)
+
+    def targets(
+        self, labels: list[np.ndarray], weights: list[np.ndarray | None], names: Sequence[str] = ()
+    ) -> list[Target]:
+        """What each output should be, in the order of their labels."""
+        facts, names = self.directory.facts(), names or self.label_names
+        losses = facts.losses(names, len(labels))
+        return [Target(*parts) for parts in zip(labels, losses, weights, facts.names(names, len(labels)))]
+
+    def _targets_on_disk(self, names: Sequence[str] = ()) -> list[Target]:
+        return self.targets(self.pool.labels(), self.pool.weights(), names)
+
+
+def as_problem(
+    predictions: Sequence[Sequence[np.ndarray]],
+    targets: Sequence[Target],
+    likelihoods: Sequence[Likelihood],
+    metric: Any,
+) -> dict[str, Any]:
+    """Arguments of `greedy_selection`.
+
+    Args:
+        predictions: Of each candidate, an array `[N, ..., C]` for each output.
+        targets: One for each output.
+        likelihoods: Of each output.
+        metric: Of `greedy_selection`; `"loss"`: the compiled one; or `"auto"`, that of the likelihood. For several
+            outputs also a dictionary of these, by name.
+
+    Raises:
+        ValueError: If there is not one target, or not one metric, for each output.
+    """
+    number = len(likelihoods)
+    if len(targets) != number:
+        raise ValueError(f"There must be labels for each of {number} outputs. Received: labels for {len(targets)}")
+    metrics = metric if isinstance(metric, dict) else {target.name: metric for target in targets}
+    names = [target.name for target in targets]
+    if not set(names) <= set(metrics):
+        raise ValueError(f"`metric` must have one for each of the outputs {names}. Received: metric={metric!r}")
+    outputs = [
+        _output([candidate[number] for candidate in predictions], target, likelihood, metrics[target.name])
+        for number, (target, likelihood) in enumerate(zip(targets, likelihoods))
+    ]
+    if len(outputs) == 1:
+        return outputs[0]
+    return {key: {str(number): output[key] for number, output in enumerate(outputs)} for key in outputs[0]}
+
+
+def _output(predictions: list[np.ndarray], target: Target, likelihood: Likelihood, metric: Any) -> dict[str, Any]:
+    if predictions[0].ndim == 1:
+        predictions = [each[:, None] for each in predictions]
+    shape = predictions[0].shape
+    if isinstance(metric, str) and metric == "auto":
+        metric = likelihood.default_metric(target.labels, shape, target.loss)
+    if metric in likelihood.metrics_of_loss:
+        return _of_loss(predictions, target, likelihood)
+    labels, weights = _without_ignored(target)
+    by_class = isinstance(metric, str) and metric in SCORES and metric != "mse"
+    predictions, labels = likelihood.scored(predictions, labels, by_class)
+    return {"predictions": predictions, "labels": labels, "metric": metric, "sample_weight": weights}
+
+
+def _of_loss(predictions: list[np.ndarray], target: Target, likelihood: Likelihood) -> dict[str, Any]:
+    if target.loss is None:
+        raise ValueError('`metric="loss"` needs a compiled loss for each output. Received: an output without one')
+    score = CompiledLoss(target.loss, likelihood, target.labels, target.weights, predictions[0].shape)
+    rows = np.arange(len(predictions[0]))
+    columns = [score.columns_of(each) for each in predictions]
+    return {"predictions": columns, "labels": rows, "metric": score, "sample_weight": None}
+
+
+def _without_ignored(target: Target) -> tuple[np.ndarray, Any]:
+    """Labels and weights; labels that the loss ignores have no weight."""
+    ignored = getattr(target.loss, "ignore_class", None)
+    if ignored is None:
+        return target.labels, target.weights
+    labels = target.labels
+    is_read = labels != ignored
+    if target.weights is not None:
+        missing = labels.ndim - target.weights.ndim
+        is_read = is_read * target.weights.reshape(target.weights.shape + (1,) * missing)
+    return np.where(labels == ignored, 0, labels), is_read.astype("float64")

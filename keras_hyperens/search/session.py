@@ -1,0 +1,130 @@
+"""A session of a builder: one call with data, which is checked before any work starts, and its directory opened."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import keras_tuner
+
+from keras_hyperens.models.data import split_rows
+from keras_hyperens.search.candidate import INITIALIZATIONS
+from keras_hyperens.search.candidate import RETRAINING
+from keras_hyperens.search.candidate import SEARCH
+from keras_hyperens.search.digests import has_dataset
+from keras_hyperens.search.directory import DirectoryLock
+from keras_hyperens.search.directory import SearchDirectory
+from keras_hyperens.search.display import Progress
+from keras_hyperens.search.distributed.processes import is_worker
+from keras_hyperens.search.dry_run import check_objective
+from keras_hyperens.search.dry_run import check_scoring
+from keras_hyperens.search.dry_run import check_training_data
+from keras_hyperens.search.scorer import Scorer
+from keras_hyperens.search.settings import LEASE
+from keras_hyperens.search.settings import PATIENCE
+from keras_hyperens.search.settings import Settings
+from keras_hyperens.search.settings import check_waiting
+from keras_hyperens.search.validation_rows import ValidationRows
+
+
+@dataclass
+class Session:
+    """What a call has given, and how far it is.
+
+    Attributes:
+        rows: The validation rows.
+        arguments: Of `fit`.
+        progress: Of all stages.
+        lock: Of the directory; `None` in a worker.
+        lease, patience: Of workers, in seconds.
+    """
+
+    rows: ValidationRows
+    arguments: dict[str, Any]
+    progress: Progress
+    lock: DirectoryLock | None
+    lease: float
+    patience: float
+
+
+@contextlib.contextmanager
+def opened_session(
+    directory: SearchDirectory,
+    scorer: Scorer,
+    x: Any = None,
+    y: Any = None,
+    *,
+    validation_data: Any = None,
+    validation_split: float = 0.0,
+    verbose: Any = 1,
+    lease: float = LEASE,
+    patience: float = PATIENCE,
+    **arguments: Any,
+) -> Iterator[Session]:
+    """Checks all that can be checked before any work starts, and opens the directory, alone until the end.
+
+    Args:
+        directory, scorer: Of the search.
+        x, y, validation_data, validation_split, verbose, lease, patience, **arguments: As in
+            `HyperDeepEnsembleBuilder.search`.
+    """
+    settings = directory.settings
+    check_waiting(lease, patience)
+    if validation_split:
+        parts = split_rows(x, y, arguments.pop("sample_weight", None), validation_split, "validation_split")
+        (x, y, weights), validation_data = parts
+        arguments |= {} if weights is None else {"sample_weight": weights}
+    _check_given(settings, x, y, validation_data)
+    rows = ValidationRows(validation_data, settings.output_activation)
+    _check_fit(directory, scorer, rows, x, y, arguments)
+    with directory.locked() as lock:
+        directory.open(directory.identity(x, y, rows, arguments), rows, scorer.score_again)
+        progress = Progress(_planned(settings), 0 if is_worker() else verbose)
+        if has_dataset((x, y)) and directory.pool.candidates():
+            progress.say(
+                "goes on with what is in the directory; of a dataset as training data only shapes and the number "
+                "of batches were compared: after a change of its samples use overwrite=True"
+            )
+        arguments |= {"x": x, "validation_data": validation_data, "verbose": verbose if verbose == 2 else 0}
+        arguments |= {} if y is None else {"y": y}
+        yield Session(rows, arguments, progress, lock, lease, patience)
+        progress.close()
+
+
+def _check_given(settings: Settings, x: Any, y: Any, validation_data: Any) -> None:
+    if validation_data is None:
+        raise ValueError(
+            "Candidates are compared on validation rows: give `validation_data` or `validation_split`. "
+            "Received: neither"
+        )
+    if x is None and not (settings.is_searched and not settings.initializations):
+        raise ValueError("Training needs `x`. Received: x=None")
+    if settings.training_subset is not None and not all(hasattr(leaf, "shape") for leaf in keras.tree.flatten((x, y))):
+        raise ValueError(f"`training_subset` needs `x` and `y` as arrays. Received: x of type {type(x).__name__}")
+    if isinstance(x, Iterator):
+        raise ValueError(
+            "Every candidate reads the training data anew: make a dataset of a generator, by "
+            "`tf.data.Dataset.from_generator`, say. Received: a generator"
+        )
+
+
+def _check_fit(
+    directory: SearchDirectory, scorer: Scorer, rows: ValidationRows, x: Any, y: Any, arguments: dict[str, Any]
+) -> None:
+    """One scoring of a made-up prediction, so that what is wrong is found before the first training."""
+    settings, model = directory.settings, directory.look_at_models()
+    scorer.label_names = tuple(rows.names or ())
+    check_training_data(x, y, arguments.get("sample_weight"), rows)
+    targets = scorer.targets(rows.labels, rows.weights)
+    check_scoring(model, rows, targets, lambda made_up, likelihoods: scorer.score(made_up, likelihoods, targets), y)
+    reports_more = arguments.get("callbacks") or type(settings.hypermodel).fit is not keras_tuner.HyperModel.fit
+    if isinstance(settings.tuner, str) and not reports_more:
+        check_objective(model, rows, settings.objective)
+
+
+def _planned(settings: Settings) -> dict[str, int]:
+    """How many candidates each stage trains; 0 where only the tuner will know."""
+    trials = 0 if settings.own_tuner is not None or settings.tuner == "hyperband" else settings.max_trials or 0
+    sets = settings.num_hyperparameter_sets
+    return {SEARCH: trials, INITIALIZATIONS: sets * settings.initializations, RETRAINING: 0}

@@ -1,0 +1,187 @@
+"""The stages of a search: candidates are searched, trained from several initializations, and trained on all rows."""
+
+import json
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+import keras_tuner
+
+from keras_hyperens import files
+from keras_hyperens.search import tuner_hooks
+from keras_hyperens.search.candidate import DIVERGED
+from keras_hyperens.search.candidate import INITIALIZATIONS
+from keras_hyperens.search.candidate import RETRAINING
+from keras_hyperens.search.candidate import SEARCH
+from keras_hyperens.search.candidate import Candidate
+from keras_hyperens.search.candidate import name_of_retraining
+from keras_hyperens.search.candidate import name_of_run
+from keras_hyperens.search.candidate import rank
+from keras_hyperens.search.directory import SearchDirectory
+from keras_hyperens.search.distributed.processes import is_worker
+from keras_hyperens.search.distributed.tuner_search import TunerSearch
+from keras_hyperens.search.grouped.group_search import groups_of
+from keras_hyperens.search.pool import Pool
+from keras_hyperens.search.scorer import Scorer
+from keras_hyperens.search.session import Session
+from keras_hyperens.search.settings import best_of
+from keras_hyperens.search.training_rows import joined_rows
+from keras_hyperens.search.trial_recorder import TrialRecorder
+from keras_hyperens.search.tuners import RUN
+from keras_hyperens.search.tuners import EnumeratingOracle
+from keras_hyperens.search.tuners import make_tuner
+
+SAME_FAILURES = 3  # at the beginning: more would fail as well
+
+
+class Stages:
+    """Trains the candidates of each stage, until all are in the pool.
+
+    Args:
+        directory, scorer: Of the search.
+        session: The call, with its data.
+    """
+
+    def __init__(self, directory: SearchDirectory, scorer: Scorer, session: Session) -> None:
+        self.directory, self.scorer, self.session = directory, scorer, session
+        self.settings, self.pool = directory.settings, directory.pool
+        self.seed = directory.seed or 0
+
+    def search(self) -> None:
+        """Any KerasTuner tuner trains candidates."""
+        recorder = self._recorder(SEARCH)
+        tuner = self.settings.own_tuner
+        if self.settings.is_searched:
+            recorder.attach(tuner)
+        else:
+            given = self.settings.hyperparameters
+            fixed = None if given is None else given.get_config()
+            plan = json.loads(json.dumps({"max_trials": self.settings.max_trials, "hyperparameters": fixed}))
+            self._run(self._search_tuner, recorder, plan, self.session.arguments)
+        if tuner is not None:
+            self._collect(tuner, recorder)
+        else:
+            self._drop_checkpoints()
+        self._check_that_some_finished(SEARCH)
+
+    def initializations(self, sets: Callable[[], Sequence[Candidate]]) -> None:
+        """Trains each of the sets of hyperparameters that are chosen now, from several initializations."""
+        if not self.settings.initializations:
+            return
+        chosen = sets()
+        numbers = range(1, self.settings.initializations + 1)
+        runs = [{**each.values, RUN: name_of_run(each.name, number)} for number in numbers for each in chosen]
+        self._run_list(self._recorder(INITIALIZATIONS), runs, self.session.arguments)
+        self._check_that_some_finished(INITIALIZATIONS)
+
+    def retraining(self, members: Sequence[Candidate]) -> None:
+        """Trains the members on training and validation rows together, each for the epochs of its best one."""
+        arguments = dict(self.session.arguments)
+        names = ("x", "y", "sample_weight", "validation_data")
+        joined = joined_rows(*(arguments.pop(name, None) for name in names))
+        runs = [{**each.values, RUN: name_of_retraining(each.name)} for each in members]
+        self.session.progress.planned[RETRAINING] = len(runs)
+        recorder = self._recorder(RETRAINING)
+        recorder.rows = None
+        recorder.epochs = {name_of_retraining(each.name): each.best_epoch + 1 for each in members}
+        self._run_list(recorder, runs, {**arguments, **joined})
+
+    def _search_tuner(self) -> keras_tuner.Tuner:
+        settings = self.settings
+        if settings.own_tuner is not None:
+            return settings.own_tuner
+        return make_tuner(
+            settings.tuner,
+            settings.hypermodel,
+            self.pool.directory,
+            SEARCH,
+            objective=settings.objective,
+            max_trials=settings.max_trials,
+            hyperparameters=settings.hyperparameters,
+            seed=self.seed,
+            epochs=self.session.arguments.get("epochs", 100),
+            strategy=settings.distribution_strategy,
+        )
+
+    def _run_list(self, recorder: TrialRecorder, runs: list[dict[str, Any]], arguments: dict[str, Any]) -> None:
+        settings = self.settings
+
+        def make() -> keras_tuner.Tuner:
+            oracle = EnumeratingOracle(settings.objective, runs)
+            directory, strategy = self.pool.directory, settings.distribution_strategy
+            return make_tuner(oracle, settings.hypermodel, directory, recorder.stage, strategy=strategy)
+
+        self._run(make, recorder, runs, arguments)
+
+    def _run(
+        self, make: Callable[[], keras_tuner.Tuner], recorder: TrialRecorder, plan: Any, arguments: dict[str, Any]
+    ) -> None:
+        session, is_new = self.session, self.directory.is_to_be_cleared
+        search = TunerSearch(recorder, plan, self._on_end(recorder.stage), is_new, session.lease, session.patience)
+        search.run(make, arguments, groups_of(self.settings, recorder, arguments, session.progress.say))
+
+    def _recorder(self, stage: str) -> TrialRecorder:
+        arguments = self.session.arguments
+        return TrialRecorder(
+            self.pool,
+            stage,
+            self.session.rows,
+            self.scorer.score,
+            self.seed,
+            self.settings.same_initialization,
+            self.settings.prediction_dtype,
+            self.settings.training_subset,
+            arguments.get("validation_batch_size") or arguments.get("batch_size"),
+            goes_on_from_weights=stage == SEARCH and self.settings.tuner == "hyperband",
+        )
+
+    def _collect(self, tuner: keras_tuner.Tuner, recorder: TrialRecorder) -> None:
+        """Makes candidates of what a tuner of the user's trained before."""
+        for trial in tuner.oracle.trials.values():
+            if trial.status == "COMPLETED" and self.pool.find(recorder.name_of(trial)) is None:
+                recorder.collect(trial)
+                self.session.progress.ended(SEARCH, self.pool.find(recorder.name_of(trial)))
+
+    def _check_that_some_finished(self, stage: str) -> None:
+        if not self.pool.finished(stage):
+            raise ValueError(f"No candidate of the {stage} stage has finished: {self.pool.why_none(stage)}")
+
+    def _on_end(self, stage: str) -> Callable[[str], None]:
+        def ended(name: str) -> None:
+            self.session.progress.ended(stage, self.pool.find(name))
+            self._drop_worst()
+            check_first_failures(self.pool, stage)
+
+        return ended
+
+    def _drop_checkpoints(self) -> None:
+        """Those that Hyperband went on from: candidates have their own copies."""
+        if not is_worker():
+            tuner_hooks.drop_checkpoints(files.join(self.pool.directory, SEARCH))
+
+    def _drop_worst(self) -> None:
+        number = best_of(self.settings.keep)
+        if number is not None and not is_worker():
+            finished = self.pool.finished(SEARCH, INITIALIZATIONS)
+            self.pool.drop_weights(sorted(finished, key=rank)[number:])
+
+
+def check_first_failures(pool: Pool, stage: str) -> None:
+    """Ends a stage whose first candidates failed in the same way: they are forgotten, to be trained when called again.
+
+    Raises:
+        RuntimeError: If so. What diverged is no failure of this kind.
+    """
+    candidates = pool.candidates(stage)
+    first = candidates[:SAME_FAILURES]
+    reasons = {each.reason for each in first}
+    if len(first) < SAME_FAILURES or len(candidates) > SAME_FAILURES or len(reasons) > 1:
+        return
+    reason = reasons.pop()
+    if reason and not reason.startswith(DIVERGED):
+        for each in first:
+            pool.forget(each.name)
+        raise RuntimeError(
+            f"The first {SAME_FAILURES} candidates failed in the same way, so the search stops: mend the hypermodel or "
+            f"the arguments of `fit`, and call again. Received: {first[0].failure}"
+        )

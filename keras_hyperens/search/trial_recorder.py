@@ -1,0 +1,291 @@
+"""The recorder of a stage: each KerasTuner trial becomes a candidate of the pool, and never a second time."""
+
+import time
+import traceback
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+from keras_hyperens import files
+from keras_hyperens.likelihoods import names_of
+from keras_hyperens.search import tuner_hooks
+from keras_hyperens.search.assembly import trained_model
+from keras_hyperens.search.candidate import DIVERGED
+from keras_hyperens.search.candidate import SEARCH
+from keras_hyperens.search.candidate import Candidate
+from keras_hyperens.search.candidate import name_of_trial
+from keras_hyperens.search.candidate import parent_of
+from keras_hyperens.search.distributed.processes import is_worker
+from keras_hyperens.search.distributed.processes import worker_id
+from keras_hyperens.search.pool import Pool
+from keras_hyperens.search.training_rows import Share
+from keras_hyperens.search.tuners import RUN
+from keras_hyperens.search.tuners import own_values
+from keras_hyperens.search.validation_rows import ValidationRows
+
+
+@dataclass
+class TrialRecorder:
+    """Runs the trials of one stage.
+
+    Args:
+        pool: Where candidates go.
+        stage: The stage they belong to.
+        rows: The validation rows; `None` when retraining.
+        score: Predictions of each output and their likelihoods to a number, lower is better, NaN if one is not
+            finite.
+        seed: Of the builder.
+        same_initialization: Whether all candidates have the same seed.
+        prediction_dtype: Of the predictions on disk.
+        training_subset: Share of the training rows for each candidate, or `None`.
+        batch_size: For predictions.
+        goes_on_from_weights: Whether the tuner reads the weights of finished trials.
+        epochs: When retraining, of each candidate by its name: there is no validation to say which was best.
+    """
+
+    pool: Pool
+    stage: str
+    rows: ValidationRows | None
+    score: Callable[[list[np.ndarray], list[Any]], float]
+    seed: int
+    same_initialization: bool
+    prediction_dtype: str
+    training_subset: float | None
+    batch_size: int | None
+    goes_on_from_weights: bool = False
+    epochs: dict[str, int] = field(default_factory=dict)
+    running: str | None = field(default=None, init=False)  # the trial
+
+    def attach(self, tuner: keras_tuner.Tuner) -> None:
+        """Makes the tuner's trials candidates; the tuner itself stays as it is in every other way."""
+        inner = tuner.hypermodel.inner if isinstance(tuner.hypermodel, RecordedHyperModel) else tuner.hypermodel
+        self.tuner = tuner
+        self.hypermodel = tuner.hypermodel = RecordedHyperModel(inner, tuner.oracle.objective.name)
+        self.run, self.place_of = tuner_hooks.replace_training(tuner, self.run_trial, self.checkpoint_of)
+
+    def name_of(self, trial: Any) -> str:
+        """The name of the candidate of a trial; a chief may have sent both."""
+        run = None if self.stage == SEARCH else trial.hyperparameters.values.get(RUN)
+        own = name_of_trial(files.checked_name(trial.trial_id))
+        return own if run is None else files.checked_name(run)
+
+    def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Trains a candidate, or says at once what is known of it."""
+        name, values = self.name_of(trial), own_values(trial.hyperparameters.values)
+        candidate = self.pool.find(name)
+        if candidate is None or not self.is_known(name, values):
+            candidate = self._train(name, values, trial, args, kwargs)
+        if candidate.failure is not None:
+            raise keras_tuner.errors.FailedTrialError(candidate.failure)
+        return candidate.metrics
+
+    def is_known(self, name: str, values: dict[str, Any]) -> bool:
+        """Whether a candidate of this name, with these values, is in the pool."""
+        candidate = self.pool.find(name)
+        return candidate is not None and candidate.values == values
+
+    def build(self, hyperparameters: Any, name: str) -> keras.Model:
+        """The model of a candidate, with the weights with which it starts."""
+        self.hypermodel.next_seed = self.seed_of(name)
+        try:
+            return self.hypermodel.build(hyperparameters)
+        finally:
+            self.hypermodel.next_seed = None
+
+    def _train(self, name: str, values: dict[str, Any], trial: Any, args: Any, kwargs: Any) -> Candidate:
+        start = time.monotonic()
+        self.pool.forget(name)
+        seed = self.seed_of(name)
+        known = self.known_of(name, values)
+        self.running = trial.trial_id
+        checkpoint = self.checkpoint_of(trial.trial_id)
+        files.remove(checkpoint)  # of a training that was cut off
+        self.hypermodel.next_seed = seed
+        self.hypermodel.share = None if self.training_subset is None else Share(self.training_subset, seed)
+        self.hypermodel.epochs = self.epochs.get(name)
+        predictions: list[np.ndarray] = []
+        try:
+            with tuner_hooks.forgotten_gradients():
+                results = self.run(trial, *args, **kwargs)
+            self._load_best(checkpoint)
+            weights = self.keep_weights(name, checkpoint, trial)
+            candidate, predictions = self.candidate_of(known, self.hypermodel.model, results, weights)
+            candidate = replace(candidate, seconds=_since(start))
+        except keras_tuner.errors.FatalError:
+            raise
+        except files.OUTAGES as error:  # a full disk is not the candidate's fault
+            raise keras_tuner.errors.FatalRuntimeError(str(error)) from error
+        except Exception:
+            candidate = Candidate(**known, failure=traceback.format_exc(), seconds=_since(start))
+        finally:
+            self.running = self.hypermodel.model = None
+            self.hypermodel.next_seed = None
+        self.pool.add(candidate, predictions if candidate.failure is None else ())
+        return candidate
+
+    def known_of(self, name: str, values: dict[str, Any]) -> dict[str, Any]:
+        """What is known of a candidate before it is trained."""
+        own = {"name": name, "stage": self.stage, "values": values}
+        return {**own, "seed": self.seed_of(name), "parent": parent_of(name)}
+
+    def checkpoint_of(self, trial_id: str) -> str:
+        """Where the tuner keeps the weights of a trial, or, while it runs, writes them again and again."""
+        place = self.place_of(trial_id)
+        if trial_id != self.running:
+            return place
+        if files.is_remote(place):
+            return files.join(files.scratch().name, f"{self.stage}-{trial_id}.weights.h5")
+        # Another worker that was taken for dead may still write.
+        own = f"-{files.checked_name(worker_id())}" if is_worker() else ""
+        return place.replace(".weights.h5", f"{own}.weights.h5")
+
+    def candidate_of(
+        self, known: dict[str, Any], model: Any, results: Any, weights: str, outputs: Any = None
+    ) -> tuple[Candidate, list[np.ndarray]]:
+        """A candidate of a model with its best weights, and its predictions.
+
+        Args:
+            known: What `known_of` says.
+            model: With its best weights.
+            results: Of the training.
+            weights: Of `keep_weights`.
+            outputs: For the validation rows, if they are known.
+        """
+        metrics, best_epoch = best_metrics(results, self.tuner.oracle.objective)
+        predictions, described = self._described(model, outputs)
+        described["weights"] = weights
+        described["failure"] = self._divergence(metrics, described["score"])
+        return Candidate(**known, **described, metrics=metrics, best_epoch=best_epoch), predictions
+
+    def keep_weights(self, name: str, checkpoint: str, trial: Any) -> str:
+        """Puts the checkpoint of a trial that has ended where it belongs: into the pool, unless it is somebody else's.
+
+        Returns:
+            Where the pool finds it.
+        """
+        place = self.place_of(trial.trial_id)
+        theirs = not files.is_inside(place, self.pool.directory)
+        if checkpoint != place and (theirs or self.goes_on_from_weights):
+            files.move(checkpoint, place)
+            checkpoint = place
+        if theirs:
+            return files.relative(place, self.pool.directory)
+        return self.pool.take_weights(name, checkpoint, leave=self.goes_on_from_weights)
+
+    def _load_best(self, checkpoint: str) -> None:
+        """Gives the model of the trial the weights of its best epoch."""
+        model: Any = self.hypermodel.model
+        if model is None:
+            raise ValueError("`HyperModel.fit` was not called: the tuner must train by its hypermodel")
+        if files.exists(checkpoint):
+            model.load_weights(checkpoint)
+        else:  # a `HyperModel.fit` of the user's that leaves the tuner's callbacks out
+            files.write_whole(checkpoint, model.save_weights)
+
+    def _described(self, model: Any, outputs: Any = None) -> tuple[list[np.ndarray], dict[str, Any]]:
+        """A model's predictions on the validation rows, and what a record says of it."""
+        described: dict[str, Any] = {
+            "build_config": model.get_build_config(),
+            "score": None,
+        }
+        if self.rows is None:
+            return [], described
+        if outputs is None:
+            outputs = self.rows.outputs(model, self.batch_size)
+        predictions, likelihoods = self.rows.predictions(model, outputs, self.prediction_dtype)
+        outputs = tuple(self.rows.names or getattr(model, "output_names", None) or map(str, range(len(predictions))))
+        described |= {"likelihoods": tuple(names_of(likelihoods)), "outputs": outputs if len(predictions) > 1 else ()}
+        return predictions, described | {"score": self.score(predictions, likelihoods)}
+
+    def _divergence(self, metrics: dict[str, float], score: float | None) -> str | None:
+        objective = self.tuner.oracle.objective.get_value(metrics)
+        if np.isfinite(objective) and (score is None or np.isfinite(score)):
+            return None
+        return f"{DIVERGED}: objective {objective}, score of its predictions {score}"
+
+    def seed_of(self, name: str) -> int:
+        """A seed of its own for every candidate, unless all start alike."""
+        number = 0 if self.same_initialization else zlib.crc32(name.encode())
+        return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0] % 2**31)
+
+    def collect(self, trial: Any) -> None:
+        """Makes a candidate of a trial that was finished before we came, from the weights that the tuner kept."""
+        start = time.monotonic()
+        name = self.name_of(trial)
+        checkpoint = self.place_of(trial.trial_id)
+        if self.pool.find(name) is not None or not files.exists(checkpoint):
+            return
+        values = own_values(trial.hyperparameters.values)
+        config = tuner_hooks.build_config_file(self.tuner, trial.trial_id)
+        build_config = files.read_json(config) if files.exists(config) else None
+        strategy = self.tuner.distribution_strategy
+        self.hypermodel.model = trained_model(self.hypermodel.inner, values, checkpoint, build_config, strategy)
+        self._load_best(checkpoint)
+        predictions, described = self._described(self.hypermodel.model)
+        self.hypermodel.model = None
+        metrics = {key: trial.metrics.get_best_value(key) for key in trial.metrics.metrics}
+        known: dict[str, Any] = {"name": name, "stage": SEARCH, "values": values, "seed": 0}
+        described["weights"] = files.relative(checkpoint, self.pool.directory)  # where the tuner left it
+        described["failure"] = self._divergence(metrics, described["score"])
+        candidate = Candidate(**known, parent=name, metrics=metrics, **described, seconds=_since(start))
+        self.pool.add(candidate, predictions)
+
+
+class RecordedHyperModel(keras_tuner.HyperModel):
+    """The user's hypermodel, seeded, with the model of the running trial at hand."""
+
+    def __init__(self, hypermodel: keras_tuner.HyperModel, objective: str) -> None:
+        super().__init__(name=hypermodel.name)
+        self.objective = objective
+        self.inner = hypermodel
+        self.model: keras.Model | None = None
+        self.next_seed: int | None = None
+        self.share: Share | None = None
+        self.epochs: int | None = None
+
+    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
+        self.inner.declare_hyperparameters(hp)
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        if self.next_seed is not None:  # here, because KerasTuner clears the session just before
+            keras.utils.set_random_seed(self.next_seed)
+            self.next_seed = (self.next_seed + 1) % 2**31  # of a second execution
+        return self.inner.build(hp)
+
+    def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
+        self.model = model
+        if self.share is not None:
+            args, kwargs = self.share.of_arguments(args, kwargs)
+        if self.epochs is None:
+            return self.inner.fit(hp, model, *args, **kwargs)
+        history = self.inner.fit(hp, model, *args, **{**kwargs, "epochs": self.epochs})
+        return {self.objective: best_metrics(history, keras_tuner.Objective("loss", "min"))[0]["loss"]}
+
+
+def best_metrics(results: Any, objective: Any) -> tuple[dict[str, float], int]:
+    """Metrics at the best epoch, and that epoch; for several executions their means."""
+    if isinstance(results, list):
+        parts = [best_metrics(each, objective) for each in results]
+        names = parts[0][0]
+        return {name: float(np.mean([m[name] for m, _ in parts])) for name in names}, int(parts[0][1])
+    if isinstance(results, keras.callbacks.History):
+        epochs = [dict(zip(results.history, values)) for values in zip(*results.history.values())]
+        scores = np.array([objective.get_value(epoch) for epoch in epochs], "float64")
+        scores = -scores if objective.direction == "max" else scores
+        best = int(np.argmin(np.where(np.isnan(scores), np.inf, scores)))
+        value = float(objective.get_value(epochs[best]))
+        return {name: float(epochs[best][name]) for name in epochs[best]} | {objective.name: value}, best
+    if isinstance(results, dict):
+        return {name: float(value) for name, value in results.items()}, 0
+    return {objective.name: float(results)}, 0
+
+
+def _since(start: float) -> float:
+    return round(time.monotonic() - start, 3)

@@ -1,0 +1,120 @@
+"""The validation rows: what every candidate predicts, and the selection is scored on."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_hyperens import likelihoods
+from keras_hyperens.models.data import batches
+from keras_hyperens.search.digests import BatchesDigest
+
+
+class ValidationRows:
+    """Inputs to predict on, in the same order every time, and labels and weights of each output.
+
+    Args:
+        data: What `fit` takes as `validation_data`: `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset` or a
+            `keras.utils.PyDataset`.
+        output_activation: As in `HyperDeepEnsemble`.
+
+    Attributes:
+        labels: Of each output.
+        weights: Of each output, or `None`.
+        names: Of the outputs, if the labels have names.
+
+    Raises:
+        ValueError: If there are no rows or no labels, lengths differ, or a second pass gives other rows.
+    """
+
+    def __init__(self, data: Any, output_activation: Any = "auto") -> None:
+        if isinstance(data, Iterator):
+            raise ValueError(
+                "`validation_data` must give the same rows in the same order every time: make a dataset of a "
+                "generator, by `tf.data.Dataset.from_generator`, say. Received: a generator"
+            )
+        self.data, self.output_activation = data, output_activation
+        self.x = data[0] if isinstance(data, tuple | list) else data
+        self.names: list[str] | None = None
+        self.labels, self.weights, self.inputs = self._read()
+        if not self.labels or not all(len(output) for output in self.labels):
+            raise ValueError("`validation_data` must have rows and labels. Received: none")
+        if not isinstance(data, tuple | list):
+            again, _, _ = self._read()
+            if len(again) != len(self.labels) or not all(map(np.array_equal, self.labels, again)):
+                raise ValueError(
+                    "`validation_data` must give the same rows in the same order every time: do not shuffle it, and "
+                    "make a dataset of a generator. Received: a second pass with other labels"
+                )
+
+    def _read(self) -> tuple[list[np.ndarray], list[np.ndarray | None], str]:
+        """Labels and weights of each output, and a fingerprint of the inputs."""
+        labels, weights, inputs = [], [], BatchesDigest()
+        for x, y, sample_weight in batches(self.data, "validation_data"):
+            flat = keras.tree.flatten(y)
+            if any(output is None for output in flat):
+                return [], [], ""
+            self.names = sorted(y) if isinstance(y, dict) else None
+            labels.append([keras.ops.convert_to_numpy(output) for output in flat])
+            weights.append(_of_outputs(sample_weight, y, len(flat)))
+            check_lengths(x, labels[-1], weights[-1], "validation_data")
+            inputs.add(x)
+            del x
+        return _joined(labels), _joined(weights), inputs.hexdigest()
+
+    def digest(self) -> str:
+        """A fingerprint of labels and weights."""
+        digest = hashlib.sha256()
+        for output in [*self.labels, *(each for each in self.weights if each is not None)]:
+            digest.update(str((output.shape, str(output.dtype))).encode() + np.ascontiguousarray(output).tobytes())
+        return digest.hexdigest()[:16]
+
+    def first(self, number: int = 1) -> tuple[Any, Any]:
+        """Inputs and labels of the first rows."""
+        x, y, _ = next(iter(batches(self.data, "validation_data")))
+        return keras.tree.map_structure(lambda leaf: leaf[:number], (x, y))
+
+    def outputs(self, model: keras.Model, batch_size: int | None) -> Any:
+        """What a model gives for these rows."""
+        in_batches = {} if batch_size is None or not isinstance(self.data, tuple | list) else {"batch_size": batch_size}
+        return model.predict(self.x, verbose=0, **in_batches)
+
+    def predictions(
+        self, model: keras.Model, outputs: Any, dtype: str
+    ) -> tuple[list[np.ndarray], list[likelihoods.Likelihood]]:
+        """Predictions of each output, `[N, ..., C]`, by its likelihood, and these likelihoods."""
+        is_known = self.output_activation != "auto"
+        setting = likelihoods.named(self.output_activation) if is_known else likelihoods.of_model(model)
+        of_outputs = likelihoods.of_each_output(setting, outputs, getattr(model, "output_names", None))
+        pairs = list(zip(keras.tree.flatten(outputs), of_outputs, strict=True))
+        if self.names is not None and isinstance(outputs, list | tuple):
+            named = dict(zip(model.output_names, pairs))
+            pairs = [named[name] for name in self.names]  # in the order of the labels
+        predictions = [keras.ops.convert_to_numpy(each.predict(output)).astype(dtype) for output, each in pairs]
+        return predictions, [likelihood for _, likelihood in pairs]
+
+
+def check_lengths(x: Any, y: Any, sample_weight: Any, name: str) -> None:
+    """Raises a `ValueError` unless arrays have the same number of rows."""
+    leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if getattr(leaf, "shape", None)]
+    lengths = [int(leaf.shape[0]) for leaf in leaves if leaf.shape[0] is not None]
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            f"Inputs, labels and weights of {name} must have equal lengths. Received: arrays of lengths {lengths}"
+        )
+
+
+def _of_outputs(weights: Any, labels: Any, number: int) -> list[np.ndarray | None]:
+    """Weights of each output, in the order of the labels; Keras takes one array for all outputs, too."""
+    if isinstance(weights, dict) and isinstance(labels, dict):
+        flat = [weights.get(name) for name in sorted(labels)]
+    else:
+        flat = keras.tree.flatten(weights)
+    flat = flat * number if len(flat) == 1 else flat
+    return [None if each is None else keras.ops.convert_to_numpy(each) for each in flat]
+
+
+def _joined(batches_of_outputs: list[list[Any]]) -> list[Any]:
+    return [None if parts[0] is None else np.concatenate(parts) for parts in zip(*batches_of_outputs)]
