@@ -15,7 +15,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from benchmarks import runs
+from benchmarks import experiment
 from benchmarks.scale import pool
 from benchmarks.scale import projections
 from benchmarks.scale import reductions
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--repetitions", type=int, default=7)
-    parser.add_argument("--results", type=pathlib.Path, default=runs.RESULTS / "scale.json")
+    parser.add_argument("--results", type=pathlib.Path, default=experiment.RESULTS / "scale.json")
     parser.add_argument("--report", action="store_true", help="only print the tables")
     options = parser.parse_args()
     results = json.loads(options.results.read_text()) if options.results.exists() else {}

@@ -4,7 +4,6 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 
@@ -41,7 +40,7 @@ def measure_selection(
 ) -> Iterator[Point]:
     """Memory beyond the predictions, and processor time in proportion to candidates times rows."""
     cells = "T = {:,}, N = {:,}".format(*large)
-    grown = extra_bytes(select, partial(pool, *large), partial(pool, 4, 16))
+    grown = extra_bytes(select, pool(*large), pool(4, 16))
     predicted = costs.selection_bytes(*large)
     yield Point(f"memory of a selection by NLL, {cells}", "8 T N", predicted / 2**20, grown / 2**20, "MiB")
     pools = {size: pool(*size) for size in (small, large)}

@@ -18,7 +18,7 @@ from benchmarks.processes import in_new_process
 from benchmarks.speed import edward2_layers
 from benchmarks.speed import edward2_lenet
 from benchmarks.speed.aim import Aim
-from benchmarks.speed.timing import seconds
+from benchmarks.speed.aim import seconds
 from keras_hyperens.layers import HyperBatchLayer
 
 M, B = 4, 32

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from benchmarks import runs
+from benchmarks import experiment
 from benchmarks.scale import __main__ as scale
 from benchmarks.scale import costs
 from benchmarks.scale import pool
@@ -37,7 +37,7 @@ def test_sizes_by_hand():
 
 
 @pytest.mark.integration
-def test_selection_on_little():
+def test_selection_on_little(in_this_process):
     memory, seconds = pool.measure_selection(1, (4, 300), (8, 600))
     assert memory.is_counted and not seconds.is_counted and seconds.ratio > 0
 
@@ -49,19 +49,20 @@ def test_a_candidate_on_disk():
 
 @pytest.mark.integration
 def test_bytes_that_replicas_add_up():
-    (point,) = reductions.measure()
+    (point,) = reductions.measure(("MLP",))
     assert point.ratio == 1
 
 
 @pytest.mark.integration
 def test_steps_on_little():
-    points = list(steps.measure(1, "LeNet", (4, 16, 8)))
+    points = list(steps.measure(1, "MLP", (4, 16, 8)))
     assert len(points) == 2 and all(0.1 < point.ratio < 10 for point in points)
 
 
 @pytest.mark.integration
 def test_workers_on_little():
-    (point,) = workers.measure(trials=4, seconds=0.5)
+    """One worker: several are in tests/search/test_processes.py."""
+    (point,) = workers.measure(trials=3, workers=1, seconds=0.2)
     assert 0.3 < point.ratio < 3
 
 
@@ -80,6 +81,6 @@ def test_report_of_a_run(monkeypatch, tmp_path, capsys):
 
 
 def test_the_page_shows_the_last_run():
-    page = (runs.RESULTS.parent.parent / "docs" / "scale.md").read_text()
-    for part in scale.report(json.loads((runs.RESULTS / "scale.json").read_text())).split("\n\n"):
+    page = (experiment.RESULTS.parent.parent / "docs" / "scale.md").read_text()
+    for part in scale.report(json.loads((experiment.RESULTS / "scale.json").read_text())).split("\n\n"):
         assert part in page
