@@ -56,6 +56,16 @@ def schedule_of(data: Data) -> Schedule:
     return SCHEDULES.get(data.name, SCHEDULES["default"])
 
 
+def classifier(model: keras.Model, data: Data, schedule: Schedule) -> keras.Model:
+    """The model, compiled for logits."""
+    model.compile(
+        schedule.optimizer(len(data.train[1])),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="nll")],
+    )
+    return model
+
+
 def with_values(build_model: Hypermodel, values: Settings) -> tuple[keras.Model, Settings]:
     """The plain model of these hyperparameters and the hypermodel's defaults for the others, and all their values."""
     hyperparameters = keras_tuner.HyperParameters()

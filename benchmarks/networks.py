@@ -12,6 +12,7 @@ import keras_tuner
 from benchmarks.data import Data
 from benchmarks.experiment import Hypermodel
 from benchmarks.experiment import Schedule
+from benchmarks.experiment import classifier
 
 GROUPS = ("convolutions", "dense", "output")  # of layers
 Strength = float | Mapping[str, float]  # one for all layers, or one for each group
@@ -55,11 +56,6 @@ def hypermodel_of(data: Data, schedule: Schedule) -> Hypermodel:
         dropout = hp.Float("dropout", 0.0, 0.5, default=0.2)
         learning_rate = hp.Float("learning_rate", 5e-4, 5e-3, sampling="log", default=schedule.learning_rate)
         model = network(l2, dropout, data.image_shape, data.num_classes)
-        model.compile(
-            replace(schedule, learning_rate=learning_rate).optimizer(len(data.train[1])),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="nll")],
-        )
-        return model
+        return classifier(model, data, replace(schedule, learning_rate=learning_rate))
 
     return build_model

@@ -13,8 +13,8 @@ from benchmarks.data import Data
 from benchmarks.data import Rows
 from benchmarks.experiment import Hypermodel
 from benchmarks.experiment import Schedule
+from benchmarks.experiment import classifier
 from benchmarks.tasks.task import Task
-from benchmarks.tasks.task import classifier
 from benchmarks.tasks.task import tuned
 
 CANVAS = 24  # pixels to a side; a digit has 8

@@ -1,4 +1,4 @@
-"""What a task is, and what its hypermodels have in common."""
+"""What a task is, and what all hypermodels leave open."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,16 +41,6 @@ def predict_members(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
         return model.predict_members(inputs, batch_size=200, verbose=0)
     raw = model.predict(inputs, batch_size=200, verbose=0)
     return keras.ops.convert_to_numpy(likelihoods.of_losses(model.loss).predict(raw))[None]
-
-
-def classifier(model: keras.Model, data: Data, schedule: Schedule) -> keras.Model:
-    """The model, compiled for logits."""
-    model.compile(
-        schedule.optimizer(len(data.train[1])),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="nll")],
-    )
-    return model
 
 
 def tuned(

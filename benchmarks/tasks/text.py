@@ -20,8 +20,8 @@ from benchmarks import experiment
 from benchmarks.data import Data
 from benchmarks.experiment import Hypermodel
 from benchmarks.experiment import Schedule
+from benchmarks.experiment import classifier
 from benchmarks.tasks.task import Task
-from benchmarks.tasks.task import classifier
 from benchmarks.tasks.task import tuned
 
 LIBRARIES = ("numpy", "scipy", "sklearn", "matplotlib", "keras", "tensorflow_probability")

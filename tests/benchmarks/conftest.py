@@ -1,6 +1,8 @@
 import keras
 import pytest
 
+from benchmarks.speed import networks
+
 
 @pytest.fixture
 def eagerly(monkeypatch):
@@ -18,6 +20,18 @@ def run(monkeypatch, capsys):
         return capsys.readouterr().out
 
     return main
+
+
+def tiny_network(l2, dropout, image_shape, num_classes):
+    dense = keras.layers.Dense(num_classes, kernel_regularizer=keras.regularizers.L2(l2))
+    return keras.Sequential([keras.Input(image_shape), keras.layers.Flatten(), keras.layers.Dropout(dropout), dense])
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The name of a network that is traced in little time, for what is measured in this process."""
+    monkeypatch.setitem(networks.NETWORKS, "tiny", (tiny_network, (3, 3, 1)))
+    return "tiny"
 
 
 def call(function, *arguments, **_):

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import aim as timing
-from benchmarks.speed import edward2_layers
+from benchmarks.speed import edward2
 from benchmarks.speed import forms
+from benchmarks.speed import networks
 from benchmarks.speed import prediction
 from benchmarks.speed import reference
 from benchmarks.speed import searches
@@ -44,9 +45,10 @@ def test_medians_forget_a_pause_and_functions_take_turns(monkeypatch):
 
 
 @pytest.mark.integration
-def test_steps_on_little():
-    aims = list(training.measure_steps(1, ("MLP",), (8,)))
-    assert [aim.limit for aim in aims] == list(training.LIMITS.values())
+def test_steps_on_little(monkeypatch, tiny):
+    monkeypatch.setattr(training, "LIMITS", {("member", False): 1.25, ("example", True): 2.9})
+    aims = list(training.measure_steps(1, (tiny,), (8,)))
+    assert [aim.limit for aim in aims] == [1.25, 2.9]
     assert all(0.3 < aim.ratio < 30 for aim in aims)
 
 
@@ -122,8 +124,8 @@ def test_candidates_of_a_pool_differ(tmp_path):
 
 
 @pytest.mark.integration
-def test_input_on_little():
-    slowdown, decoded = training.measure_input(1, ("MLP",), rows=64)
+def test_input_on_little(tiny):
+    slowdown, decoded = training.measure_input(1, (tiny,), rows=64)
     assert 0.2 < slowdown.ratio < 5 and decoded.is_met and decoded.note == "64 / 64"
 
 
@@ -133,27 +135,27 @@ def test_parameters_of_lenet():
 
 
 def test_a_missing_reference_is_left_out_with_a_message(monkeypatch, capsys):
-    monkeypatch.setattr(edward2_layers, "install", lambda: "edward2 cannot be installed: no network")
+    monkeypatch.setattr(edward2, "install", lambda: "edward2 cannot be installed: no network")
     assert not list(reference.measure(1)) and "left out, edward2 cannot" in capsys.readouterr().out
 
 
 @pytest.mark.integration
-@pytest.mark.skipif(not edward2_layers.is_importable(), reason="edward2 is not there: `python -m benchmarks.speed`")
+@pytest.mark.skipif(not edward2.is_importable(), reason="edward2 is not there: `python -m benchmarks.speed`")
 def test_reference_on_little():
     aims = list(reference.measure(1, {"dense, 8 to 6": ((8,), 6, 0), "convolution": ((9, 9, 4), 6, 3)}))
     assert [aim.limit for aim in aims] == 3 * [2.5, 1.2] and all(0.1 < aim.ratio < 50 for aim in aims)
 
 
 @pytest.mark.integration
-def test_prediction_on_little(in_this_process):
-    aims = list(prediction.measure(1, ("MLP",)))
+def test_prediction_on_little(tiny, in_this_process):
+    aims = list(prediction.measure(1, (tiny,)))
     assert [aim.limit for aim in aims] == [1.3, 1.0] and "MiB" in aims[0].note
 
 
 @pytest.mark.integration
-def test_memory_on_little(monkeypatch, in_this_process, eagerly):
+def test_memory_on_little(monkeypatch, tiny, in_this_process, eagerly):
     monkeypatch.setattr(training, "in_new_process", in_this_process)
-    aims = list(training.measure_memory(1, ("MLP",), rows=8, parameters=()))
+    aims = list(training.measure_memory(1, (tiny,), rows=8, parameters=()))
     assert len(aims) == 2 and all(0.7 < aim.ratio < 2 for aim in aims)
 
 
@@ -166,8 +168,10 @@ def test_start_on_little(monkeypatch):
 
 
 @pytest.mark.integration
-def test_searches_on_little():
+def test_searches_on_little(monkeypatch, tiny):
+    monkeypatch.setattr(searches, "lenet", networks.NETWORKS[tiny][0])
     small = searches.Size((28, 28, 1), rows=64, batch_size=32, epochs=1, ours=2, others=2, at_once=2)
-    aims = list(searches.measure(1, small, small, "MLP"))
+    large = searches.Size((3, 3, 1), rows=64, batch_size=32, epochs=1, ours=2, others=2, at_once=2)
+    aims = list(searches.measure(1, small, large, tiny))
     assert [aim.limit for aim in aims] == [5.0, 0.9] and not any(aim.at_most for aim in aims)
     assert all(0.1 < aim.ratio < 30 for aim in aims)
