@@ -13,6 +13,9 @@ import sys
 import time
 from dataclasses import replace
 
+import benchmarks  # noqa: F401  TensorFlow starts without a word
+
+# isort: split
 import keras
 import matplotlib.pyplot as plt
 import numpy as np

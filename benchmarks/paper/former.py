@@ -1,4 +1,4 @@
-"""The tables of two protocols that came before the paper's, as they were measured; their runs are in `former/`.
+"""The tables of two protocols that came before the paper's, as they were measured; their runs are in `former_results/`.
 
     python -m benchmarks.paper.former
 
@@ -13,7 +13,7 @@ import pathlib
 from benchmarks import experiment
 from benchmarks.experiment import Run
 
-FOLDER = pathlib.Path(__file__).parent / "former"
+FOLDER = pathlib.Path(__file__).parent / "former_results"
 FIRST_SELECTION_SEED = 1000
 SHARED = ("single", "batch", "hyper-batch")
 SEPARATE = ("single best", "deep ensemble", "hyper-deep ensemble")
