@@ -2,13 +2,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 # By files: what a file trains once, one worker trains. Three workers on two cores, because some tests wait for processes.
 WORKERS ?= 3
+IF_DATA := test -z "$$TFDS_DATA_DIR" ||
 TESTS := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
-DATA_DIR ?= ../shared/tensorflow_datasets
 
 .PHONY: demo test test-all test-lowest faults zoo check format docs tutorials benchmark
 
 demo: .venv/installed          ## train, compare, explain and export an ensemble on real images
-	$(BIN)/python -m benchmarks.demo $(ARGS)
+	$(BIN)/python -m examples.demo $(ARGS)
 
 test: .venv/installed          ## the unit tests, and one of each kind of the others
 	$(BIN)/python $(TESTS) -m "not integration"
@@ -42,23 +42,20 @@ docs: .venv/installed          ## the site, in build/site; a broken link or an u
 	$(BIN)/python -m docs.tools.drawing
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-benchmark: .venv/installed     ## the measurements of README
+benchmark: .venv/installed     ## the measurements of README; those on TFDS data where TFDS_DATA_DIR is set
 	$(BIN)/python -m benchmarks.speed
-	$(BIN)/python -m benchmarks.apply_kernels
-	$(BIN)/python -m benchmarks.selection
-	$(BIN)/python -m benchmarks.search_memory
+	$(BIN)/python -m benchmarks.speed --parts kernels peers
+	$(BIN)/python -m tests.search.test_search_memory
 	$(BIN)/python -m benchmarks.fine_tuning
-	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.hyper_deep --dataset mnist --train-rows 6000 --data-dir $(DATA_DIR)
 	$(BIN)/python -m benchmarks.tasks
-	$(BIN)/python -m benchmarks.quality --dataset digits --ensemble-size 4 --seeds 10 --selection-seeds 3
-	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.quality --dataset mnist --train-rows 6000 --data-dir $(DATA_DIR)
-	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.quality --dataset cifar10_jpeg --data-dir $(DATA_DIR)
-	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.out_of_distribution --data-dir $(DATA_DIR)
-	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.paper --dataset mnist --network mlp --data-dir $(DATA_DIR)
-	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.paper --dataset mnist --network lenet --data-dir $(DATA_DIR)
-	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.paper --dataset cifar10_jpeg --network mlp --data-dir $(DATA_DIR)
-	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.paper --dataset cifar10_jpeg --network lenet --data-dir $(DATA_DIR)
-	test ! -d $(DATA_DIR) || $(BIN)/python -m benchmarks.paper --dataset mnist --network mlp --data-dir $(DATA_DIR) --ablation --seeds 3
+	$(BIN)/python -m benchmarks.paper.former
+	$(BIN)/python -m benchmarks.paper --dataset digits --network conv --ensemble-size 4
+	$(IF_DATA) $(BIN)/python -m benchmarks.out_of_distribution
+	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset mnist --network mlp
+	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset mnist --network lenet
+	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset cifar10_jpeg --network mlp
+	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset cifar10_jpeg --network lenet
+	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset mnist --network mlp --ablation --seeds 3
 
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

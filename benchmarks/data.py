@@ -1,6 +1,7 @@
 """Image classification data for demo and benchmarks: scikit-learn's digits, or any TFDS set."""
 
 from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,9 +26,22 @@ class Data:
     def num_classes(self) -> int:
         return int(self.train[1].max()) + 1
 
+    @property
+    def held_out(self) -> Rows:
+        """Tuning and validation rows together."""
+        inputs, labels = (np.concatenate(parts) for parts in zip(self.tuning, self.validation))
+        return inputs, labels
+
+    @property
+    def one_hot(self) -> "Data":
+        """The same rows, but for the test rows with labels in the form that label smoothing needs."""
+        identity = np.eye(self.num_classes, dtype="float32")
+        parts = {name: getattr(self, name) for name in ("train", "tuning", "validation")}
+        return replace(self, **{name: (images, identity[labels]) for name, (images, labels) in parts.items()})
+
 
 def load(name: str, data_dir: str | None = None, train_rows: int = 10_000, held_out_rows: int = 2_000) -> Data:
-    """Loads a data set and splits it, the same way every time.
+    """Loads a data set and splits it, the same way every time; without `data_dir` TFDS reads `TFDS_DATA_DIR`.
 
     `digits` is small and always there: 500 rows to train, 250 to tune, 250 to validate, 797 to test. Every other name
     is TFDS's: the first `train_rows` of its training rows, shuffled once, then twice `held_out_rows`; its test rows.

@@ -10,20 +10,22 @@ network predicts) or around one. Each run is a line of `benchmarks/results/fine_
 
 import argparse
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 import keras
 import numpy as np
 
 import keras_hyperens as khe
-from benchmarks import methods
+from benchmarks import experiment
 from benchmarks import networks
-from benchmarks import runs
 from benchmarks.data import Data
 from benchmarks.data import Rows
 from benchmarks.data import load
+from benchmarks.experiment import Run
+from benchmarks.experiment import Schedule
 
-PRETRAINING, FINE_TUNING = methods.Schedule(60, 15, 32), methods.Schedule(100, 20, 32)
+PRETRAINING, FINE_TUNING = Schedule(60, 15, 32), Schedule(100, 20, 32)
 ROLES = {
     "l2": khe.Hyperparameter("l2", 1e-5, 1e-2, "log"),
     "dropout": khe.Hyperparameter("dropout", 0.0, 0.5, "linear"),
@@ -39,17 +41,17 @@ METHODS: dict[str, Any] = {
 
 
 def main() -> None:
-    parser = runs.parser(__doc__, "fine_tuning.jsonl")
-    parser.set_defaults(ensemble_size=4)
+    parser = experiment.parser(__doc__, experiment.RESULTS / "fine_tuning.jsonl")
+    parser.add_argument("--ensemble-size", type=int, default=4)
     options = parser.parse_args()
     if not options.report:
-        old, new = halves(load("digits"), options.train_rows)
+        old, new = halves(load("digits"))
         for seed in range(options.seeds):
             _run(old, new, seed, options)
-    print(report(runs.read(options.results)))
+    print(report(experiment.read(options.results)))
 
 
-def halves(data: Data, train_rows: int) -> tuple[Data, Data]:
+def halves(data: Data) -> tuple[Data, Data]:
     """The digits 0 to 4 to train on, and a few images of 5 to 9 to fine-tune with."""
 
     def part(rows: Rows, first: int, number: int | None = None) -> Rows:
@@ -58,35 +60,42 @@ def halves(data: Data, train_rows: int) -> tuple[Data, Data]:
         return images[chosen][:number], labels[chosen][:number] - first
 
     old = Data("digits 0-4", *(part(rows, 0) for rows in (data.train, data.tuning, data.validation, data.test)))
-    train = part(data.train, 5, min(train_rows, 150))
-    new = Data("digits 5-9", train, *(part(rows, 5) for rows in (data.tuning, data.validation, data.test)))
+    others = (part(rows, 5) for rows in (data.tuning, data.validation, data.test))
+    new = Data("digits 5-9", part(data.train, 5, 150), *others)
     return old, new
 
 
 def pretrained(data: Data, seed: int) -> keras.Model:
     """A network that knows these digits, with a new last layer."""
     keras.utils.set_random_seed(seed)
-    model = networks.small_conv(1e-3, 0.2, data.image_shape, data.num_classes)
-    compile_for(model, data, PRETRAINING)
-    methods.train(model, data, [], schedule=PRETRAINING)
+    model = _trained(networks.small_conv(1e-3, 0.2, data.image_shape, data.num_classes), data, PRETRAINING)
     last = model.layers[-1]
     last.set_weights([keras.initializers.GlorotUniform(seed)(last.kernel.shape), np.zeros(last.bias.shape)])
     return model
 
 
-def compile_for(model: keras.Model, data: Data, schedule: methods.Schedule) -> None:
+def _trained(model: keras.Model, data: Data, schedule: Schedule) -> keras.Model:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(schedule.optimizer(len(data.train[1])), loss)
+    experiment.train(model, data, schedule, "val_loss")
+    return model
 
 
 def _run(old: Data, new: Data, seed: int, options: argparse.Namespace) -> None:
     cell = {"train_rows": len(new.train[1]), "ensemble_size": options.ensemble_size, "seed": seed}
-    missing = [name for name in METHODS if not runs.find(options.results, {**cell, "method": name})]
-    network = pretrained(old, seed) if missing else None
-    for name in missing:
+
+    @cache
+    def known() -> keras.Model:
+        return pretrained(old, seed)
+
+    def measure(method: str) -> Run:
+        network = known()
         keras.utils.set_random_seed(seed)
-        model = fine_tuned(network, METHODS[name], options.ensemble_size, new, seed)
-        runs.append(options.results, [{**cell, "method": name, **asdict(methods.score(model, new.test))}])
+        model = fine_tuned(network, METHODS[method], options.ensemble_size, new, seed)
+        return asdict(experiment.score(model, new.test))
+
+    for method in METHODS:
+        experiment.once(options.results, {**cell, "method": method}, lambda method=method: measure(method))
 
 
 def fine_tuned(network: keras.Model, factors: Any, ensemble_size: int, data: Data, seed: int) -> keras.Model:
@@ -99,18 +108,14 @@ def fine_tuned(network: keras.Model, factors: Any, ensemble_size: int, data: Dat
         model = khe.HyperBatchEnsemble.from_model(
             network, roles=ROLES, ensemble_size=ensemble_size, fast_weight_initializer=initializer, seed=seed
         )
-    compile_for(model, data, FINE_TUNING)
-    methods.train(model, data, [], schedule=FINE_TUNING)
-    return model
+    return _trained(model, data, FINE_TUNING)
 
 
-def report(done: list[dict[str, Any]]) -> str:
+def report(done: list[Run]) -> str:
     """A Markdown table: means and standard errors over seeds, and how often each has a lower NLL than factors of 1."""
-    by_method = {name: {run["seed"]: run for run in done if run["method"] == name} for name in METHODS}
-    lines = ["| | NLL | accuracy | ECE | NLL / that with factors 1 | lower NLL |", "|---|---|---|---|---|---|"]
-    for name, of_seed in by_method.items():
-        lines.append("| " + " | ".join([name, *runs.cells(of_seed, by_method["factors 1"])]) + " |")
-    return "\n".join(lines)
+    of_methods = experiment.by_seed(done, METHODS)
+    rows = [[name, *experiment.cells(of_seed, of_methods["factors 1"])] for name, of_seed in of_methods.items()]
+    return experiment.table(["", "NLL", "accuracy", "ECE", "NLL / that with factors 1", "lower NLL"], rows)
 
 
 if __name__ == "__main__":

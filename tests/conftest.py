@@ -18,7 +18,7 @@ def pytest_collection_finish():
 
 
 LONGEST = (
-    *("test_zoo", "test_tutorials", "test_readme", "test_paper", "test_benchmarks", "test_applications", "test_faults"),
+    *("test_zoo", "test_tutorials", "test_readme", "test_paper", "test_applications", "test_faults"),
     *("test_processes", "test_multi_worker", "test_serving", "test_together", "test_speed"),
 )
 

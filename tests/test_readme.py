@@ -88,7 +88,7 @@ def test_every_command_exists():
             module = ROOT / rest[0].replace(".", "/")
             files = [module.with_suffix(".py")] if module.with_suffix(".py").exists() else sorted(module.glob("*.py"))
             source = "".join(file.read_text() for file in files)
-            shared = (ROOT / "benchmarks" / "runs.py").read_text()
+            shared = (ROOT / "benchmarks" / "experiment.py").read_text()
             assert first == "-m" and source, command
             for option in rest[1:]:
                 assert not option.startswith("--") or f'"{option}"' in source + shared, command
@@ -96,7 +96,7 @@ def test_every_command_exists():
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # one seed has no standard error
 @pytest.mark.integration
-@pytest.mark.parametrize("command", sorted({each for each in commands() if each.endswith("--report")}))
+@pytest.mark.parametrize("command", sorted({each for each in commands() if each.endswith(("--report", ".former"))}))
 def test_tables_are_what_the_commands_print(command, monkeypatch, capsys):
     """Every row with a standard error is on a page, but for the method's name and the last columns."""
     _, _, module, *options = shlex.split(command)
@@ -147,7 +147,7 @@ def test_a_newcomers_walk(tmp_path):
     made = with_those_that_are_here(clone / ".venv", "--without-pip")  # as make calls venv, pip comes
     own = with_those_that_are_here(tmp_path / "own")
     run("make .venv/installed", clone)  # by itself, since pip may warn
-    said = run("make demo ARGS='--epochs 2 --trials 3' 2>errors", clone)
+    said = run("make demo ARGS='--epochs 1 --trials 2' 2>errors", clone)
     assert (clone / "errors").read_text() == ""
     assert all(words in said for words in ("hyper-batch ensemble", "hyper-deep ensemble", "member 3"))
     assert said.count("serves the same predictions") == 2

@@ -1,6 +1,6 @@
 """Hyper-batch with its defaults, with one of its three cures off, and from bad starts, beside its baselines.
 
-    python -m benchmarks.defaults --dataset fashion_mnist --network mlp --data-dir ../shared/tensorflow_datasets
+    python -m benchmarks.defaults --dataset fashion_mnist --network mlp            # TFDS_DATA_DIR, or --data-dir
     python -m benchmarks.defaults --report
 
 Networks and training are those of `benchmarks.paper`: 6,000 samples to train on, 1,000 to tune on, 1,000 to choose the
@@ -11,20 +11,16 @@ baselines have it, hyper-batch begins around it or, where its name says so, at w
 
 import pathlib
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import keras
-import keras_tuner
 import numpy as np
 
 import keras_hyperens as khe
-from benchmarks import runs
+from benchmarks import experiment
 from benchmarks.data import Data
 from benchmarks.data import load
-from benchmarks.methods import Schedule
-from benchmarks.methods import calibrated
-from benchmarks.methods import score
+from benchmarks.experiment import Schedule
 from benchmarks.paper import networks
 
 FOLDER = pathlib.Path(__file__).parent
@@ -55,9 +51,8 @@ def _batch(data: Data, network: str, settings: dict[str, float], seed: int, **co
 
 
 def _single(data: Data, network: str, settings: dict[str, float], seed: int) -> keras.Model:
-    hyperparameters = keras_tuner.HyperParameters()
-    hyperparameters.values = dict(settings)
-    return _trained(networks.hypermodel_of(network, data, SCHEDULE)(hyperparameters), data)
+    model, _ = experiment.with_values(networks.hypermodel_of(network, data, SCHEDULE), settings)
+    return _trained(model, data)
 
 
 def _deep(data: Data, network: str, settings: dict[str, float], seed: int) -> keras.Model:
@@ -108,22 +103,7 @@ def _former_optimizer() -> keras.optimizers.Optimizer:
 
 def _trained(model: keras.Model, data: Data) -> keras.Model:
     """The weights of the epoch with the lowest NLL on validation samples."""
-    best = keras.callbacks.EarlyStopping("val_nll", mode="min", patience=20, restore_best_weights=True)
-    is_ensemble = isinstance(model, khe.HyperBatchEnsemble)
-    can_tune = is_ensemble and model._trainer.tuning.moves
-    one_hot = {
-        name: (rows[0], np.eye(data.num_classes, dtype="float32")[rows[1]])
-        for name, rows in (("train", data.train), ("tuning", data.tuning), ("validation", data.validation))
-    }
-    model.fit(
-        *one_hot["train"],
-        batch_size=SCHEDULE.batch_size,
-        epochs=SCHEDULE.epochs,
-        validation_data=one_hot["validation"],
-        callbacks=[best],
-        verbose=0,
-        **({"tuning_data": one_hot["tuning"]} if can_tune else {}),
-    )
+    experiment.train(model, data.one_hot, SCHEDULE)
     return model
 
 
@@ -136,58 +116,51 @@ def data_of(name: str, data_dir: str | None) -> Data:
 
 
 def _measured(model: keras.Model, data: Data) -> dict[str, Any]:
-    scores = asdict(score(model, data.test))
     values = {}
     if isinstance(model, khe.HyperBatchEnsemble):
         values = {
             name: [float(f"{each:.4g}") for each in found] for name, found in model.hyperparameter_values().items()
         }
         values["temperature"] = round(float(model.temperature_values()[0]), 4)
-    return {**scores, "calibrated": asdict(score(calibrated(model, data), data.test)), "values": values}
+    return {**experiment.measured(model, data), "values": values}
 
 
 def _run(data: Data, network: str, seed: int, methods: list[str]) -> None:
-    file = FOLDER / "results" / f"{data.name}-{network}.jsonl"
     cell = {"dataset": data.name, "network": network, "seed": seed}
-    found = runs.find(FOLDER / "settings.jsonl", cell)
+    found = experiment.find(FOLDER / "settings.jsonl", cell)
+
+    def measure(method: str) -> experiment.Run:
+        keras.utils.set_random_seed(seed)
+        return _measured(METHODS[method](data, network, found["values"], seed), data)
+
     for method in methods if found else ():
-        key = {**cell, "method": method}
-        if runs.find(file, key) is None:
-            keras.utils.set_random_seed(seed)
-            model = METHODS[method](data, network, found["values"], seed)
-            runs.append(file, [{**key, **_measured(model, data)}])
-            keras.backend.clear_session()
+        file = FOLDER / "results" / f"{data.name}-{network}.jsonl"
+        experiment.once(file, {**cell, "method": method}, lambda method=method: measure(method))
 
 
 def report() -> str:
     """A Markdown table for each cell: means and standard errors over seeds, and ratios to the batch ensemble's NLL."""
+    columns = ["", "NLL", "accuracy", "ECE", "NLL / batch", "lower", "NLL / batch, both calibrated"]
     tables = []
     for file in sorted((FOLDER / "results").glob("*.jsonl")):
-        done = runs.read(file)
-        by_method = {method: {run["seed"]: run for run in done if run["method"] == method} for method in METHODS}
-        baseline = by_method["batch"]
-        lines = [
-            f"{done[0]['dataset']}, {done[0]['network']}, {len(baseline)} seeds, scores on {FURTHER:,} samples",
-            "",
-            "| | NLL | accuracy | ECE | NLL / batch | lower | NLL / batch, both calibrated |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        for method, of_seed in by_method.items():
-            if of_seed:
-                pairs = [
-                    (run["calibrated"]["nll"], baseline[s]["calibrated"]["nll"])
-                    for s, run in of_seed.items()
-                    if s in baseline
-                ]
-                ratio = f"{np.mean([own / other for own, other in pairs] or [np.nan]):.3f}"
-                lines.append("| " + " | ".join([method, *runs.cells(of_seed, baseline), ratio]) + " |")
-        tables.append("\n".join(lines))
+        done = experiment.read(file)
+        as_trained = experiment.by_seed(done, METHODS)
+        after = experiment.by_seed([{**run, **run["calibrated"]} for run in done], METHODS)
+        baseline, calibrated = as_trained.get("batch", {}), after.get("batch", {})
+        rows = []
+        for method, of_seed in as_trained.items():
+            ratio = experiment.cells(after[method], calibrated)[3]
+            rows.append([method, *experiment.cells(of_seed, baseline), ratio])
+        title = f"{done[0]['dataset']}, {done[0]['network']}, {len(baseline)} seeds, scores on {FURTHER:,} samples"
+        tables.append(f"{title}\n\n{experiment.table(columns, rows)}")
     return "\n\n".join(tables)
 
 
 def main() -> None:
-    parser = runs.parser(__doc__, "")
-    parser.add_argument("--network", default="mlp", choices=networks.SMALL)
+    parser = experiment.parser(__doc__, pathlib.Path())
+    experiment.add_data(parser)
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--network", default="mlp", choices=("mlp", "lenet"))
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     options = parser.parse_args()
     if not options.report:

@@ -1,8 +1,8 @@
 """Seven methods on one data set and network, over seeds; the searches and the results of finished runs are kept.
 
-    python -m benchmarks.paper --dataset mnist --network mlp --data-dir ../shared/tensorflow_datasets
-    python -m benchmarks.paper --dataset cifar10_jpeg --network lenet --data-dir ../shared/tensorflow_datasets
-    python -m benchmarks.paper --dataset mnist --network mlp --data-dir ... --ablation --seeds 3
+    python -m benchmarks.paper --dataset digits --network conv --ensemble-size 4       # scikit-learn's, always there
+    python -m benchmarks.paper --dataset mnist --network mlp                           # TFDS_DATA_DIR, or --data-dir
+    python -m benchmarks.paper --dataset mnist --network mlp --ablation --seeds 3
     python -m benchmarks.paper --report                  # tables and plots of everything run so far, into README.md
 
 The protocol is in `benchmarks/paper/README.md`. Each run is a line of a file in `benchmarks/paper/results`, and is not
@@ -14,20 +14,17 @@ import pathlib
 import time
 from dataclasses import replace
 
-import keras
 import tensorflow as tf
 
-from benchmarks import runs
+from benchmarks import experiment
 from benchmarks.data import Data
 from benchmarks.data import load
-from benchmarks.methods import schedule_of
+from benchmarks.experiment import Run
 from benchmarks.paper import ablation
 from benchmarks.paper import methods
 from benchmarks.paper import networks
 from benchmarks.paper import report
-from benchmarks.paper import sizes
-from benchmarks.paper.cells import Cell
-from benchmarks.paper.cells import measured
+from benchmarks.paper.methods import Cell
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -45,9 +42,10 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = runs.parser(__doc__, "")
-    parser.set_defaults(results=FOLDER, train_rows=6_000, held_out_rows=1_000)
-    parser.add_argument("--network", default="lenet", choices=networks.NETWORKS)
+    parser = experiment.parser(__doc__, FOLDER)
+    experiment.add_data(parser, train_rows=6_000, held_out_rows=1_000)
+    parser.add_argument("--dataset", default="digits", help="digits, or any TFDS image classification set")
+    parser.add_argument("--network", default="lenet", choices=networks.NETWORKS, help="conv: for images of 8x8")
     parser.add_argument("--methods", nargs="+", default=list(methods.METHODS), choices=methods.METHODS)
     parser.add_argument("--trials", type=int, default=25)
     parser.add_argument("--epochs", type=int, help="default: those of the other benchmarks on these data")
@@ -59,7 +57,7 @@ def _options() -> argparse.Namespace:
 
 def _cell(data: Data, seed: int, options: argparse.Namespace) -> Cell:
     """All epochs are trained and the best one is kept: groups of candidates cannot stop one by one."""
-    schedule = schedule_of(data)
+    schedule = experiment.schedule_of(data)
     epochs = options.epochs or schedule.epochs
     name = f"{data.name}-{options.network}-{len(data.train[1])}-{epochs}-{seed}"
     return Cell(
@@ -78,16 +76,16 @@ def _cell(data: Data, seed: int, options: argparse.Namespace) -> Cell:
 def _run(cell: Cell, options: argparse.Namespace) -> None:
     file = cell.results / "results" / f"{cell.data.name}-{cell.network}.jsonl"
     for method in options.methods:
-        run = cell.key(method=method)
-        if runs.find(file, run) is None:
-            epochs, start = methods.network_epochs(method, cell), time.monotonic()
-            print(f"{method}, seed {cell.seed}: {epochs} network-epochs", flush=True)
-            scores = measured(methods.trained(method, cell), cell.data)
-            seconds = round(time.monotonic() - start)
-            runs.append(file, [{**run, **scores, "network_epochs": epochs, "seconds": seconds}])
-            keras.backend.clear_session()
+        experiment.once(file, cell.key(method=method), lambda method=method: _measured(method, cell))
     if "hyper-deep" in options.methods:
-        sizes.run(cell)
+        methods.measure_sizes(cell)
+
+
+def _measured(method: str, cell: Cell) -> Run:
+    epochs, start = methods.network_epochs(method, cell), time.monotonic()
+    print(f"{method}, seed {cell.seed}: {epochs} network-epochs", flush=True)
+    scores = experiment.measured(methods.trained(method, cell), cell.data)
+    return {**scores, "network_epochs": epochs, "seconds": round(time.monotonic() - start)}
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from typing import Any
 
 import keras
 
-from benchmarks import runs
-from benchmarks.methods import score
+from benchmarks import experiment
+from benchmarks.experiment import Run
 from benchmarks.paper import methods
-from benchmarks.paper.cells import Cell
+from benchmarks.paper.methods import Cell
 
 FILE = "ablation.jsonl"
 FIRST_SEED = 1000
@@ -51,14 +51,13 @@ CHOICES = (DEFAULTS, *OF_LAYERS, *OF_COMPILE)
 def run(cell: Cell) -> None:
     """Trains what is not there yet of one seed."""
     for choice in CHOICES:
-        key = cell.key(choice=choice)
-        if runs.find(cell.results / FILE, key) is None:
-            model = trained(choice, cell)
-            validation = score(model, cell.data.validation).nll
-            runs.append(
-                cell.results / FILE, [{**key, **asdict(score(model, cell.data.test)), "validation_nll": validation}]
-            )
-            keras.backend.clear_session()
+        experiment.once(cell.results / FILE, cell.key(choice=choice), lambda choice=choice: _measured(choice, cell))
+
+
+def _measured(choice: str, cell: Cell) -> Run:
+    model = trained(choice, cell)
+    validation = experiment.score(model, cell.data.validation).nll
+    return {**asdict(experiment.score(model, cell.data.test)), "validation_nll": validation}
 
 
 def trained(choice: str, cell: Cell) -> keras.Model:
@@ -67,24 +66,17 @@ def trained(choice: str, cell: Cell) -> keras.Model:
     return methods.hyper_batch(cell, of_compile, **of_layers)
 
 
-def report(done: list[runs.Run]) -> str:
+def report(done: list[Run]) -> str:
     """A Markdown table for each cell: means and standard errors over seeds, and the NLL over that of the defaults."""
-    cells = dict.fromkeys((run["dataset"], run["network"]) for run in done)
-    return "\n\n".join(
-        _table(*cell, [run for run in done if (run["dataset"], run["network"]) == cell]) for cell in cells
-    )
-
-
-def _table(dataset: str, network: str, done: list[runs.Run]) -> str:
-    by_choice = {choice: {run["seed"]: run for run in done if run["choice"] == choice} for choice in CHOICES}
-    lines = [
-        f"{dataset}, {network}: hyper-batch with one default changed, {len({run['seed'] for run in done})} seeds",
-        "",
-        "| | NLL | accuracy | ECE | NLL / that of the defaults | lower NLL | validation NLL |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for choice, of_seed in by_choice.items():
-        if of_seed:
-            validation = runs.mean_and_error([run["validation_nll"] for run in of_seed.values()])
-            lines.append("| " + " | ".join([choice, *runs.cells(of_seed, by_choice[DEFAULTS]), validation]) + " |")
-    return "\n".join(lines)
+    columns = ["", "NLL", "accuracy", "ECE", "NLL / that of the defaults", "lower NLL", "validation NLL"]
+    tables = []
+    for cell in dict.fromkeys((run["dataset"], run["network"]) for run in done):
+        runs = [run for run in done if (run["dataset"], run["network"]) == cell]
+        rows = []
+        for choice, of_seed in (by_choice := experiment.by_seed(runs, CHOICES, "choice")).items():
+            validation = experiment.mean_and_error([run["validation_nll"] for run in of_seed.values()])
+            rows.append([choice, *experiment.cells(of_seed, by_choice[DEFAULTS]), validation])
+        seeds = f"{len({run['seed'] for run in runs})} seeds"
+        title = f"{', '.join(cell)}: hyper-batch with one default changed, {seeds}"
+        tables.append(f"{title}\n\n{experiment.table(columns, rows)}")
+    return "\n\n".join(tables)

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 import keras_hyperens as khe
-from benchmarks import runs
+from benchmarks.experiment import Run
 
 SCORES = {"nll": "NLL", "accuracy": "accuracy", "ece": "ECE"}
 
 
-def draw(tables: dict[str, Any], sizes: list[runs.Run], folder: pathlib.Path) -> dict[str, pathlib.Path]:
+def draw(tables: dict[str, Any], sizes: list[Run], folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """Draws what there are runs for; the files, by title."""
     drawn = {}
     if tables:
@@ -42,11 +42,11 @@ def methods_figure(tables: dict[str, Any]) -> Any:
     return figure
 
 
-def sizes_figure(sizes: list[runs.Run]) -> Any:
+def sizes_figure(sizes: list[Run]) -> Any:
     """A panel for each cell: the mean NLL over seeds against the number of members."""
     import matplotlib.pyplot as plt
 
-    of_cells: dict[Any, list[runs.Run]] = {}
+    of_cells: dict[Any, list[Run]] = {}
     for run in sizes:  # runs of another budget have a panel of their own
         common = tuple(value for name, value in run.items() if name not in ("method", "size", "seed", "nll"))
         of_cells.setdefault(common, []).append(run)
@@ -57,17 +57,12 @@ def sizes_figure(sizes: list[runs.Run]) -> Any:
     return figure
 
 
-def curves(of_cell: list[runs.Run]) -> dict[str, list[float]]:
+def curves(of_cell: list[Run]) -> dict[str, list[float]]:
     """By method, the mean NLL over seeds of ensembles of 1, 2, ... members."""
-    numbers = sorted({run["size"] for run in of_cell})
-    methods = dict.fromkeys(run["method"] for run in of_cell)
-    return {
-        method: [
-            float(np.mean([run["nll"] for run in of_cell if run["method"] == method and run["size"] == number]))
-            for number in numbers
-        ]
-        for method in methods
-    }
+    found: dict[str, dict[int, list[float]]] = {}
+    for run in sorted(of_cell, key=lambda run: run["size"]):
+        found.setdefault(run["method"], {}).setdefault(run["size"], []).append(run["nll"])
+    return {method: [float(np.mean(nlls)) for nlls in by_size.values()] for method, by_size in found.items()}
 
 
 def _saved(figure: Any, file: pathlib.Path) -> pathlib.Path:

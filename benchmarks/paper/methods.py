@@ -1,20 +1,63 @@
 """The seven methods of the comparison, all from one hypermodel and by the package's public interface alone."""
 
 import contextlib
+import pathlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 import keras_hyperens as khe
-from benchmarks import hyper_deep
-from benchmarks import methods
-from benchmarks import runs
+from benchmarks import experiment
+from benchmarks.data import Data
+from benchmarks.experiment import Hypermodel
+from benchmarks.experiment import Run
+from benchmarks.experiment import Schedule
 from benchmarks.paper import networks
-from benchmarks.paper.cells import Cell
 
 AT_ONCE = 8  # candidates of a search in one graph
 SETTINGS = "settings.jsonl"  # the best ones of each search
+SIZES = "sizes.jsonl"  # test NLL against the number of members
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One seed of one cell of the table: data, network, and the budget that all methods have.
+
+    Attributes:
+        directory: Of the searches.
+        results: The folder of all that was measured.
+        strategy: A `tf.distribute.Strategy` for each training, or `None`.
+    """
+
+    data: Data
+    network: str
+    schedule: Schedule
+    ensemble_size: int
+    trials: int
+    seed: int
+    directory: pathlib.Path
+    results: pathlib.Path
+    strategy: Any = None
+
+    @property
+    def hypermodel(self) -> Hypermodel:
+        return networks.hypermodel_of(self.network, self.data, self.schedule)
+
+    def key(self, **what: Any) -> Run:
+        """What says which run it is, in files of results: `what` was run, with which seed and budget."""
+        return {
+            "dataset": self.data.name,
+            "network": self.network,
+            **what,
+            "seed": self.seed,
+            "train_rows": len(self.data.train[1]),
+            "held_out_rows": len(self.data.tuning[1]) + len(self.data.validation[1]),
+            "ensemble_size": self.ensemble_size,
+            "trials": self.trials,
+            "epochs": self.schedule.epochs,
+        }
 
 
 def trained(method: str, cell: Cell) -> keras.Model:
@@ -29,16 +72,8 @@ def network_epochs(method: str, cell: Cell) -> int:
     Each member of an ensemble counts, whether it shares weights or not; tuning steps, one in three, come on top.
     """
     size = cell.ensemble_size
-    trainings = {
-        "single": cell.trials + 1,
-        "fixed-initialization": cell.trials,
-        "deep": cell.trials + size,
-        "hyper-deep": cell.trials + size**2,
-        "batch": cell.trials + size,
-        "self-tuning": cell.trials + 1,
-        "hyper-batch": cell.trials + size,
-    }
-    return trainings[method] * cell.schedule.epochs
+    after_the_search = {"single": 1, "self-tuning": 1, "fixed-initialization": 0, "hyper-deep": size**2}
+    return (cell.trials + after_the_search.get(method, size)) * cell.schedule.epochs
 
 
 def best_settings(cell: Cell) -> dict[str, Any]:
@@ -46,28 +81,42 @@ def best_settings(cell: Cell) -> dict[str, Any]:
 
     It is kept beside the results, so that who has these needs no search.
     """
-    known = runs.find(cell.results / SETTINGS, cell.key())
+    known = experiment.find(cell.results / SETTINGS, cell.key())
     if known is None:
         values = searched(cell, initializations=0).select_hyperparameters()[0].values
         known = {**cell.key(), "values": dict(values)}
-        runs.append(cell.results / SETTINGS, [known])
+        experiment.append(cell.results / SETTINGS, [known])
     return known["values"]
 
 
 def searched(cell: Cell, **settings: Any) -> khe.HyperDeepEnsembleBuilder:
     """The one search that single, deep, hyper-deep and batch ensembles of a cell and seed have in common."""
-    return hyper_deep.searched(
-        cell.one_hot,
+    return experiment.search(
+        cell.hypermodel,
+        cell.data.one_hot,
         cell.schedule,
-        cell.ensemble_size,
-        cell.trials,
-        cell.directory,
-        build_model=cell.hypermodel,
+        ensemble_size=cell.ensemble_size,
+        max_trials=cell.trials,
+        directory=cell.directory,
         seed=cell.seed,
         candidates_at_once=AT_ONCE if cell.network in networks.SMALL and cell.strategy is None else 1,
         distribution_strategy=cell.strategy,
         **settings,
     )
+
+
+def measure_sizes(cell: Cell) -> None:
+    """Test NLL of ensembles of 1 to K of the candidates on disk; trains nothing once the search is done."""
+    if experiment.find(cell.results / SIZES, cell.key()):
+        return
+    builder = searched(cell)
+    found = []
+    for size in range(1, cell.ensemble_size + 1):
+        built = {"deep": builder.build_deep_ensemble(size), "hyper-deep": builder.build_ensemble(size)}
+        for method, ensemble in built.items():
+            nll = experiment.score(ensemble, cell.data.test).nll
+            found.append({**cell.key(method=method, size=size), "nll": nll})
+    experiment.append(cell.results / SIZES, found)
 
 
 def hyper_batch(cell: Cell, compiled: dict[str, Any] | None = None, **options: Any) -> khe.HyperBatchEnsemble:
@@ -78,20 +127,8 @@ def hyper_batch(cell: Cell, compiled: dict[str, Any] | None = None, **options: A
     return _shared(cell, cell.ensemble_size, compiled, **{"initial_values": best_settings(cell), **options})
 
 
-def _single(cell: Cell) -> keras.Model:
-    return searched(cell).build_deep_ensemble(1)
-
-
 def _fixed_initialization(cell: Cell) -> keras.Model:
     return searched(cell, same_initialization=True, project_name="fixed_initialization").build_ensemble()
-
-
-def _deep(cell: Cell) -> keras.Model:
-    return searched(cell).build_deep_ensemble()
-
-
-def _hyper_deep(cell: Cell) -> keras.Model:
-    return searched(cell).build_ensemble()
 
 
 def _batch(cell: Cell) -> keras.Model:
@@ -121,15 +158,15 @@ def _shared(
             optimizer = cell.schedule.optimizer(len(cell.data.train[1]))
             metrics = [keras.metrics.CategoricalCrossentropy(name="nll")]
             ensemble.compile(optimizer, ensemble.loss, metrics=metrics, **compiled)
-    methods.train(ensemble, cell.one_hot, [], schedule=cell.schedule, monitor="val_nll")
+    experiment.train(ensemble, cell.data.one_hot, cell.schedule)
     return ensemble
 
 
 METHODS: dict[str, Callable[[Cell], keras.Model]] = {
-    "single": _single,
+    "single": lambda cell: searched(cell).build_deep_ensemble(1),
     "fixed-initialization": _fixed_initialization,
-    "deep": _deep,
-    "hyper-deep": _hyper_deep,
+    "deep": lambda cell: searched(cell).build_deep_ensemble(),
+    "hyper-deep": lambda cell: searched(cell).build_ensemble(),
     "batch": _batch,
     "self-tuning": _self_tuning,
     "hyper-batch": hyper_batch,

@@ -5,15 +5,17 @@ ones normalize instead. Label smoothing belongs to the loss, and so to all of th
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import keras
 import keras_tuner
 
 from benchmarks import networks
 from benchmarks.data import Data
-from benchmarks.methods import Schedule
+from benchmarks.experiment import Hypermodel
+from benchmarks.experiment import Schedule
 
-Hypermodel = Callable[[keras_tuner.HyperParameters], keras.Model]
+Network = Callable[[keras_tuner.HyperParameters, tuple[int, ...], int], keras.Model]  # of the shape and classes
 
 
 def hypermodel_of(network: str, data: Data, schedule: Schedule) -> Hypermodel:
@@ -35,23 +37,21 @@ def hypermodel_of(network: str, data: Data, schedule: Schedule) -> Hypermodel:
 def mlp(hp: keras_tuner.HyperParameters, image_shape: tuple[int, ...], num_classes: int) -> keras.Model:
     """Two hidden layers of 200 units, with dropout."""
     dropout = _dropout(hp)
-    return keras.Sequential(
-        [
-            keras.Input(image_shape),
-            keras.layers.Flatten(),
-            keras.layers.Dense(200, activation="relu", kernel_regularizer=_l2(hp, "input")),
-            keras.layers.Dropout(dropout),
-            keras.layers.Dense(200, activation="relu", kernel_regularizer=_l2(hp, "hidden")),
-            keras.layers.Dropout(dropout),
-            keras.layers.Dense(num_classes, kernel_regularizer=_l2(hp, "output")),
-        ]
-    )
+    layers = [keras.Input(image_shape), keras.layers.Flatten()]
+    for group in ("input", "hidden"):
+        layers += [keras.layers.Dense(200, "relu", kernel_regularizer=_l2(hp, group)), keras.layers.Dropout(dropout)]
+    return keras.Sequential([*layers, keras.layers.Dense(num_classes, kernel_regularizer=_l2(hp, "output"))])
 
 
-def lenet(hp: keras_tuner.HyperParameters, image_shape: tuple[int, ...], num_classes: int) -> keras.Model:
-    """The LeNet of the other benchmarks, with an L2 strength for each group of its layers."""
+def convolutional(
+    network: Callable[..., keras.Model],
+    hp: keras_tuner.HyperParameters,
+    image_shape: tuple[int, ...],
+    num_classes: int,
+) -> keras.Model:
+    """A network of the other benchmarks, with an L2 strength for each group of its layers."""
     strengths = {group: _strength(hp, group) for group in networks.GROUPS}
-    return networks.lenet(strengths, _dropout(hp), image_shape, num_classes)
+    return network(strengths, _dropout(hp), image_shape, num_classes)
 
 
 def resnet20(hp: keras_tuner.HyperParameters, image_shape: tuple[int, ...], num_classes: int) -> keras.Model:
@@ -66,8 +66,7 @@ def resnet20(hp: keras_tuner.HyperParameters, image_shape: tuple[int, ...], num_
         penalty = _l2(hp, f"group_{stage}")
         for block in range(3):
             rows = _block_after(rows, filters, 2 if stage > 1 and block == 0 else 1, penalty)
-    rows = keras.layers.GlobalAveragePooling2D()(rows)
-    return keras.Model(inputs, keras.layers.Dense(num_classes, kernel_regularizer=_l2(hp, "output"))(rows))
+    return _classified(inputs, rows, num_classes, hp)
 
 
 def wide_resnet(
@@ -84,19 +83,24 @@ def wide_resnet(
         penalty = _l2(hp, f"group_{stage}")
         for block in range((depth - 4) // 6):
             rows = _block_before(rows, filters, 2 if stage > 1 and block == 0 else 1, penalty)
-    rows = keras.layers.GlobalAveragePooling2D()(_activated(rows))
-    return keras.Model(inputs, keras.layers.Dense(num_classes, kernel_regularizer=_l2(hp, "output"))(rows))
+    return _classified(inputs, _activated(rows), num_classes, hp)
 
 
-NETWORKS = {"mlp": mlp, "lenet": lenet, "resnet20": resnet20, "wrn28-10": wide_resnet}
-SMALL = ("mlp", "lenet")  # several of them fit into one graph, and are faster so
+NETWORKS: dict[str, Network] = {
+    "mlp": mlp,
+    "conv": partial(convolutional, networks.small_conv),
+    "lenet": partial(convolutional, networks.lenet),
+    "resnet20": resnet20,
+    "wrn28-10": wide_resnet,
+}
+SMALL = ("mlp", "conv", "lenet")  # several of them fit into one graph, and are faster so
 
 
 def _strength(hp: keras_tuner.HyperParameters, group: str) -> float:
     return hp.Float(f"l2_{group}", 1e-5, 1e-2, sampling="log", default=3e-4)
 
 
-def _l2(hp: keras_tuner.HyperParameters, group: str) -> keras.regularizers.Regularizer:
+def _l2(hp: keras_tuner.HyperParameters, group: str) -> keras.Regularizer:
     return keras.regularizers.L2(_strength(hp, group))
 
 
@@ -104,25 +108,16 @@ def _dropout(hp: keras_tuner.HyperParameters) -> float:
     return hp.Float("dropout", 0.0, 0.5, default=0.2)
 
 
-def _conv(filters: int, size: int, penalty: keras.regularizers.Regularizer, strides: int = 1) -> keras.layers.Layer:
-    return keras.layers.Conv2D(
-        filters,
-        size,
-        strides,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        kernel_regularizer=penalty,
-    )
+def _conv(filters: int, size: int, penalty: keras.Regularizer, strides: int = 1) -> keras.layers.Layer:
+    settings = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
+    return keras.layers.Conv2D(filters, size, strides, kernel_regularizer=penalty, **settings)
 
 
 def _activated(rows: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.ReLU()(keras.layers.BatchNormalization()(rows))
 
 
-def _block_after(
-    rows: keras.KerasTensor, filters: int, strides: int, penalty: keras.regularizers.Regularizer
-) -> keras.KerasTensor:
+def _block_after(rows: keras.KerasTensor, filters: int, strides: int, penalty: keras.Regularizer) -> keras.KerasTensor:
     """A residual block that is activated after its sum."""
     inner = _activated(_conv(filters, 3, penalty, strides)(rows))
     inner = keras.layers.BatchNormalization()(_conv(filters, 3, penalty)(inner))
@@ -131,12 +126,17 @@ def _block_after(
     return keras.layers.ReLU()(keras.layers.add([rows, inner]))
 
 
-def _block_before(
-    rows: keras.KerasTensor, filters: int, strides: int, penalty: keras.regularizers.Regularizer
-) -> keras.KerasTensor:
+def _block_before(rows: keras.KerasTensor, filters: int, strides: int, penalty: keras.Regularizer) -> keras.KerasTensor:
     """A residual block whose convolutions see normalized and activated inputs."""
     inner = _conv(filters, 3, penalty, strides)(_activated(rows))
     inner = _conv(filters, 3, penalty)(_activated(inner))
     if strides > 1 or rows.shape[-1] != filters:
         rows = _conv(filters, 1, penalty, strides)(rows)
     return keras.layers.add([rows, inner])
+
+
+def _classified(
+    inputs: keras.KerasTensor, rows: keras.KerasTensor, num_classes: int, hp: keras_tuner.HyperParameters
+) -> keras.Model:
+    rows = keras.layers.GlobalAveragePooling2D()(rows)
+    return keras.Model(inputs, keras.layers.Dense(num_classes, kernel_regularizer=_l2(hp, "output"))(rows))

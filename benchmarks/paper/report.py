@@ -1,105 +1,88 @@
 """The tables and plots of all runs so far, printed and written into README.md between two marks."""
 
 import pathlib
-from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks import runs
+from benchmarks import experiment
+from benchmarks.experiment import Run
+from benchmarks.experiment import Scores
+from benchmarks.experiment import mean_and_error
 from benchmarks.paper import ablation
 from benchmarks.paper import figures
-from benchmarks.paper import sizes
 from benchmarks.paper.methods import METHODS
+from benchmarks.paper.methods import SIZES
 
 BEGIN, END = "<!-- what --report prints begins here -->", "<!-- and ends here -->"
 PAIRS = (("hyper-deep", "deep"), ("hyper-batch", "batch"), ("hyper-batch", "self-tuning"))
 NOT_COMMON = ("seed", "method", "nll", "accuracy", "ece", "calibrated", "network_epochs", "seconds")
-
-
-@dataclass(frozen=True)
-class Published:
-    """Scores on CIFAR-100 of WRN-28-10, 4 members, as the paper and uncertainty-baselines publish them."""
-
-    nll: float
-    accuracy: float
-    ece: float
-
-
-PUBLISHED = {
-    "deep": Published(0.666, 0.827, 0.021),
-    "hyper-deep": Published(0.654, 0.830, 0.022),
-    "batch": Published(0.690, 0.819, 0.0265),
-    "hyper-batch": Published(0.678, 0.819, 0.020),
+PUBLISHED = {  # on CIFAR-100, of WRN-28-10 with 4 members, by the paper and uncertainty-baselines
+    "deep": Scores(0.666, 0.827, 0.021),
+    "hyper-deep": Scores(0.654, 0.830, 0.022),
+    "batch": Scores(0.690, 0.819, 0.0265),
+    "hyper-batch": Scores(0.678, 0.819, 0.020),
 }
-Table = dict[str, dict[int, runs.Run]]  # by method and seed
+Table = dict[str, dict[int, Run]]  # by method and seed
 
 
 def publish(folder: pathlib.Path) -> None:
     """Prints the report, puts it into the README of the folder if it has the marks for it, and draws the plots."""
-    done = [run for file in sorted((folder / "results").glob("*.jsonl")) for run in runs.read(file)]
-    text = report(done, runs.read(folder / ablation.FILE))
+    done = [run for file in sorted((folder / "results").glob("*.jsonl")) for run in experiment.read(file)]
+    text = report(done, experiment.read(folder / ablation.FILE))
     print(text)
-    plots = figures.draw(tables(done), runs.read(folder / sizes.FILE), folder / "plots")
+    plots = figures.draw(tables(done), experiment.read(folder / SIZES), folder / "plots")
     pictures = [f"![{title}](plots/{file.name})" for title, file in plots.items()]
     readme = folder / "README.md"
     if done and readme.exists():
         readme.write_text(_between_marks(readme.read_text(), "\n\n".join([text, *pictures])))
 
 
-def report(done: list[runs.Run], ablated: list[runs.Run]) -> str:
+def report(done: list[Run], ablated: list[Run]) -> str:
     """Markdown: a table of each cell, the paired comparisons of all, what was published, and the ablation."""
     if not done and not ablated:
         return "no runs yet"
     found = tables(done)
-    parts = [_table(title, by_method) for title, by_method in found.items()]
+    parts = [f"{title}\n\n{_table(by_method)}" for title, by_method in found.items()]
     if done:
         parts += ["Seed by seed, and what was published:", _pairs(found), _published()]
     return "\n\n".join([*parts, *([ablation.report(ablated)] if ablated else [])])
 
 
-def tables(done: list[runs.Run]) -> dict[str, Table]:
+def tables(done: list[Run]) -> dict[str, Table]:
     """Runs by the title of their table, method and seed; runs of another budget are another table."""
-    found: dict[str, Table] = {}
+    found: dict[str, list[Run]] = {}
     for run in done:
         common = {name: value for name, value in run.items() if name not in NOT_COMMON}
         cell = f"{common.pop('dataset')}, {common.pop('network')}"
         title = ": ".join([cell, ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in common.items())])
-        found.setdefault(title, {}).setdefault(run["method"], {})[run["seed"]] = run
-    return {title: {method: found[title][method] for method in METHODS if method in found[title]} for title in found}
+        found.setdefault(title, []).append(run)
+    return {title: experiment.by_seed(runs, METHODS) for title, runs in found.items()}
 
 
-def _table(title: str, by_method: Table) -> str:
-    lines = [
-        title,
-        "",
-        "| | NLL | accuracy | ECE | calibrated NLL | calibrated ECE | network-epochs | seeds |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+def _table(by_method: Table) -> str:
+    rows = []
     for method, of_seed in by_method.items():
         each = list(of_seed.values())
-        scores = [runs.mean_and_error([run[name] for run in each]) for name in ("nll", "accuracy", "ece")]
-        scores += [runs.mean_and_error([run["calibrated"][name] for run in each]) for name in ("nll", "ece")]
-        lines.append("| " + " | ".join([method, *scores, str(each[0]["network_epochs"]), str(len(each))]) + " |")
-    return "\n".join(lines)
+        scores = [mean_and_error([run[name] for run in each]) for name in ("nll", "accuracy", "ece")]
+        scores += [mean_and_error([run["calibrated"][name] for run in each]) for name in ("nll", "ece")]
+        rows.append([method, *scores, str(each[0]["network_epochs"]), str(len(each))])
+    columns = ["", "NLL", "accuracy", "ECE", "calibrated NLL", "calibrated ECE", "network-epochs", "seeds"]
+    return experiment.table(columns, rows)
 
 
 def _pairs(found: dict[str, Table]) -> str:
-    lines = [
-        "| cell | | NLL ratio | lower NLL | accuracy no lower | ECE no higher |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for title, by_method in found.items():
         for ours, theirs in PAIRS:
             row = paired(by_method.get(ours, {}), by_method.get(theirs, {}))
-            if row:
-                lines.append(f"| {title.partition(':')[0]} | {ours} / {theirs} | " + " | ".join(row) + " |")
+            rows += [[title.partition(":")[0], f"{ours} / {theirs}", *row]] if row else []
     for ours, theirs in PAIRS[:2]:
         ratio = PUBLISHED[ours].nll / PUBLISHED[theirs].nll
-        lines.append(f"| cifar100, wrn28-10, published | {ours} / {theirs} | {ratio:.3f} | | | |")
-    return "\n".join(lines)
+        rows.append(["cifar100, wrn28-10, published", f"{ours} / {theirs}", f"{ratio:.3f}", "", "", ""])
+    return experiment.table(["cell", "", "NLL ratio", "lower NLL", "accuracy no lower", "ECE no higher"], rows)
 
 
-def paired(ours: dict[int, runs.Run], theirs: dict[int, runs.Run]) -> list[str]:
+def paired(ours: dict[int, Run], theirs: dict[int, Run]) -> list[str]:
     """The mean ratio of the NLLs of equal seeds, and in how many seeds each score is better; nothing without seeds."""
     pairs = [(run, theirs[seed]) for seed, run in ours.items() if seed in theirs]
     if not pairs:
@@ -113,9 +96,8 @@ def paired(ours: dict[int, runs.Run], theirs: dict[int, runs.Run]) -> list[str]:
 
 
 def _published() -> str:
-    lines = ["| published: cifar100, wrn28-10, 4 members | NLL | accuracy | ECE |", "|---|---|---|---|"]
-    lines += [f"| {name} | {each.nll:g} | {each.accuracy:g} | {each.ece:g} |" for name, each in PUBLISHED.items()]
-    return "\n".join(lines)
+    rows = [[name, f"{each.nll:g}", f"{each.accuracy:g}", f"{each.ece:g}"] for name, each in PUBLISHED.items()]
+    return experiment.table(["published: cifar100, wrn28-10, 4 members", "NLL", "accuracy", "ECE"], rows)
 
 
 def _between_marks(text: str, inside: str) -> str:

@@ -15,23 +15,20 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from benchmarks import runs
-from benchmarks.scale import pool
+from benchmarks import experiment
+from benchmarks.scale import counted
 from benchmarks.scale import projections
-from benchmarks.scale import reductions
-from benchmarks.scale import steps
-from benchmarks.scale import weights
-from benchmarks.scale import workers
+from benchmarks.scale import timed
 from benchmarks.scale.point import Point
 from benchmarks.scale.point import table
 
 PARTS: dict[str, Callable[[int], Iterator[Point]]] = {
-    "weights": lambda repetitions: weights.measure(),
-    "reductions": lambda repetitions: reductions.measure(),
-    "steps": steps.measure,
-    "disk": lambda repetitions: pool.measure_disk(),
-    "selection": pool.measure_selection,
-    "workers": lambda repetitions: workers.measure(),
+    "weights": lambda repetitions: counted.measure_weights(),
+    "reductions": lambda repetitions: counted.measure_reductions(),
+    "steps": timed.measure_steps,
+    "disk": lambda repetitions: counted.measure_disk(),
+    "selection": timed.measure_selection,
+    "workers": lambda repetitions: timed.measure_workers(),
 }
 
 
@@ -39,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--repetitions", type=int, default=7)
-    parser.add_argument("--results", type=pathlib.Path, default=runs.RESULTS / "scale.json")
+    parser.add_argument("--results", type=pathlib.Path, default=experiment.RESULTS / "scale.json")
     parser.add_argument("--report", action="store_true", help="only print the tables")
     options = parser.parse_args()
     results = json.loads(options.results.read_text()) if options.results.exists() else {}
@@ -56,14 +53,10 @@ def report(results: dict[str, list[dict]]) -> str:
     """The points, in the order of the parts, and the large cases."""
     points = [Point(**point) for part in PARTS for point in results.get(part, [])]
     tables = [table(points), projections.trainings()]
-    timed = [point for point in points if point.what.startswith("time of a selection")]
-    tables += [projections.pools(1e9 * each.measured / _elements()) for each in timed]
+    selections = [point for point in points if point.what.startswith("time of a selection")]
+    elements = timed.LARGE[0] * timed.LARGE[1] * timed.CHOICES  # candidates, rows and choices
+    tables += [projections.pools(1e9 * each.measured / elements) for each in selections]
     return "\n\n".join(tables)
-
-
-def _elements() -> int:
-    """Candidates times rows times choices of the selection that was timed."""
-    return pool.LARGE[0] * pool.LARGE[1] * pool.CHOICES
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from benchmarks import experiment
+
 
 @dataclass(frozen=True)
 class Point:
@@ -28,15 +30,16 @@ class Point:
     def ratio(self) -> float:
         return self.measured / self.predicted
 
+    @property
+    def row(self) -> list[str]:
+        numbers = [_number(self.predicted), _number(self.measured), self.unit, f"{self.ratio:.3f}"]
+        return [self.what, self.formula, *numbers, "counted" if self.is_counted else "timed"]
+
 
 def table(points: Iterable[Point]) -> str:
     """Markdown."""
-    lines = ["| | formula | predicted | measured | | measured / predicted | |", "|---|---|---|---|---|---|---|"]
-    for point in points:
-        how = "counted" if point.is_counted else "timed"
-        numbers = f"{_number(point.predicted)} | {_number(point.measured)} | {point.unit} | {point.ratio:.3f}"
-        lines.append(f"| {point.what} | {point.formula} | {numbers} | {how} |")
-    return "\n".join(lines)
+    columns = ["", "formula", "predicted", "measured", "", "measured / predicted", ""]
+    return experiment.table(columns, [point.row for point in points])
 
 
 def _number(value: float) -> str:

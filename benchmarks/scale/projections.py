@@ -6,6 +6,7 @@ for a core of a TPU v3. The share of the peak that a training reaches is an assu
 
 from dataclasses import dataclass
 
+from benchmarks import experiment
 from benchmarks.scale import costs
 
 PEAK, SHARE = 61.5e12, 0.4
@@ -46,11 +47,9 @@ POOLS = tuple(Pool(10_000, 1_000_000, classes, 25.6e6) for classes in (10, 1_000
 
 def trainings() -> str:
     """A Markdown table: time, memory and network of a hyper-batch ensemble, beside K single trainings."""
-    lines = [
-        "| | state a core | added up a step | sent a core and step | computing a step | network below 10 % above | "
-        "an epoch | all epochs | M single trainings |",
-        "|" + "---|" * 9,
-    ]
+    columns = ["", "state a core", "added up a step", "sent a core and step", "computing a step"]
+    columns += ["network below 10 % above", "an epoch", "all epochs", "M single trainings"]
+    rows = []
     for case in TRAININGS:
         weights = 2 * SMALL * case.weights
         state = costs.training_state_bytes(weights) / GIB
@@ -61,11 +60,10 @@ def trainings() -> str:
         steps = case.rows / case.rows_a_core / case.cores
         hours = steps * case.epochs * seconds / 3600
         single = 6 * case.multiply_adds * case.rows * case.epochs * case.members / speed / case.cores / 3600
-        lines.append(
-            f"| {case.name} | {state:.1f} GiB | {gradients / MIB:.0f} MiB | {sent / MIB:.0f} MiB | {seconds:.2f} s | "
-            f"{sent / (0.1 * seconds) / 1e9:.1f} GB/s | {steps * seconds:.0f} s | {hours:.1f} h | {single:.1f} h |"
-        )
-    return "\n".join(lines)
+        sizes = [f"{state:.1f} GiB", f"{gradients / MIB:.0f} MiB", f"{sent / MIB:.0f} MiB", f"{seconds:.2f} s"]
+        times = [f"{steps * seconds:.0f} s", f"{hours:.1f} h", f"{single:.1f} h"]
+        rows.append([case.name, *sizes, f"{sent / (0.1 * seconds) / 1e9:.1f} GB/s", *times])
+    return experiment.table(columns, rows)
 
 
 def pools(nanoseconds: float, members: int = 4, subsample: int = 50_000) -> str:
@@ -76,16 +74,16 @@ def pools(nanoseconds: float, members: int = 4, subsample: int = 50_000) -> str:
         members: K.
         subsample: Rows of a selection that takes only some of them.
     """
-    lines = ["| | predictions | in float16 | weights, Adam | memory | choosing | of a subsample |", "|" + "---|" * 7]
+    rows = []
     for case in POOLS:
         predictions = costs.candidate_bytes(0, case.rows, case.classes) * case.candidates / 1e12
         weights = costs.candidate_bytes(int(case.weights), 0, 0) * case.candidates / 1e12
         memory = costs.selection_bytes(case.candidates, case.rows) / GIB
         some = costs.selection_bytes(case.candidates, subsample) / GIB
         seconds = nanoseconds * 1e-9 * case.candidates * case.rows * members
-        lines.append(
-            f"| T = {case.candidates:,}, N = {case.rows:,}, C = {case.classes:,} | {predictions:.1f} TB | "
-            f"{predictions / 2:.1f} TB | {weights:.1f} TB | {memory:.1f} GiB | {seconds:.0f} s | {some:.1f} GiB, "
-            f"{seconds * subsample / case.rows:.0f} s |"
-        )
-    return "\n".join(lines)
+        name = f"T = {case.candidates:,}, N = {case.rows:,}, C = {case.classes:,}"
+        sizes = [f"{each:.1f} TB" for each in (predictions, predictions / 2, weights)]
+        of_some = f"{some:.1f} GiB, {seconds * subsample / case.rows:.0f} s"
+        rows.append([name, *sizes, f"{memory:.1f} GiB", f"{seconds:.0f} s", of_some])
+    columns = ["", "predictions", "in float16", "weights, Adam", "memory", "choosing", "of a subsample"]
+    return experiment.table(columns, rows)

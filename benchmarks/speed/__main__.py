@@ -1,8 +1,10 @@
 """All measurements of cost, in one table.
 
-    python -m benchmarks.speed                            # everything, half an hour on 2 cores
+    python -m benchmarks.speed                            # everything but what is slow, half an hour on 2 cores
     python -m benchmarks.speed --parts steps --repetitions 10
-    python -m benchmarks.speed --parts largest-selection  # not part of everything: 10 GB on disk
+    python -m benchmarks.speed --parts largest-selection  # 10 GB on disk
+    python -m benchmarks.speed --parts peers              # selection: AutoGluon's and the reference's, up to 10 GB
+    python -m benchmarks.speed --parts kernels            # forms of a convolution
     python -m benchmarks.speed --report                   # the table of everything run so far
 
 Written to `benchmarks/results/speed.json`, with the machine and the versions: a part takes the place of its last run,
@@ -18,35 +20,42 @@ import pathlib
 import platform
 from dataclasses import asdict
 
-from benchmarks import runs
+from benchmarks import experiment
 from benchmarks.speed import forms
-from benchmarks.speed import growth
-from benchmarks.speed import input as tuning_input
-from benchmarks.speed import memory
-from benchmarks.speed import pool
 from benchmarks.speed import prediction
 from benchmarks.speed import reference
+from benchmarks.speed import searches
+from benchmarks.speed import selection
 from benchmarks.speed import start
-from benchmarks.speed import steps
+from benchmarks.speed import training
 from benchmarks.speed.aim import Aim
 from benchmarks.speed.aim import table
 
 PARTS = {
-    "steps": steps.measure,
-    "forms": forms.measure,
+    "steps": training.measure_steps,
+    "forms": forms.measure_dense,
     "reference": reference.measure,
     "prediction": prediction.measure,
-    "memory": memory.measure,
-    "selection": growth.measure,
+    "memory": training.measure_memory,
+    "selection": selection.measure_growth,
     "start": start.measure,
-    "input": tuning_input.measure,
-    "pool": pool.measure,
+    "input": training.measure_input,
+    "pool": searches.measure,
 }
-ASKED_FOR = {"largest-selection": growth.measure_largest}  # takes minutes and much room on disk
+ASKED_FOR = {
+    "largest-selection": selection.measure_largest,  # takes minutes and much room on disk
+    "peers": selection.measure_peers,
+    "kernels": forms.measure_convolutions,
+}
 
 
 def main() -> None:
-    options = _options()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=[*PARTS, *ASKED_FOR])
+    parser.add_argument("--repetitions", type=int, default=15)
+    parser.add_argument("--results", type=pathlib.Path, default=experiment.RESULTS / "speed.json")
+    parser.add_argument("--report", action="store_true", help="only print the table")
+    options = parser.parse_args()
     machine = _machine()
     results = _read(options.results, machine)
     for part in () if options.report else options.parts:
@@ -54,18 +63,10 @@ def main() -> None:
         for aim in (PARTS | ASKED_FOR)[part](options.repetitions):
             print(f"{aim.part}: {aim.name}: {aim.ratio:.2f}", flush=True)
             results[part].append(aim)
-        _write(options.results, machine, results)
+        parts = {part: [asdict(aim) for aim in aims] for part, aims in results.items()}
+        options.results.write_text(json.dumps({"machine": machine, "parts": parts}, indent=1) + "\n")
     aims = [aim for part in results.values() for aim in part]
     print(f"\n{', '.join(f'{name} {value}' for name, value in machine.items())}\n\n{table(aims)}")
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=[*PARTS, *ASKED_FOR])
-    parser.add_argument("--repetitions", type=int, default=15)
-    parser.add_argument("--results", type=pathlib.Path, default=runs.RESULTS / "speed.json")
-    parser.add_argument("--report", action="store_true", help="only print the table")
-    return parser.parse_args()
 
 
 def _read(file: pathlib.Path, machine: dict[str, str]) -> dict[str, list[Aim]]:
@@ -76,19 +77,14 @@ def _read(file: pathlib.Path, machine: dict[str, str]) -> dict[str, list[Aim]]:
     return {part: [Aim(**aim) for aim in aims] for part, aims in content["parts"].items()}
 
 
-def _write(file: pathlib.Path, machine: dict[str, str], results: dict[str, list[Aim]]) -> None:
-    parts = {part: [asdict(aim) for aim in aims] for part, aims in results.items()}
-    file.write_text(json.dumps({"machine": machine, "parts": parts}, indent=1) + "\n")
-
-
 def _machine() -> dict[str, str]:
-    versions = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
     return {
         "cores": str(os.cpu_count()),
         "processor": _processor(),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "python": platform.python_version(),
-    } | versions
+        **{name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
+    }
 
 
 def _processor() -> str:

@@ -5,9 +5,10 @@ from functools import partial
 from typing import Any
 
 import keras
-import keras_tuner
 import numpy as np
 
+from benchmarks import experiment
+from benchmarks.experiment import Hypermodel
 from benchmarks.networks import lenet
 from keras_hyperens.models import HyperBatchEnsemble
 
@@ -16,30 +17,28 @@ CLASSES = 10
 
 def mlp(l2: float, dropout: float, image_shape: tuple[int, ...], num_classes: int) -> keras.Model:
     """Three layers of 512 units."""
-    penalty = {"kernel_regularizer": keras.regularizers.L2(l2)}
-    hidden = [
-        layer
-        for _ in range(3)
-        for layer in (keras.layers.Dense(512, activation="relu", **penalty), keras.layers.Dropout(dropout))
-    ]
-    return keras.Sequential(
-        [keras.Input(image_shape), keras.layers.Flatten(), *hidden, keras.layers.Dense(num_classes, **penalty)]
-    )
+    dense = partial(keras.layers.Dense, kernel_regularizer=keras.regularizers.L2(l2))
+    layers = [keras.Input(image_shape), keras.layers.Flatten()]
+    for _ in range(3):
+        layers += [dense(512, activation="relu"), keras.layers.Dropout(dropout)]
+    return keras.Sequential([*layers, dense(num_classes)])
 
 
 def resnet(l2: float, dropout: float, image_shape: tuple[int, ...], num_classes: int) -> keras.Model:
     """ResNet-8: three blocks of 16, 32 and 64 filters."""
     conv = partial(keras.layers.Conv2D, padding="same", use_bias=False, kernel_regularizer=keras.regularizers.L2(l2))
+
+    def activated(rows: keras.KerasTensor) -> keras.KerasTensor:
+        return keras.layers.ReLU()(keras.layers.BatchNormalization()(rows))
+
     inputs = keras.Input(image_shape)
     rows = conv(16, 3)(inputs)
     for filters, strides in ((16, 1), (32, 2), (64, 2)):
-        inner = keras.layers.ReLU()(keras.layers.BatchNormalization()(rows))
+        inner = activated(rows)
         beside = conv(filters, 1, strides=strides)(inner) if strides > 1 else rows
-        inner = conv(filters, 3, strides=strides)(inner)
-        inner = conv(filters, 3)(keras.layers.ReLU()(keras.layers.BatchNormalization()(inner)))
+        inner = conv(filters, 3)(activated(conv(filters, 3, strides=strides)(inner)))
         rows = keras.layers.Add()([inner, beside])
-    rows = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(keras.layers.BatchNormalization()(rows)))
-    rows = keras.layers.Dropout(dropout)(rows)
+    rows = keras.layers.Dropout(dropout)(keras.layers.GlobalAveragePooling2D()(activated(rows)))
     return keras.Model(inputs, keras.layers.Dense(num_classes)(rows))
 
 
@@ -50,7 +49,7 @@ NETWORKS: dict[str, tuple[Callable[..., keras.Model], tuple[int, ...]]] = {
 }
 
 
-def hypermodel(name: str) -> Callable[[Any], keras.Model]:
+def hypermodel(name: str) -> Hypermodel:
     """An ordinary `build_model(hp)`: L2 and dropout are open."""
     network, shape = NETWORKS[name]
 
@@ -66,10 +65,9 @@ def hypermodel(name: str) -> Callable[[Any], keras.Model]:
 def compiled(name: str, members: int, **compile_arguments: Any) -> keras.Model:
     """A hyper-batch ensemble ready for `fit`; with 0 members a plain network."""
     if not members:
-        return hypermodel(name)(keras_tuner.HyperParameters())
+        return experiment.with_values(hypermodel(name), {})[0]
     ensemble = HyperBatchEnsemble.from_hypermodel(hypermodel(name), ensemble_size=members, seed=0)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    ensemble.compile("adam", loss, **compile_arguments)
+    ensemble.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), **compile_arguments)
     return ensemble
 
 

@@ -7,16 +7,14 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import keras
-import numpy as np
 
 from benchmarks.processes import in_forked_process
 from benchmarks.speed.aim import Aim
+from benchmarks.speed.aim import medians
 from benchmarks.speed.networks import arrays
 from benchmarks.speed.networks import compiled
 
@@ -36,22 +34,21 @@ def measure(repetitions: int, networks: tuple[str, ...] = ("LeNet", "ResNet-8"))
     for name in networks:
         yield from _first_steps(name, repetitions)
     adding = {what: partial(_import_seconds, statement) for what, statement in IMPORTS.items()}
-    for what, added in _medians(adding, repetitions).items():
+    for what, added in medians(adding, repetitions).items():
         yield Aim("seconds added to dependencies", what, added, ADDED_SECONDS, note=f"{1e3 * added:.0f} ms")
 
 
 def _first_steps(name: str, repetitions: int) -> Iterator[Aim]:
     cases = {"plain": (name, 0, False), "tuning": (name, 4, True)} | {M: (name, M, False) for M in MEMBERS}
     functions = {case: partial(in_forked_process, first_step, *arguments) for case, arguments in cases.items()}
-    medians = _medians(functions, repetitions)
+    found = medians(functions, repetitions)
     for what, case in (("M = 4", 4), ("M = 4, with tuning", "tuning")):
-        note = f"{medians[case]:.2f} / {medians['plain']:.2f} s"
-        ratio = medians[case] / medians["plain"]
-        yield Aim("first step / plain", f"{name}, {what}", ratio, AGAINST_PLAIN, note=note)
+        note = f"{found[case]:.2f} / {found['plain']:.2f} s"
+        yield Aim("first step / plain", f"{name}, {what}", found[case] / found["plain"], AGAINST_PLAIN, note=note)
     few, many = MEMBERS[0], MEMBERS[-1]
-    note = f"{medians[many]:.2f} / {medians[few]:.2f} s"
+    note = f"{found[many]:.2f} / {found[few]:.2f} s"
     what = f"{name}, first step at M = {many} / M = {few}"
-    yield Aim("start-up grows at most with M", what, medians[many] / medians[few], many / few, note=note)
+    yield Aim("start-up grows at most with M", what, found[many] / found[few], many / few, note=note)
 
 
 def first_step(name: str, members: int, tunes: bool) -> float:
@@ -74,12 +71,3 @@ def _import_seconds(statement: str) -> float:
     )
     run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     return float(run.stdout.split()[-1])
-
-
-def _medians(functions: dict[Any, Callable[[], float]], repetitions: int) -> dict[Any, float]:
-    """The median of what each function returns; they take turns."""
-    values: dict[Any, list[float]] = {name: [] for name in functions}
-    for _ in range(repetitions):
-        for name, function in functions.items():
-            values[name].append(function())
-    return {name: float(np.median(each)) for name, each in values.items()}

@@ -7,8 +7,8 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from benchmarks.data import Data
-from benchmarks.methods import Schedule
-from benchmarks.tasks.task import Hypermodel
+from benchmarks.experiment import Hypermodel
+from benchmarks.experiment import Schedule
 from benchmarks.tasks.task import Task
 from benchmarks.tasks.task import tuned
 
@@ -38,16 +38,10 @@ def gaussian_nll(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.
 def hypermodel(data: Data, schedule: Schedule) -> Hypermodel:
     def build_model(hp: keras_tuner.HyperParameters) -> keras.Model:
         l2, dropout = tuned(hp, (1e-5, 1e-2), (0.0, 0.5))
-        model = keras.Sequential(
-            [
-                keras.Input(data.train[0].shape[1:]),
-                keras.layers.Dense(64, activation="relu", kernel_regularizer=l2),
-                keras.layers.Dropout(dropout),
-                keras.layers.Dense(64, activation="relu", kernel_regularizer=l2),
-                keras.layers.Dropout(dropout),
-                keras.layers.Dense(2, kernel_regularizer=l2),
-            ]
-        )
+        layers = [keras.Input(data.train[0].shape[1:])]
+        for _ in range(2):
+            layers += [keras.layers.Dense(64, "relu", kernel_regularizer=l2), keras.layers.Dropout(dropout)]
+        model = keras.Sequential([*layers, keras.layers.Dense(2, kernel_regularizer=l2)])
         nll = keras.metrics.MeanMetricWrapper(gaussian_nll, name="nll")
         model.compile(schedule.optimizer(len(data.train[1])), gaussian_nll, metrics=[nll])
         return model

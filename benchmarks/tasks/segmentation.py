@@ -8,13 +8,13 @@ import keras_tuner
 import numpy as np
 
 from benchmarks import data
-from benchmarks import methods
+from benchmarks import experiment
 from benchmarks.data import Data
 from benchmarks.data import Rows
-from benchmarks.methods import Schedule
-from benchmarks.tasks.task import Hypermodel
+from benchmarks.experiment import Hypermodel
+from benchmarks.experiment import Schedule
+from benchmarks.experiment import classifier
 from benchmarks.tasks.task import Task
-from benchmarks.tasks.task import nll_of_logits
 from benchmarks.tasks.task import tuned
 
 CANVAS = 24  # pixels to a side; a digit has 8
@@ -65,15 +65,8 @@ def hypermodel(data: Data, schedule: Schedule) -> Hypermodel:
         l2, dropout = tuned(hp, (1e-7, 1e-4), (0.0, 0.3))
 
         def conv(rows: keras.KerasTensor, filters: int, size: int) -> keras.KerasTensor:
-            layer = keras.layers.Conv2D(
-                filters,
-                size,
-                padding="same",
-                activation="silu",
-                kernel_initializer="he_normal",
-                kernel_regularizer=l2,
-            )
-            return layer(rows)
+            settings = {"padding": "same", "activation": "silu", "kernel_initializer": "he_normal"}
+            return keras.layers.Conv2D(filters, size, kernel_regularizer=l2, **settings)(rows)
 
         def up(rows: keras.KerasTensor, filters: int, beside: keras.KerasTensor) -> keras.KerasTensor:
             rows = keras.layers.Dropout(dropout)(rows)
@@ -87,20 +80,14 @@ def hypermodel(data: Data, schedule: Schedule) -> Hypermodel:
         # More filters than classes all the way up: with 8 there, some seeds never tell one digit from another.
         rows = up(up(coarse, 32, middle), 24, fine)
         outputs = keras.layers.Conv2D(data.num_classes, 1, kernel_regularizer=l2)(rows)
-        model = keras.Model(inputs, outputs)
-        model.compile(
-            schedule.optimizer(len(data.train[1])),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=[nll_of_logits()],
-        )
-        return model
+        return classifier(keras.Model(inputs, outputs), data, schedule)
 
     return build_model
 
 
 def measures(members: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     predicted = members.mean(0).reshape(-1, members.shape[-1])  # [B * pixels, classes]
-    scores = asdict(methods.scores(predicted, labels.ravel()))
+    scores = asdict(experiment.scores(predicted, labels.ravel()))
     return {"nll": scores["nll"], "mean IoU": mean_iou(predicted.argmax(-1), labels.ravel()), "ece": scores["ece"]}
 
 

@@ -1,9 +1,4 @@
-"""What a task is, and how any of its three methods is built, trained and scored.
-
-All methods come from the same `build_model(hp)` and take the same training rows, batches, optimizer, number of epochs
-at most and stopping rule. Only the hyper-batch ensemble looks at the tuning rows while it trains; the others have their
-L2 and dropout chosen beforehand on tuning and validation rows.
-"""
+"""What a task is, and what all hypermodels leave open."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +10,10 @@ import numpy as np
 import keras_hyperens as khe
 from benchmarks.data import Data
 from benchmarks.data import Rows
-from benchmarks.methods import Schedule
+from benchmarks.experiment import Hypermodel
+from benchmarks.experiment import Schedule
+from benchmarks.experiment import Settings
 from keras_hyperens import likelihoods
-
-ENSEMBLE_SIZE = 4
-Hypermodel = Callable[[keras_tuner.HyperParameters], keras.Model]
-Settings = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -38,41 +31,8 @@ class Task:
     schedule: Schedule
     grid: tuple[Settings, ...]
 
-
-def build(task: Task, method: str, data: Data, settings: Settings, seed: int) -> keras.Model:
-    """The compiled model of a method; `settings` are the hyperparameters that it does not tune."""
-    keras.utils.set_random_seed(seed)
-    build_model = task.hypermodel(data, task.schedule)
-    if method == "single":
-        hyperparameters = keras_tuner.HyperParameters()
-        hyperparameters.values = dict(settings)
-        return build_model(hyperparameters)
-    sharing = {"batch": "batch", "hyper-batch": "hyper"}[method]
-    return khe.HyperBatchEnsemble.from_hypermodel(
-        build_model, ensemble_size=ENSEMBLE_SIZE, sharing=sharing, fixed=settings, seed=seed
-    )
-
-
-def train(task: Task, model: keras.Model, data: Data, verbose: int = 0) -> dict[str, list[float]]:
-    """Trains until the validation NLL has not fallen for a while, and takes the best epoch's weights."""
-    tunes = isinstance(model, khe.HyperBatchEnsemble) and len(model.space)
-    # Not `val_loss`: a single network's has its penalties, an ensemble's has none.
-    stop = keras.callbacks.EarlyStopping(
-        "val_nll", mode="min", patience=task.schedule.patience, restore_best_weights=True
-    )
-    return model.fit(
-        *data.train,
-        batch_size=task.schedule.batch_size,
-        epochs=task.schedule.epochs,
-        validation_data=data.validation,
-        callbacks=[stop],
-        verbose=verbose,
-        **({"tuning_data": data.tuning} if tunes else {}),
-    ).history
-
-
-def score(task: Task, model: keras.Model, rows: Rows) -> dict[str, float]:
-    return task.measures(predict_members(model, rows[0]), rows[1])
+    def score(self, model: keras.Model, rows: Rows) -> dict[str, float]:
+        return self.measures(predict_members(model, rows[0]), rows[1])
 
 
 def predict_members(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
@@ -81,10 +41,6 @@ def predict_members(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
         return model.predict_members(inputs, batch_size=200, verbose=0)
     raw = model.predict(inputs, batch_size=200, verbose=0)
     return keras.ops.convert_to_numpy(likelihoods.of_losses(model.loss).predict(raw))[None]
-
-
-def nll_of_logits() -> keras.metrics.Metric:
-    return keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="nll")
 
 
 def tuned(

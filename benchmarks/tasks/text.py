@@ -16,12 +16,12 @@ import keras
 import keras_tuner
 import numpy as np
 
-from benchmarks import methods
+from benchmarks import experiment
 from benchmarks.data import Data
-from benchmarks.methods import Schedule
-from benchmarks.tasks.task import Hypermodel
+from benchmarks.experiment import Hypermodel
+from benchmarks.experiment import Schedule
+from benchmarks.experiment import classifier
 from benchmarks.tasks.task import Task
-from benchmarks.tasks.task import nll_of_logits
 from benchmarks.tasks.task import tuned
 
 LIBRARIES = ("numpy", "scipy", "sklearn", "matplotlib", "keras", "tensorflow_probability")
@@ -142,19 +142,13 @@ def hypermodel(data: Data, schedule: Schedule, width: int = 32) -> Hypermodel:
         rows = block(keras.layers.Dropout(dropout)(Positions()(rows)))
         rows = keras.layers.GlobalAveragePooling1D()(rows)
         outputs = keras.layers.Dense(len(LIBRARIES), kernel_regularizer=l2)(keras.layers.Dropout(dropout)(rows))
-        model = keras.Model(inputs, outputs)
-        model.compile(
-            schedule.optimizer(len(data.train[1])),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=[nll_of_logits()],
-        )
-        return model
+        return classifier(keras.Model(inputs, outputs), data, schedule)
 
     return build_model
 
 
 def measures(members: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    return asdict(methods.scores(members.mean(0), labels))
+    return asdict(experiment.scores(members.mean(0), labels))
 
 
 TASK = Task(

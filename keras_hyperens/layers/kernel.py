@@ -138,7 +138,7 @@ class HyperBatchLayer(PenalizedKernel):
 
         On 2 CPU cores, forward and backward, this loop takes 1.05 to 1.10 times one plain convolution of the same rows,
         a grouped convolution 1.07 to 1.34 times, `vectorized_map` 1.6 to 2.6 times; compiled by XLA the loop takes 1.0
-        to 1.2 times XLA's plain one, the grouped form 12 to 27 times (`python -m benchmarks.apply_kernels`).
+        to 1.2 times XLA's plain one, the grouped form 12 to 27 times (`python -m benchmarks.speed --parts kernels`).
         """
         members = ops.split(rows, self.num_members)
         outputs = self._each(members, draw.kernels)

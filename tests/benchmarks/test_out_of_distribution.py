@@ -1,14 +1,11 @@
 """The out-of-distribution benchmark: its strange images, and all of it on little."""
 
-import sys
-
 import numpy as np
 import pytest
 
 from benchmarks import data
-from benchmarks import methods
+from benchmarks import experiment
 from benchmarks import out_of_distribution
-from benchmarks import runs
 from benchmarks import shifts
 
 GENERATOR = np.random.default_rng(0)
@@ -34,7 +31,7 @@ def test_strange_images():
 
 
 def small(name, *_):
-    shape = (32, 32, 3) if name == "cifar10_jpeg" else (28, 28, 1)
+    shape = (10, 10, 3) if name == "cifar10_jpeg" else (8, 8, 1)
 
     def rows(count):
         return GENERATOR.uniform(size=(count, *shape)).astype("float32"), np.arange(count) % 10
@@ -43,19 +40,18 @@ def small(name, *_):
 
 
 @pytest.mark.integration
-def test_on_little(tmp_path, monkeypatch, capsys, eagerly):
-    results = tmp_path / "ood.jsonl"
-    monkeypatch.setattr(methods, "schedule_of", lambda _: methods.Schedule(1, 1, 20))
+def test_on_little(tmp_path, monkeypatch, run, eagerly):
+    monkeypatch.setattr(experiment, "schedule_of", lambda _: experiment.Schedule(1, 1, 30))
     monkeypatch.setattr(out_of_distribution, "load", small)
-    arguments = ["--seeds", "1", "--trials", "2", "--ensemble-size", "2", "--directory", str(tmp_path / "searches")]
-    arguments += ["--results", str(results), "--plot", str(tmp_path / "corruptions.png")]
-    monkeypatch.setattr(sys, "argv", ["out_of_distribution", *arguments])
-    out_of_distribution.main()
-    printed, done = capsys.readouterr().out, runs.read(results)
+    monkeypatch.setattr(shifts, "STRENGTHS", (1, 5))
+    arguments = ["--seeds", 1, "--trials", 2, "--ensemble-size", 2, "--directory", tmp_path / "searches"]
+    arguments += ["--results", tmp_path / "ood.jsonl", "--plot", tmp_path / "corruptions.png"]
+    printed = run(out_of_distribution, *arguments)
+    done = experiment.read(tmp_path / "ood.jsonl")
     assert [run["method"] for run in done] == list(out_of_distribution.METHODS)
     assert "| hyper-deep ensemble |" in printed and (tmp_path / "corruptions.png").stat().st_size > 20_000
-    for run in done:
-        assert all(0 <= score <= 1 for by_measure in run["auroc"].values() for score in by_measure.values())
+    for each in done:
+        assert all(0 <= score <= 1 for by_measure in each["auroc"].values() for score in by_measure.values())
     single = done[0]["auroc"]["CIFAR-10 in gray"]
     assert single["mutual_information"] == pytest.approx(0.5, abs=0.01)  # one member cannot disagree
 

@@ -1,59 +1,46 @@
 """The paper's comparison on little: every method, restarts, what the baselines get, and the report by hand."""
 
-import os
-import pathlib
-import signal
-import subprocess
-import sys
-import time
+from functools import partial
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_hyperens as khe
-from benchmarks import runs
+from benchmarks import experiment
 from benchmarks.data import Data
-from benchmarks.methods import Schedule
+from benchmarks.experiment import Schedule
 from benchmarks.paper import __main__ as paper
 from benchmarks.paper import ablation
-from benchmarks.paper import cells
 from benchmarks.paper import figures
 from benchmarks.paper import methods
 from benchmarks.paper import networks
 from benchmarks.paper import report
-from tests.limit import LIMIT
 
-ROOT = pathlib.Path(__file__).parents[2]
-LITTLE = ("--network", "mlp", "--seeds", "1", "--epochs", "1", "--ensemble-size", "2")
+RESIDUAL = ("input", "group_1", "group_2", "group_3", "output")
 TITLE = "d, mlp: train rows 9, held out rows 4, ensemble size 3, trials 7, epochs 2"
 
 
-def arguments(folder, *more):
-    return [*LITTLE, "--results", str(folder), "--directory", str(folder / "searches"), *map(str, more)]
-
-
-def run_main(monkeypatch, *given):
-    monkeypatch.setattr(sys, "argv", ["paper", *given])
-    paper.main()
-
-
-def made_up(directory, network="mlp", image_shape=(6, 6, 1), batch_size=8, **changes):
+def made_up_data(image_shape=(6, 6, 1)):
     generator = np.random.default_rng(0)
 
     def rows(number):
         return generator.uniform(size=(number, *image_shape)).astype("float32"), np.arange(number) % 3
 
-    data = Data("made-up", rows(16), rows(8), rows(8), rows(8))
-    given = {"schedule": Schedule(1, 1, batch_size), "ensemble_size": 2, "trials": 3, "seed": 0, "directory": directory}
-    return cells.Cell(data, network, **{**given, "results": directory, **changes})
+    return Data("made-up", rows(16), rows(8), rows(8), rows(8))
+
+
+def made_up(directory, network="mlp", image_shape=(6, 6, 1), **changes):
+    given = {"schedule": Schedule(1, 1, 8), "ensemble_size": 2, "trials": 3, "seed": 0, "directory": directory}
+    return methods.Cell(made_up_data(image_shape), network, **{**given, "results": directory, **changes})
 
 
 def searched_before(cell, groups=("input", "hidden", "output"), **values):
     """The cell, with the best setting of a search on disk."""
     known = {**cell.key(), "values": {**{f"l2_{group}": 1e-3 for group in groups}, "label_smoothing": 0.1, **values}}
-    runs.append(cell.results / methods.SETTINGS, [known])
+    experiment.append(cell.results / methods.SETTINGS, [known])
     return cell
 
 
@@ -75,12 +62,6 @@ def test_one_hypermodel_gives_every_method(tmp_path):
     ]
 
 
-def test_labels_are_one_hot_where_losses_see_them(tmp_path):
-    cell = made_up(tmp_path)
-    np.testing.assert_array_equal(cell.one_hot.validation[1][:4], np.eye(3)[[0, 1, 2, 0]])
-    assert cell.one_hot.test is cell.data.test and cell.one_hot.train[0] is cell.data.train[0]
-
-
 def test_budgets_by_hand(tmp_path):
     cell = made_up(tmp_path, schedule=Schedule(10, 10, 8), ensemble_size=3, trials=25)
     budgets = {method: methods.network_epochs(method, cell) for method in methods.METHODS}
@@ -99,7 +80,7 @@ def test_baselines_get_the_best_setting_of_the_search(tmp_path):
     batch = methods.trained("batch", cell)
     assert len(batch.space) == 0 and batch.network.layers[1].kernel_l2 == pytest.approx(best["l2_input"])
     assert batch.loss.get_config()["label_smoothing"] == best["label_smoothing"]
-    assert runs.read(tmp_path / methods.SETTINGS) == [{**cell.key(), "values": best}]
+    assert experiment.read(tmp_path / methods.SETTINGS) == [{**cell.key(), "values": best}]
 
 
 @pytest.mark.parametrize("method", ["self-tuning", pytest.param("hyper-batch", marks=pytest.mark.integration)])
@@ -122,86 +103,76 @@ def check_that_it_is_one_member_without_factors(model):
 
 
 @pytest.mark.integration
-def test_a_restart_repeats_nothing(tmp_path, monkeypatch, capsys, eagerly):
-    def killed(_):
-        raise KeyboardInterrupt
+def test_every_method_is_scored_though_the_search_is_killed(tmp_path, monkeypatch, run, eagerly):
+    """Killed in its second training, started again, and once more when all is there."""
+    monkeypatch.setattr(methods, "AT_ONCE", 1)  # no graph of many is traced
+    monkeypatch.setattr(paper, "load", lambda *_: made_up_data())
+    given = ["--network", "mlp", "--seeds", 1, "--epochs", 1, "--ensemble-size", 2, "--trials", 2]
+    given += ["--results", tmp_path, "--directory", tmp_path / "searches"]
+    trained, fit = [], keras.Model.fit
 
-    monkeypatch.setattr(methods, "AT_ONCE", 1)  # no graph of many is traced: this test is a fast one
-    given = arguments(tmp_path, "--trials", 2, "--methods", "single", "deep")
-    with monkeypatch.context() as context:
-        context.setitem(methods.METHODS, "deep", killed)
-        with pytest.raises(KeyboardInterrupt):
-            run_main(context, *given)
-    file, trained = tmp_path / "results" / "digits-mlp.jsonl", contents(tmp_path)
-    assert [run["method"] for run in runs.read(file)] == ["single"] and len(trained) == 2 + 4
-    with monkeypatch.context() as context:
-        context.setattr(keras.Model, "fit", killed)
-        run_main(context, *given)
-    assert [run["method"] for run in runs.read(file)] == ["single", "deep"] and contents(tmp_path) == trained
-    before = file.read_text()
-    run_main(monkeypatch, *given)
-    assert file.read_text() == before and "| deep | " in capsys.readouterr().out
+    def counted(*arguments, **others):
+        trained.append(len(trained) + 1)
+        if trained[-1] == 2:
+            raise KeyboardInterrupt
+        return fit(*arguments, **others)
 
-
-@pytest.mark.integration
-def test_a_killed_search_goes_on(tmp_path, monkeypatch):
-    given = arguments(tmp_path, "--trials", 9, "--methods", "single")
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.paper", *given], cwd=ROOT, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + LIMIT
-    while len(contents(tmp_path)) < methods.AT_ONCE and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    before = contents(tmp_path)
-    assert len(before) >= methods.AT_ONCE and not (tmp_path / "results").exists()
-    run_main(monkeypatch, *given)
-    after = contents(tmp_path)
-    assert len(after) == 9 + 4 and before.items() <= after.items()
-    assert len(runs.read(tmp_path / "results" / "digits-mlp.jsonl")) == 1
+    monkeypatch.setattr(keras.Model, "fit", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run(paper, *given)
+    file, before = tmp_path / "results" / "made-up-mlp.jsonl", contents(tmp_path)
+    assert len(before) == 1 and not file.exists()
+    printed = run(paper, *given)
+    assert "hyper-batch, seed 0: 4 network-epochs" in printed and "| deep | " in printed
+    # Two of the search and four from new initializations, two from one initialization, three of networks with members.
+    assert before.items() <= contents(tmp_path).items() and len(trained) == 6 + 2 + 3 + 1
+    check_runs(experiment.read(file), experiment.read(tmp_path / methods.SIZES))
+    written = file.read_text()
+    run(paper, *given)
+    assert len(trained) == 12 and file.read_text() == written
 
 
-@pytest.mark.integration
-def test_every_method_gives_finite_scores(tmp_path, monkeypatch, capsys):
-    run_main(monkeypatch, *arguments(tmp_path, "--trials", 2))
-    done = runs.read(tmp_path / "results" / "digits-mlp.jsonl")
-    assert [run["method"] for run in done] == list(methods.METHODS)
-    for run in done:
-        assert all(np.isfinite(run[name]) for name in ("nll", "accuracy", "ece")) and 0 <= run["accuracy"] <= 1
-        assert run["network_epochs"] > 0 and np.isfinite(run["calibrated"]["nll"])
-        assert list(run)[:4] == ["dataset", "network", "method", "seed"]
-    assert "hyper-batch, seed 0: 4 network-epochs" in capsys.readouterr().out
-    of_sizes = {(run["method"], run["size"]): run["nll"] for run in runs.read(tmp_path / "sizes.jsonl")}
-    by_method = {run["method"]: run["nll"] for run in done}
-    assert len(of_sizes) == 4 and of_sizes["deep", 1] == pytest.approx(by_method["single"])
-    assert [of_sizes[name, 2] for name in ("deep", "hyper-deep")] == pytest.approx(
-        [by_method[name] for name in ("deep", "hyper-deep")]
-    )
+def check_runs(done, sizes):
+    assert [each["method"] for each in done] == list(methods.METHODS)
+    for each in done:
+        assert all(np.isfinite(each[name]) for name in ("nll", "accuracy", "ece")) and 0 <= each["accuracy"] <= 1
+        assert each["network_epochs"] > 0 and np.isfinite(each["calibrated"]["nll"])
+        assert list(each)[:4] == ["dataset", "network", "method", "seed"]
+    nll = {each["method"]: each["nll"] for each in done}
+    expected = {("deep", 1): nll["single"], ("deep", 2): nll["deep"], ("hyper-deep", 2): nll["hyper-deep"]}
+    of_sizes = {(each["method"], each["size"]): each["nll"] for each in sizes}
+    assert len(of_sizes) == 4 and {key: of_sizes[key] for key in expected} == pytest.approx(expected)
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("method", ["single", "hyper-batch"])
-def test_under_a_strategy(method, tmp_path):
-    cell = made_up(tmp_path, trials=2, strategy=tf.distribute.MirroredStrategy(["CPU:0"]))
-    assert np.isfinite(cells.measured(methods.trained(method, cell), cell.data)["nll"])
+def test_under_a_strategy(tmp_path):
+    """The search, and then the ensemble."""
+    cell = made_up(tmp_path, ensemble_size=1, trials=1, strategy=tf.distribute.MirroredStrategy(["CPU:0"]))
+    assert np.isfinite(experiment.measured(methods.trained("hyper-batch", cell), cell.data)["nll"])
 
 
 @pytest.mark.integration
-def test_every_default_can_be_switched_off(tmp_path, eagerly):
+def test_defaults_are_switched_off(tmp_path, monkeypatch, eagerly):
+    """Each choice makes a model; those before the last of each kind are not trained."""
     cell = searched_before(made_up(tmp_path), dropout=0.2)
-    for _ in range(2):  # the second time nothing is trained
-        ablation.run(cell)
-    done = runs.read(tmp_path / ablation.FILE)
-    assert [run["choice"] for run in done] == list(ablation.CHOICES)
-    assert all(np.isfinite(run[name]) for run in done for name in ("nll", "validation_nll"))
+    in_full = ("initial intervals of 0.02", "no tuning")
+    models, train = {}, experiment.train
 
+    def trained(choice):
+        monkeypatch.setattr(experiment, "train", train if choice in in_full else lambda *_: None)
+        models[choice] = trained_as_it_is(choice, cell)
+        return models[choice]
 
-@pytest.mark.integration
-def test_without_tuning_the_intervals_stay(tmp_path, eagerly):
-    cell = searched_before(made_up(tmp_path, seed=1), dropout=0.2)
-    model, narrow = (ablation.trained(choice, cell) for choice in ("no tuning", "initial intervals of 0.02"))
-    for name, bounds in model.hyperparameter_bounds().items():
+    trained_as_it_is = ablation.trained
+    monkeypatch.setattr(ablation, "trained", lambda choice, _: trained(choice))
+    ablation.run(cell)
+    done = experiment.read(tmp_path / ablation.FILE)
+    assert [each["choice"] for each in done] == list(ablation.CHOICES) == list(models)
+    assert all(np.isfinite(each[name]) for each in done for name in ("nll", "validation_nll"))
+    narrow, still = (models[choice] for choice in in_full)
+    for name, bounds in still.hyperparameter_bounds().items():
         assert np.ptp(narrow.hyperparameter_bounds()[name], axis=1).max() < np.ptp(bounds, axis=1).max()
-    assert model._trainer.settings.tuning_warmup == ablation.NEVER and model._trainer.settings.entropy_weight == 1e-4
+    assert still._trainer.settings.tuning_warmup == ablation.NEVER and still._trainer.settings.entropy_weight == 1e-4
 
 
 def line(method, seed, nll, **changes):
@@ -237,9 +208,9 @@ def test_another_budget_is_another_table():
 
 def test_the_report_fills_the_readme(tmp_path, capsys):
     (tmp_path / "README.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    runs.append(tmp_path / "results" / "d-mlp.jsonl", LINES)
+    experiment.append(tmp_path / "results" / "d-mlp.jsonl", LINES)
     of_size = {name: LINES[0][name] for name in ("dataset", "network", "method", "seed", "nll")}
-    runs.append(tmp_path / "sizes.jsonl", [{**of_size, "size": size} for size in (1, 2)])
+    experiment.append(tmp_path / "sizes.jsonl", [{**of_size, "size": size} for size in (1, 2)])
     report.publish(tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
@@ -274,14 +245,22 @@ def test_the_readme_has_a_place_for_the_report():
     assert text.count(report.BEGIN) == text.count(report.END) == 1
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(("network", "parameters"), [("resnet20", 0.27e6), ("wrn28-10", 36.5e6)])
-def test_large_networks_through_conversion(network, parameters, tmp_path, eagerly):
-    groups = ("input", "group_1", "group_2", "group_3", "output")
-    cell = searched_before(made_up(tmp_path, network, (32, 32, 3), batch_size=8), groups)
+def test_sizes_of_large_networks(network, parameters, monkeypatch):
+    """The weights are counted, not drawn."""
+    monkeypatch.setattr(keras.initializers.HeNormal, "__call__", lambda self, shape, dtype: np.zeros(shape, dtype))
+    model = networks.NETWORKS[network](keras_tuner.HyperParameters(), (32, 32, 3), 3)
+    assert model.count_params() == pytest.approx(parameters, rel=0.03)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("network", ["conv", "resnet20", "wrn28-10"])
+def test_networks_through_conversion(network, tmp_path, monkeypatch, eagerly):
+    monkeypatch.setitem(networks.NETWORKS, "wrn28-10", partial(networks.wide_resnet, depth=10, width=1))
+    groups = ("convolutions", "dense", "output") if network == "conv" else RESIDUAL
+    others = {"dropout": 0.2} if network == "conv" else {}
+    cell = searched_before(made_up(tmp_path, network, (8, 8, 3)), groups, **others)
     ensemble = methods.trained("hyper-batch", cell)
-    assert set(ensemble.space.names) == {*(f"l2_{group}" for group in groups), "label_smoothing"}
-    assert ensemble.member(0).count_params() == pytest.approx(parameters, rel=0.03)
+    assert set(ensemble.space.names) == {*(f"l2_{group}" for group in groups), "label_smoothing", *others}
     predicted = ensemble.predict(cell.data.test[0], verbose=0)
     np.testing.assert_allclose(predicted.sum(1), 1, rtol=1e-5)
-    assert networks.SMALL == ("mlp", "lenet")

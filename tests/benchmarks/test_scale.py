@@ -5,22 +5,22 @@ import sys
 
 import pytest
 
-from benchmarks import runs
+from benchmarks import experiment
+from benchmarks.processes import in_new_process
 from benchmarks.scale import __main__ as scale
 from benchmarks.scale import costs
-from benchmarks.scale import pool
+from benchmarks.scale import counted
 from benchmarks.scale import projections
-from benchmarks.scale import reductions
-from benchmarks.scale import steps
-from benchmarks.scale import weights
-from benchmarks.scale import workers
+from benchmarks.scale import timed
 from benchmarks.scale.point import Point
 from benchmarks.scale.point import table
+from benchmarks.speed import networks
+from tests.benchmarks.conftest import tiny_network
 
 
 @pytest.mark.integration
 def test_weights_are_counted_exactly_and_exports_nearly():
-    of_weights, state, *exports = weights.measure(("LeNet",))
+    of_weights, state, *exports = counted.measure_weights(("LeNet",))
     assert of_weights.ratio == 1 and state.ratio == pytest.approx(1, rel=1e-4)
     assert [point.ratio for point in exports] == pytest.approx([1, 1], rel=0.02)  # and names
 
@@ -37,32 +37,42 @@ def test_sizes_by_hand():
 
 
 @pytest.mark.integration
-def test_selection_on_little():
-    memory, seconds = pool.measure_selection(1, (4, 300), (8, 600))
+def test_selection_on_little(in_this_process):
+    memory, seconds = timed.measure_selection(1, (4, 300), (8, 600))
     assert memory.is_counted and not seconds.is_counted and seconds.ratio > 0
 
 
 def test_a_candidate_on_disk():
-    (point,) = pool.measure_disk(rows=50)
+    (point,) = counted.measure_disk(rows=50)
     assert 1 < point.ratio < 1.1
 
 
+def reduced_bytes_of_tiny():
+    """In a process of its own, in which devices can still be chosen."""
+    networks.NETWORKS["tiny"] = (tiny_network, (3, 3, 1))
+    return counted._reduced_bytes("tiny")
+
+
 @pytest.mark.integration
-def test_bytes_that_replicas_add_up():
-    (point,) = reductions.measure()
+def test_bytes_that_replicas_add_up(monkeypatch):
+    monkeypatch.setattr(counted, "in_new_process", lambda _: in_new_process(reduced_bytes_of_tiny))
+    (point,) = counted.measure_reductions()
     assert point.ratio == 1
 
 
 @pytest.mark.integration
-def test_steps_on_little():
-    points = list(steps.measure(1, "LeNet", (4, 16, 8)))
+def test_steps_on_little(tiny):
+    points = list(timed.measure_steps(1, tiny, (4, 16, 8)))
     assert len(points) == 2 and all(0.1 < point.ratio < 10 for point in points)
 
 
 @pytest.mark.integration
-def test_workers_on_little():
-    (point,) = workers.measure(trials=4, seconds=0.5)
-    assert 0.3 < point.ratio < 3
+def test_workers_on_little(monkeypatch):
+    """One worker: several are in tests/search/test_processes.py."""
+    assert timed.interval(3, 1, 0.2) > 0.2
+    monkeypatch.setattr(timed, "interval", lambda trials, workers, seconds: (seconds + 0.5) / workers)
+    (point,) = timed.measure_workers()
+    assert point.ratio == pytest.approx(1) and point.predicted == 1.25
 
 
 def test_report_of_a_run(monkeypatch, tmp_path, capsys):
@@ -80,6 +90,6 @@ def test_report_of_a_run(monkeypatch, tmp_path, capsys):
 
 
 def test_the_page_shows_the_last_run():
-    page = (runs.RESULTS.parent.parent / "docs" / "scale.md").read_text()
-    for part in scale.report(json.loads((runs.RESULTS / "scale.json").read_text())).split("\n\n"):
+    page = (experiment.RESULTS.parent.parent / "docs" / "scale.md").read_text()
+    for part in scale.report(json.loads((experiment.RESULTS / "scale.json").read_text())).split("\n\n"):
         assert part in page

@@ -1,12 +1,11 @@
 """The three tasks run on little, and their measures are right."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from benchmarks.methods import Schedule
+from benchmarks import experiment
 from benchmarks.tasks import __main__ as tasks
 from benchmarks.tasks import regression
 from benchmarks.tasks import segmentation
@@ -24,24 +23,24 @@ def shortened(task):
         }
         return replace(data, **few)
 
-    return replace(task, load=load, schedule=Schedule(1, 1, 20), grid=task.grid[:1])
+    return replace(task, load=load, schedule=experiment.Schedule(1, 1, 20), grid=task.grid[:1])
 
 
 @pytest.mark.filterwarnings("ignore:All members share these layers. positions:UserWarning")
 @pytest.mark.integration
 @pytest.mark.parametrize("name", tasks.TASKS)
-def test_a_task_is_restartable_and_reports_paired_wins(name, tmp_path, monkeypatch, capsys, eagerly):
+def test_a_task_on_little(name, tmp_path, monkeypatch, run, eagerly):
+    """All three methods with their selection where it is cheap, and the hyper-batch ensemble where it is not."""
     results = tmp_path / "tasks.jsonl"
+    methods = experiment.METHODS if name == "regression" else ("hyper-batch",)
     monkeypatch.setattr(segmentation, "SCENES", (20, 20, 20, 20))
     monkeypatch.setattr(text, "ROWS_OF_LIBRARY", 30)
     text.docstrings.cache_clear()
     monkeypatch.setitem(tasks.TASKS, name, shortened(tasks.TASKS[name]))
-    monkeypatch.setattr(sys, "argv", ["tasks", "--task", name, "--seeds", "1", "--results", str(results)])
-    tasks.main()
-    lines = results.read_text().splitlines()
-    assert len(lines) == 5 and "| hyper-batch |" in capsys.readouterr().out
-    tasks.main()
-    assert results.read_text().splitlines() == lines
+    printed = run(tasks, "--task", name, "--seeds", 1, "--results", results, "--methods", *methods)
+    done = experiment.read(results)
+    assert len(done) == (5 if len(methods) == 3 else 1) and "| hyper-batch |" in printed
+    assert all(np.isfinite(value) for line in done for value in (*line["measures"].values(), line["held_out_nll"]))
 
 
 def test_a_report_by_hand():

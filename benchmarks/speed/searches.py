@@ -12,17 +12,16 @@ import keras_tuner
 import numpy as np
 
 import keras_hyperens as khe
+from benchmarks.experiment import Hypermodel
 from benchmarks.networks import lenet
 from benchmarks.speed.aim import Aim
 from benchmarks.speed.networks import CLASSES
 from benchmarks.speed.networks import hypermodel
 
-PART = "candidates a minute"
-
 
 @dataclass(frozen=True)
 class Size:
-    """How much is searched: as many rows as MNIST's in `shape`, and candidates of each way to search."""
+    """How much is searched: rows of `shape`, and candidates of each way to search."""
 
     shape: tuple[int, ...]
     rows: int
@@ -37,31 +36,30 @@ SMALL = Size((28, 28, 1), rows=4000, batch_size=64, epochs=5, ours=40, others=8,
 LARGE = Size((32, 32, 3), rows=640, batch_size=32, epochs=2, ours=8, others=4, at_once=4)
 
 
-def measure(repetitions: int, small: Size = SMALL, large: Size = LARGE) -> Iterator[Aim]:
+def measure(repetitions: int, small: Size = SMALL, large: Size = LARGE, network: str = "ResNet-8") -> Iterator[Aim]:
     """One line for a small network against `RandomSearch`, one for a larger network against our own search.
 
     Searches are long, so one repetition of each is measured, whatever `repetitions` says.
     """
     yield _aim("LeNet, of `keras_tuner.RandomSearch`", small, _build_lenet, _random_search, 5.0)
-    yield _aim("ResNet-8, of one at a time", large, hypermodel("ResNet-8"), _one_at_a_time, 0.9)
+    yield _aim(f"{network}, of one at a time", large, hypermodel(network), _ours, 0.9)
 
 
-def _aim(name: str, size: Size, build_model: Any, other: Callable[..., None], limit: float) -> Aim:
+def _aim(name: str, size: Size, build_model: Hypermodel, other: Callable[..., None], limit: float) -> Aim:
     half = size.others // 2
     before = _seconds(other, build_model, size, half)
-    ours = _seconds(_together, build_model, size, size.ours)
-    after = _seconds(other, build_model, size, half)
-    theirs = (before + after) / 2
+    ours = _seconds(_ours, build_model, size, size.ours, size.at_once)
+    theirs = (before + _seconds(other, build_model, size, half)) / 2
     note = f"{60 / ours:.1f} / {60 / theirs:.1f} a minute"
-    return Aim(PART, f"{name}, {size.at_once} at once", theirs / ours, limit, at_most=False, note=note)
+    return Aim("candidates a minute", f"{name}, {size.at_once} at once", theirs / ours, limit, False, note)
 
 
-def _seconds(search: Callable[..., None], build_model: Any, size: Size, candidates: int) -> float:
+def _seconds(search: Callable[..., None], build_model: Hypermodel, size: Size, candidates: int, *how: int) -> float:
     """Of one candidate, all included."""
     keras.backend.clear_session()
     with tempfile.TemporaryDirectory() as directory:
         start = time.perf_counter()
-        search(build_model, size, candidates, directory)
+        search(build_model, size, candidates, directory, *how)
         return (time.perf_counter() - start) / candidates
 
 
@@ -83,23 +81,12 @@ def _arguments(size: Size) -> dict[str, Any]:
     return {"x": x, "y": y, "validation_data": validation, **settings}
 
 
-def _random_search(build_model: Any, size: Size, candidates: int, directory: str) -> None:
+def _random_search(build_model: Hypermodel, size: Size, candidates: int, directory: str) -> None:
     tuner = keras_tuner.RandomSearch(build_model, "val_loss", max_trials=candidates, directory=directory, seed=1)
     tuner.search(**_arguments(size))
 
 
-def _together(build_model: Any, size: Size, candidates: int, directory: str, at_once: int | None = None) -> None:
-    builder = khe.HyperDeepEnsembleBuilder(
-        build_model,
-        ensemble_size=1,
-        max_trials=candidates,
-        initializations=0,
-        directory=directory,
-        seed=0,
-        candidates_at_once=size.at_once if at_once is None else at_once,
-    )
+def _ours(build_model: Hypermodel, size: Size, candidates: int, directory: str, at_once: int = 1) -> None:
+    settings = {"ensemble_size": 1, "initializations": 0, "directory": directory, "seed": 0}
+    builder = khe.HyperDeepEnsembleBuilder(build_model, max_trials=candidates, candidates_at_once=at_once, **settings)
     builder.search(**_arguments(size))
-
-
-def _one_at_a_time(build_model: Any, size: Size, candidates: int, directory: str) -> None:
-    _together(build_model, size, candidates, directory, at_once=1)

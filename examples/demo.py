@@ -1,7 +1,9 @@
 """The main job: a hyper-batch and a hyper-deep ensemble on real images, compared, explained, exported and served.
 
-python -m benchmarks.demo                                             # scikit-learn's digits, no network needed
-python -m benchmarks.demo --dataset mnist --data-dir ../shared/tensorflow_datasets
+python -m examples.demo                       # scikit-learn's digits, no network needed
+python -m examples.demo --dataset mnist       # of TFDS: from TFDS_DATA_DIR or --data-dir, else downloaded
+
+The networks and how they are trained are those of the benchmarks.
 """
 
 import argparse
@@ -11,21 +13,25 @@ import sys
 import time
 from dataclasses import replace
 
+import benchmarks  # noqa: F401  TensorFlow starts without a word
+
+# isort: split
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 
 import keras_hyperens as khe
-from benchmarks import hyper_deep
-from benchmarks import methods
+from benchmarks import experiment
+from benchmarks import networks
 from benchmarks import shifts
 from benchmarks.data import Data
 from benchmarks.data import load
+from benchmarks.experiment import Schedule
 
-SEARCH = methods.Schedule(50, 15, 32)  # shorter than the others', because a search trains many
-# The same `build_model(hp)` gives all of them (benchmarks/networks.py); the single network and the batch ensemble have
-# its defaults, which are good ones: see benchmarks/quality.py.
-
+SEARCH_EPOCHS = 50  # at most: fewer than the others', because a search trains many
+# The same `build_model(hp)` gives all of them; the single network and the batch ensemble have its defaults, which are
+# good ones.
+KINDS = {"single network": "single", "batch ensemble": "batch", "hyper-batch ensemble": "hyper-batch"}
 ENSEMBLES = ("hyper-batch ensemble", "hyper-deep ensemble")
 
 
@@ -51,22 +57,23 @@ class Progress(keras.callbacks.Callback):
 
 
 def main() -> None:
+    """Trains, searches, compares, explains, draws, exports, serves and reports."""
     options = _options()
     output = pathlib.Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
-    if options.epochs:
-        _shorten(options.epochs)
     data = load(options.dataset, options.data_dir, options.train_rows, options.held_out_rows)
-    members = options.ensemble_size
+    members, schedule = options.ensemble_size, _schedule(data, options.epochs)
     print(f"{data.name}: {len(data.train[1])} training rows, {len(data.test[1])} test rows, {members} members\n")
-    models, history = _train_all(data, members, options.seed)
-    builder = _search(data, members, options)
-    models |= hyper_deep.ensembles(builder)
-    results = {name: methods.score(model, data.test) for name, model in models.items()}
-    print(f"\nOn the test rows:\n{methods.table(results)}\n")
-    models = {name: methods.calibrated(model, data) for name, model in models.items()}
-    results = {name: methods.score(model, data.test) for name, model in models.items()}
-    print(f"And with a temperature for each, fitted on the held-out rows:\n{methods.table(results)}\n")
+    models, history = _train_all(data, schedule, members, options.seed)
+    builder = _search(data, schedule, options)
+    models |= {
+        "single best": builder.build_ensemble(1),
+        "deep ensemble": builder.build_deep_ensemble(),
+        "hyper-deep ensemble": builder.build_ensemble(),
+    }
+    print(f"\nOn the test rows:\n{_table(models, data)}\n")
+    models = {name: experiment.calibrated(model, data) for name, model in models.items()}
+    print(f"And with a temperature for each, fitted on the held-out rows:\n{_table(models, data)}\n")
     ensemble = models["hyper-batch ensemble"]
     print("What became of the layers of the single network:")
     ensemble.conversion_summary()
@@ -90,7 +97,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="digits", help="digits, or any TFDS image classification set")
-    parser.add_argument("--data-dir", help="directory of TFDS data; without it TFDS downloads")
+    parser.add_argument("--data-dir", help="of TFDS data; default: TFDS_DATA_DIR, else TFDS downloads")
     parser.add_argument("--train-rows", type=int, default=10_000)
     parser.add_argument("--held-out-rows", type=int, default=2_000, help="for tuning, and as many for validation")
     parser.add_argument("--ensemble-size", type=int, default=4)
@@ -101,46 +108,54 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _shorten(epochs: int) -> None:
-    for name, schedule in methods.SCHEDULES.items():
-        methods.SCHEDULES[name] = replace(schedule, epochs=min(schedule.epochs, epochs))
+def _schedule(data: Data, epochs: int | None) -> Schedule:
+    schedule = experiment.schedule_of(data)
+    return replace(schedule, epochs=min(schedule.epochs, epochs or schedule.epochs))
 
 
-def _train_all(data: Data, members: int, seed: int) -> tuple[dict[str, keras.Model], khe.HyperparameterHistory]:
+def _train_all(
+    data: Data, schedule: Schedule, members: int, seed: int
+) -> tuple[dict[str, keras.Model], khe.HyperparameterHistory]:
     models, history = {}, khe.HyperparameterHistory()
-    for name, method in (
-        ("single network", "single"),
-        ("batch ensemble", "batch"),
-        ("hyper-batch ensemble", "hyper-batch"),
-    ):
-        model = methods.build(method, data, members, {}, seed)
-        callbacks = [Progress(name, methods.schedule_of(data).epochs)]
-        methods.train(model, data, callbacks + ([history] if method == "hyper-batch" else []))
-        models[name] = model
+    build_model = networks.hypermodel_of(data, schedule)
+    start = experiment.with_values(build_model, {})[1]
+    for name, kind in KINDS.items():
+        settings = {} if kind == "single" else {"initial_values": start}
+        models[name] = experiment.build(kind, build_model, {}, members, seed, **settings)
+        callbacks = [Progress(name, schedule.epochs), *([history] if kind == "hyper-batch" else [])]
+        experiment.train(models[name], data, schedule, "val_loss", callbacks)
     return models, history
 
 
-def _search(data: Data, members: int, options: argparse.Namespace) -> khe.HyperDeepEnsembleBuilder:
+def _search(data: Data, schedule: Schedule, options: argparse.Namespace) -> khe.HyperDeepEnsembleBuilder:
     """KerasTuner's random search, the two best sets of hyperparameters trained again, in two processes."""
     print(
         "\nA search for the hyper-deep ensemble: candidates, then their best hyperparameters from new initializations"
     )
-    schedule = methods.schedule_of(data)
     if data.name == "digits":
-        schedule = replace(SEARCH, epochs=min(SEARCH.epochs, schedule.epochs))
-    directory = pathlib.Path(options.output) / "search"
-    return hyper_deep.searched(
+        schedule = replace(schedule, epochs=min(SEARCH_EPOCHS, schedule.epochs), patience=15)
+    return experiment.search(
+        networks.hypermodel_of(data, schedule),
         data,
         schedule,
-        members,
-        options.trials,
-        directory,
+        workers=2,
+        ensemble_size=options.ensemble_size,
+        max_trials=options.trials,
         num_hyperparameter_sets=2,
+        directory=pathlib.Path(options.output) / "search",
         project_name=data.name,
         overwrite=True,
         seed=options.seed,
-        workers=2,
     )
+
+
+def _table(models: dict[str, keras.Model], data: Data) -> str:
+    """Scores on the test rows, a line for each model."""
+    lines = [f"{'':<24}{'NLL':>8}{'accuracy':>10}{'ECE':>8}"]
+    for name, model in models.items():
+        scores = experiment.score(model, data.test)
+        lines.append(f"{name:<24}{scores.nll:>8.4f}{scores.accuracy:>10.4f}{scores.ece:>8.4f}")
+    return "\n".join(lines)
 
 
 def _show_hyperparameters(ensemble: khe.HyperBatchEnsemble) -> None:

@@ -1,4 +1,4 @@
-"""The reference's hyper-batch layers with the weights of ours: edward2 0.0.2, in the same process as Keras 3.
+"""The reference: edward2 0.0.2, with the weights of ours, in the same process as Keras 3.
 
 It needs legacy Keras, so `TF_USE_LEGACY_KERAS=1` must be set before TensorFlow is imported; Keras 3 does not read it.
 """
@@ -11,11 +11,12 @@ import subprocess
 import sys
 from typing import Any
 
+import keras
 import numpy as np
 import scipy.stats
 import tensorflow as tf
 
-from keras_hyperens.layers import HyperBatchConv2D
+import keras_hyperens as khe
 from keras_hyperens.layers import HyperBatchLayer
 
 PACKAGES = ("edward2==0.0.2", "tenacity")  # all that TensorFlow and TensorFlow Probability do not bring
@@ -60,10 +61,9 @@ class Reference:
     """
 
     def __init__(self, ours: HyperBatchLayer) -> None:
-        layers, self.ours = load().layers, ours
-        is_conv = isinstance(ours, HyperBatchConv2D)
-        names = ("filters", "kernel_size", "strides", "padding") if is_conv else ("units",)
-        self.layer = (layers.Conv2DHyperBatchEnsemble if is_conv else layers.DenseHyperBatchEnsemble)(
+        layers, self.ours, self.is_conv = load().layers, ours, isinstance(ours, khe.HyperBatchConv2D)
+        names = ("filters", "kernel_size", "strides", "padding") if self.is_conv else ("units",)
+        self.layer = (layers.Conv2DHyperBatchEnsemble if self.is_conv else layers.DenseHyperBatchEnsemble)(
             **{name: ours.get_config()[name] for name in names},
             lambda_key_to_index={"self_l2_kernel": 0, "self_l2_bias": 0},
             ensemble_size=ours.ensemble_size,
@@ -84,9 +84,8 @@ class Reference:
 
     def take_weights(self) -> None:
         """Those of ours; the layer must have been called, which creates its own."""
-        is_conv = isinstance(self.ours, HyperBatchConv2D)
-        core = self.layer.conv2d if is_conv else self.layer.dense
-        delta = self.layer.delta_conv2d if is_conv else self.layer.delta_dense
+        core = self.layer.conv2d if self.is_conv else self.layer.dense
+        delta = self.layer.delta_conv2d if self.is_conv else self.layer.delta_dense
         places = {"kernel": core.kernel, "r": core.alpha, "s": core.gamma, "bias": core.ensemble_bias}
         places |= {"delta_kernel": delta.kernel, "u": delta.alpha, "v": delta.gamma, "delta_bias": self.layer.bias}
         for name, variable in places.items():
@@ -98,3 +97,44 @@ def of_rows(drawn: Any, rows: int) -> Any:
     members, draws, columns = drawn.shape
     repeated = tf.repeat(drawn, rows // members, axis=1) if draws == 1 else drawn
     return tf.reshape(repeated, (rows, columns))
+
+
+class Network:
+    """The sequential network of an ensemble, in layers of edward2, and what its scripts do around them."""
+
+    def __init__(self, ensemble: khe.HyperBatchEnsemble, sampling: str) -> None:
+        self.members, self.space, self.sampling = ensemble.ensemble_size, ensemble.space, sampling
+        self.layers = [self._layer_of(layer) for layer in ensemble.network.layers]
+        self.references = [layer for layer in self.layers if isinstance(layer, Reference)]
+        self.optimizer = tf.keras.optimizers.Adam()
+
+    def _layer_of(self, layer: keras.layers.Layer) -> Any:
+        if isinstance(layer, HyperBatchLayer):
+            return Reference(layer)
+        if isinstance(layer, khe.HyperDropout):
+            return tf.keras.layers.Dropout(layer.rate)
+        return getattr(tf.keras.layers, type(layer).__name__)()  # pooling and flattening have no arguments here
+
+    def draw(self, rows: int) -> tuple[Any, Any]:
+        """Values and positions `[M*B, 1]`, uniform on the logarithmic scale."""
+        positions = tf.random.uniform((self.members, rows if self.sampling == "example" else 1, 1), -1 / 3, 1 / 3)
+        return tuple(of_rows(drawn, self.members * rows) for drawn in (self.space.values(positions), positions))
+
+    def outputs(self, x: Any, values: Any, positions: Any, training: bool) -> Any:
+        rows = tf.tile(x, [self.members] + [1] * (len(x.shape) - 1))
+        for layer in self.layers:
+            is_reference = isinstance(layer, Reference)
+            rows = layer(rows, values, positions) if is_reference else layer(rows, training=training)
+        return rows  # [M*B, C]
+
+    @tf.function
+    def step(self, x: Any, y: Any) -> Any:
+        """Forward, backward and Adam."""
+        variables = [variable for layer in self.references for variable in layer.variables]
+        with tf.GradientTape() as tape:
+            outputs = self.outputs(x, *self.draw(x.shape[0]), training=True)
+            errors = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.tile(y, [self.members]), outputs)
+            penalties = [penalty for layer in self.references for penalty in layer.layer.losses]
+            loss = tf.reduce_mean(errors) + tf.add_n(penalties)
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
