@@ -42,7 +42,7 @@ def kinds(model):
 def front(name):
     """The first blocks, with a head: all kinds of layers, and a fifth of the time.
 
-    A whole MobileNetV2 is trained by a tutorial and by the zoo, whole ResNets by benchmarks.paper.
+    A whole MobileNetV2 is trained by the zoo, whole ResNets by benchmarks.paper.
     """
     model = application(name)
     features = keras.layers.GlobalAveragePooling2D()(model.get_layer(FRONTS[name]).output)

@@ -1,6 +1,6 @@
 """Writes an ensemble again and again, a program for `test_replacing.py`, which stops it in the middle.
 
-python -m tests.models.one_writer FILE DIRECTORY VALUE      # the weight of the first; it grows by one from write to write
+python -m tests.models.one_writer FILE DIRECTORY VALUE      # the first weight; the next is greater by one
 """
 
 import itertools
