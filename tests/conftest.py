@@ -18,8 +18,9 @@ def pytest_collection_finish():
 
 
 LONGEST = (
-    *("test_zoo", "test_tutorials", "test_readme", "test_paper", "test_applications", "test_faults"),
-    *("test_processes", "test_multi_worker", "test_serving", "test_together", "test_speed"),
+    *("test_zoo", "test_paper", "test_tutorials", "test_speed", "test_readme", "test_applications"),
+    *("test_serving", "test_builder", "test_together", "test_scale", "test_faults", "test_processes", "test_groups"),
+    *("test_replicas", "test_multi_worker", "test_devices", "test_from_model", "test_sequences", "test_images"),
 )
 
 

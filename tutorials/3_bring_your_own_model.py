@@ -10,8 +10,9 @@
 # %% tags=["colab"]
 # %pip install -q "keras-hyperens[plots]" scikit-learn
 
-# %% tags=["parameters"] short="PRETRAINING, FINE_TUNING, MEMBERS = 1, 1, 2"
+# %% tags=["parameters"] short="PRETRAINING, FINE_TUNING, MEMBERS, LAST_LAYER = 1, 1, 2, 'block_2_add'"
 PRETRAINING, FINE_TUNING, MEMBERS = 15, 24, 4
+LAST_LAYER = "out_relu"  # an earlier one makes a smaller network
 
 # %%
 import keras
@@ -37,9 +38,9 @@ x, y = np.repeat(images, 3, axis=3).astype("float32"), digits.target[order]
 
 # %%
 known = y < 5
-model = keras.applications.MobileNetV2(
-    input_shape=(32, 32, 3), alpha=0.35, weights=None, classes=5, classifier_activation=None
-)
+mobile = keras.applications.MobileNetV2(input_shape=(32, 32, 3), alpha=0.35, weights=None, include_top=False)
+features = keras.layers.GlobalAveragePooling2D()(mobile.get_layer(LAST_LAYER).output)
+model = keras.Model(mobile.input, keras.layers.Dense(5, name="predictions")(features), name="mobilenet")
 for layer in model.layers:
     if isinstance(layer, keras.layers.BatchNormalization):
         layer.momentum = 0.9  # 0.999 as for ImageNet needs thousands of steps

@@ -27,6 +27,7 @@ from tests.models.test_hyper_deep_ensemble import mixed_members
 
 DEVICES = ["CPU:0", "CPU:1"]
 ROWS, BATCH = 100_003, 16_384  # the last batch has 1,699 rows, an odd number
+WIDTH = 256  # of rows of 1 KiB
 MIB = 2**20
 
 
@@ -115,25 +116,25 @@ def batches(rows, width, has_labels=False, is_counted=True):
 
 
 def rows_come_in_order_under_a_strategy():
-    x = np.concatenate(list(batches(ROWS, 4).as_numpy_iterator()))
     labels = np.arange(ROWS) % 3
-    for ensemble in (mirrored_hyper_batch(), mirrored_hyper_deep(4)):
+    for ensemble, width in ((mirrored_hyper_batch(), 4), (mirrored_hyper_deep(), WIDTH)):
+        x = np.concatenate(list(batches(ROWS, width).as_numpy_iterator()))
         members = np.concatenate(
             [ensemble._member_predictions(x[start : start + 50_000]) for start in range(0, ROWS, 50_000)], axis=1
         )
         for is_counted in (True, False):
-            got = ensemble.predict(batches(ROWS, 4, is_counted=is_counted), verbose=0)
+            got = ensemble.predict(batches(ROWS, width, is_counted=is_counted), verbose=0)
             np.testing.assert_allclose(got, members.mean(0), atol=1e-6)
-        got = ensemble.predict_members(batches(ROWS, 4), verbose=0)
+        got = ensemble.predict_members(batches(ROWS, width), verbose=0)
         np.testing.assert_allclose(got, members, atol=1e-6)
-        said = ensemble.predict_uncertainty(batches(ROWS, 4, is_counted=False), verbose=0)
+        said = ensemble.predict_uncertainty(batches(ROWS, width, is_counted=False), verbose=0)
         np.testing.assert_allclose(said["prediction"], members.mean(0), atol=1e-6)
         expected = khe.uncertainty.mutual_information(members)
         np.testing.assert_allclose(said["mutual_information"], expected, atol=1e-5)
         nll = -np.log(members.mean(0)[np.arange(ROWS), labels]).mean(dtype="float64")
         accuracy = (members.mean(0).argmax(-1) == labels).mean()
         is_counted = isinstance(ensemble, khe.HyperDeepEnsemble)  # one of them with a known length, one without
-        scores = ensemble.evaluate(batches(ROWS, 4, True, is_counted), verbose=0, return_dict=True)
+        scores = ensemble.evaluate(batches(ROWS, width, True, is_counted), verbose=0, return_dict=True)
         np.testing.assert_allclose([scores["loss"], scores["accuracy"]], [nll, accuracy], rtol=1e-4)
 
 
@@ -142,9 +143,10 @@ def mirrored_hyper_batch():
         return compiled(dense_network(), metrics=["accuracy"])
 
 
-def mirrored_hyper_deep(width):
+@cache
+def mirrored_hyper_deep():
     with strategy().scope():
-        members = [keras.Sequential([keras.Input((width,)), keras.layers.Dense(3)]) for _ in range(2)]
+        members = [keras.Sequential([keras.Input((WIDTH,)), keras.layers.Dense(3)]) for _ in range(2)]
         ensemble = khe.HyperDeepEnsemble(members, output_activation="softmax")
         ensemble.compile(loss=LOGITS, metrics=["accuracy"])
     return ensemble
@@ -156,13 +158,13 @@ def strategy():
 
 
 def memory_grows_with_outputs_alone():
-    """Rows of 1 KiB, 98 MiB of them: what is kept of them would show."""
-    ensemble = mirrored_hyper_deep(256)
+    """98 MiB of rows: what is kept of them would show."""
+    ensemble = mirrored_hyper_deep()
     data = {
-        "predict": batches(ROWS, 256, is_counted=False),
-        "predict_members": batches(ROWS, 256),
-        "predict_uncertainty": batches(ROWS, 256),
-        "evaluate": batches(ROWS, 256, has_labels=True),
+        "predict": batches(ROWS, WIDTH, is_counted=False),
+        "predict_members": batches(ROWS, WIDTH),
+        "predict_uncertainty": batches(ROWS, WIDTH),
+        "evaluate": batches(ROWS, WIDTH, has_labels=True),
     }
     for name, rows in data.items():
         call = getattr(ensemble, name)
@@ -209,8 +211,8 @@ CHECKS = (
     calls_run_where_they_should,
     results_are_those_of_one_device,
     files_and_exports_name_no_device,
-    rows_come_in_order_under_a_strategy,
     memory_grows_with_outputs_alone,
+    rows_come_in_order_under_a_strategy,
     mistakes_are_named_before_any_work,
 )
 

@@ -23,8 +23,11 @@ from tests.models.networks import blobs
 from tests.models.networks import compiled
 from tests.models.networks import dense_network
 
-INDEX = json.loads(os.environ["TF_CONFIG"])["task"]["index"] if "TF_CONFIG" in os.environ else 0
 X, Y = blobs(64)
+
+
+def index():
+    return json.loads(os.environ["TF_CONFIG"])["task"]["index"]
 
 
 class Die(keras.callbacks.Callback):
@@ -40,7 +43,7 @@ class Die(keras.callbacks.Callback):
 
 def train(model, directory, *callbacks):
     """Training whose continuation needs every random state: dropout, draws, the order of tuning rows."""
-    backup = keras.callbacks.BackupAndRestore(directory / f"backup-{INDEX}", delete_checkpoint=False)
+    backup = keras.callbacks.BackupAndRestore(directory / f"backup-{index()}", delete_checkpoint=False)
     callbacks = [*callbacks, backup]
     return model.fit(
         X, Y, batch_size=16, epochs=4, shuffle=False, tuning_split=0.25, callbacks=callbacks, verbose=0
@@ -60,7 +63,7 @@ def equal_to_one_device(scope, directory):
         model, history = two_replicas.train_member()
     rows = two_replicas.X_VALIDATION
     members = model.predict_members(rows, batch_size=16, verbose=0)
-    write(directory / f"member-{INDEX}", model, history, predict=model.predict(rows, verbose=0), members=members)
+    write(directory / f"member-{index()}", model, history, predict=model.predict(rows, verbose=0), members=members)
     two_replicas.draw_by(two_replicas.draw_of_replica)
 
 
@@ -82,23 +85,24 @@ def train_plain(make=keras.Model):
     return model, model.fit(X, Y, batch_size=16, epochs=2, shuffle=False, validation_data=validation, verbose=0).history
 
 
-def main(phase, directory):
+def main():
+    phase, directory = sys.argv[1], pathlib.Path(sys.argv[2])
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     if phase == "undisturbed":
         equal_to_one_device(strategy.scope(), directory)
         keras.utils.set_random_seed(0)
         with strategy.scope():
             model, history = train_plain(multi_worker_model())
-        write(directory / f"plain-{INDEX}", model, history)
+        write(directory / f"plain-{index()}", model, history)
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = compiled(dense_network(), optimizer="adam", tuning_every=2, tuning_warmup=1, member_rows="same")
-    dies = [Die()] if phase == "killed" and INDEX == 1 else []
+    dies = [Die()] if phase == "killed" and index() == 1 else []
     if phase == "apart":
-        model.step.assign(INDEX)
+        model.step.assign(index())
     history = train(model, directory, *dies)
-    write(directory / f"{phase}-{INDEX}", model, history)
+    write(directory / f"{phase}-{index()}", model, history)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], pathlib.Path(sys.argv[2]))
+    main()

@@ -1,15 +1,15 @@
 """Members spread over devices, and prediction under a strategy: all checks in one process, which has two devices."""
 
-import subprocess
-import sys
+import os
 
 import pytest
 
+from tests.forked import Forked
 from tests.limit import LIMIT
 
 
 @pytest.mark.integration
 def test_with_two_devices():
-    program = [sys.executable, "-m", "tests.models.many_devices"]
-    process = subprocess.run(program, capture_output=True, text=True, timeout=LIMIT)
-    assert process.returncode == 0, f"After {process.stdout.split()}:\n{process.stderr[-3000:]}"
+    process = Forked("tests.models.many_devices", [], os.environ)
+    passed, errors = process.communicate(LIMIT)
+    assert process.returncode == 0, f"After {passed.split()}:\n{errors[-3000:]}"

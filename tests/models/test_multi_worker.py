@@ -7,14 +7,13 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import keras
 import numpy as np
 import pytest
 
+from tests.forked import Forked
 from tests.limit import LIMIT
 from tests.models import one_worker
 from tests.models import two_replicas
@@ -36,35 +35,31 @@ def free_ports(number):
 
 
 def start_workers(phase, directory):
-    """Two workers, their output in files: a full pipe would stop them."""
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     workers = []
     for index in range(2):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        with open(directory / f"{phase}-{index}.txt", "w") as output:
-            command = [sys.executable, "-m", "tests.models.one_worker", phase, directory]
-            environment = {**os.environ, "TF_CONFIG": json.dumps(task), "CUDA_VISIBLE_DEVICES": ""}
-            workers.append(subprocess.Popen(command, stdout=output, stderr=output, env=environment))
+        environment = {**os.environ, "TF_CONFIG": json.dumps(task), "CUDA_VISIBLE_DEVICES": ""}
+        workers.append(Forked("tests.models.one_worker", [phase, directory], environment))
     return workers
 
 
 def run_workers(phase, directory):
-    """Exit codes and outputs of two workers."""
+    """Exit codes of two workers, and what they wrote of their errors."""
     workers, deadline = start_workers(phase, directory), time.monotonic() + LIMIT
     try:
-        codes = [worker.wait(max(deadline - time.monotonic(), 0.1)) for worker in workers]
+        errors = [worker.communicate(max(deadline - time.monotonic(), 0.1))[1] for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
-            worker.wait()
-    return codes, [(directory / f"{phase}-{index}.txt").read_text() for index in range(2)]
+    return [worker.returncode for worker in workers], errors
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     directory = tmp_path_factory.mktemp("workers")
-    codes, outputs = run_workers("undisturbed", directory)
-    assert codes == [0, 0], outputs[0][-3000:] + outputs[1][-3000:]
+    codes, errors = run_workers("undisturbed", directory)
+    assert codes == [0, 0], errors[0][-3000:] + errors[1][-3000:]
     return directory
 
 
@@ -107,12 +102,12 @@ def test_a_plain_keras_model_prepared_as_the_guide_says_trains_as_on_one_device(
 
 def check_fault(directory, undisturbed):
     """Kills a worker in the middle of an epoch, starts both again, and compares with what nobody disturbed."""
-    codes, outputs = run_workers("killed", directory)
+    codes, errors = run_workers("killed", directory)
     assert codes[1] == -signal.SIGKILL
-    assert codes[0] not in (0, -signal.SIGKILL), outputs[0][-3000:]
-    assert "A worker was lost" in outputs[0], outputs[0][-3000:]
-    codes, outputs = run_workers("restored", directory)
-    assert codes == [0, 0], outputs[0][-3000:] + outputs[1][-3000:]
+    assert codes[0] not in (0, -signal.SIGKILL), errors[0][-3000:]
+    assert "A worker was lost" in errors[0], errors[0][-3000:]
+    codes, errors = run_workers("restored", directory)
+    assert codes == [0, 0], errors[0][-3000:] + errors[1][-3000:]
     for before, after in zip(results(undisturbed, "undisturbed"), results(directory, "restored")):
         logs = [name for name in before if name.startswith("log_")]
         assert {len(after[name]) for name in logs} == {2}  # two epochs were in the backup
@@ -130,7 +125,7 @@ def test_a_worker_that_dies_ends_the_job_and_backups_continue_it_as_if_nothing_h
 @repeated
 def test_workers_that_would_start_from_different_steps_say_so(repetition, tmp_path):
     """As with backups of different epochs, when one of them was cut off before it had written the last."""
-    codes, outputs = run_workers("apart", tmp_path)
+    codes, errors = run_workers("apart", tmp_path)
     assert all(code not in (0, -signal.SIGKILL) for code in codes), codes
-    for output in outputs:
-        assert "must start from the same step" in output, output[-3000:]
+    for error in errors:
+        assert "must start from the same step" in error, error[-3000:]

@@ -2,8 +2,7 @@
 
 import os
 import pathlib
-import subprocess
-import sys
+import signal
 import time
 
 import keras
@@ -16,10 +15,10 @@ from keras_hyperens import files
 from keras_hyperens import replacing
 from keras_hyperens.models.export import export_file
 from keras_hyperens.replacing import SAVED_MODEL
+from tests.forked import Forked
 from tests.limit import LIMIT
 
-KILLS = 25
-ROOT = pathlib.Path(__file__).parents[2]
+KILLS, STOPS = 3, 9  # stops of each process: at the last it is killed
 
 
 def ensemble_of(value):
@@ -206,33 +205,42 @@ def test_a_model_of_several_files_replaces_its_kind_alone(tmp_path):
         ensemble_of(3.0).save(tmp_path / "a", zipped=False)
 
 
-PROGRAM = """
-import sys
-from tests.models.test_replacing import ensemble_of
-file, directory, value = sys.argv[1:]
-ensemble = ensemble_of(float(value))
-for number in range(10**6):
-    ensemble.save(file)
-    ensemble.export(directory)
-    if not number:
-        print("ready", flush=True)
-"""
+def stopped(process):
+    """Stops all threads of it: what is on the disk then, a kill would leave."""
+    os.kill(process.pid, signal.SIGSTOP)
+    deadline = time.monotonic() + LIMIT
+    while pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2][0] != "T":
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def check_whole(file, directory):
+    """Both can be read, and are of the same write, or the file is of the next. Returns the value."""
+    x = np.ones((1, 1), "float32")
+    of_file = float(keras.saving.load_model(file).predict_on_batch(x)[0, 0])
+    loaded = tf.saved_model.load(str(directory))  # its functions do not keep its variables
+    assert of_file.is_integer() and of_file - float(loaded.serve(x)[0, 0]) in (0, 1)
+    return of_file
 
 
 @pytest.mark.integration
 def test_a_kill_at_any_moment_leaves_whole_files(tmp_path):
-    file, directory = tmp_path / "a.keras", tmp_path / "served"
-    for number in range(KILLS):
-        command = [sys.executable, "-c", PROGRAM, str(file), str(directory), str(number)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as running:
-            while "ready" not in (line := running.stdout.readline()):
-                assert line, "it ended by itself"
-            time.sleep(0.5 * number / KILLS)  # some way into one of the writes
+    """Each process begins with what a killed one left; before, it is stopped many times, wherever it is just then."""
+    file, directory, value = tmp_path / "a.keras", tmp_path / "served", 0
+    for _ in range(KILLS):
+        running = Forked("tests.models.one_writer", [file, directory, value], os.environ)
+        try:
+            assert running.stdout.readline(), f"it ended by itself: {running.communicate()}"
+            for number in range(STOPS):
+                time.sleep(0.5 * number / STOPS)  # some way into one of the writes
+                stopped(running)
+                value = check_whole(file, directory)
+                if number < STOPS - 1:
+                    os.kill(running.pid, signal.SIGCONT)
+        finally:
             running.kill()
-            running.wait(LIMIT)
-        x = np.ones((1, 1), "float32")
-        assert keras.saving.load_model(file).predict(x, verbose=0) == number
-        assert tf.saved_model.load(str(directory)).serve(x) == number
+            running.communicate()
+        assert check_whole(file, directory) == value > 0
 
 
 def test_an_export_of_two_files_takes_the_place_of_both(tmp_path):

@@ -1,13 +1,13 @@
 """Two replicas on one machine do what one device does; `two_replicas.py` trains, in a process of its own."""
 
 import json
-import subprocess
-import sys
+import os
 
 import keras
 import numpy as np
 import pytest
 
+from tests.forked import Forked
 from tests.limit import LIMIT
 from tests.models.two_replicas import X_VALIDATION
 
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     directory = tmp_path_factory.mktemp("replicas")
-    command = [sys.executable, "-m", "tests.models.two_replicas", directory]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
-    assert process.returncode == 0, process.stderr[-3000:]
+    process = Forked("tests.models.two_replicas", [directory], os.environ)
+    _, errors = process.communicate(LIMIT)
+    assert process.returncode == 0, errors[-3000:]
     return directory, json.loads((directory / "results.json").read_text())
 
 

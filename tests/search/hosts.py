@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 
 from tests.forked import Forked
@@ -38,16 +37,7 @@ class Hosts:
         """The process `name`, "chief" or a worker's name; the namespace is the host's."""
         module, arguments = "tests.search.program", [str(self.directory), *self.options]
         environment = {**self.environment, "KERASTUNER_TUNER_ID": name}
-        if namespace:
-            process = subprocess.Popen(  # `ip` becomes the program: the same process
-                ["ip", "netns", "exec", namespace, sys.executable, "-u", "-m", module, *arguments],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=environment,
-            )
-        else:
-            process = Forked(module, arguments, environment)
+        process = Forked(module, arguments, environment, namespace)
         self.started.append(process)
         return process
 

@@ -50,7 +50,7 @@ def checked(name, folder):
     row = checking.Row(name)
     try:
         _, ensemble, x, row = checking.converted(name)
-        checking.trained(ensemble, x, row)
+        checking.trained(ensemble, x, row, epochs=2)
         expected = checking.saved(ensemble, x, row, folder)
         (folder / "x").write_bytes(pickle.dumps(checking.as_served(x)))
         (folder / "expected").write_bytes(pickle.dumps(expected))
