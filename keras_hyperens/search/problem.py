@@ -66,6 +66,10 @@ def _output(predictions: list[np.ndarray], target: Target, likelihood: Likelihoo
     if predictions[0].ndim == 1:
         predictions = [each[:, None] for each in predictions]
     shape = predictions[0].shape
+    if len(target.labels) != shape[0]:
+        raise ValueError(
+            f"There must be a label for each of {shape[0]} rows. Received: labels of shape {target.labels.shape}"
+        )
     if isinstance(metric, str) and metric == "auto":
         metric = likelihood.default_metric(target.labels, shape, target.loss)
     if metric in likelihood.metrics_of_loss:
