@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import keras_tuner
 import numpy as np
 
 from keras_hyperens import files
+from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.likelihoods import named
 from keras_hyperens.models import HyperDeepEnsemble
 from keras_hyperens.search.hypermodels import as_hypermodel
@@ -357,12 +359,10 @@ class HyperDeepEnsembleBuilder(Procedure):
             hyperparameters from as many initializations, under `"single best"` the best candidate's.
         """
         finished, runs = self._eligible(), self._runs_of_best_set()
-        predictions = [self.pool.predictions(run) for run in runs]
+        predictions, of_outputs = [self.pool.predictions(run) for run in runs], named(runs[0].likelihoods)
         sizes = range(1, (max_size or self.ensemble_size) + 1)
         deep = {
-            size: self._score_of(
-                [np.mean(parts, axis=0) for parts in zip(*predictions[:size])], named(runs[0].likelihoods)
-            )
+            size: self._score_of(list(map(_mean_of, of_outputs, zip(*predictions[:size]))), of_outputs)
             for size in sizes
             if size <= len(runs)
         }
@@ -377,3 +377,8 @@ class HyperDeepEnsembleBuilder(Procedure):
             "deep ensemble": list(deep.values()),
             "hyper-deep ensemble": chosen,
         }
+
+
+def _mean_of(likelihood: Likelihood, predictions: Sequence[np.ndarray]) -> np.ndarray:
+    """What members of equal weight say together of one output."""
+    return likelihood.from_moments(np.mean([likelihood.moments(each) for each in predictions], axis=0))
