@@ -103,6 +103,8 @@ class Opening:
         """Checks all that can be checked before any work starts, and opens the directory, alone until the end."""
         check_waiting(lease, patience)
         if validation_split:
+            if validation_data is not None:
+                raise ValueError("Give `validation_data` or `validation_split`, not both. Received: both")
             parts = split_rows(x, y, arguments.pop("sample_weight", None), validation_split, "validation_split")
             (x, y, weights), validation_data = parts
             arguments |= {} if weights is None else {"sample_weight": weights}
@@ -121,7 +123,8 @@ class Opening:
                 "`tf.data.Dataset.from_generator`, say. Received: a generator"
             )
         rows = ValidationRows(validation_data, self.output_activation)
-        model = self._check(x, y, arguments.get("sample_weight"), rows)
+        batch_size = arguments.get("validation_batch_size") or arguments.get("batch_size")
+        model = self._check(x, y, arguments.get("sample_weight"), rows, batch_size)
         reports_more = arguments.get("callbacks") or type(self.hypermodel).fit is not keras_tuner.HyperModel.fit
         if isinstance(self.tuner, str) and not reports_more:
             check_objective(model, rows, self.objective)
@@ -164,16 +167,23 @@ class Opening:
         theirs = self.tuner.project_dir if isinstance(self.tuner, keras_tuner.Tuner) else None
         return Pool(files.join(self.directory, self.project_name), theirs)
 
-    def _check(self, x: Any, y: Any, sample_weight: Any, rows: ValidationRows) -> keras.Model:
+    def _check(
+        self, x: Any, y: Any, sample_weight: Any, rows: ValidationRows, batch_size: int | None = None
+    ) -> keras.Model:
         """One scoring of a made-up prediction, so that what is wrong is found before the first training."""
         self._facts, model = facts_and_model(self.hypermodel, self.hyperparameters)
         self._names = tuple(rows.names or ())
         check_training_data(x, y, sample_weight, rows)
-        targets = self._facts.targets(rows.labels, rows.weights, self._names)
+        self._check_scoring(model, y, rows)
+        if rows.leave_out_masked(model, batch_size):
+            self._check_scoring(model, y, rows)  # there are weights now
+        return model
+
+    def _check_scoring(self, model: keras.Model, y: Any, rows: ValidationRows) -> None:
+        targets = self._model_facts().targets(rows.labels, rows.weights, self._names)
         check_scoring(
             model, rows, targets, lambda made_up, likelihoods: self._score_of(made_up, likelihoods, targets), y
         )
-        return model
 
     def _identity(self, x: Any, y: Any, rows: ValidationRows, arguments: dict[str, Any]) -> dict[str, Any]:
         """What makes a search another one."""
