@@ -59,6 +59,11 @@ class TuningRows:
         """Of all rows."""
         return keras.tree.map_structure(keras.ops.convert_to_numpy, self._variables[1])
 
+    @property
+    def are_weighted(self) -> bool:
+        """Whether rows have weights."""
+        return self._variables[2] is not None
+
     def check_like(self, x: Any, y: Any) -> None:
         """Raises a `ValueError` unless tuning rows have the structure and shapes of the training rows."""
         for name, ours, theirs in (("x", self._variables[0], x), ("y", self._variables[1], y)):

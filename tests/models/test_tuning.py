@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_hyperens.models import batches
 from keras_hyperens.models import tuning
 from keras_hyperens.models.tuning import TuningRows
 from keras_hyperens.models.tuning import split_rows
@@ -71,6 +72,22 @@ BAD_X[1] = np.nan
 def test_bad_tuning_data_is_named(data, error, message):
     with pytest.raises(error, match=message):
         TuningRows(data, None, 0)
+
+
+class Endless:
+    def __iter__(self):
+        while True:
+            yield X, Y
+
+
+@pytest.mark.parametrize(
+    "data", [Endless(), iter(Endless()), tf.data.Dataset.from_tensors((X, Y)).repeat().filter(lambda *_: True)]
+)
+def test_what_does_not_say_how_long_it_is_must_end(data, monkeypatch):
+    monkeypatch.setattr(batches, "MOST_BATCHES", 20)
+    with pytest.raises(ValueError, match="`tuning_data` must end. Received: .* of more than 20 batches"):
+        TuningRows(data, None, 0)
+    assert TuningRows(tf.data.Dataset.from_tensors((X, Y)).repeat(30), None, 0).size == 600
 
 
 def test_too_many_rows_for_memory_are_refused(monkeypatch):
