@@ -219,7 +219,7 @@ class Ensemble(MultiWorkerModel):
         names = self.output_names
         ignored = likelihoods.per_output(likelihoods.ignored_classes(getattr(self, "loss", None)), members, names)
         given = likelihoods.per_output(sample_weight, members, names)
-        flat = [y] if not keras.tree.is_nested(members) else keras.tree.flatten(y)
+        flat = likelihoods.parts_of_outputs(y, members, names)
         pairs = [row_weights(*each) for each in zip(keras.tree.flatten(counts), flat, given, ignored, strict=True)]
         weights, labels = zip(*pairs, strict=True)
         return keras.tree.pack_sequence_as(members, labels), list(weights)

@@ -107,9 +107,9 @@ class HyperBatchTrainer(TunableModel):
             self._set_tuning_rows(tuning_data, class_weight)
             if self._tuning_rows is not None and specs.x is not None:
                 self._tuning_rows.check_like(specs.x, specs.y)
-                check_labels(self.network, self.loss, self.likelihoods, self._tuning_rows.labels, "tuning data")
+                self._check_labels(self._tuning_rows.labels, "tuning data", self._tuning_rows.are_weighted)
             if specs.x is not None:
-                check_labels(self.network, self.loss, self.likelihoods, y, "training data")
+                self._check_labels(y, "training data", sample_weight is not None)
                 self._build_metrics(specs.x, specs.y)
             self._set_window(specs)
             if isinstance(callbacks, keras.callbacks.Callback):
@@ -141,6 +141,10 @@ class HyperBatchTrainer(TunableModel):
                 _, self._tuning_rows, self._batch_size, self._untracked.window = before
                 self._forget_steps()  # a trace may hold the rows of the refused one
             raise
+
+    def _check_labels(self, y: Any, name: str, are_weighted: bool) -> None:
+        known = self.loss, self.likelihoods
+        check_labels(self.network, *known, y, name, self.output_activation, all_count=not are_weighted)
 
     def _build_metrics(self, input_specs: Any, label_specs: Any) -> None:
         """Before the first step: TensorFlow traces a step twice if variables are made in it."""
@@ -481,7 +485,8 @@ class HyperBatchTrainer(TunableModel):
         if self._untracked.member_metrics is None:
             return
         by_output = likelihoods.per_output(self._untracked.member_metrics, members, self.output_names)
-        for metrics, targets, outputs in zip(by_output, *map(keras.tree.flatten, (y, members)), strict=True):
+        labels_of = likelihoods.parts_of_outputs(y, members, self.output_names)
+        for metrics, targets, outputs in zip(by_output, labels_of, keras.tree.flatten(members), strict=True):
             for metric in metrics or ():
                 metric.update_state(tf.repeat(targets[None], outputs.shape[0], axis=0), outputs)
 
