@@ -56,7 +56,7 @@ class Views:
         settings = (ensemble.run_eagerly, ensemble.jit_compile, ensemble.steps_per_execution)
         key = (kind, temperatures, settings)
         with _making, ensemble.distribute_strategy.scope():
-            view = self.by_kind.pop(key, None) or View(ensemble, describe, temperatures)
+            view = self.by_kind.pop(key, None) or _ready(View(ensemble, describe, temperatures))
             self.by_kind[key] = view  # the last one that was used is the last one to go
             if len(self.by_kind) > MOST:
                 self._drop_oldest()
@@ -66,3 +66,9 @@ class Views:
         for key in list(self.by_kind)[: MOST // 2]:
             del self.by_kind[key]
         gc.collect()  # a graph refers to itself, and Python would let hundreds of them gather
+
+
+def _ready(view: View) -> View:
+    """The view with its function: TensorFlow prepares an object for its first one, and not for two threads at once."""
+    view.make_predict_function()
+    return view

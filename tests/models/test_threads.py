@@ -1,6 +1,7 @@
 """One ensemble, several threads: each gets what it asked for, and the ensemble is as it was."""
 
 import threading
+import time
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import keras_hyperens as khe
+from keras_hyperens.models.views import View
 from tests.models.networks import LOGITS
 
 THREADS = 6
@@ -109,6 +111,24 @@ def test_a_calibration_beside_predictions(per):
 
     assert not in_threads(4, work) and not wrong
     assert all(same(call(), expected) for call, expected in zip(calls, states[0], strict=True))
+
+
+def test_a_new_view_is_ready_before_threads_share_it(monkeypatch):
+    """TensorFlow prepares an object when the first function becomes an attribute: two threads must not both do it."""
+    track, assign = View._track_trackable, View.__setattr__
+
+    def late(view, *arguments, **keywords):
+        time.sleep(0.2)
+        track(view, *arguments, **keywords)
+
+    def slow(view, name, value):
+        time.sleep(0.02 if name.startswith("_self_uncond") else 0)
+        assign(view, name, value)
+
+    monkeypatch.setattr(View, "_track_trackable", late)
+    monkeypatch.setattr(View, "__setattr__", slow)
+    ensemble = ensemble_of("hyper-deep")
+    assert not in_threads(3, lambda place: ensemble.predict_members(X, verbose=0))
 
 
 def test_views_are_made_once_and_not_without_end():
