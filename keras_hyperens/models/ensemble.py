@@ -30,6 +30,7 @@ from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
 from keras_hyperens.models.saving import save_model
 from keras_hyperens.models.saving import save_weights
+from keras_hyperens.models.views import SharedModel
 from keras_hyperens.models.views import Views
 from keras_hyperens.models.workers import MultiWorkerModel
 
@@ -43,7 +44,7 @@ def inputs_of(model: keras.Model) -> Any:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-class Ensemble(MultiWorkerModel):
+class Ensemble(SharedModel, MultiWorkerModel):
     """Prediction, members' predictions, export, files. Abstract: a subclass knows its members and what they put out."""
 
     likelihoods: Any = Value()  # of all outputs, or of each by name or by position

@@ -16,10 +16,22 @@ if TYPE_CHECKING:
     from keras_hyperens.models.ensemble import Ensemble
 
 MOST = 8  # views of an ensemble; a measure that is a new function at every call needs a new view each time
-_making = threading.Lock()
+_making, _preparing = threading.Lock(), threading.Lock()
 
 
-class View(keras.Model):
+class SharedModel(keras.Model):
+    """A Keras model that several threads may ask for its first prediction at the same time. Abstract.
+
+    Its function is made once: with the first one TensorFlow prepares the object, attribute by attribute, which no other
+    thread may find half done.
+    """
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        with _preparing:
+            return super().make_predict_function(force)
+
+
+class View(SharedModel):
     """An ensemble whose `predict` gives something else; it has no variables, and traces functions of its own.
 
     Args:
@@ -56,7 +68,7 @@ class Views:
         settings = (ensemble.run_eagerly, ensemble.jit_compile, ensemble.steps_per_execution)
         key = (kind, temperatures, settings)
         with _making, ensemble.distribute_strategy.scope():
-            view = self.by_kind.pop(key, None) or _ready(View(ensemble, describe, temperatures))
+            view = self.by_kind.pop(key, None) or View(ensemble, describe, temperatures)
             self.by_kind[key] = view  # the last one that was used is the last one to go
             if len(self.by_kind) > MOST:
                 self._drop_oldest()
@@ -66,9 +78,3 @@ class Views:
         for key in list(self.by_kind)[: MOST // 2]:
             del self.by_kind[key]
         gc.collect()  # a graph refers to itself, and Python would let hundreds of them gather
-
-
-def _ready(view: View) -> View:
-    """The view with its function: TensorFlow prepares an object for its first one, and not for two threads at once."""
-    view.make_predict_function()
-    return view

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import keras_hyperens as khe
-from keras_hyperens.models.views import View
+from keras_hyperens.models.views import SharedModel
 from tests.models.networks import LOGITS
 
 THREADS = 6
@@ -113,22 +113,23 @@ def test_a_calibration_beside_predictions(per):
     assert all(same(call(), expected) for call, expected in zip(calls, states[0], strict=True))
 
 
-def test_a_new_view_is_ready_before_threads_share_it(monkeypatch):
+@pytest.mark.parametrize("method", ["predict", "predict_members"])
+def test_the_first_prediction_may_be_that_of_several_threads(method, monkeypatch):
     """TensorFlow prepares an object when the first function becomes an attribute: two threads must not both do it."""
-    track, assign = View._track_trackable, View.__setattr__
+    track, assign = SharedModel._track_trackable, SharedModel.__setattr__
 
-    def late(view, *arguments, **keywords):
-        time.sleep(0.2)
-        track(view, *arguments, **keywords)
+    def late(model, *arguments, **keywords):
+        time.sleep(0.1)
+        track(model, *arguments, **keywords)
 
-    def slow(view, name, value):
+    def slow(model, name, value):
         time.sleep(0.02 if name.startswith("_self_uncond") else 0)
-        assign(view, name, value)
+        assign(model, name, value)
 
-    monkeypatch.setattr(View, "_track_trackable", late)
-    monkeypatch.setattr(View, "__setattr__", slow)
     ensemble = ensemble_of("hyper-deep")
-    assert not in_threads(3, lambda place: ensemble.predict_members(X, verbose=0))
+    monkeypatch.setattr(SharedModel, "_track_trackable", late)
+    monkeypatch.setattr(SharedModel, "__setattr__", slow)
+    assert not in_threads(3, lambda place: getattr(ensemble, method)(X, verbose=0))
 
 
 def test_views_are_made_once_and_not_without_end():
