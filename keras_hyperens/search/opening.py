@@ -42,6 +42,7 @@ from keras_hyperens.search.settings import text_of
 from keras_hyperens.search.validation import ValidationRows
 
 FORMAT_VERSION = 2
+OF_FIT = ("batch_size", "initial_epoch", "shuffle", "steps_per_epoch", "validation_steps")  # that change results
 
 
 @dataclass
@@ -199,7 +200,7 @@ class Opening:
             "same_initialization": self.same_initialization,
             "training_subset": self.training_subset,
             "epochs": arguments.get("epochs", 1),
-            "batch_size": arguments.get("batch_size"),
+            **{name: text_of(arguments.get(name)) for name in OF_FIT},
             METRIC: text_of(self.metric),
         }
 

@@ -83,6 +83,8 @@ def text_of(setting: Any) -> Any:
         return [text_of(each) for each in setting]
     if setting is None or isinstance(setting, str | int | float):
         return setting
+    if is_integer(setting):  # of NumPy
+        return int(setting)
     if hasattr(setting, "direction"):  # KerasTuner's objective
         return f"{setting.direction} {setting.name}"
     return getattr(setting, "__qualname__", type(setting).__qualname__)
