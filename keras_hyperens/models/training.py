@@ -46,6 +46,7 @@ from keras_hyperens.models.tuning import TuningRows
 from keras_hyperens.models.tuning import split_rows
 from keras_hyperens.models.workers import SameStart
 from keras_hyperens.models.workers import logs_of_step
+from keras_hyperens.sample_weights import check_class_weight
 
 TRAINING_DRAW, TUNING_DRAW = 0, 1  # what a random key is for
 
@@ -94,6 +95,7 @@ class HyperBatchTrainer(TunableModel):
         """
         if not self.compiled:
             raise ValueError("Call `compile` before `fit`. Received: an ensemble that was not compiled")
+        check_class_weight(class_weight)
         y = labels(y)
         if tuning_split:
             if tuning_data is not None:

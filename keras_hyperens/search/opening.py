@@ -15,6 +15,7 @@ from keras_hyperens import files
 from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.likelihoods import named
 from keras_hyperens.models.tuning import split_rows
+from keras_hyperens.sample_weights import check_class_weight
 from keras_hyperens.search.data_digest import digest_of
 from keras_hyperens.search.data_digest import has_dataset
 from keras_hyperens.search.dry_run import check_objective
@@ -103,6 +104,7 @@ class Opening:
     ) -> Iterator[Run]:
         """Checks all that can be checked before any work starts, and opens the directory, alone until the end."""
         check_waiting(lease, patience)
+        check_class_weight(arguments.get("class_weight"))
         if validation_split:
             if validation_data is not None:
                 raise ValueError("Give `validation_data` or `validation_split`, not both. Received: both")

@@ -126,7 +126,7 @@ def test_the_first_prediction_may_be_that_of_several_threads(method, monkeypatch
         time.sleep(0.02 if name.startswith("_self_uncond") else 0)
         assign(model, name, value)
 
-    ensemble = ensemble_of("hyper-deep")
+    ensemble = ensemble_like(ensemble_of("hyper-deep"))  # not compiled: nothing has prepared it
     monkeypatch.setattr(SharedModel, "_track_trackable", late)
     monkeypatch.setattr(SharedModel, "__setattr__", slow)
     assert not in_threads(3, lambda place: getattr(ensemble, method)(X, verbose=0))

@@ -64,6 +64,8 @@ BAD_X[1] = np.nan
         ((X[:0], Y[:0]), ValueError, r"lengths \[0, 0\]"),
         ((X, Y[:5]), ValueError, r"lengths \[20, 5\]"),
         ((X,), ValueError, "y=None"),
+        ((X, Y, -np.ones(20)), ValueError, "at least 0, and not all 0. Received: sample_weight from -1.0 to -1.0"),
+        ((X, Y, np.zeros(20)), ValueError, "not all 0"),
         (iter(()), ValueError, "no batch"),
         ("rows", TypeError, "tuning_data of type str"),
         (tf.data.Dataset.from_tensors((X, Y)).repeat(), ValueError, "must end"),
