@@ -249,6 +249,23 @@ def test_a_second_process_is_told_at_once_and_a_killed_one_holds_nothing(directo
     assert str(os.getpid()) in (pool_of(directory) / LOCK).read_text()
 
 
+def test_two_searches_of_one_process_are_two(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    with DirectoryLock(tmp_path) as first:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="used by another search of this process"):
+                DirectoryLock(tmp_path / "link")
+        first.release()
+        with DirectoryLock(tmp_path):
+            first.release()  # another time does nothing
+            with pytest.raises(RuntimeError, match="used by another search of this process"):
+                DirectoryLock(tmp_path)
+    (tmp_path / "other" / LOCK).mkdir(parents=True)
+    for _ in range(2):  # what could not be opened is not held
+        with pytest.raises(IsADirectoryError):
+            DirectoryLock(tmp_path / "other")
+
+
 def test_an_address_and_a_file_system_without_locks_have_none(tmp_path, monkeypatch):
     DirectoryLock("ram://bucket/runs").release()
     monkeypatch.setattr(lock.fcntl, "lockf", lambda *arguments: (_ for _ in ()).throw(OSError(95, "not supported")))
