@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from keras_hyperens import files
 
+VARIABLES = "variables"  # the directory of a SavedModel that holds `variables.index` and shards, and nothing else
 HERE, EXCHANGE = -100, 2  # Linux: AT_FDCWD, RENAME_EXCHANGE
 
 
@@ -48,6 +49,9 @@ def check_replaceable(path: files.Path, kind: Kind) -> None:
     if not files.exists(path) or (files.is_directory(path) and not found):
         return
     others = [name for name in found if name not in (kind.needed, *kind.others)]
+    if not others and kind.needed in found:
+        inside = files.names(os.path.join(path, VARIABLES), "*")
+        others = [name for name in inside if not name.startswith(VARIABLES)]
     if others or kind.needed not in found:
         there = f"a directory with {(others or found)[:3]}" if found else "a file"
         raise ValueError(

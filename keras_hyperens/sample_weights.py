@@ -1,8 +1,12 @@
 """Weights of samples: a sample of weight 2 counts as two equal samples, one of weight 0 as none. NumPy alone."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from keras_hyperens.checks import is_integer
+from keras_hyperens.checks import is_number
 
 
 def checked_weights(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -31,3 +35,19 @@ def checked_weights(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray | 
             f"Received: sample_weight from {weights.min()} to {weights.max()}"
         )
     return np.broadcast_to(weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim)), shape)
+
+
+def check_class_weight(class_weight: Any) -> None:
+    """Raises a `ValueError` unless it is `None`, or a dictionary from class to weight."""
+    if class_weight is None:
+        return
+    is_dictionary = isinstance(class_weight, Mapping)
+    if not is_dictionary or not all(is_integer(label) and _is_weight(w) for label, w in class_weight.items()):
+        raise ValueError(
+            "`class_weight` must be a dictionary from class to a finite weight of at least 0. "
+            f"Received: class_weight={class_weight!r}"
+        )
+
+
+def _is_weight(weight: Any) -> bool:
+    return is_number(weight) and weight >= 0

@@ -182,6 +182,7 @@ def of_selection() -> Iterator[Call]:
     select = khe.greedy_selection
     yield from refused(select, "ensemble_size", "ensemble_size", *NOT_COUNTS, **good)
     yield from refused(select, "metric", "metric", "unknown", None, 3, **good)
+    yield from refused(select, "labels", "labels", Y.astype(str), Y + 0.5, Y.astype(str).astype(object), **good)
     yield from refused(select, "stop", "stop", "never", None, **good)
     yield from refused(select, "tolerance", "tolerance", NAN, "small", **good)
     yield from refused(select, "subsample", "subsample", 0, -1, 0.0, 1.5, NAN, **good)
@@ -256,6 +257,11 @@ def of_hyper_batch_ensembles() -> Iterator[Call]:
         yield from refused(
             ensemble.compile, argument, argument, *values, **{"loss": "mse", "optimizer": "sgd", argument: None}
         )
+    fit = {"x": np.zeros((8, 4), "float32"), "y": np.zeros((8, 3)), "verbose": 0}
+    ensemble.compile("sgd", "mse", run_eagerly=True)
+    yield from refused(
+        ensemble.fit, "class_weight", "class_weight", "balanced", [1.0], {0: NAN}, {0: -1.0}, {"a": 1.0}, **fit
+    )
     yield from refused(make.from_model, "model", "model", None, "model", keras.Model, roles={}, ensemble_size=2)
     roles = ({"unknown": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}, {"l2": 1e-3}, {"l2": "l2"}, 3)
     yield from refused(make.from_model, "role", "roles", *roles, model=plain, ensemble_size=2)

@@ -18,6 +18,7 @@ from keras_hyperens.likelihoods.outputs import combined_raw as combined_raw
 from keras_hyperens.likelihoods.outputs import ignored_classes as ignored_classes
 from keras_hyperens.likelihoods.outputs import like_outputs as like_outputs
 from keras_hyperens.likelihoods.outputs import of_each_output as of_each_output
+from keras_hyperens.likelihoods.outputs import parts_of_outputs as parts_of_outputs
 from keras_hyperens.likelihoods.outputs import per_output as per_output
 from keras_hyperens.likelihoods.outputs import predictions as predictions
 from keras_hyperens.likelihoods.outputs import raw_of as raw_of

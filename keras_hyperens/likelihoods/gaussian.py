@@ -10,6 +10,7 @@ from keras_hyperens.calibration import fit_variance_scale
 from keras_hyperens.likelihoods.likelihood import Combination
 from keras_hyperens.likelihoods.likelihood import Likelihood
 from keras_hyperens.likelihoods.likelihood import at_least_float32
+from keras_hyperens.likelihoods.likelihood import labels_like
 from keras_hyperens.likelihoods.likelihood import safe_log
 from keras_hyperens.uncertainty import by_kind
 from keras_hyperens.uncertainty import gaussian_mixture
@@ -56,7 +57,7 @@ class Gaussian(Likelihood):
 
     def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
         means, variances = np.split(np.asarray(prediction), 2, axis=-1)
-        return fit_variance_scale(means, variances, labels.reshape(means.shape), weights)
+        return fit_variance_scale(means, variances, labels_like(labels, prediction, means.shape[-1]), weights)
 
     def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Any) -> str:
         return "mse" if loss is None else "loss"

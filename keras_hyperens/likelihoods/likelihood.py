@@ -167,3 +167,15 @@ def checked_combination(combination: Any) -> Combination:
         f'`combination` must be one of {tuple(COMBINATIONS)} or ("trimmed_mean", n_outliers). '
         f"Received: combination={combination!r}"
     )
+
+
+def labels_like(labels: np.ndarray, prediction: np.ndarray, width: int) -> np.ndarray:
+    """Labels in the shape of `width` values for each row or position of a prediction.
+
+    Raises:
+        ValueError: If there are fewer, or more.
+    """
+    shape = (*prediction.shape[:-1], width)
+    if labels.size != np.prod(shape):
+        raise ValueError(f"Labels must be of shape {shape}. Received: labels of shape {labels.shape}")
+    return labels.reshape(shape)

@@ -1,5 +1,6 @@
 """Structures of outputs: what holds for each of them, and what likelihoods make of all."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,7 +9,7 @@ from keras_hyperens import masks
 from keras_hyperens.likelihoods.value import Value
 
 
-def per_output(setting: Any, outputs: Any, output_names: list[str] | None) -> list[Any]:
+def per_output(setting: Any, outputs: Any, output_names: Sequence[str] | None) -> list[Any]:
     """The setting of each output, in the order of `keras.tree.flatten(outputs)`.
 
     A dictionary is by name, a list is by position, and anything else holds for every output.
@@ -25,6 +26,19 @@ def per_output(setting: Any, outputs: Any, output_names: list[str] | None) -> li
         if isinstance(setting, list | tuple)
         else [setting for _ in places]
     )
+
+
+def parts_of_outputs(part: Any, outputs: Any, output_names: Sequence[str] | None) -> list[Any]:
+    """Labels, say, of each output, in the order of `keras.tree.flatten(outputs)`; those with names are found by them.
+
+    Keras takes a dictionary also where outputs are a list, and then names are in another order than outputs.
+    """
+    flat = keras.tree.flatten(part)
+    number = len(keras.tree.flatten(outputs))
+    if not isinstance(part, dict) or number != len(flat) or number != len(part) or number == 1:
+        return flat
+    found = per_output(part, outputs, output_names)
+    return flat if any(each is None for each in found) else found
 
 
 def of_each_output(likelihoods: Any, outputs: Any, output_names: list[str] | None) -> list[Any]:

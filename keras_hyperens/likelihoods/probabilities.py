@@ -11,6 +11,7 @@ from keras_hyperens.checks import is_one_hot
 from keras_hyperens.likelihoods.likelihood import Combination
 from keras_hyperens.likelihoods.likelihood import Likelihood
 from keras_hyperens.likelihoods.likelihood import at_least_float32
+from keras_hyperens.likelihoods.likelihood import labels_like
 from keras_hyperens.likelihoods.likelihood import names_of_loss
 from keras_hyperens.likelihoods.likelihood import safe_log
 from keras_hyperens.uncertainty import by_kind
@@ -133,7 +134,7 @@ class Bernoulli(Probabilities):
         return ops.sigmoid(logits / ops.cast(temperature, prediction.dtype))
 
     def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-        labels = labels.reshape(prediction.shape)
+        labels = labels_like(labels, prediction, prediction.shape[-1])
         of_every = np.broadcast_to(weights[..., None], labels.shape)  # a row's weight is that of each of its labels
         predicted, true = (np.stack([1 - yes, yes], axis=-1) for yes in (prediction, labels))
         return fit_temperature(predicted, true, of_every)

@@ -27,11 +27,19 @@ class CompiledLoss:
         labels: As the loss takes them.
         weights: Of samples, or `None`.
         shape: Of the predictions, `(N, ..., C)`.
+        loss_weight: Of this loss among those of several outputs.
     """
 
     def __init__(
-        self, loss: Any, likelihood: Likelihood, labels: np.ndarray, weights: Any, shape: tuple[int, ...]
+        self,
+        loss: Any,
+        likelihood: Likelihood,
+        labels: np.ndarray,
+        weights: Any,
+        shape: tuple[int, ...],
+        loss_weight: float = 1.0,
     ) -> None:
+        self.loss_weight = loss_weight
         self.loss, self.likelihood, self.labels, self.shape = as_loss(loss), likelihood, labels, shape
         self.weights = checked_weights(weights, shape[: max(1, len(shape) - 1)])
 
@@ -44,8 +52,8 @@ class CompiledLoss:
         raw = self.likelihood.to_raw(ops.convert_to_tensor(prediction, keras.config.floatx()))
         labels = ops.convert_to_tensor(self.labels[rows])
         if self.weights is None:
-            return float(self.loss(labels, raw))
-        return self._weighted(labels, raw, self.weights[rows])
+            return self.loss_weight * float(self.loss(labels, raw))
+        return self.loss_weight * self._weighted(labels, raw, self.weights[rows])
 
     def _weighted(self, labels: Any, raw: Any, weights: np.ndarray) -> float:
         """The mean over samples: Keras divides by their number, so that its sums are not those of repeated samples."""

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-MOST_BATCHES = 100_000  # of a generator: one that gives more is taken for one without end
+MOST_BATCHES = 100_000  # of what does not say how many it has: one that gives more is taken for one without end
 
 
 def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
@@ -20,6 +20,7 @@ def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
         TypeError: If there are no batches in it.
         ValueError: If it has no end.
     """
+    has_end = isinstance(data, tuple | list | keras.utils.PyDataset)
     if isinstance(data, tuple | list):
         data = [(data[0], labels(data[1], f"{name}[1]"), *data[2:]) if len(data) > 1 else tuple(data)]
     elif isinstance(data, keras.utils.PyDataset):
@@ -33,9 +34,10 @@ def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
         )
     elif isinstance(data, tf.data.Dataset) and data.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(f"`{name}` must end: leave `repeat()` out. Received: a dataset without end")
+    has_end = has_end or (isinstance(data, tf.data.Dataset) and int(data.cardinality()) >= 0)
     for number, batch in enumerate(data):
-        if number == MOST_BATCHES and isinstance(data, Iterator):
-            raise ValueError(f"`{name}` must end. Received: a generator of more than {MOST_BATCHES} batches")
+        if number == MOST_BATCHES and not has_end:
+            raise ValueError(f"`{name}` must end. Received: {type(data).__name__} of more than {MOST_BATCHES} batches")
         yield keras.utils.unpack_x_y_sample_weight(batch)
 
 

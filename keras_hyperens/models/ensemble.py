@@ -30,6 +30,7 @@ from keras_hyperens.models.temperatures import temperature_scope
 from keras_hyperens.models.temperatures import temperatures_of
 from keras_hyperens.models.uncertainty_outputs import Measures
 from keras_hyperens.models.uncertainty_outputs import describe
+from keras_hyperens.models.views import SharedModel
 from keras_hyperens.models.views import Views
 from keras_hyperens.models.workers import MultiWorkerModel
 
@@ -43,7 +44,7 @@ def inputs_of(model: keras.Model) -> Any:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-class Ensemble(MultiWorkerModel):
+class Ensemble(SharedModel, MultiWorkerModel):
     """Prediction, members' predictions, export, files. Abstract: a subclass knows its members and what they put out."""
 
     likelihoods: Any = Value()  # of all outputs, or of each by name or by position
@@ -219,7 +220,7 @@ class Ensemble(MultiWorkerModel):
         names = self.output_names
         ignored = likelihoods.per_output(likelihoods.ignored_classes(getattr(self, "loss", None)), members, names)
         given = likelihoods.per_output(sample_weight, members, names)
-        flat = [y] if not keras.tree.is_nested(members) else keras.tree.flatten(y)
+        flat = likelihoods.parts_of_outputs(y, members, names)
         pairs = [row_weights(*each) for each in zip(keras.tree.flatten(counts), flat, given, ignored, strict=True)]
         weights, labels = zip(*pairs, strict=True)
         return keras.tree.pack_sequence_as(members, labels), list(weights)

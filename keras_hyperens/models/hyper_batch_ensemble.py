@@ -61,6 +61,7 @@ from keras_hyperens.models.training.trainer import Trainer
 from keras_hyperens.models.training.tuned_temperature import TunedTemperature
 from keras_hyperens.models.uncertainty_outputs import Measures
 from keras_hyperens.models.workers import SameStart
+from keras_hyperens.sample_weights import check_class_weight
 
 RESPONSES = ("centered", "reference")
 FIXED_WIDTH = 1e-2  # of the initial intervals of members whose hyperparameters are not tuned
@@ -496,6 +497,7 @@ class HyperBatchEnsemble(Ensemble):
         """
         if not self.compiled:
             raise ValueError("Call `compile` before `fit`. Received: an ensemble that was not compiled")
+        check_class_weight(class_weight)
         y = labels(y)
         if tuning_split:
             if tuning_data is not None:
@@ -505,7 +507,7 @@ class HyperBatchEnsemble(Ensemble):
             specs, x = batch_specs(x, y, batch_size, sample_weight, class_weight)
             if specs.x is not None:
                 self._prepare(specs.x)
-            self._trainer.prepare(specs, y, tuning_data, class_weight)
+            self._trainer.prepare(specs, y, sample_weight is not None, tuning_data, class_weight)
             self._set_temperatures(None)  # they were those of other weights
             return super().fit(
                 x,

@@ -12,10 +12,22 @@ from keras_hyperens.models.temperatures import Temperatures
 from keras_hyperens.models.temperatures import temperature_scope
 
 MOST = 8  # views of an ensemble; a measure that is a new function at every call needs a new view each time
-_making = threading.Lock()
+_making, _preparing = threading.Lock(), threading.Lock()
 
 
-class View(keras.Model):
+class SharedModel(keras.Model):
+    """A Keras model that several threads may ask for its first prediction at the same time. Abstract.
+
+    Its function is made once: with the first one TensorFlow prepares the object, attribute by attribute, which no other
+    thread may find half done.
+    """
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        with _preparing:
+            return super().make_predict_function(force)
+
+
+class View(SharedModel):
     """An ensemble whose `predict` gives something else; it has no variables, and traces functions of its own.
 
     Args:

@@ -30,6 +30,7 @@ def trained_model(
         model = hypermodel.build(hyperparameters)
         if not model.built:
             model.build_from_config(build_config)
+            model.built = bool(model.weights)  # Keras leaves it to who loads a model
         if model.optimizer is not None and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)  # the file has its variables too
         try:

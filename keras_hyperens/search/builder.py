@@ -57,9 +57,9 @@ class HyperDeepEnsembleBuilder:
         num_hyperparameter_sets: H; default K. With 1 the result is an ordinary deep ensemble.
         initializations: Trainings of each set; default K. 0: no stratification.
         metric: Of both selections, as in `greedy_selection`, or `"loss"`: the compiled loss of the combined
-            prediction. `"auto"`: `"nll"` for classes, `"mse"` for values, and `"loss"` for what is neither:
-            soft labels, Gaussians, labels in a form of their own. For several outputs also a dictionary, by output.
-            (It may change later: scores are then computed anew.)
+            prediction, with its `loss_weights`. `"auto"`: `"nll"` for classes, `"mse"` for values, and `"loss"` for
+            what is neither: soft labels, Gaussians, labels in a form of their own. For several outputs also a
+            dictionary, by output. (It may change later: scores are then computed anew.)
         output_activation: As in `HyperDeepEnsemble`: what outputs are, where a loss of one's own does not say it.
         include_search: Whether candidates of the search itself can become members.
         same_initialization: Start all candidates from one seed. They then differ in hyperparameters alone, and there

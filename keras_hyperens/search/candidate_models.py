@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import keras_tuner
 
+from keras_hyperens.conversion.compiled import compile_arguments_of
 from keras_hyperens.search.digests import model_digests
 from keras_hyperens.search.tuners import OWN
 from keras_hyperens.search.tuners import is_internal
@@ -81,12 +82,14 @@ class ModelFacts:
         loss: What the model was compiled with.
         output_names: Of the model, or `None`.
         digests: Fingerprints of the architecture and of each argument of `compile`.
+        loss_weights: What the model was compiled with, or `None`.
     """
 
     space: list[Any]
     loss: Any
     output_names: list[str] | None
     digests: dict[str, str]
+    loss_weights: Any = None
 
     def names(self, given: Sequence[str], number: int) -> list[str]:
         """The names of so many outputs: those given, else the model's, else numbers."""
@@ -100,13 +103,21 @@ class ModelFacts:
             names: Of the outputs in that order; none if it is that of the model.
             number: Of outputs.
         """
+        return self._by_output(self.loss, names, number)
+
+    def factors(self, names: Sequence[str], number: int) -> list[float]:
+        """How much each output's loss counts in the compiled one; arguments as in `losses`."""
+        given = self._by_output(self.loss_weights, names, number)
+        return [1.0 if factor is None else float(factor) for factor in given]
+
+    def _by_output(self, compiled: Any, names: Sequence[str], number: int) -> list[Any]:
         names = list(names or self.output_names or ())
-        if isinstance(self.loss, dict):
-            return list(self.loss.values()) if number == 1 else [self.loss.get(name) for name in names]
-        if not isinstance(self.loss, list | tuple):
-            return [self.loss] * number
-        by_name = dict(zip(self.output_names or (), self.loss))
-        return [by_name[name] for name in names] if set(names) == set(by_name) else list(self.loss)
+        if isinstance(compiled, dict):
+            return list(compiled.values()) if number == 1 else [compiled.get(name) for name in names]
+        if not isinstance(compiled, list | tuple):
+            return [compiled] * number
+        by_name = dict(zip(self.output_names or (), compiled))
+        return [by_name[name] for name in names] if set(names) == set(by_name) else list(compiled)
 
 
 def facts_and_model(
@@ -115,4 +126,6 @@ def facts_and_model(
     """The facts, and the model with default hyperparameters that they are of; arguments as in `default_model`."""
     model, space = default_model(hypermodel, given)
     names = getattr(model, "output_names", None)
-    return ModelFacts(space, model.loss, None if names is None else list(names), model_digests(model)), model
+    names = None if names is None else list(names)
+    loss_weights = compile_arguments_of(model).get("loss_weights")
+    return ModelFacts(space, model.loss, names, model_digests(model), loss_weights), model

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import socket
+import threading
 import types
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import keras
 
 from keras_hyperens import files
+from keras_hyperens.checks import is_integer
 from keras_hyperens.search.candidate_models import ModelFacts
 from keras_hyperens.search.candidate_models import facts_and_model
 from keras_hyperens.search.digests import digest_of
@@ -30,6 +32,7 @@ except ImportError:  # Windows
     pass
 
 FORMAT_VERSION = 2
+OF_FIT = ("batch_size", "initial_epoch", "shuffle", "steps_per_epoch", "validation_steps")  # that change results
 
 
 class SearchDirectory:
@@ -128,7 +131,7 @@ class SearchDirectory:
             "same_initialization": self.settings.same_initialization,
             "training_subset": self.settings.training_subset,
             "epochs": arguments.get("epochs", 1),
-            "batch_size": arguments.get("batch_size"),
+            **{name: _text_of(arguments.get(name)) for name in OF_FIT},
             METRIC: _text_of(self.settings.metric),
         }
 
@@ -152,9 +155,16 @@ def _text_of(setting: Any) -> Any:
         return [_text_of(each) for each in setting]
     if setting is None or isinstance(setting, str | int | float):
         return setting
+    if is_integer(setting):  # of NumPy
+        return int(setting)
     if hasattr(setting, "direction"):  # KerasTuner's objective
         return f"{setting.direction} {setting.name}"
     return getattr(setting, "__qualname__", type(setting).__qualname__)
+
+
+# Held by this process. For the system its threads are one, and one that leaves takes all locks along.
+_held: set[str] = set()
+_holding = threading.Lock()
 
 
 class DirectoryLock:
@@ -166,31 +176,42 @@ class DirectoryLock:
         directory: Of a search.
 
     Raises:
-        RuntimeError: If another process holds it.
+        RuntimeError: If another process holds it, or another search of this one.
     """
+
+    _name = ""  # among those that this process holds
 
     def __init__(self, directory: files.Path) -> None:
         self._file: Any = None
         if fcntl is None or files.is_remote(directory):
             return
         os.makedirs(directory, exist_ok=True)
-        self._file = open(files.join(directory, LOCK), "a+")  # not "w": that would delete what the holder wrote
+        self._hold(os.path.realpath(directory))
+        try:
+            self._file = open(files.join(directory, LOCK), "a+")  # not "w": that would delete what the holder wrote
+        except OSError:
+            self.release()
+            raise
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             holder = self._holder()
-            raise RuntimeError(
-                f"Another process searches in this directory: wait for it, end it, or choose another `directory` or "
-                f"`project_name`. Received: {directory}, used by {holder}"
-            ) from None
+            self.release()
+            raise _in_use(directory, holder) from None
         except OSError:  # no locks here
             return self.release()
         self._write_holder()
 
+    def _hold(self, name: str) -> None:
+        with _holding:
+            if name in _held:
+                raise _in_use(name, "another search of this process")
+            _held.add(name)
+        self._name = name
+
     def _holder(self) -> str:
-        with self._file:
-            self._file.seek(0)
-            return self._file.read().strip() or "a process that has not said its name yet"
+        self._file.seek(0)
+        return self._file.read().strip() or "a process that has not said its name yet"
 
     def _write_holder(self) -> None:
         self._file.truncate(0)
@@ -202,9 +223,19 @@ class DirectoryLock:
         if self._file is not None:
             self._file.close()
             self._file = None
+        with _holding:
+            _held.discard(self._name)
+        self._name = ""
 
     def __enter__(self) -> "DirectoryLock":
         return self
 
     def __exit__(self, *error: types.TracebackType | Any) -> None:
         self.release()
+
+
+def _in_use(directory: files.Path, holder: str) -> RuntimeError:
+    return RuntimeError(
+        f"Another process searches in this directory: wait for it, end it, or choose another `directory` or "
+        f"`project_name`. Received: {directory}, used by {holder}"
+    )

@@ -7,12 +7,13 @@ import keras
 import numpy as np
 
 from keras_hyperens.likelihoods import Likelihood
-from keras_hyperens.likelihoods import Value
 from keras_hyperens.models.data import batch_specs
 from keras_hyperens.models.labels import check_classes
+from keras_hyperens.models.labels import check_meaning
 from keras_hyperens.search.scorer import Target
 from keras_hyperens.search.validation_rows import ValidationRows
 from keras_hyperens.search.validation_rows import check_lengths
+from keras_hyperens.search.validation_rows import fixed_batch_size
 
 
 def check_scoring(
@@ -42,29 +43,32 @@ def check_scoring(
         raise ValueError(f"There must be labels for each of {number} outputs. Received: labels for {len(targets)}")
     shapes = [(len(target.labels), *output.shape[1:]) for target, output in zip(targets, first)]
     for target, likelihood, shape in zip(targets, likelihoods, shapes):
-        _check_meaning(target, likelihood, shape, rows.output_activation)
+        if rows.output_activation == "auto":
+            check_meaning(target.labels, target.loss, likelihood, shape)
     made_up = [np.broadcast_to(each.neutral(shape[-1]), shape) for each, shape in zip(likelihoods, shapes)]
     try:
         score(made_up, likelihoods)
     except Exception as error:  # of a metric or a loss of the user's, any
         raise ValueError(f"The validation data cannot be scored: {error}") from error
-    flat = keras.tree.flatten(y)
+    flat = _in_order(y, targets, getattr(model, "output_names", None))
     for labels, target, likelihood, shape in zip(flat, targets, likelihoods, shapes):
         check_classes(labels, target.loss, likelihood, shape, "training data")
 
 
+def _in_order(y: Any, targets: list[Target], output_names: Any) -> list[Any]:
+    """Labels of the training rows in the order of the targets, which is that of names where one of them has names."""
+    flat = keras.tree.flatten(y)
+    names = sorted(y) if isinstance(y, dict) else output_names or ()
+    by_name = dict(zip(names, flat)) if len(names) == len(flat) == len(targets) else {}
+    return [by_name[target.name] for target in targets] if {each.name for each in targets} == {*by_name} else flat
+
+
 def _first_prediction(model: keras.Model, rows: ValidationRows) -> tuple[list[np.ndarray], list[Likelihood]]:
     try:
-        outputs = model.predict(rows.first(_batch_size(model))[0], verbose=0)
+        outputs = model.predict(rows.first(fixed_batch_size(model) or 1)[0], verbose=0)
     except Exception as error:
         raise ValueError(f"A model of the hypermodel cannot predict the validation data: {error}") from error
     return rows.predictions(model, outputs, "float32")
-
-
-def _batch_size(model: keras.Model) -> int:
-    """One row, unless the model has a size of its own."""
-    inputs = getattr(model, "inputs", None)
-    return (inputs[0].shape[0] if inputs else None) or 1
 
 
 def check_objective(model: keras.Model, rows: ValidationRows, objective: Any) -> None:
@@ -75,7 +79,7 @@ def check_objective(model: keras.Model, rows: ValidationRows, objective: Any) ->
         rows: The validation rows.
         objective: KerasTuner's: a name, an object, or a list of these.
     """
-    x, y = rows.first(_batch_size(model))
+    x, y = rows.first(fixed_batch_size(model) or 1)
     try:
         known = list(model.evaluate(x, y, verbose=0, return_dict=True))
     except Exception:  # it may need more than a row: then the first training says so
@@ -85,21 +89,6 @@ def check_objective(model: keras.Model, rows: ValidationRows, objective: Any) ->
         name = getattr(each, "name", each)
         if isinstance(name, str) and name not in reported:
             raise ValueError(f"`objective` must be one of {reported}. Received: objective={name!r}")
-
-
-def _check_meaning(target: Target, likelihood: Likelihood, shape: tuple[int, ...], output_activation: Any) -> None:
-    """Raises a `ValueError` for labels that look like classes where nothing says that outputs are probabilities."""
-    is_said = likelihood != Value() or output_activation != "auto"
-    if is_said or target.loss is None or Value.is_implied_by(target.loss):
-        return
-    labels = target.labels
-    is_index = labels.size * shape[-1] == np.prod(shape) and shape[-1] > 1 and labels.dtype.kind in "iub"
-    if is_index or (labels.size == np.prod(shape) and np.isin(labels, (0, 1)).all()):
-        raise ValueError(
-            "Labels look like classes, but neither the loss nor the last activation says what the outputs are: give "
-            '`output_activation`, "softmax" or "sigmoid" for logits, "categorical" or "bernoulli" for probabilities, '
-            f"`None` for values. Received: loss={target.loss!r}, labels such as {labels.reshape(-1)[:3].tolist()}"
-        )
 
 
 def check_training_data(x: Any, y: Any, sample_weight: Any, rows: ValidationRows) -> None:

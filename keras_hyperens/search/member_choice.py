@@ -2,10 +2,12 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.likelihoods import named
 from keras_hyperens.search.candidate import INITIALIZATIONS
 from keras_hyperens.search.candidate import SEARCH
@@ -87,9 +89,8 @@ class MemberChoice:
         }
 
     def _score_of_mean(self, runs: list[Candidate]) -> float:
-        predictions = [self.pool.predictions(run) for run in runs]
-        means = [np.mean(parts, axis=0) for parts in zip(*predictions)]
-        return self.scorer.score(means, named(runs[0].likelihoods))
+        predictions, of_outputs = [self.pool.predictions(run) for run in runs], named(runs[0].likelihoods)
+        return self.scorer.score(list(map(_mean_of, of_outputs, zip(*predictions))), of_outputs)
 
     def _eligible(self) -> list[Candidate]:
         with_search = self.settings.include_search or not self.settings.initializations
@@ -102,3 +103,8 @@ class MemberChoice:
                 f"{chosen.trajectory[-1]:.5g}: keep more weights (now keep={self.settings.keep!r})",
                 stacklevel=4,
             )
+
+
+def _mean_of(likelihood: Likelihood, predictions: Sequence[np.ndarray]) -> np.ndarray:
+    """What members of equal weight say together of one output."""
+    return likelihood.from_moments(np.mean([likelihood.moments(each) for each in predictions], axis=0))

@@ -13,15 +13,27 @@ import h5py
 import numpy as np
 
 from keras_hyperens import files
+from keras_hyperens.likelihoods import named
 from keras_hyperens.search.candidate import Candidate
 
 IDENTITY, CANDIDATES = "builder.json", "candidates"
+VERSION = "format_version"  # the part of an identity that says how this directory is written
 METRIC = "metric"  # the part of an identity that may change: scores are computed anew
 LOCK = ".lock"  # the file of `directory.DirectoryLock`
 OURS = re.compile(
-    r"labels\.\d+\.npy|candidates|candidates\.csv|stage-\w+\.json|search|initializations|retraining"
-    r"|\.(builder|labels|candidates|stage-\w+)-[0-9a-f]{8}\..+"  # cut off while it was written
+    r"(labels|weights)\.\d+\.npy|candidates|candidates\.csv|stage-\w+\.json|search|initializations|retraining"
+    r"|\.(builder|labels|weights|candidates|stage-\w+)-[0-9a-f]{8}\..+"  # cut off while it was written
 )
+KINDS: dict[Any, tuple[str, ...]] = {  # of the fields of a record that others wrote
+    str: ("stage", "parent", "weights"),
+    dict: ("values", "metrics"),
+    list: ("likelihoods", "outputs"),
+    int: ("seed", "best_epoch"),
+    int | float: ("seconds",),
+    int | float | None: ("score",),
+    dict | None: ("build_config",),
+    str | None: ("failure",),
+}
 
 
 class Pool:
@@ -42,9 +54,16 @@ class Pool:
         self._read.clear()
 
     def identity(self) -> dict[str, Any] | None:
-        """What the search in this directory is, or `None` if there is none."""
+        """What the search in this directory is, or `None` if there is none.
+
+        Raises:
+            files.Damaged: If it cannot be read.
+        """
         file = files.join(self.directory, IDENTITY)
-        return files.read_json(file) if files.exists(file) else None
+        identity = files.read_json(file) if files.exists(file) else None
+        if identity is not None and not (isinstance(identity, dict) and VERSION in identity):
+            raise files.Damaged(file, ValueError(f"it has no {VERSION!r}"))
+        return identity
 
     def write_identity(self, identity: dict[str, Any]) -> None:
         files.write_json(files.join(self.directory, IDENTITY), identity)
@@ -68,10 +87,9 @@ class Pool:
 
     def _is_search(self, there: list[str]) -> bool:
         try:
-            identity = self.identity()
+            return self.identity() is not None
         except files.Damaged:
             return CANDIDATES in there
-        return isinstance(identity, dict) and "format_version" in identity
 
     def check_identity(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         """Raises a `ValueError` unless the search in this directory is the one that is asked for."""
@@ -120,9 +138,16 @@ class Pool:
         if candidate is None or candidate.failure is not None:
             return
         if candidate.likelihoods:  # one that was trained on all rows has no predictions
-            self.predictions(candidate)
+            for number, array in enumerate(self.predictions(candidate)):
+                self._check_predictions(self._predictions(name, number), array)
         if self.has_weights(candidate) and not files.is_remote(self.weights_file(candidate)):
             check_weights(self.weights_file(candidate))
+
+    def _check_predictions(self, file: files.Path, array: np.ndarray) -> None:
+        rows = files.read_array(files.join(self.directory, "labels.0.npy")).shape[0]
+        if array.dtype.kind != "f" or array.shape[:1] != (rows,):
+            wrong = f"an array of {array.dtype}, shape {array.shape}, where there are {rows} rows of validation"
+            raise files.Damaged(file, ValueError(wrong))
 
     def candidates(self, *stages: str) -> list[Candidate]:
         """All candidates of these stages (default: of all), failed ones too, in the order of their names."""
@@ -160,8 +185,8 @@ class Pool:
         """The labels of each output, and the weights of its samples where it has some."""
         for kind, arrays in (("labels", labels), ("weights", weights)):
             for number, array in enumerate(arrays):
-                if array is not None:
-                    files.write_array(files.join(self.directory, f"{kind}.{number}.npy"), array)
+                file = files.join(self.directory, f"{kind}.{number}.npy")
+                files.remove(file) if array is None else files.write_array(file, array)
 
     def labels(self) -> list[np.ndarray]:
         """Of each output; their order is that of numbers, not that of names, in which 10 comes before 2."""
@@ -243,7 +268,12 @@ class Pool:
 def _candidate(name: str, content: dict[str, Any]) -> Candidate:
     if content["name"] != name:
         raise ValueError(f"it is the record of {content['name']!r}")
+    for kind, fields in KINDS.items():
+        wrong = [field for field in fields if not isinstance(content[field], kind)]
+        if wrong:
+            raise ValueError(f"{wrong[0]} must not be {content[wrong[0]]!r}")
     names, outputs = content["likelihoods"], content["outputs"]
+    named(names)  # a `KeyError` if one is unknown
     return Candidate(**content | {"likelihoods": tuple(names), "outputs": tuple(outputs)})
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,14 @@ class Target:
         loss: With which the hypermodel compiles this output, or `None`.
         weights: Of samples, or `None`.
         name: Of the output, if there are several.
+        loss_weight: Of its loss in the compiled one.
     """
 
     labels: np.ndarray
     loss: Any = None
     weights: np.ndarray | None = None
     name: str = ""
+    loss_weight: float = 1.0
 
 
 class Scorer:
@@ -76,8 +79,9 @@ class Scorer:
     ) -> list[Target]:
         """What each output should be, in the order of their labels."""
         facts, names = self.directory.facts(), names or self.label_names
-        losses = facts.losses(names, len(labels))
-        return [Target(*parts) for parts in zip(labels, losses, weights, facts.names(names, len(labels)))]
+        number = len(labels)
+        of_outputs = facts.losses(names, number), weights, facts.names(names, number), facts.factors(names, number)
+        return [Target(*parts) for parts in zip(labels, *of_outputs)]
 
     def _targets_on_disk(self, names: Sequence[str] = ()) -> list[Target]:
         return self.targets(self.pool.labels(), self.pool.weights(), names)
@@ -106,7 +110,7 @@ def as_problem(
         raise ValueError(f"There must be labels for each of {number} outputs. Received: labels for {len(targets)}")
     metrics = metric if isinstance(metric, dict) else {target.name: metric for target in targets}
     names = [target.name for target in targets]
-    if not set(names) <= set(metrics):
+    if set(names) != set(metrics):
         raise ValueError(f"`metric` must have one for each of the outputs {names}. Received: metric={metric!r}")
     outputs = [
         _output([candidate[number] for candidate in predictions], target, likelihood, metrics[target.name])
@@ -121,10 +125,15 @@ def _output(predictions: list[np.ndarray], target: Target, likelihood: Likelihoo
     if predictions[0].ndim == 1:
         predictions = [each[:, None] for each in predictions]
     shape = predictions[0].shape
+    if len(target.labels) != shape[0]:
+        raise ValueError(
+            f"There must be a label for each of {shape[0]} rows. Received: labels of shape {target.labels.shape}"
+        )
+    loss_weight = target.loss_weight if isinstance(metric, str) and metric == "loss" else 1.0
     if isinstance(metric, str) and metric == "auto":
         metric = likelihood.default_metric(target.labels, shape, target.loss)
     if metric in likelihood.metrics_of_loss:
-        return _of_loss(predictions, target, likelihood)
+        return _of_loss(predictions, replace(target, loss_weight=loss_weight), likelihood)
     labels, weights = _without_ignored(target)
     by_class = isinstance(metric, str) and metric in SCORES and metric != "mse"
     predictions, labels = likelihood.scored(predictions, labels, by_class)
@@ -134,7 +143,9 @@ def _output(predictions: list[np.ndarray], target: Target, likelihood: Likelihoo
 def _of_loss(predictions: list[np.ndarray], target: Target, likelihood: Likelihood) -> dict[str, Any]:
     if target.loss is None:
         raise ValueError('`metric="loss"` needs a compiled loss for each output. Received: an output without one')
-    score = CompiledLoss(target.loss, likelihood, target.labels, target.weights, predictions[0].shape)
+    score = CompiledLoss(
+        target.loss, likelihood, target.labels, target.weights, predictions[0].shape, target.loss_weight
+    )
     rows = np.arange(len(predictions[0]))
     columns = [score.columns_of(each) for each in predictions]
     return {"predictions": columns, "labels": rows, "metric": score, "sample_weight": None}

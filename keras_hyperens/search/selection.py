@@ -165,7 +165,8 @@ def _greedy(
     indices: list[int] = []
     trajectory: list[float] = []
     while len(set(indices) if stop == "unique" else indices) < size and len(indices) < MOST * size and allowed.any():
-        scores = np.where(allowed, score.if_added(), np.inf)
+        added = score.if_added()
+        scores = np.where(allowed & ~np.isnan(added), added, np.inf)  # what is no number is never the lowest
         chosen = _first_of_lowest(scores)
         if (
             stop == "unique"
@@ -179,7 +180,7 @@ def _greedy(
             break
         score.add(chosen)
         indices.append(chosen)
-        trajectory.append(float(scores[chosen]))
+        trajectory.append(float(added[chosen]))
         allowed[chosen] = replacement
     return tuple(indices), tuple(trajectory)
 
@@ -252,7 +253,11 @@ def _check_shapes(
             "`predictions` must be [T, N, ..., C] and `labels` [N, ...] or [N, ..., C]. "
             f"Received: predictions of shapes {sorted(shapes)}, labels of shape {labels.shape}"
         )
-    return [np.asanyarray(each) for each in predictions], labels, checked_weights(sample_weight, shape[:-1])
+    arrays = [np.asanyarray(each) for each in predictions]
+    for name, array in (("labels", labels), ("predictions", arrays[0])):
+        if array.dtype.kind in "OSU":
+            raise ValueError(f"`{name}` must be numbers: encode strings as 0, 1, ... Received: dtype={array.dtype}")
+    return arrays, labels, checked_weights(sample_weight, shape[:-1])
 
 
 def _rows(subsample: int | float | None, number: int, random: np.random.Generator) -> np.ndarray | None:

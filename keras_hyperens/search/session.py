@@ -9,6 +9,7 @@ import keras
 import keras_tuner
 
 from keras_hyperens.models.data import split_rows
+from keras_hyperens.sample_weights import check_class_weight
 from keras_hyperens.search.candidate import INITIALIZATIONS
 from keras_hyperens.search.candidate import RETRAINING
 from keras_hyperens.search.candidate import SEARCH
@@ -71,7 +72,10 @@ def opened_session(
     """
     settings = directory.settings
     check_waiting(lease, patience)
+    check_class_weight(arguments.get("class_weight"))
     if validation_split:
+        if validation_data is not None:
+            raise ValueError("Give `validation_data` or `validation_split`, not both. Received: both")
         parts = split_rows(x, y, arguments.pop("sample_weight", None), validation_split, "validation_split")
         (x, y, weights), validation_data = parts
         arguments |= {} if weights is None else {"sample_weight": weights}
@@ -116,11 +120,17 @@ def _check_fit(
     settings, model = directory.settings, directory.look_at_models()
     scorer.label_names = tuple(rows.names or ())
     check_training_data(x, y, arguments.get("sample_weight"), rows)
-    targets = scorer.targets(rows.labels, rows.weights)
-    check_scoring(model, rows, targets, lambda made_up, likelihoods: scorer.score(made_up, likelihoods, targets), y)
+    _check_scoring(scorer, model, rows, y)
+    if rows.leave_out_masked(model, arguments.get("validation_batch_size") or arguments.get("batch_size")):
+        _check_scoring(scorer, model, rows, y)  # there are weights now
     reports_more = arguments.get("callbacks") or type(settings.hypermodel).fit is not keras_tuner.HyperModel.fit
     if isinstance(settings.tuner, str) and not reports_more:
         check_objective(model, rows, settings.objective)
+
+
+def _check_scoring(scorer: Scorer, model: keras.Model, rows: ValidationRows, y: Any) -> None:
+    targets = scorer.targets(rows.labels, rows.weights)
+    check_scoring(model, rows, targets, lambda made_up, likelihoods: scorer.score(made_up, likelihoods, targets), y)
 
 
 def _planned(settings: Settings) -> dict[str, int]:

@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_hyperens import likelihoods
+from keras_hyperens.masks import mask_of
 from keras_hyperens.models.data import batches
 from keras_hyperens.search.digests import BatchesDigest
 
@@ -64,11 +66,38 @@ class ValidationRows:
             del x
         return _joined(labels), _joined(weights), inputs.hexdigest()
 
+    def leave_out_masked(self, model: keras.Model, batch_size: int | None) -> bool:
+        """Gives positions that a model masks a weight of 0, as Keras' losses do. Says whether there are any.
+
+        Args:
+            model: One like the candidates: masks depend on inputs alone.
+            batch_size: As in `outputs`.
+        """
+        counting = _Counting(model)
+        counting.predict(self.first(fixed_batch_size(model) or 1)[0], verbose=0)
+        if not counting.has_masks:
+            return False
+        counts = self._in_order(model, counting.outputs, self.outputs(counting, batch_size))
+        for number, each in enumerate(counts):
+            if not each.all():
+                self.weights[number] = each * _beside(self.weights[number], each)
+        return True
+
+    def _in_order(self, model: keras.Model, outputs: Any, others: Any = None) -> list[Any]:
+        """The outputs, or others in their place, in the order of the labels."""
+        flat = keras.tree.flatten(outputs) if others is None else others
+        if self.names is None or not isinstance(outputs, list | tuple):
+            return flat
+        named = dict(zip(model.output_names, flat))
+        return [named[name] for name in self.names]
+
     def digest(self) -> str:
         """A fingerprint of labels and weights."""
         digest = hashlib.sha256()
-        for output in [*self.labels, *(each for each in self.weights if each is not None)]:
-            digest.update(str((output.shape, str(output.dtype))).encode() + np.ascontiguousarray(output).tobytes())
+        for number, output in enumerate([*self.labels, *self.weights]):  # which output has weights counts
+            if output is not None:
+                described = str((number, output.shape, str(output.dtype)))
+                digest.update(described.encode() + np.ascontiguousarray(output).tobytes())
         return digest.hexdigest()[:16]
 
     def first(self, number: int = 1) -> tuple[Any, Any]:
@@ -88,12 +117,37 @@ class ValidationRows:
         is_known = self.output_activation != "auto"
         setting = likelihoods.named(self.output_activation) if is_known else likelihoods.of_model(model)
         of_outputs = likelihoods.of_each_output(setting, outputs, getattr(model, "output_names", None))
-        pairs = list(zip(keras.tree.flatten(outputs), of_outputs, strict=True))
-        if self.names is not None and isinstance(outputs, list | tuple):
-            named = dict(zip(model.output_names, pairs))
-            pairs = [named[name] for name in self.names]  # in the order of the labels
+        pairs = self._in_order(model, outputs, list(zip(keras.tree.flatten(outputs), of_outputs, strict=True)))
         predictions = [keras.ops.convert_to_numpy(each.predict(output)).astype(dtype) for output, each in pairs]
         return predictions, [likelihood for _, likelihood in pairs]
+
+
+class _Counting(keras.Model):
+    """A model that predicts which positions `[B, ...]` of each output of another one count."""
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        self._of = SimpleNamespace(model=model)  # in a namespace it is no part of this one
+        self.run_eagerly, self.has_masks, self.outputs = True, False, None
+        self.built = True
+
+    def predict_step(self, data: Any) -> list[Any]:
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        self.outputs = self._of.model(x, training=False)
+        return list(map(self._counts, keras.tree.flatten(self.outputs)))
+
+    def _counts(self, output: Any) -> Any:
+        mask = mask_of(output)
+        if mask is None or mask.shape != output.shape[:-1]:
+            return keras.ops.ones(output.shape[:-1])
+        self.has_masks = True
+        return keras.ops.cast(mask, "float32")
+
+
+def fixed_batch_size(model: keras.Model) -> int | None:
+    """The number of rows that a model takes, if it takes no other."""
+    inputs = getattr(model, "inputs", None)
+    return inputs[0].shape[0] if inputs else None
 
 
 def check_lengths(x: Any, y: Any, sample_weight: Any, name: str) -> None:
@@ -114,6 +168,14 @@ def _of_outputs(weights: Any, labels: Any, number: int) -> list[np.ndarray | Non
         flat = keras.tree.flatten(weights)
     flat = flat * number if len(flat) == 1 else flat
     return [None if each is None else keras.ops.convert_to_numpy(each) for each in flat]
+
+
+def _beside(weights: np.ndarray | None, masks: np.ndarray) -> Any:
+    """Weights of rows, or of positions, beside masks of positions."""
+    if weights is None:
+        return 1.0
+    weights = weights[..., 0] if weights.ndim > masks.ndim else weights
+    return weights.reshape(weights.shape + (1,) * (masks.ndim - weights.ndim))
 
 
 def _joined(batches_of_outputs: list[list[Any]]) -> list[Any]:

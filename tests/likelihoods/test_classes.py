@@ -133,6 +133,13 @@ def test_the_fitted_temperature_has_the_lowest_negative_log_likelihood(likelihoo
     np.testing.assert_allclose(loss(np.log(found)), best.fun, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("likelihood", "shape"), [(Bernoulli(), r"\(4, 3\)"), (Gaussian(), r"\(4, 1\)")])
+def test_labels_of_another_width_are_named(likelihood, shape):
+    prediction = np.full((4, 3 if likelihood == Bernoulli() else 2), 0.5)
+    with pytest.raises(ValueError, match=rf"Labels must be of shape {shape}. Received: labels of shape \(4, 2\)"):
+        likelihood.fit_temperature(prediction, np.zeros((4, 2)), np.ones(4))
+
+
 def test_values_have_no_temperature_to_fit():
     with pytest.raises(ValueError, match="give `output_activation`. Received: an output of values"):
         Value().fit_temperature(RAW[0], RAW[0], np.ones(B))

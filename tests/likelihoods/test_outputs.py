@@ -7,6 +7,7 @@ from keras_hyperens import likelihoods
 from keras_hyperens.likelihoods import Categorical
 from keras_hyperens.likelihoods import Gaussian
 from keras_hyperens.likelihoods import Value
+from keras_hyperens.likelihoods import parts_of_outputs
 from keras_hyperens.likelihoods import per_output
 
 
@@ -20,6 +21,16 @@ def test_settings_of_several_outputs():
     assert per_output(pair, [1, 2], None) == pair
     assert per_output(one, 1, ["a"]) == ["softmax"]
     assert per_output({"a": "softmax"}, 1, ["a"]) == ["softmax"]
+
+
+def test_labels_with_names_are_found_by_them():
+    labels = {"b": np.ones(2), "a": np.zeros(2)}
+    for outputs, names in ((["B", "A"], ["b", "a"]), (["A", "B"], ["a", "b"]), ({"b": "B", "a": "A"}, None)):
+        of_flat = dict(zip(keras.tree.flatten(outputs), parts_of_outputs(labels, outputs, names), strict=True))
+        assert of_flat["A"] is labels["a"] and of_flat["B"] is labels["b"]
+    assert parts_of_outputs([1, 2], ["B", "A"], ["b", "a"]) == [1, 2]
+    assert parts_of_outputs({"other": 1}, "A", ["a"]) == [1]
+    assert parts_of_outputs({"c": 1, "d": 2}, ["A", "B"], ["a", "b"]) == [1, 2]
 
 
 def test_outputs_of_which_nothing_is_said_have_values():

@@ -9,6 +9,7 @@ from keras_hyperens.conversion.compiled import fresh_metrics
 from keras_hyperens.likelihoods import Categorical
 from keras_hyperens.likelihoods import Value
 from keras_hyperens.models.labels import check_classes
+from keras_hyperens.models.labels import check_labels
 
 X = np.random.default_rng(0).normal(size=(30, 2)).astype("float32")
 Y = np.arange(30) % 3
@@ -36,6 +37,10 @@ class OwnMetric(keras.metrics.Mean):
 
 def own_function(y_true, y_pred):
     return keras.ops.min(y_pred, -1)
+
+
+def own_loss(y_true, y_pred):
+    return keras.ops.mean(y_pred, -1) * keras.ops.cast(keras.ops.max(y_true), "float32")
 
 
 def network(loss=None, metrics=None, activation="softmax"):
@@ -86,6 +91,48 @@ def test_labels_out_of_range_are_found_before_the_first_step(off):
 )
 def test_what_may_be_right_is_let_through(labels, loss, likelihood):
     check_classes(labels, loss, likelihood, (None, 3), "training data")
+
+
+@pytest.mark.parametrize(
+    ("loss", "labels", "message"),
+    [
+        (LOGITS, Y + 0.5, r"must be classes in \[0, 3\).*such as \[0.5, 1.5, 2.5\]"),
+        (keras.losses.BinaryCrossentropy(), np.eye(3)[Y] * 2, r"in \[0, 1\] with a binary loss.*\[0.0, 2.0\]"),
+        ("mse", Y[:, None], r"a value for each of 3 outputs. Received: shape=\(30, 1\)"),
+        (own_loss, Y, "give `output_activation`"),
+        (own_loss, np.eye(3)[Y], "give `output_activation`"),
+    ],
+)
+def test_labels_that_a_loss_would_take_in_another_sense_are_refused(loss, labels, message):
+    made = ensemble(loss)
+    with pytest.raises(ValueError, match=message):
+        made.fit(X, labels, verbose=0)
+    assert int(made.step) == 0
+
+
+def test_labels_whose_meaning_was_said_or_is_plain_are_let_through():
+    answers, weights = np.eye(3)[Y] - 2 * (Y == 0)[:, None], (Y > 0).astype("float32")
+    for loss, labels, weight, said in (
+        (own_loss, Y, None, "softmax"),
+        (own_loss, np.eye(3)[Y], None, None),
+        (own_loss, np.eye(3)[Y] + 0.5, None, "auto"),
+        (keras.losses.BinaryCrossentropy(from_logits=True), answers, weights, "auto"),
+    ):
+        check_labels(network(), loss, Value(), labels, "training data", said, all_count=weight is None)
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_labels_by_name_are_those_of_their_outputs(names):
+    inputs = keras.Input((2,))
+    outputs = [khe.HyperBatchDense(2, ensemble_size=2, name=name)(inputs) for name in names]
+    made = khe.HyperBatchEnsemble(keras.Model(inputs, outputs), seed=0)
+    of_members = {name: [khe.metrics.GibbsLoss(name=f"gibbs_{name}")] for name in names}
+    made.compile("sgd", dict.fromkeys(names, LOGITS), member_metrics=of_members, run_eagerly=True)
+    by_name = {"a": (X[:, 0] > 0).astype("int32"), "b": (X[:, 1] > 0.5).astype("int32")}
+    by_place = [by_name[name] for name in names]
+    assert made.calibrate(X, by_name, verbose=0) == made.calibrate(X, by_place, verbose=0)
+    assert made.calibrate(X, by_name, "member", verbose=0) == made.calibrate(X, by_place, "member", verbose=0)
+    assert made.evaluate(X, by_name, verbose=0) == pytest.approx(made.evaluate(X, by_place, verbose=0))
 
 
 def test_losses_and_metrics_need_not_be_registered():

@@ -15,6 +15,7 @@ from keras_hyperens import files
 from keras_hyperens import replacing
 from keras_hyperens.models.export import export_file
 from keras_hyperens.replacing import SAVED_MODEL
+from keras_hyperens.replacing import check_replaceable
 from tests.forked import Forked
 from tests.limit import LIMIT
 
@@ -255,3 +256,13 @@ def test_an_export_of_two_files_takes_the_place_of_both(tmp_path):
     for value in ("old", "new"):
         export_file(str(tmp_path / "a.xml"), export(value))
     assert everything(tmp_path) == {"a.xml": b"new", "a.bin": b"new", "other.bin": b"precious"}
+
+
+def test_what_somebody_laid_beside_variables_is_kept(tmp_path):
+    (tmp_path / "variables").mkdir()
+    for name in ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"):
+        (tmp_path / name).touch()
+    check_replaceable(tmp_path, SAVED_MODEL)
+    (tmp_path / "variables" / "notes.txt").touch()
+    with pytest.raises(ValueError, match=r"Only a SavedModel is replaced.*a directory with \['notes.txt'\]"):
+        check_replaceable(tmp_path, SAVED_MODEL)

@@ -1,6 +1,7 @@
 """One ensemble, several threads: each gets what it asked for, and the ensemble is as it was."""
 
 import threading
+import time
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import keras_hyperens as khe
+from keras_hyperens.models.views import SharedModel
 from tests.models.networks import LOGITS
 
 THREADS = 6
@@ -109,6 +111,25 @@ def test_a_calibration_beside_predictions(per):
 
     assert not in_threads(4, work) and not wrong
     assert all(same(call(), expected) for call, expected in zip(calls, states[0], strict=True))
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_members"])
+def test_the_first_prediction_may_be_that_of_several_threads(method, monkeypatch):
+    """TensorFlow prepares an object when the first function becomes an attribute: two threads must not both do it."""
+    track, assign = SharedModel._track_trackable, SharedModel.__setattr__
+
+    def late(model, *arguments, **keywords):
+        time.sleep(0.1)
+        track(model, *arguments, **keywords)
+
+    def slow(model, name, value):
+        time.sleep(0.02 if name.startswith("_self_uncond") else 0)
+        assign(model, name, value)
+
+    ensemble = ensemble_like(ensemble_of("hyper-deep"))  # not compiled: nothing has prepared it
+    monkeypatch.setattr(SharedModel, "_track_trackable", late)
+    monkeypatch.setattr(SharedModel, "__setattr__", slow)
+    assert not in_threads(3, lambda place: getattr(ensemble, method)(X, verbose=0))
 
 
 def test_views_are_made_once_and_not_without_end():

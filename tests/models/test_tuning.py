@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_hyperens.models import data as batches
 from keras_hyperens.models.data import split_rows
 from keras_hyperens.models.training import tuning_rows
 from keras_hyperens.models.training.tuning_rows import TuningRows
@@ -63,6 +64,8 @@ BAD_X[1] = np.nan
         ((X[:0], Y[:0]), ValueError, r"lengths \[0, 0\]"),
         ((X, Y[:5]), ValueError, r"lengths \[20, 5\]"),
         ((X,), ValueError, "y=None"),
+        ((X, Y, -np.ones(20)), ValueError, "at least 0, and not all 0. Received: sample_weight from -1.0 to -1.0"),
+        ((X, Y, np.zeros(20)), ValueError, "not all 0"),
         (iter(()), ValueError, "no batch"),
         ("rows", TypeError, "tuning_data of type str"),
         (tf.data.Dataset.from_tensors((X, Y)).repeat(), ValueError, "must end"),
@@ -71,6 +74,22 @@ BAD_X[1] = np.nan
 def test_bad_tuning_data_is_named(data, error, message):
     with pytest.raises(error, match=message):
         TuningRows(data, None, 0)
+
+
+class Endless:
+    def __iter__(self):
+        while True:
+            yield X, Y
+
+
+@pytest.mark.parametrize(
+    "data", [Endless(), iter(Endless()), tf.data.Dataset.from_tensors((X, Y)).repeat().filter(lambda *_: True)]
+)
+def test_what_does_not_say_how_long_it_is_must_end(data, monkeypatch):
+    monkeypatch.setattr(batches, "MOST_BATCHES", 20)
+    with pytest.raises(ValueError, match="`tuning_data` must end. Received: .* of more than 20 batches"):
+        TuningRows(data, None, 0)
+    assert TuningRows(tf.data.Dataset.from_tensors((X, Y)).repeat(30), None, 0).size == 600
 
 
 def test_too_many_rows_for_memory_are_refused(monkeypatch):

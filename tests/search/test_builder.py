@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import keras_hyperens as khe
+from keras_hyperens.likelihoods import Gaussian
 from keras_hyperens.search.assembly import trained_model
+from keras_hyperens.search.member_choice import _mean_of
 from tests.search import problem
 from tests.search.problem import NLL
 from tests.search.problem import blobs
@@ -272,6 +274,13 @@ def test_summary_csv_and_scores_by_size(builder, capsys):
     assert len(scores["hyper-deep ensemble"]) == 4 and scores["hyper-deep ensemble"][0] == scores["single best"][0]
 
 
+def test_scores_of_gaussians_are_those_of_their_mixture():
+    members = np.random.default_rng(0).uniform(0.5, 2.0, (3, 5, 2))
+    together = _mean_of(Gaussian(), members)
+    np.testing.assert_allclose(together, khe.uncertainty.gaussian_mixture(members), rtol=1e-6)
+    assert (together[:, 1] > members[..., 1].mean(0)).all()
+
+
 @pytest.mark.integration
 def test_retraining_on_all_rows(builder):
     x, y = blobs()
@@ -458,6 +467,8 @@ def test_bad_data_and_hypermodels_are_refused_before_any_work(tmp_path):
     unused.Float("momentum", 0, 1)
     with pytest.raises(ValueError, match=r"does not use every hyperparameter.*Received: \['momentum'\]"):
         search(make_builder(tmp_path, hyperparameters=unused))
+    with pytest.raises(ValueError, match="`validation_data` or `validation_split`, not both"):
+        search(make_builder(tmp_path), validation_split=0.2)
     assert not list(tmp_path.iterdir())
 
 

@@ -9,6 +9,7 @@ import sys
 
 import keras
 import keras_tuner
+import numpy as np
 import pytest
 
 from keras_hyperens import files
@@ -67,6 +68,11 @@ DAMAGES = {
     "a record of zeros": ("search-0001.json", lambda path: path.write_bytes(b"\0" * 100)),
     "a record that is no record": ("search-0001.json", lambda path: path.write_text('{"name": "search-0001"}')),
     "a record with a field too many": ("search-0001.json", lambda path: changed(path, more=1)),
+    "a record with a score in words": ("search-0001.json", lambda path: changed(path, score="low")),
+    "a record with weights that are a number": ("search-0001.json", lambda path: changed(path, weights=3)),
+    "a record of an unknown likelihood": ("search-0001.json", lambda path: changed(path, likelihoods=["evil"])),
+    "predictions of other rows": ("search-0001.0.npy", lambda path: np.save(path, np.zeros((3, 3), "float32"))),
+    "predictions in words": ("search-0001.0.npy", lambda path: np.save(path, np.array(["a"] * 45))),
     "predictions that end early": ("search-0001.0.npy", cut),
     "predictions that are text": ("search-0001.0.npy", lambda path: path.write_text("hello")),
     "no predictions": ("search-0001.0.npy", pathlib.Path.unlink),
@@ -111,6 +117,19 @@ def test_another_damaged_file_is_named_with_what_to_do(name, directory):
         builder.build_ensemble() if name.startswith("labels") else search(builder)
     if name.startswith("labels"):
         search(builder).build_ensemble()
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '"builder"'])
+def test_an_identity_that_is_none_is_damaged(content, tmp_path):
+    write(tmp_path / "builder.json", content.encode())
+    with pytest.raises(files.Damaged, match="builder.json is damaged.*it has no 'format_version'"):
+        Pool(tmp_path).identity()
+
+
+def test_labels_of_other_rows_are_refused(directory):
+    np.save(pool_of(directory) / "labels.0.npy", np.zeros(3, "int64"))
+    with pytest.raises(ValueError, match=r"a label for each of 45 rows. Received: labels of shape \(3,\)"):
+        make_builder(directory).build_ensemble()
 
 
 def test_a_finished_search_on_read_only_storage_can_be_built(directory, monkeypatch):
@@ -230,6 +249,23 @@ def test_a_second_process_is_told_at_once_and_a_killed_one_holds_nothing(directo
     assert str(os.getpid()) in (pool_of(directory) / LOCK).read_text()
 
 
+def test_two_searches_of_one_process_are_two(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    with DirectoryLock(tmp_path) as first:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="used by another search of this process"):
+                DirectoryLock(tmp_path / "link")
+        first.release()
+        with DirectoryLock(tmp_path):
+            first.release()  # another time does nothing
+            with pytest.raises(RuntimeError, match="used by another search of this process"):
+                DirectoryLock(tmp_path)
+    (tmp_path / "other" / LOCK).mkdir(parents=True)
+    for _ in range(2):  # what could not be opened is not held
+        with pytest.raises(IsADirectoryError):
+            DirectoryLock(tmp_path / "other")
+
+
 def test_an_address_and_a_file_system_without_locks_have_none(tmp_path, monkeypatch):
     DirectoryLock("ram://bucket/runs").release()
     monkeypatch.setattr(module.fcntl, "lockf", lambda *arguments: (_ for _ in ()).throw(OSError(95, "not supported")))
@@ -248,3 +284,13 @@ def test_a_lock_alone_is_nothing_foreign(tmp_path):
         with pytest.raises(ValueError, match="deletes a search of this package, and nothing else.*notes.txt"):
             pool.clear()
     assert everything(tmp_path) == {"new", f"new/{LOCK}", "new/notes.txt"}
+
+
+def test_weights_of_rows_end_with_their_search(tmp_path):
+    pool, labels = Pool(tmp_path), [np.arange(4), np.arange(4)]
+    pool.write_identity({"format_version": 2})
+    pool.write_labels(labels, [np.ones(4), None])
+    pool.write_labels(labels, [None, np.ones(4)])
+    assert [each is None for each in pool.weights()] == [True, False]
+    pool.clear()
+    assert not list(tmp_path.iterdir())

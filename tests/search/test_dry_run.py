@@ -141,6 +141,23 @@ def test_weights_of_validation_rows_decide_and_are_kept(tmp_path):
         np.testing.assert_allclose(sizes[kind], expected, rtol=1e-5)
 
 
+@pytest.mark.integration
+def test_a_search_scores_what_keras_masks_as_keras_does(tmp_path):
+    def build(hp):
+        layers = [keras.layers.Embedding(6, 4, mask_zero=True), keras.layers.Dense(3)]
+        model = keras.Sequential([keras.Input((5,), dtype="int32"), *layers])
+        hp.Float("l2", 1e-6, 1e-1)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.Adam(0.05), loss, run_eagerly=True)
+        return model
+
+    x = np.random.default_rng(0).integers(0, 6, (60, 5))
+    for metric in ("nll", "loss"):
+        builder = search(tmp_path / metric, build, (x[:30], x[:30] % 3), (x[30:], x[30:] % 3), metric)
+        expected = builder.build_ensemble().evaluate(x[30:], x[30:] % 3, verbose=0)
+        assert builder.candidates[0].score == pytest.approx(expected, rel=1e-5)
+
+
 def test_weights_are_read_in_every_form():
     counts = np.arange(45) % 4
     two = {"a": YV, "b": YV}

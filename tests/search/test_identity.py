@@ -84,6 +84,8 @@ def test_another_model_is_refused_by_search_and_by_build_ensemble(hypermodel, pa
         (dict(data=(X, np.roll(Y, 1))), "training data"),
         (dict(fit={"sample_weight": np.ones(60)}), "training data"),
         (dict(fit={"class_weight": {0: 2.0, 1: 1.0, 2: 1.0}}), "class_weight"),
+        (dict(fit={"steps_per_epoch": np.int64(1)}), "steps_per_epoch"),
+        (dict(fit={"shuffle": False}), "shuffle"),
         (dict(validation_data=(2 * blobs(45, seed=1)[0], blobs(45, seed=1)[1])), "validation inputs"),
         (dict(validation_data=(*blobs(45, seed=1), np.ones(45))), "validation labels"),
         (dict(objective=keras_tuner.Objective("val_accuracy", "max")), "objective"),

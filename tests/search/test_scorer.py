@@ -193,3 +193,22 @@ def test_a_metric_for_each_output():
         ValueError, match=r"for each of the outputs \['kind', 'size'\]. Received: metric={'kind': 'nll'}"
     ):
         as_problem(predictions, targets, [Categorical(), Value()], {"kind": "nll"})
+    with pytest.raises(ValueError, match=r"for each of the outputs \['kind', 'size'\]"):
+        as_problem(predictions, targets, [Categorical(), Value()], {"kind": "nll", "size": "mse", "more": "mse"})
+
+
+def test_the_compiled_loss_has_its_weights_and_other_metrics_have_none():
+    predictions = [[PROBABILITIES[t], SIGMOIDS[t]] for t in range(T)]
+    weighted = [Target(CLASSES, sparse(), None, "kind", 0.5), Target(SHARES, "mse", None, "size", 10.0)]
+    plain = [Target(CLASSES, sparse(), None, "kind"), Target(SHARES, "mse", None, "size")]
+
+    def score(targets, metric):
+        return greedy_selection(
+            **as_problem(predictions[:1], targets, [Categorical(), Value()], metric), ensemble_size=1
+        ).trajectory[0]
+
+    kind, size = (score(plain, {"kind": a, "size": b}) for a, b in (("loss", "mse"), ("accuracy", "loss")))
+    kind -= np.square(SIGMOIDS[0] - SHARES).mean()
+    size -= (PROBABILITIES[0].argmax(-1) != CLASSES).mean()
+    np.testing.assert_allclose(score(weighted, "loss"), 0.5 * kind + 10 * size, rtol=1e-5)
+    assert score(weighted, "auto") == score(plain, "auto")

@@ -261,6 +261,16 @@ def test_bagging_keeps_what_most_halves_choose():
 PREDICTIONS, LABELS = problem(0, "nll")
 
 
+def test_a_score_that_is_no_number_is_never_the_lowest():
+    def score(labels, predictions):
+        return np.nan if np.array_equal(predictions, PREDICTIONS[0]) else absolute_error(labels, predictions)
+
+    without = greedy_selection(PREDICTIONS[1:], LABELS, 3, absolute_error, replacement=False)
+    chosen = greedy_selection(PREDICTIONS, LABELS, 3, score, replacement=False)
+    assert chosen.indices[0] == without.indices[0] + 1 and chosen.trajectory[0] == without.trajectory[0]
+    assert np.isnan(greedy_selection(PREDICTIONS[:1], LABELS, 1, score).trajectory[0])
+
+
 @pytest.mark.parametrize(
     "change,message",
     [
@@ -275,6 +285,8 @@ PREDICTIONS, LABELS = problem(0, "nll")
         (dict(predictions=[]), "At least one candidate"),
         (dict(labels=LABELS[:-1]), r"labels of shape \(22,\)"),
         (dict(labels=LABELS + 0.5), "class indices"),
+        (dict(labels=LABELS.astype(str)), "`labels` must be numbers: encode strings.*dtype=<U"),
+        (dict(predictions=PREDICTIONS.astype(object)), "`predictions` must be numbers.*dtype=object"),
         (dict(labels=LABELS + 1), r"values in \[1, 4\]"),
         (dict(labels=np.full((23, 4), 0.25)), "one-hot"),
         (dict(predictions=np.log(PREDICTIONS)), "must be probabilities"),

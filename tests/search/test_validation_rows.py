@@ -49,3 +49,35 @@ def test_a_generator_that_can_be_read_once_is_refused():
 def test_rows_without_end_are_refused():
     with pytest.raises(ValueError, match="`validation_data` must end"):
         ValidationRows(tf.data.Dataset.from_tensors(blobs()).repeat())
+
+
+def test_a_digest_knows_which_output_has_weights():
+    (x, y), weights = blobs(), np.ones(60)
+    digests = [ValidationRows((x, [y, y], each)).digest() for each in (None, [weights, None], [None, weights])]
+    assert len(set(digests)) == 3
+
+
+def tagger(layers=()):
+    return keras.Sequential(
+        [keras.Input((4,), dtype="int32"), keras.layers.Embedding(6, 2, mask_zero=True), *layers, keras.layers.Dense(3)]
+    )
+
+
+@pytest.mark.parametrize("kind", ["arrays", "dataset", "weights"])
+def test_positions_that_a_model_masks_have_no_weight(kind):
+    x = np.random.default_rng(0).integers(0, 6, (50, 4))
+    weights = np.arange(50) % 3 if kind == "weights" else None
+    data = (x, x % 3) if weights is None else (x, x % 3, weights)
+    data = tf.data.Dataset.from_tensor_slices(data).batch(7) if kind == "dataset" else data
+    rows = ValidationRows(data)
+    assert rows.leave_out_masked(tagger(), 8)
+    expected = (x != 0) * (1 if weights is None else weights[:, None])
+    np.testing.assert_array_equal(rows.weights, [expected])
+    assert rows.digest() != ValidationRows(data).digest()
+
+
+def test_masks_that_end_before_the_output_count_nowhere():
+    x = np.random.default_rng(0).integers(0, 6, (50, 4))
+    rows = ValidationRows((x, x[:, 0] % 3))
+    assert not rows.leave_out_masked(tagger([keras.layers.LSTM(2)]), None)
+    assert rows.weights == [None]

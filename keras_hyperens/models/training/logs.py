@@ -86,7 +86,8 @@ class Logs:
         if self.member_metrics is None:
             return
         by_output = likelihoods.per_output(self.member_metrics, members, self.ensemble.output_names)
-        for metrics, targets, outputs in zip(by_output, *map(keras.tree.flatten, (y, members)), strict=True):
+        labels_of = likelihoods.parts_of_outputs(y, members, self.ensemble.output_names)
+        for metrics, targets, outputs in zip(by_output, labels_of, keras.tree.flatten(members), strict=True):
             for metric in metrics or ():
                 metric.update_state(tf.repeat(targets[None], outputs.shape[0], axis=0), outputs)
 

@@ -75,12 +75,15 @@ class Trainer:
             return [batch] * self.ensemble.ensemble_size
         return self.window.batches(batch)
 
-    def prepare(self, specs: BatchSpecs, y: Any, tuning_data: Any, class_weight: dict[int, float] | None) -> None:
+    def prepare(
+        self, specs: BatchSpecs, y: Any, are_weighted: bool, tuning_data: Any, class_weight: dict[int, float] | None
+    ) -> None:
         """Checks what `fit` was given, and makes what its steps need.
 
         Args:
             specs: Of its batches.
             y: Labels, as in `fit`.
+            are_weighted: Whether samples have weights.
             tuning_data, class_weight: As in `HyperBatchEnsemble.fit`.
 
         Raises:
@@ -91,13 +94,15 @@ class Trainer:
         if specs.x is not None:
             if self.tuning.rows is not None:
                 self.tuning.rows.check_like(specs.x, specs.y)
-                self._check_labels(self.tuning.rows.labels, "tuning data")
-            self._check_labels(y, "training data")
+                self._check_labels(self.tuning.rows.labels, "tuning data", self.tuning.rows.are_weighted)
+            self._check_labels(y, "training data", are_weighted)
             self._build_metrics(specs.x, specs.y)
         self._set_window(specs)
 
-    def _check_labels(self, y: Any, name: str) -> None:
-        check_labels(self.ensemble.network, self.ensemble.loss, self.ensemble.likelihoods, y, name)
+    def _check_labels(self, y: Any, name: str, are_weighted: bool) -> None:
+        ensemble = self.ensemble
+        known = ensemble.network, ensemble.loss, ensemble.likelihoods
+        check_labels(*known, y, name, ensemble.output_activation, all_count=not are_weighted)
 
     def _build_metrics(self, input_specs: Any, label_specs: Any) -> None:
         """Before the first step: TensorFlow traces a step twice if variables are made in it."""

@@ -67,6 +67,11 @@ class TuningRows:
         """Of all rows."""
         return keras.tree.map_structure(keras.ops.convert_to_numpy, self._variables[1])
 
+    @property
+    def are_weighted(self) -> bool:
+        """Whether rows have weights."""
+        return self._variables[2] is not None
+
     def check_like(self, x: Any, y: Any) -> None:
         """Raises a `ValueError` unless tuning rows have the structure and shapes of the training rows."""
         for name, ours, theirs in (("x", self._variables[0], x), ("y", self._variables[1], y)):
@@ -139,6 +144,12 @@ def _check_arrays(x: Any, y: Any, sample_weight: Any) -> int:
             if leaf is not None and leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
                 bad = int((~np.isfinite(leaf)).sum())
                 raise ValueError(f"Tuning data must be finite. Received: {bad} NaN or infinite values in {name}")
+    weights = [leaf for leaf in keras.tree.flatten(sample_weight) if leaf is not None]
+    if any(leaf.min() < 0 for leaf in weights) or (weights and not any(leaf.any() for leaf in weights)):
+        raise ValueError(
+            "Weights of tuning data must be at least 0, and not all 0. "
+            f"Received: sample_weight from {min(map(np.min, weights))} to {max(map(np.max, weights))}"
+        )
     return lengths[0]
 
 
