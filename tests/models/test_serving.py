@@ -127,16 +127,8 @@ def check(got, wanted):
 
 
 @pytest.mark.filterwarnings("ignore")  # of the converters
-@pytest.mark.parametrize(
-    ("kind", "network", "formats"),
-    [
-        ("hyper-batch", images, FORMATS),
-        ("hyper-batch", words, FORMATS),
-        ("hyper-batch", series, ["onnx"]),
-        ("hyper-deep", words, FORMATS),  # its members are plain Keras models: what is ours comes after them
-        ("hyper-deep", series, ["onnx"]),
-    ],
-)
+@pytest.mark.parametrize(("network", "formats"), [(images, FORMATS), (words, FORMATS), (series, ["onnx"])])
+@pytest.mark.parametrize("kind", ["hyper-batch", "hyper-deep"])
 def test_keras_own_formats(kind, network, formats, tmp_path):
     ensemble, x = trained(kind, network)
     for format in formats:
@@ -159,9 +151,8 @@ def check_that_integers_stay_integers(ensemble, path):
         assert given.type == "tensor(int32)" and given.name == "inputs"
 
 
-@pytest.mark.parametrize(
-    ("kind", "network"), [("hyper-batch", images), ("hyper-batch", series), ("hyper-deep", images)]
-)
+@pytest.mark.parametrize("network", [images, series])
+@pytest.mark.parametrize("kind", ["hyper-batch", "hyper-deep"])
 def test_a_saved_model_in_other_formats_and_by_its_own_tool(kind, network, tmp_path):
     """With the signature `uncertainty`, and recurrent layers, which Keras' export to OpenVINO and LiteRT cannot do."""
     for package in NEEDED.values():
