@@ -8,8 +8,8 @@ import pytest
 
 import keras_hyperens as khe
 from keras_hyperens import files
-from keras_hyperens.search.hypermodels import as_hypermodel
-from keras_hyperens.search.loading import trained_model
+from keras_hyperens.search.assembly import trained_model
+from keras_hyperens.search.candidate_models import as_hypermodel
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
 
