@@ -17,6 +17,7 @@ from keras_hyperens.models.devices import copied_to
 from keras_hyperens.models.devices import device_of
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
+from keras_hyperens.models.labels import check_labels
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -188,10 +189,25 @@ class HyperDeepEnsemble(Ensemble):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """The compiled loss of the combined prediction; a loss that takes logits gets its logarithm."""
-        wanted = likelihoods.like_outputs(likelihoods.of_losses(self.loss), y_pred, self.output_names)
-        raw = likelihoods.raw_of(y_pred, wanted)
+        """The compiled loss of the combined prediction; a loss that takes logits gets its logarithm.
+
+        A loss of one's own gets what those of the members got.
+        """
+        losses = likelihoods.per_output(self.loss, y_pred, self.output_names)
+        own = keras.tree.flatten(self.likelihoods_of(y_pred))
+        wanted = [likelihoods.of_loss(loss) or likelihood for loss, likelihood in zip(losses, own, strict=True)]
+        raw = likelihoods.raw_of(y_pred, keras.tree.pack_sequence_as(y_pred, wanted))
         return super().compute_loss(x, y, raw, sample_weight, training)
+
+    def evaluate(self, x: Any = None, y: Any = None, *others: Any, **arguments: Any) -> Any:
+        """As `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: If labels are out of range, or nothing says what the outputs under a loss of one's own are.
+        """
+        known = self.members[0], self.loss, self.likelihoods
+        check_labels(*known, y, "evaluation data", self.output_activation, all_count=False)
+        return super().evaluate(x, y, *others, **arguments)
 
     @property
     def losses(self) -> list[Any]:

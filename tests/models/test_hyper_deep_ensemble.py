@@ -91,6 +91,24 @@ def test_evaluate_is_the_loss_of_the_combined_prediction_without_penalties():
         np.testing.assert_allclose([scores["loss"], scores["accuracy"]], [nll, (p.argmax(-1) == Y).mean()], rtol=1e-5)
 
 
+@keras.saving.register_keras_serializable("tests")
+def focal(y, logits):
+    p = keras.ops.take_along_axis(keras.ops.softmax(logits), keras.ops.cast(keras.ops.reshape(y, (-1, 1)), "int32"), 1)
+    return -keras.ops.squeeze((1 - p) ** 2 * keras.ops.log(p), 1)
+
+
+def test_evaluate_by_a_loss_of_ones_own():
+    members = [network(loss=focal), network(loss=focal)]
+    ensemble = khe.HyperDeepEnsemble(members, output_activation="softmax")
+    ensemble.compile(loss=focal)
+    p = np.mean([softmax(member(X)) for member in members], 0)[np.arange(12), Y]
+    np.testing.assert_allclose(ensemble.evaluate(X, Y, verbose=0), np.mean(-((1 - p) ** 2) * np.log(p)), rtol=1e-5)
+    unknown = khe.HyperDeepEnsemble(members)  # means of logits, for all that it knows
+    unknown.compile(loss=focal)
+    with pytest.raises(ValueError, match="output_activation"):
+        unknown.evaluate(X, Y, verbose=0)
+
+
 @pytest.mark.parametrize("labels", [np.eye(3)[Y], Y[:, None] % 2])
 def test_evaluate_of_yes_or_no_questions(labels):
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
