@@ -76,12 +76,16 @@ class HyperparameterLoss(keras.losses.Loss):
 
 def as_loss(loss: Any) -> keras.losses.Loss:
     """A loss object of a name, a function or an object; the values of a function are averaged as Keras does it."""
-    if isinstance(loss, str):  # "mean_squared_error" is a function to Keras, "MeanSquaredError" an object
-        loss = getattr(keras.losses, "".join(map(str.title, loss.split("_"))), loss)
     loss = keras.losses.get(loss)
     if loss is None:
         raise ValueError("A loss is needed: an object, a name or a function. Received: loss=None")
-    return loss if isinstance(loss, keras.losses.Loss) else _FunctionLoss(loss)
+    if isinstance(loss, keras.losses.Loss):
+        return loss
+    name = getattr(loss, "__name__", "")
+    known = getattr(keras.losses, "".join(map(str.title, name.split("_"))), None)
+    if known is not None and loss is getattr(keras.losses, name, None):  # Keras' own has a class, too
+        return known()
+    return _FunctionLoss(loss)
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")

@@ -64,8 +64,10 @@ class TuningRows:
 
     @property
     def labels(self) -> Any:
-        """Of all rows."""
-        return keras.tree.map_structure(keras.ops.convert_to_numpy, self._variables[1])
+        """Of all rows; `None` where there are none."""
+        return keras.tree.map_structure(
+            lambda each: None if each is None else keras.ops.convert_to_numpy(each), self._variables[1]
+        )
 
     @property
     def are_weighted(self) -> bool:
