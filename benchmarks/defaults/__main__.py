@@ -28,6 +28,7 @@ FIRST_SEED = 1000
 TRAIN, TUNING, VALIDATION, FURTHER = 6_000, 1_000, 1_000, 10_000
 SCHEDULE = Schedule(epochs=20, patience=20, batch_size=64)
 WEAK, STRONG = 0.05, 0.8  # of the way through the ranges
+NEVER = 10**9  # steps
 KNOWN: dict[str, Any] = {"member_rows": "same", "tune_temperature": False}
 
 
@@ -72,6 +73,11 @@ def _from(place: float, data: Data, network: str, settings: dict[str, float], se
     return _hyper_batch(data, network, start, seed)
 
 
+def _with_fixed(name: str, data: Data, network: str, settings: dict[str, float], seed: int) -> keras.Model:
+    others = {other: value for other, value in settings.items() if other != name}
+    return _hyper_batch(data, network, others, seed, fixed={name: settings[name]})
+
+
 def _without(**compiled: Any) -> Callable[..., keras.Model]:
     return lambda *arguments: _hyper_batch(*arguments, compiled=compiled)
 
@@ -89,15 +95,20 @@ METHODS: dict[str, Callable[..., keras.Model]] = {
     "hyper-batch, the reference's response": lambda *arguments: _hyper_batch(*arguments, response="reference"),
     "hyper-batch, samples 4 steps apart": _without(member_rows=4),
     "hyper-batch, bounds move after 300 steps": _without(tuning_warmup=300),
+    "hyper-batch, bounds stay": _without(tuning_warmup=NEVER),
+    "hyper-batch, a third of the tuning rate": lambda *arguments: _hyper_batch(
+        *arguments, compiled={"tuning_optimizer": _slower_optimizer()}
+    ),
+    "hyper-batch, label smoothing stays": lambda *arguments: _with_fixed("label_smoothing", *arguments),
     "hyper-batch as it was": lambda *arguments: _hyper_batch(
         *arguments,
         response="reference",
-        compiled={**KNOWN, "tuning_optimizer": _former_optimizer()},
+        compiled={**KNOWN, "tuning_optimizer": _slower_optimizer()},
     ),
 }
 
 
-def _former_optimizer() -> keras.optimizers.Optimizer:
+def _slower_optimizer() -> keras.optimizers.Optimizer:
     return keras.optimizers.Adam(keras.optimizers.schedules.InverseTimeDecay(1e-2, 200, 1.0))
 
 
