@@ -281,7 +281,6 @@ def test_scores_of_gaussians_are_those_of_their_mixture():
     assert (together[:, 1] > members[..., 1].mean(0)).all()
 
 
-@pytest.mark.integration
 def test_retraining_on_all_rows(builder):
     x, y = blobs()
     chosen = builder.build_ensemble(2)
