@@ -136,11 +136,11 @@ def own_draws(strategy):
     with strategy.scope():
         model = compiled(dense_network(), tuning_every=2, optimizer=keras.optimizers.AdamW(0.03))
     bounds = model.distribution.bounds()
-    draws = strategy.run(tf.function(lambda: draws.draw(model, bounds, 4, draws.TRAINING_DRAW)))
+    drawn = strategy.run(tf.function(lambda: draws.draw(model, bounds, 4, draws.TRAINING_DRAW)))
     history = model.fit(X, Y, batch_size=32, epochs=4, shuffle=False, tuning_data=(X, Y), verbose=0).history
     iterations = strategy.experimental_local_results(model.tuning_optimizer.iterations.value)
     return {
-        "draws": [draw.numpy().tolist() for draw in strategy.experimental_local_results(draws)],
+        "draws": [draw.numpy().tolist() for draw in strategy.experimental_local_results(drawn)],
         "loss": [float(loss) for loss in history["loss"]],
         "iterations": [int(copy) for copy in iterations],
         "copies_differ": copies_differ(strategy, model),
