@@ -120,7 +120,8 @@ def search(
     """
     builder = khe.HyperDeepEnsembleBuilder(build_model, objective=OBJECTIVE, **settings)
     stop = keras.callbacks.EarlyStopping("val_nll", mode="min", patience=schedule.patience)
-    planned = settings["max_trials"] + builder.num_hyperparameter_sets * builder.initializations
+    known = builder._settings
+    planned = settings["max_trials"] + known.num_hyperparameter_sets * known.initializations
     builder.search(
         *data.train,
         validation_data=data.held_out,

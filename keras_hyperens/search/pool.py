@@ -138,16 +138,17 @@ class Pool:
         if candidate is None or candidate.failure is not None:
             return
         if candidate.likelihoods:  # one that was trained on all rows has no predictions
-            for number, array in enumerate(self.predictions(candidate)):
-                self._check_predictions(self._predictions(name, number), array)
+            rows = len(files.read_array(files.join(self.directory, "labels.0.npy")))
+            self.check_predictions(candidate, self.predictions(candidate), rows)
         if self.has_weights(candidate) and not files.is_remote(self.weights_file(candidate)):
             check_weights(self.weights_file(candidate))
 
-    def _check_predictions(self, file: files.Path, array: np.ndarray) -> None:
-        rows = files.read_array(files.join(self.directory, "labels.0.npy")).shape[0]
-        if array.dtype.kind != "f" or array.shape[:1] != (rows,):
-            wrong = f"an array of {array.dtype}, shape {array.shape}, where there are {rows} rows of validation"
-            raise files.Damaged(file, ValueError(wrong))
+    def check_predictions(self, candidate: Candidate, predictions: list[np.ndarray], rows: int) -> None:
+        """Raises `files.Damaged` unless a candidate's predictions are numbers for so many rows."""
+        for number, array in enumerate(predictions):
+            if array.dtype.kind != "f" or array.shape[:1] != (rows,):
+                wrong = f"an array of {array.dtype}, shape {array.shape}, where there are {rows} rows of validation"
+                raise files.Damaged(self._predictions(candidate.name, number), ValueError(wrong))
 
     def candidates(self, *stages: str) -> list[Candidate]:
         """All candidates of these stages (default: of all), failed ones too, in the order of their names."""

@@ -65,6 +65,10 @@ class Scorer:
         """So many of these candidates, by a metric; other arguments as in `greedy_selection`."""
         predictions = [self.pool.predictions(each) for each in candidates]
         targets = self._targets_on_disk(candidates[0].outputs)
+        rows = len(targets[0].labels)
+        if any(len(of_candidate[0]) == rows for of_candidate in predictions):  # else the labels are wrong
+            for each, of_candidate in zip(candidates, predictions):
+                self.pool.check_predictions(each, of_candidate, rows)
         problem = as_problem(predictions, targets, named(candidates[0].likelihoods), metric)
         return greedy_selection(**problem, ensemble_size=size, **selection)
 

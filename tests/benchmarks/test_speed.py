@@ -107,7 +107,8 @@ def test_selection_on_little():
 @pytest.mark.integration
 def test_peers_choose_what_ours_does(in_this_process):
     aims = list(selection.measure_peers(1, ((20, 200, 10),)))
-    assert len(aims) in (2, 4) and all(aim.ratio > 0 and not aim.at_most for aim in aims)  # AutoGluon may be missing
+    assert len(aims) in (2, 4) and not any(aim.at_most for aim in aims)  # AutoGluon may be missing
+    assert all(aim.ratio > 0 for aim in aims if "MiB" not in aim.note)  # so little memory may be none
 
 
 @pytest.mark.integration

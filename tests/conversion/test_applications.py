@@ -44,6 +44,7 @@ def front(name):
 
     A whole MobileNetV2 is trained by the zoo, whole ResNets by benchmarks.paper.
     """
+    keras.backend.clear_session()  # names of layers begin anew
     model = application(name)
     features = keras.layers.GlobalAveragePooling2D()(model.get_layer(FRONTS[name]).output)
     outputs = keras.layers.Dense(CLASSES)(features)

@@ -60,7 +60,7 @@ def test_embeddings(tmp_path):
     features = layers.Conv2D(12, 3, activation="relu")(images)
     features = layers.GlobalAveragePooling2D()(layers.SeparableConv2D(12, 3, activation="relu")(features))
     model = keras.Model(images, layers.UnitNormalization()(layers.Dense(4)(features)))
-    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M, output_activation=None)
     ensemble.compile(keras.optimizers.Adam(0.01), triplet)
     x, labels = stripes()
     task_contract(ensemble, x, labels[:, None], tmp_path, epochs=8)
