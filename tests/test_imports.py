@@ -132,6 +132,7 @@ assert "keras_hyperens.models" not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.integration
 def test_tensorflow_probability_is_loaded_by_those_who_ask_for_its_distributions():
     code = """
 import sys

@@ -64,6 +64,7 @@ def check_equal(model, ensemble):
     np.testing.assert_allclose(members, np.stack([expected] * M), rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.integration
 def test_a_small_one():
     model = application("MobileNetV2", alpha=0.35)
     ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
