@@ -45,6 +45,7 @@ from keras_hyperens.models.export import check_arguments
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
 from keras_hyperens.models.members import Members
+from keras_hyperens.models.network import accepted_rows
 from keras_hyperens.models.network import checked_network
 from keras_hyperens.models.network import may_mix_rows
 from keras_hyperens.models.response_curves import ResponseCurve
@@ -736,11 +737,13 @@ class HyperBatchEnsemble(Ensemble):
         if format == "tf_saved_model":
             servable = self._servable if folded else super()._servable
             return export_saved_model(self, filepath, measures, servable, **export_arguments)
-        batch = keras.tree.map_structure(
-            lambda spec: tf.zeros([1, *(axis or 1 for axis in spec.shape[1:])], spec.dtype), input_specs(self)
-        )
+        given = export_arguments.get("input_signature")
+        specs = input_specs(self) if given is None else given
+        specs = specs[0] if isinstance(specs, list | tuple) and len(specs) == 1 else specs
+        is_free = any(None in spec.shape[1:] for spec in keras.tree.flatten(specs))
         with self._members.scope(as_numpy=True):
-            self(batch)  # Keras exports only what was called
+            # Keras exports only what was called.
+            self(accepted_rows(self, specs, 1) if is_free else keras.tree.map_structure(_zeros, specs))
             super().export(filepath, format=format, **export_arguments)
 
     def save_own_variables(self, store: Any) -> None:
@@ -779,6 +782,10 @@ class HyperBatchEnsemble(Ensemble):
         ensemble._set_conversion(conversion)
         ensemble._set_temperatures(temperatures)
         return ensemble
+
+
+def _zeros(spec: Any) -> Any:
+    return tf.zeros([1, *spec.shape[1:]], spec.dtype)
 
 
 def _with_guards(callbacks: Any) -> Any:

@@ -9,6 +9,7 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_hyperens as khe
 from tests.serving import predicted_by
@@ -175,3 +176,20 @@ def test_a_saved_model_in_other_formats_and_by_its_own_tool(kind, network, tmp_p
     run([tool, "run", *arguments, "--outdir", "out"], tmp_path)
     for output in ("prediction", "mutual_information"):
         np.testing.assert_allclose(np.load(tmp_path / "out" / f"{output}.npy"), said[output], atol=2e-6)
+
+
+@pytest.mark.parametrize("signature", [None, (None, 12, 12, 1)], ids=["free", "given"])
+@pytest.mark.filterwarnings("ignore")  # of the converters
+def test_images_of_any_size(signature, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pixels = keras.Input((None, None, 1))
+    features = keras.layers.Conv2D(3, 5, activation="relu")(pixels)  # more than one pixel is needed
+    outputs = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(features))
+    ensemble = khe.HyperBatchEnsemble.from_model(keras.Model(pixels, outputs), ensemble_size=2)
+    given = {} if signature is None else {"input_signature": [tf.TensorSpec(signature, "float32")]}
+    ensemble.export(str(tmp_path / "ensemble.onnx"), format="onnx", verbose=False, **given)
+    session = onnxruntime.InferenceSession(str(tmp_path / "ensemble.onnx"))
+    for size in (12, 9) if signature is None else (12,):
+        x = np.random.default_rng(0).normal(size=(3, size, size, 1)).astype("float32")
+        (found,) = session.run(None, {session.get_inputs()[0].name: x})
+        np.testing.assert_allclose(found, ensemble.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
