@@ -51,9 +51,10 @@ class CompiledLoss:
         prediction = self.likelihood.from_moments(columns.reshape(-1, *self.shape[1:]))
         raw = self.likelihood.to_raw(ops.convert_to_tensor(prediction, keras.config.floatx()))
         labels = ops.convert_to_tensor(self.labels[rows])
-        if self.weights is None:
+        if self.weights is None and self.loss.reduction not in (None, "none"):
             return self.loss_weight * float(self.loss(labels, raw))
-        return self.loss_weight * self._weighted(labels, raw, self.weights[rows])
+        weights = np.ones(len(rows)) if self.weights is None else self.weights[rows]
+        return self.loss_weight * self._weighted(labels, raw, weights)
 
     def _weighted(self, labels: Any, raw: Any, weights: np.ndarray) -> float:
         """The mean over samples: Keras divides by their number, so that its sums are not those of repeated samples."""

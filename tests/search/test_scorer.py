@@ -11,6 +11,7 @@ from keras_hyperens.likelihoods import Bernoulli
 from keras_hyperens.likelihoods import Categorical
 from keras_hyperens.likelihoods import Gaussian
 from keras_hyperens.likelihoods import Value
+from keras_hyperens.models.compiled_loss import CompiledLoss
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.scorer import Target
 from keras_hyperens.search.scorer import as_problem
@@ -212,3 +213,10 @@ def test_the_compiled_loss_has_its_weights_and_other_metrics_have_none():
     size -= (PROBABILITIES[0].argmax(-1) != CLASSES).mean()
     np.testing.assert_allclose(score(weighted, "loss"), 0.5 * kind + 10 * size, rtol=1e-5)
     assert score(weighted, "auto") == score(plain, "auto")
+
+
+@pytest.mark.parametrize("reduction", [None, "none", "sum_over_batch_size"])
+def test_a_loss_without_a_reduction_is_averaged(reduction):
+    labels, columns = np.arange(4.0)[:, None], np.ones((4, 1))
+    loss = CompiledLoss(keras.losses.MeanSquaredError(reduction=reduction), Value(), labels, None, (4, 1))
+    assert loss(np.array([0, 2, 3]), columns[:3]) == pytest.approx(np.mean([1, 1, 4]))
