@@ -85,9 +85,11 @@ class Inlining:
         graph = _graph_on(model, inputs)
         if any(isinstance(each, keras.layers.Embedding) for each in model._flatten_layers()):
             inside = Inlining(self.exclude)._graph(graph)  # embeddings may be in blocks
-            indices = iter([_is_of_indices(inside, each) for each in inside.inputs])
-            inputs = keras.tree.map_structure(lambda each: _as_indices(each) if next(indices) else each, inputs)
-            graph = _graph_on(model, inputs)  # Keras does not note what the batch was made of
+            indices = [_is_of_indices(inside, each) for each in inside.inputs]
+            if any(indices):  # Keras does not note what the batch was made of
+                rest = iter(indices)
+                inputs = keras.tree.map_structure(lambda each: _as_indices(each) if next(rest) else each, inputs)
+                graph = _graph_on(model, inputs)
         return graph
 
     def _graph(self, model: Any) -> keras.Model:

@@ -10,7 +10,6 @@ from keras_hyperens import masks
 from keras_hyperens.layers.members import join_members
 from keras_hyperens.models.training import member_rows
 from keras_hyperens.models.training.member_rows import Batch
-from keras_hyperens.models.training.tuning_step import TuningStep
 from keras_hyperens.models.training.weight_step import Trained
 from keras_hyperens.models.workers import logs_of_step
 
@@ -19,15 +18,13 @@ class Logs:
     """Updates metrics by the outputs of members.
 
     Args:
-        ensemble: A `HyperBatchEnsemble`.
-        tuning: The step that tunes it.
+        trainer: The `Trainer` of a `HyperBatchEnsemble`.
         member_metrics: As in `HyperBatchEnsemble.compile`.
-        have_own_samples: Whether each member trains on samples of its own.
     """
 
-    def __init__(self, ensemble: Any, tuning: TuningStep, member_metrics: Any, have_own_samples: bool) -> None:
-        self.ensemble, self.tuning, self.member_metrics = ensemble, tuning, member_metrics
-        self.have_own_samples = have_own_samples
+    def __init__(self, trainer: Any, member_metrics: Any) -> None:
+        self.trainer, self.member_metrics = trainer, member_metrics
+        self.ensemble, self.tuning = trainer.ensemble, trainer.tuning
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -94,7 +91,7 @@ class Logs:
     def shown(self, logs: dict[str, Any], training: bool) -> dict[str, Any]:
         """Logs as users see them: with the state of tuning, without metrics that saw nothing."""
         hidden = {"tuning_loss", "entropy"}
-        if training and self.have_own_samples:
+        if training and self.trainer.members_have_own_samples:
             hidden |= {metric.name for metric in self._of_members}
         logs = {name: value for name, value in logs.items() if name not in hidden}
         if training and "loss" in logs:  # if no step counts, there is none

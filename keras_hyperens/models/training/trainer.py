@@ -43,11 +43,16 @@ class Trainer:
         self.ensemble, self.settings = ensemble, settings
         self.weights = WeightStep(ensemble, settings)
         self.tuning = TuningStep(ensemble, settings, tuning_optimizer, objective)
-        self.logs = Logs(ensemble, self.tuning, member_metrics, settings.member_rows == "split")
+        self.logs = Logs(self, member_metrics)
         self.window: BatchWindow | None = None  # where members train on different batches
         self.batch_size: int | None = None  # of the last `fit`, on all replicas together
         self._traces: dict[bool, Any] = {}  # with tuning rows, or without: the one that is not in use, and its rows
         self._said_untuned = False
+
+    @property
+    def members_have_own_samples(self) -> bool:
+        """Whether each member trains on samples of its own."""
+        return self.window is not None or self.settings.member_rows == "split"
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Trains, tunes if it is time, and logs."""
@@ -130,7 +135,6 @@ class Trainer:
             if window is None or not window.serves(*arguments):
                 with strategy.scope():
                     self.window = BatchWindow(*arguments)
-        self.logs.have_own_samples = self.window is not None or self.settings.member_rows == "split"
         if self.window is not window:
             self.forget_traces()
 
@@ -175,13 +179,13 @@ class Trainer:
     def as_it_was_if_refused(self) -> Iterator[None]:
         """Gives back what the last `fit` left, if an error comes before the first step."""
         ensemble = self.ensemble
-        before = (self.tuning.rows, self.batch_size, self.window, self.logs.have_own_samples)
+        before = (self.tuning.rows, self.batch_size, self.window)
         temperatures, step = ensemble.temperatures, int(ensemble.step.numpy())
         try:
             yield
         except BaseException:
             if int(ensemble.step.numpy()) == step:
                 ensemble._set_temperatures(temperatures)
-                self.tuning.rows, self.batch_size, self.window, self.logs.have_own_samples = before
+                self.tuning.rows, self.batch_size, self.window = before
                 self.forget_traces()  # a trace may hold the rows of the refused one
             raise
