@@ -34,7 +34,7 @@ def measure_weights(networks: tuple[str, ...] = ("MLP", "LeNet", "ResNet-8")) ->
         what = f"weights, hyper-batch {name}, M = {M}, P = {P}"
         yield Point(what, "others + Σ (2 kernel + M (2A + 4U) + 2PU)", weights, weights_of(ensemble), "numbers")
     trained = sum(math.prod(variable.shape) for variable in ensemble.trainable_variables)
-    ensemble._build_optimizers()
+    ensemble._trainer.build_optimizers()
     kept = ensemble.trainable_variables + ensemble.optimizer.variables
     size = costs.FLOAT * sum(math.prod(variable.shape) for variable in kept)
     what, formula = f"state of a training, {name}, Adam", "4 · 3 · trained weights"

@@ -116,7 +116,7 @@ def _lenet_steps(sampling: str) -> Steps:
     y = tf.constant(generator.integers(0, CLASSES, B))
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(_build_lenet, ensemble_size=M, seed=0)
     ensemble.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), sampling=sampling)
-    ensemble._prepare(tf.TensorSpec((None, *IMAGE)))
+    ensemble._trainer.build(tf.TensorSpec((None, *IMAGE)))
     theirs = edward2.Network(ensemble, sampling)
     values, positions = theirs.draw(B)
     theirs.outputs(x, values, positions, training=False)  # creates their weights

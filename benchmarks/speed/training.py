@@ -61,7 +61,7 @@ def _step(name: str, rows: int, tuning_data: Any, **compile_arguments: Any) -> C
     """A step of an ensemble, which has tuning rows if there are any: `fit` takes them."""
     ensemble, data = compiled(name, M, **compile_arguments), arrays(name, rows)
     if tuning_data is None:
-        ensemble._prepare(tf.TensorSpec((None, *data[0].shape[1:])))
+        ensemble._trainer.build(tf.TensorSpec((None, *data[0].shape[1:])))
     else:
         ensemble.fit(*data, batch_size=rows, tuning_data=tuning_data, verbose=0)
     return _step_of(ensemble, data)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from keras_hyperens.hyperparameters.driven import Driven
 from keras_hyperens.hyperparameters.driven import Setting
@@ -18,6 +19,19 @@ class Record:
     reason: str = ""  # why it is shared, where somebody may wonder
     weights: int = 0  # how many numbers it had
     trained: int = 0  # and how many of them are trained, normalization aside
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of every layer, and the hyperparameters that all members have in common: why each."""
+
+    records: tuple[Record, ...]
+    fixed: dict[str, str]
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Report":
+        """What `dataclasses.asdict` wrote, also after it was JSON."""
+        return cls(tuple(Record(**each) for each in config["records"]), config["fixed"])
 
 
 def describe(settings: dict[str, Setting]) -> str:

@@ -54,8 +54,7 @@ class Ensemble(SharedModel, MultiWorkerModel):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # In a namespace Keras and TensorFlow do not wrap it: the structure of the last batch, and a check done once.
-        self._seen = SimpleNamespace(batch=None, rows_checked=False)
+        self._seen = SimpleNamespace(batch=None)  # in a namespace Keras and TensorFlow do not wrap the last batch
         self._views = Views()  # of whatever else `predict` can give
 
     def _member_outputs(self, inputs: Any, training: bool | None = None) -> Any:

@@ -9,22 +9,36 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens.hyperparameters import hyperparameter_scope
+from keras_hyperens.models.ensemble import Ensemble
+from keras_hyperens.models.export import input_specs
+from keras_hyperens.models.members import Members
 from keras_hyperens.models.network import accepted_rows
 from keras_hyperens.models.network import hyper_batch_layers
+from keras_hyperens.models.network import may_mix_rows
 
 ROWS = 2
 TOLERANCES = {"float16": 3e-2, "bfloat16": 1e-1}  # of the largest output; of others:
 TOLERANCE = 1e-3
 
 
-def check_equality(model: keras.Model, network: keras.Model, values: Any, ensemble_size: int, batch: Any) -> None:
+def check_conversion(ensemble: Ensemble, model: keras.Model) -> None:
+    """Checks an ensemble made from a model, unless its network has nothing but Keras' layers and ours.
+
+    Raises:
+        ValueError: If the network drops, adds, reorders or mixes rows, or a member differs from the model.
+    """
+    if may_mix_rows(ensemble.network):
+        specs = input_specs(ensemble)
+        ensemble._members.check_rows(specs)
+        check_equality(model, ensemble._members, specs)
+
+
+def check_equality(model: keras.Model, members: Members, batch: Any) -> None:
     """Checks on made-up rows that every member predicts what the model predicts.
 
     Args:
         model: The model.
-        network: What became of it, with the model's weights.
-        values: Hyperparameter values `[M, 1, P]`.
-        ensemble_size: M.
+        members: In the network that became of it, with the model's weights.
         batch: Shapes and dtypes of a batch, a structure of objects with `shape` and `dtype`.
 
     Raises:
@@ -33,7 +47,8 @@ def check_equality(model: keras.Model, network: keras.Model, values: Any, ensemb
     if any(keras.backend.standardize_dtype(spec.dtype) == "string" for spec in keras.tree.flatten(batch)):
         return  # no row of strings can be made up
     rows = accepted_rows(model, batch, ROWS)
-    of_members = keras.tree.map_structure(lambda array: np.concatenate([array] * ensemble_size), rows)
+    of_members = keras.tree.map_structure(lambda array: np.concatenate([array] * members.ensemble_size), rows)
+    network, values = members.network, members.values()
     with _factors_of_one(network), hyperparameter_scope(values, values):
         wrong = _difference(model, network, rows, of_members)
         if not wrong or _difference(model, model, rows, rows):  # random numbers are never the same

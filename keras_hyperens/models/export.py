@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_hyperens import files
+from keras_hyperens.models.network import accepted_rows
 from keras_hyperens.models.uncertainty_outputs import Measures
 from keras_hyperens.models.uncertainty_outputs import describe
 from keras_hyperens.replacing import SAVED_MODEL
@@ -96,6 +97,15 @@ def export_file(filepath: str, export: Callable[[str], Any]) -> None:
         return files.write_whole(resolved(filepath), export)
     weights = os.path.basename(resolved(filepath)).removesuffix(OPENVINO) + ".bin"
     write_files(filepath, OPENVINO, export, glob.escape(weights))
+
+
+def example_batch(ensemble: Any, input_signature: Any) -> Any:
+    """One row on which an ensemble can be called before Keras exports it; arguments as in `export_saved_model`."""
+    specs = input_specs(ensemble) if input_signature is None else input_signature
+    specs = specs[0] if isinstance(specs, list | tuple) and len(specs) == 1 else specs
+    if any(None in spec.shape[1:] for spec in keras.tree.flatten(specs)):
+        return accepted_rows(ensemble, specs, 1)
+    return keras.tree.map_structure(lambda spec: tf.zeros([1, *spec.shape[1:]], spec.dtype), specs)
 
 
 def _given_specs(ensemble: Any, input_signature: Any) -> Any:

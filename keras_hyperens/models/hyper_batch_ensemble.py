@@ -8,23 +8,20 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from types import SimpleNamespace
 from typing import Any
+from typing import Self
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from keras_hyperens import likelihoods
-from keras_hyperens.callbacks import LeaveOutDiverged
-from keras_hyperens.callbacks import StopOnNaN
 from keras_hyperens.conversion import Conversion
-from keras_hyperens.conversion import Record
 from keras_hyperens.conversion import Sharing
 from keras_hyperens.conversion import convert_hypermodel
 from keras_hyperens.conversion import convert_model
 from keras_hyperens.conversion import table
+from keras_hyperens.conversion.summary import Report
 from keras_hyperens.hyperparameters import Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.hyperparameters.distribution import HyperparameterDistribution
@@ -39,29 +36,25 @@ from keras_hyperens.models.data import labels
 from keras_hyperens.models.data import split_rows
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
-from keras_hyperens.models.equality import check_equality
+from keras_hyperens.models.equality import check_conversion
 from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import check_arguments
+from keras_hyperens.models.export import example_batch
 from keras_hyperens.models.export import export_saved_model
-from keras_hyperens.models.export import input_specs
 from keras_hyperens.models.members import Members
-from keras_hyperens.models.network import accepted_rows
 from keras_hyperens.models.network import checked_network
-from keras_hyperens.models.network import may_mix_rows
 from keras_hyperens.models.response_curves import ResponseCurve
 from keras_hyperens.models.response_curves import response_curves
 from keras_hyperens.models.saving import load_seed_states
 from keras_hyperens.models.saving import save_seed_states
 from keras_hyperens.models.temperatures import Temperatures
-from keras_hyperens.models.training.optimizers import build_optimizers
 from keras_hyperens.models.training.optimizers import checked_optimizer
 from keras_hyperens.models.training.optimizers import default_tuning_optimizer
-from keras_hyperens.models.training.optimizers import scaled_like
 from keras_hyperens.models.training.settings import TrainingSettings
 from keras_hyperens.models.training.trainer import Trainer
+from keras_hyperens.models.training.trainer import with_guards
 from keras_hyperens.models.training.tuned_temperature import TunedTemperature
 from keras_hyperens.models.uncertainty_outputs import Measures
-from keras_hyperens.models.workers import SameStart
 from keras_hyperens.sample_weights import check_class_weight
 
 RESPONSES = ("centered", "reference")
@@ -201,7 +194,7 @@ class HyperBatchEnsemble(Ensemble):
         response: str = "centered",
         seed: int | None = None,
         **layer_options: Any,
-    ) -> Any:
+    ) -> Self:
         """An ensemble from an ordinary Keras model, with the model's weights.
 
         By default every member first predicts what the model predicts: the rank-1 factors are one, `delta_kernel` is
@@ -255,16 +248,8 @@ class HyperBatchEnsemble(Ensemble):
         options = {"sharing": sharing, "fast_weight_initializer": fast_weight_initializer, **layer_options}
         how = Sharing(ensemble_size, include, exclude, member_normalization, options)
         conversion = convert_model(model, roles or {}, how)
-        return cls._converted(
-            conversion,
-            how,
-            initial_width,
-            initial_values=initial_values,
-            combination=combination,
-            output_activation=output_activation,
-            response=response,
-            seed=seed,
-        )
+        given = dict(combination=combination, output_activation=output_activation, response=response, seed=seed)
+        return cls._from_conversion(conversion, how, initial_width, initial_values=initial_values, **given)
 
     @classmethod
     def from_hypermodel(
@@ -286,7 +271,7 @@ class HyperBatchEnsemble(Ensemble):
         response: str = "centered",
         seed: int | None = None,
         **layer_options: Any,
-    ) -> Any:
+    ) -> Self:
         """An ensemble from the function `build_model(hp)` that KerasTuner and `HyperDeepEnsembleBuilder` take.
 
         The hypermodel is built at several values of each `Float` hyperparameter, and what changes in the model says
@@ -325,32 +310,21 @@ class HyperBatchEnsemble(Ensemble):
         values = dict(initial_values or {})
         conversion = convert_hypermodel(hypermodel, roles, space, fixed, values, how)
         varied = {name: value for name, value in values.items() if name in conversion.space.names}
-        return cls._converted(
-            conversion,
-            how,
-            initial_width,
-            initial_values=varied,
-            combination=combination,
-            output_activation=output_activation,
-            response=response,
-            seed=seed,
-        )
+        given = dict(combination=combination, output_activation=output_activation, response=response, seed=seed)
+        return cls._from_conversion(conversion, how, initial_width, initial_values=varied, **given)
 
-    _records: tuple[Record, ...] | None = None  # of a conversion
-    _fixed: dict[str, str]
+    _report: Report | None = None  # of a conversion
 
     @classmethod
-    def _converted(cls, conversion: Conversion, how: Sharing, initial_width: float | None, **arguments: Any) -> Any:
+    def _from_conversion(
+        cls, conversion: Conversion, how: Sharing, initial_width: float | None, **arguments: Any
+    ) -> Self:
         if initial_width is None and how.options["sharing"] != "hyper":
             initial_width = FIXED_WIDTH
         arguments |= {"space": conversion.space, "ensemble_size": how.ensemble_size, "initial_width": initial_width}
         ensemble = cls(conversion.network, **arguments)
-        ensemble._records, ensemble._fixed = tuple(conversion.records), conversion.fixed
-        if may_mix_rows(conversion.network):
-            specs = input_specs(ensemble)
-            ensemble._check_rows(specs)
-            values = ensemble._members.values()
-            check_equality(conversion.model, conversion.network, values, how.ensemble_size, specs)
+        ensemble._report = Report(tuple(conversion.records), conversion.fixed)
+        check_conversion(ensemble, conversion.model)
         if conversion.compile_arguments is not None:
             ensemble.compile(**conversion.compile_arguments)
         return ensemble
@@ -364,21 +338,9 @@ class HyperBatchEnsemble(Ensemble):
         Raises:
             ValueError: If it was not made by `from_model` or `from_hypermodel`.
         """
-        if self._records is None:
+        if self._report is None:
             raise ValueError("Only an ensemble made by `from_model` or `from_hypermodel` has a conversion to show")
-        (print_fn or print)(table(self._records, self._fixed))
-
-    def _conversion_config(self) -> dict[str, Any] | None:
-        """What `conversion_summary` needs, for files."""
-        if self._records is None:
-            return None
-        return {"records": [asdict(each) for each in self._records], "fixed": dict(self._fixed)}
-
-    def _set_conversion(self, config: dict[str, Any] | None) -> None:
-        """Takes what `_conversion_config` gave."""
-        if config is not None:
-            self._records = tuple(Record(**each) for each in config["records"])
-            self._fixed = config["fixed"]
+        (print_fn or print)(table(self._report.records, self._report.fixed))
 
     def compile(
         self,
@@ -457,14 +419,13 @@ class HyperBatchEnsemble(Ensemble):
         check_metrics(every_metric, self.likelihoods)
         tell_metrics(every_metric, self.likelihoods, loss, self.output_names)
         optimizer = checked_optimizer("optimizer", optimizer)
-        given = checked_optimizer("tuning_optimizer", tuning_optimizer or default_tuning_optimizer())
+        tuning_optimizer = checked_optimizer("tuning_optimizer", tuning_optimizer or default_tuning_optimizer())
         super().compile(optimizer, loss, loss_weights=loss_weights, metrics=metrics, **compile_arguments)
-        self.tuning_optimizer = scaled_like(self.optimizer, given)
         objective = unpenalized(loss, loss_weights, self.output_names)
-        self._trainer = Trainer(self, settings, self.tuning_optimizer, objective, member_metrics)
-        self._compile_arguments = SimpleNamespace(member_metrics=member_metrics, tuning_optimizer=given)
+        self._trainer = Trainer(self, settings, tuning_optimizer, objective, member_metrics)
+        self.tuning_optimizer = self._trainer.tuning.optimizer  # Keras writes its variables to files
         if self.built:
-            self._build_optimizers()
+            self._trainer.build_optimizers()
 
     def fit(
         self,
@@ -506,8 +467,6 @@ class HyperBatchEnsemble(Ensemble):
             (x, y, sample_weight), tuning_data = split_rows(x, y, sample_weight, tuning_split)
         with self._trainer.as_it_was_if_refused():
             specs, x = batch_specs(x, y, batch_size, sample_weight, class_weight)
-            if specs.x is not None:
-                self._prepare(specs.x)
             self._trainer.prepare(specs, y, sample_weight is not None, tuning_data, class_weight)
             self._set_temperatures(None)  # they were those of other weights
             return super().fit(
@@ -517,7 +476,7 @@ class HyperBatchEnsemble(Ensemble):
                 epochs,
                 class_weight=class_weight,
                 sample_weight=sample_weight,
-                callbacks=_with_guards(callbacks),
+                callbacks=with_guards(callbacks),
                 **fit_arguments,
             )
 
@@ -611,7 +570,7 @@ class HyperBatchEnsemble(Ensemble):
         return temperatures
 
     def hyperparameter_values(self) -> dict[str, np.ndarray]:
-        """Each hyperparameter's values, one per member `[M]`, in natural scale: see `member_values`."""
+        """Each hyperparameter's values, one per member `[M]`, natural scale: those at which it predicts."""
         values = ops.convert_to_numpy(self._members.values())
         return {name: values[:, 0, column] for column, name in enumerate(self.space.names)}
 
@@ -659,11 +618,6 @@ class HyperBatchEnsemble(Ensemble):
         Raises:
             ValueError: If there is no hyperparameter, the ensemble is not compiled, or there are fewer than two points.
         """
-        if not len(self.space) or not self.compiled or points < 2:
-            raise ValueError(
-                "Response curves need hyperparameters, a compiled loss and at least two points. Received: "
-                f"{len(self.space)} hyperparameters, compiled={self.compiled}, points={points}"
-            )
         return response_curves(self, x, y, points, batch_size, verbose)
 
     def member(self, member: int) -> keras.Model:
@@ -672,43 +626,10 @@ class HyperBatchEnsemble(Ensemble):
         Raises:
             ValueError: If there is no such member, or the network is subclassed.
         """
-        if not 0 <= member < self.ensemble_size:
-            raise ValueError(f"`member` must be in [0, {self.ensemble_size}). Received: member={member}")
-        if member in self.left_out:
-            raise ValueError(
-                f"Members {list(self.left_out)} diverged in training and were left out: take one of "
-                f"{self._members.living}. Received: member={member}"
-            )
-        if not self.network.built:
-            raise ValueError(f"The network must be built: call the ensemble on a batch first. Received: {self.name!r}")
         return self._members.network_of(member)
 
-    def _prepare(self, batch: Any) -> None:
-        """Builds everything and checks the order of rows, so that `fit` fails before its first step or not at all."""
-        self._seen.batch = batch
-        self._check_rows(batch)  # calls the network: it is built now
-        if not self.built:
-            self.build(keras.tree.map_structure(lambda spec: tuple(spec.shape), batch))
-        self._build_optimizers()
-
-    def _check_rows(self, batch: Any) -> None:
-        """Raises a `ValueError` if the network, called on such a batch, drops, adds, reorders or mixes rows."""
-        is_numeric = all(spec.dtype not in (tf.string, "string") for spec in keras.tree.flatten(batch))
-        if self._seen.rows_checked or not is_numeric:  # no row of strings can be made up
-            return
-        self._members.check_rows(batch)
-        self._seen.rows_checked = True
-
-    def _build_optimizers(self) -> None:
-        """Creates the variables of both optimizers, so that files can fill them before the first step."""
-        bounds = [self.distribution.lower, self.distribution.upper]
-        build_optimizers(self.network, (self.optimizer, self.trainable_variables), (self.tuning_optimizer, bounds))
-
     def get_compile_config(self) -> dict[str, Any]:
-        if not self.compiled:
-            return {}
-        own = keras.saving.serialize_keras_object(vars(self._compile_arguments))
-        return {**super().get_compile_config(), **asdict(self._trainer.settings), **own}
+        return {**super().get_compile_config(), **self._trainer.get_config()} if self.compiled else {}
 
     def _declared_inputs(self) -> Any:
         return inputs_of(self.network)
@@ -737,13 +658,8 @@ class HyperBatchEnsemble(Ensemble):
         if format == "tf_saved_model":
             servable = self._servable if folded else super()._servable
             return export_saved_model(self, filepath, measures, servable, **export_arguments)
-        given = export_arguments.get("input_signature")
-        specs = input_specs(self) if given is None else given
-        specs = specs[0] if isinstance(specs, list | tuple) and len(specs) == 1 else specs
-        is_free = any(None in spec.shape[1:] for spec in keras.tree.flatten(specs))
         with self._members.scope(as_numpy=True):
-            # Keras exports only what was called.
-            self(accepted_rows(self, specs, 1) if is_free else keras.tree.map_structure(_zeros, specs))
+            self(example_batch(self, export_arguments.get("input_signature")))  # Keras exports only what was called
             super().export(filepath, format=format, **export_arguments)
 
     def save_own_variables(self, store: Any) -> None:
@@ -765,7 +681,7 @@ class HyperBatchEnsemble(Ensemble):
             "initial_values": self.initial_values,
             "response": self.response,
             "seed": self.seed,
-            "conversion": self._conversion_config(),
+            "conversion": None if self._report is None else asdict(self._report),
             "left_out": list(self.left_out),
         }
 
@@ -779,19 +695,6 @@ class HyperBatchEnsemble(Ensemble):
         ensemble = cls(**config)
         ensemble.likelihoods = likelihoods.named(names)
         ensemble._members.left_out = tuple(left_out)
-        ensemble._set_conversion(conversion)
+        ensemble._report = None if conversion is None else Report.from_config(conversion)
         ensemble._set_temperatures(temperatures)
         return ensemble
-
-
-def _zeros(spec: Any) -> Any:
-    return tf.zeros([1, *spec.shape[1:]], spec.dtype)
-
-
-def _with_guards(callbacks: Any) -> Any:
-    """Callbacks of `fit`, as lists of Keras', with those that watch over the members."""
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        return callbacks
-    if isinstance(callbacks, keras.callbacks.Callback):
-        callbacks = [callbacks]
-    return [LeaveOutDiverged(), *(callbacks or []), StopOnNaN(), SameStart()]

@@ -38,6 +38,7 @@ class Members:
         self.network, self.ensemble_size = network, ensemble_size
         self.distribution, self.response = distribution, response
         self.left_out: tuple[int, ...] = ()
+        self._are_rows_checked = False
 
     @property
     def living(self) -> list[int]:
@@ -96,11 +97,26 @@ class Members:
 
     def check_rows(self, batch: Any) -> None:
         """Raises a `ValueError` if the network, called on such a batch, drops, adds, reorders or mixes rows."""
+        is_numeric = all(spec.dtype not in (tf.string, "string") for spec in keras.tree.flatten(batch))
+        if self._are_rows_checked or not is_numeric:  # no row of strings can be made up
+            return
         with self.scope(as_numpy=True):
             check_rows(self.network, batch, self.ensemble_size)
+        self._are_rows_checked = True
 
     def network_of(self, member: int) -> keras.Model:
-        """A plain Keras model of one member, with raw outputs."""
+        """A plain Keras model of one member, with raw outputs; see `HyperBatchEnsemble.member`."""
+        if not 0 <= member < self.ensemble_size:
+            raise ValueError(f"`member` must be in [0, {self.ensemble_size}). Received: member={member}")
+        if member in self.left_out:
+            raise ValueError(
+                f"Members {list(self.left_out)} diverged in training and were left out: take one of {self.living}. "
+                f"Received: member={member}"
+            )
+        if not self.network.built:
+            raise ValueError(
+                f"The network must be built: call the ensemble on a batch first. Received: {self.network.name!r}"
+            )
         with self.scope(as_numpy=True):
             return member_network(self.network, member, self.distribution.space, current_hyperparameters())
 

@@ -27,6 +27,11 @@ def response_curves(
 ) -> dict[str, ResponseCurve]:
     """See `HyperBatchEnsemble.response_curves`."""
     space = ensemble.space
+    if not len(space) or not ensemble.compiled or points < 2:
+        raise ValueError(
+            "Response curves need hyperparameters, a compiled loss and at least two points. Received: "
+            f"{len(space)} hyperparameters, compiled={ensemble.compiled}, points={points}"
+        )
     grid = ops.convert_to_numpy(space.values(np.repeat(np.linspace(-1, 1, points)[:, None], len(space), 1)))  # [G, P]
     values = ops.convert_to_numpy(ensemble._members.values())  # [M, 1, P]
     progress = keras.utils.Progbar(points * len(space), verbose=verbose, unit_name="point")

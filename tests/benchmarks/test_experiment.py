@@ -46,7 +46,7 @@ def test_one_hypermodel_gives_every_method():
     build = partial(experiment.build, build_model=build_model, ensemble_size=2, seed=0)
     assert type(build("single", settings={"l2": 1e-4}).layers[0]) is keras.layers.Conv2D
     ensemble = build("hyper-batch", settings={}, initial_values=experiment.with_values(build_model, {})[1])
-    assert ensemble.space.names == ("l2", "dropout") and "learning_rate" in ensemble._fixed
+    assert ensemble.space.names == ("l2", "dropout") and "learning_rate" in ensemble._report.fixed
     assert ensemble.network.layers[0].kernel_l2 == "l2" and ensemble.network.layers[5].rate == "dropout"
     assert len(build("batch", settings={"l2": 1e-4, "dropout": 0.1}).space) == 0
 

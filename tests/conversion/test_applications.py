@@ -69,7 +69,7 @@ def test_a_small_one():
     model = application("MobileNetV2", alpha=0.35)
     ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
     check_equal(model, ensemble)
-    kinds = {record.kind: record.became for record in ensemble._records}
+    kinds = {record.kind: record.became for record in ensemble._report.records}
     assert kinds["DepthwiseConv2D"] == "HyperBatchDepthwiseConv2D" and kinds["BatchNormalization"] == ""
 
 

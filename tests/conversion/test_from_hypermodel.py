@@ -91,8 +91,8 @@ def test_values_that_the_user_fixes_and_ranges_that_the_user_gives():
     first, dropout, noise, last = ensemble.network.layers
     assert (first.plain.units, dropout.rate, noise.stddev, last.kernel_l1) == (12, 0.25, 0.0, pytest.approx(1e-6))
     assert float(ensemble.optimizer.learning_rate) == pytest.approx(0.05)
-    assert ensemble._fixed["dropout"].startswith("0.25; given")
-    assert "not varied" in ensemble._fixed["noise"]
+    assert ensemble._report.fixed["dropout"].startswith("0.25; given")
+    assert "not varied" in ensemble._report.fixed["noise"]
 
 
 def test_members_begin_around_the_best_values_of_a_search(capsys, tmp_path):
@@ -151,7 +151,7 @@ def unused(hp):
 def test_what_else_a_hyperparameter_can_do(build_model, names, fixed):
     ensemble = from_hypermodel(build_model, ensemble_size=M)
     assert ensemble.space.names == names
-    assert {name for name, why in ensemble._fixed.items() if fixed[name] in why} == set(fixed)
+    assert {name for name, why in ensemble._report.fixed.items() if fixed[name] in why} == set(fixed)
     if build_model is product:
         assert ensemble.network.layers[-1].kernel_l2 == ("a", pytest.approx(0.5))
 
@@ -206,7 +206,7 @@ def test_keras_tuners_own_hypermodels():
     xception = keras_tuner.applications.HyperXception(input_shape=(71, 71, 3), classes=5)
     ensemble = from_hypermodel(xception, ensemble_size=2)
     assert ensemble.space.names == ("dropout_rate",)
-    assert "learning_rate" in ensemble._fixed and "activation" in ensemble._fixed
+    assert "learning_rate" in ensemble._report.fixed and "activation" in ensemble._report.fixed
     resnet = keras_tuner.applications.HyperResNet(input_shape=(64, 64, 3), classes=5)
     with pytest.raises(ValueError, match="roles="):
         from_hypermodel(resnet, ensemble_size=2)

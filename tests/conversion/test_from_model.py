@@ -95,7 +95,7 @@ def test_training_tuning_saving_and_export(make, tmp_path):
     for other in (loaded.predict(x, verbose=0), served(typed)):
         for left, right in zip(expected, keras.tree.flatten(other), strict=True):
             np.testing.assert_allclose(right, left, rtol=1e-4, atol=1e-5)
-    assert loaded._records == ensemble._records
+    assert loaded._report.records == ensemble._report.records
 
 
 def test_roles_drive_settings_and_the_rest_stays(capsys):

@@ -183,7 +183,7 @@ def test_masks_arrive_where_they_did():
     hidden = blocks.MaskedEncoder(8)(blocks.MaskedEmbedding(6, 11, 8)(inputs))
     model = keras.Model(inputs, layers.Dense(3)(layers.LSTM(4)(hidden)))
     ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
-    assert share_of_members(ensemble._records) == 1
+    assert share_of_members(ensemble._report.records) == 1
     rows = np.array([[1, 2, 3, 0, 0, 0], [4, 5, 6, 7, 8, 9], [3, 0, 0, 0, 0, 0]])
     equal_members(model, ensemble, rows)
     cut = ops.convert_to_numpy(model(rows))
@@ -201,9 +201,9 @@ def test_hyperparameters_drive_what_is_inside_blocks():
         return model
 
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=M)
-    driven = {record.driven_by for record in ensemble._records} - {""}
+    driven = {record.driven_by for record in ensemble._report.records} - {""}
     assert ensemble.space.names == ("l2", "dropout") and driven == {"kernel_l2 = l2", "rate = dropout"}
-    assert list(ensemble._fixed) == ["units"]
+    assert list(ensemble._report.fixed) == ["units"]
 
 
 class Network(keras.Model):
@@ -227,7 +227,7 @@ def test_a_subclassed_model():
     with pytest.warns(UserWarning, match="does not take over its own `train_step`"):
         ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
     equal_members(model, ensemble)
-    assert share_of_members(ensemble._records) == 1
+    assert share_of_members(ensemble._report.records) == 1
     plain = {type(layer).__name__ for layer in ensemble.member(0)._flatten_layers()}
     assert plain == {"Functional", "InputLayer", "Dense"}
 

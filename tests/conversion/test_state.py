@@ -72,7 +72,7 @@ def test_low_rank_factors_are_merged(kind):
             factor = getattr(adapted, name)
             factor.assign(np.ones(factor.shape))
     ensemble = check(model, np.array([[1, 2, 3, 4], [4, 3, 2, 0]]).astype(inputs.dtype))
-    assert "LoRA merged" in {part for each in ensemble._records for part in each.driven_by.split(", ")}
+    assert "LoRA merged" in {part for each in ensemble._report.records for part in each.driven_by.split(", ")}
 
 
 @pytest.mark.filterwarnings("ignore:All members share")
@@ -80,7 +80,7 @@ def test_a_quantized_layer_is_shared():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(6, name="small"), layers.Dense(3)])
     model.layers[0].quantize("int8")
     ensemble = check(model)
-    assert [each.reason for each in ensemble._records if each.layer == "small"] == ["quantized"]
+    assert [each.reason for each in ensemble._report.records if each.layer == "small"] == ["quantized"]
 
 
 class Drawn(layers.Layer):
@@ -114,7 +114,7 @@ def test_functions_that_no_configuration_names():
         ]
     )
     ensemble = check(model)
-    assert {each.became for each in ensemble._records} == {"HyperBatchDense"}
+    assert {each.became for each in ensemble._report.records} == {"HyperBatchDense"}
 
 
 def test_a_function_as_penalty_leaves_the_layer_shared():

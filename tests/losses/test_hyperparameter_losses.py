@@ -92,7 +92,7 @@ def test_every_member_is_trained_with_its_own_smoothing(sampling):
     plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     ensemble.compile("sgd", LabelSmoothing(plain, "smoothing"), sampling=sampling)
     x, y = data()
-    ensemble._prepare(tf.TensorSpec([None, 4]))
+    ensemble._trainer.build(tf.TensorSpec([None, 4]))
     values = draw(ensemble, ensemble.distribution.bounds(), len(x), 0)
     with khe.hyperparameter_scope(values):
         members = np.asarray(ensemble._member_outputs(x, training=True))

@@ -41,7 +41,7 @@ def reconstruction_error(ensemble, bounds):
 @pytest.mark.parametrize("sampling", ["member", "example"])
 def test_gradients_for_the_bounds_equal_finite_differences(sampling):
     ensemble = autoencoder(sampling=sampling)
-    ensemble._prepare(tf.TensorSpec([None, 4]))
+    ensemble._trainer.build(tf.TensorSpec([None, 4]))
     generator = np.random.default_rng(1)
     for layer in ensemble.network.layers:
         for weight in layer.weights:

@@ -44,7 +44,7 @@ def operations(sampling, rows, tuning=False):
         ensemble.run_eagerly = True  # only its tuning samples are needed
         ensemble.fit(x, y, batch_size=rows, tuning_data=(x, y), verbose=0)
     else:
-        ensemble._prepare(tf.TensorSpec((None, 8, 8, 3)))
+        ensemble._trainer.build(tf.TensorSpec((None, 8, 8, 3)))
     step = tf.function(lambda: ensemble.train_step((x, y))).get_concrete_function()
     inner = [executed(function) for function in step.graph.as_graph_def().library.function]
     return executed(step.function_def), sum(inner, Counter())
@@ -94,7 +94,7 @@ def test_the_number_of_operations_grows_with_members_no_faster_than_they_do():
     for members in (2, 3, 5):
         ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=members, seed=0)
         ensemble.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        ensemble._prepare(tf.TensorSpec((None, 8, 8, 3)))
+        ensemble._trainer.build(tf.TensorSpec((None, 8, 8, 3)))
         data = (np.zeros((4, 8, 8, 3), "float32"), np.zeros(4, "int64"))
         step = tf.function(lambda ensemble=ensemble, data=data: ensemble.train_step(data)).get_concrete_function()
         sizes.append(len(step.graph.get_operations()))

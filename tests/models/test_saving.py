@@ -218,7 +218,7 @@ def test_export_of_other_tasks(make, arguments, outputs, tmp_path):
 
 def test_export_of_a_subclassed_network_replaces_an_older_one(tmp_path):
     ensemble, (x, _) = compiled(Subclassed()), blobs()
-    ensemble._prepare(tf.TensorSpec((None, 4)))
+    ensemble._trainer.build(tf.TensorSpec((None, 4)))
     for _ in range(2):
         ensemble.export(tmp_path / "served")
     served = tf.saved_model.load(tmp_path / "served")

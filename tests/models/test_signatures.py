@@ -56,7 +56,7 @@ def test_a_network_that_declares_nothing_takes_what_it_was_called_on():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         ensemble = ensemble_of(Subclassed(), **members())
-        ensemble._prepare(tf.TensorSpec([None, 4]))
+        ensemble._trainer.build(tf.TensorSpec([None, 4]))
         ensemble.predict(IMAGES, verbose=0)
     finally:
         keras.config.set_dtype_policy("float32")

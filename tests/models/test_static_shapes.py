@@ -26,7 +26,7 @@ def built(kind, sampling):
     make, data = NETWORKS[kind]
     x, y = data(48)
     ensemble = compiled(make(), sampling=sampling, metrics=["accuracy"], tuning_every=2)
-    ensemble._prepare(tf.TensorSpec((None, *x.shape[1:])))
+    ensemble._trainer.build(tf.TensorSpec((None, *x.shape[1:])))
     ensemble._trainer._set_tuning_rows((x, y), None)
     ensemble.test_step((x[:ROWS], y[:ROWS]))  # makes the metrics' variables
     return ensemble, tf.constant(x[:ROWS]), tf.constant(y[:ROWS])

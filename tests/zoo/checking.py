@@ -110,7 +110,7 @@ def converted(name):
     expected = model(x, training=False)
     members = ensemble._member_outputs(x, training=False)
     row = Row(name, difference(keras.tree.map_structure(lambda each: np.stack([each] * M), expected), members))
-    row.share = share_of_members(ensemble._records)
+    row.share = share_of_members(ensemble._report.records)
     return model, ensemble, x, row
 
 
@@ -127,7 +127,7 @@ def from_hypermodel(name):
         ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=M, seed=0)
     return ensemble, {
         part.split(" = ")[1].split()[-1]
-        for each in ensemble._records
+        for each in ensemble._report.records
         if each.driven_by
         for part in each.driven_by.split(", ")
         if " = " in part

@@ -8,11 +8,14 @@ and for the temperature.
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from keras_hyperens.callbacks import LeaveOutDiverged
+from keras_hyperens.callbacks import StopOnNaN
 from keras_hyperens.layers.form import expected_batch_size
 from keras_hyperens.models.data import BatchSpecs
 from keras_hyperens.models.labels import check_labels
@@ -20,10 +23,13 @@ from keras_hyperens.models.training import member_rows
 from keras_hyperens.models.training.logs import Logs
 from keras_hyperens.models.training.member_rows import Batch
 from keras_hyperens.models.training.member_rows import BatchWindow
+from keras_hyperens.models.training.optimizers import build_optimizers
+from keras_hyperens.models.training.optimizers import scaled_like
 from keras_hyperens.models.training.settings import TrainingSettings
 from keras_hyperens.models.training.tuning_rows import TuningRows
 from keras_hyperens.models.training.tuning_step import TuningStep
 from keras_hyperens.models.training.weight_step import WeightStep
+from keras_hyperens.models.workers import SameStart
 
 
 class Trainer:
@@ -32,7 +38,7 @@ class Trainer:
     Args:
         ensemble: A `HyperBatchEnsemble`, compiled as a Keras model.
         settings: How to train and tune.
-        tuning_optimizer: Of the bounds.
+        tuning_optimizer: Of the bounds, as it was given.
         objective: Of tuning; see `TuningStep`.
         member_metrics: As in `HyperBatchEnsemble.compile`.
     """
@@ -42,12 +48,17 @@ class Trainer:
     ) -> None:
         self.ensemble, self.settings = ensemble, settings
         self.weights = WeightStep(ensemble, settings)
-        self.tuning = TuningStep(ensemble, settings, tuning_optimizer, objective)
+        self.tuning = TuningStep(ensemble, settings, scaled_like(ensemble.optimizer, tuning_optimizer), objective)
         self.logs = Logs(self, member_metrics)
         self.window: BatchWindow | None = None  # where members train on different batches
         self.batch_size: int | None = None  # of the last `fit`, on all replicas together
         self._traces: dict[bool, Any] = {}  # with tuning rows, or without: the one that is not in use, and its rows
         self._said_untuned = False
+        self._given = {"member_metrics": member_metrics, "tuning_optimizer": tuning_optimizer}
+
+    def get_config(self) -> dict[str, Any]:
+        """What `HyperBatchEnsemble.compile` was given beyond Keras' own arguments."""
+        return {**asdict(self.settings), **keras.saving.serialize_keras_object(self._given)}
 
     @property
     def members_have_own_samples(self) -> bool:
@@ -83,7 +94,7 @@ class Trainer:
     def prepare(
         self, specs: BatchSpecs, y: Any, are_weighted: bool, tuning_data: Any, class_weight: dict[int, float] | None
     ) -> None:
-        """Checks what `fit` was given, and makes what its steps need.
+        """Checks what `fit` was given, and makes what its steps need: it fails before its first step or not at all.
 
         Args:
             specs: Of its batches.
@@ -94,6 +105,8 @@ class Trainer:
         Raises:
             ValueError: If tuning rows do not fit the training rows, or labels are out of range.
         """
+        if specs.x is not None:
+            self.build(specs.x)
         self.batch_size = specs.size
         self._set_tuning_rows(tuning_data, class_weight)
         if specs.x is not None:
@@ -103,6 +116,21 @@ class Trainer:
             self._check_labels(y, "training data", are_weighted)
             self._build_metrics(specs.x, specs.y)
         self._set_window(specs)
+
+    def build(self, batch: Any) -> None:
+        """Builds the ensemble for such batches and checks the order of rows."""
+        ensemble = self.ensemble
+        ensemble._seen.batch = batch
+        ensemble._members.check_rows(batch)  # calls the network: it is built now
+        if not ensemble.built:
+            ensemble.build(keras.tree.map_structure(lambda spec: tuple(spec.shape), batch))
+        self.build_optimizers()
+
+    def build_optimizers(self) -> None:
+        """Creates the variables of both optimizers, so that files can fill them before the first step."""
+        ensemble, bounds = self.ensemble, [self.ensemble.distribution.lower, self.ensemble.distribution.upper]
+        of_weights = ensemble.optimizer, ensemble.trainable_variables
+        build_optimizers(ensemble.network, of_weights, (self.tuning.optimizer, bounds))
 
     def _check_labels(self, y: Any, name: str, are_weighted: bool) -> None:
         ensemble = self.ensemble
@@ -189,3 +217,12 @@ class Trainer:
                 self.tuning.rows, self.batch_size, self.window = before
                 self.forget_traces()  # a trace may hold the rows of the refused one
             raise
+
+
+def with_guards(callbacks: Any) -> Any:
+    """Callbacks of `fit`, as lists of Keras', with those that watch over the members."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return callbacks
+    if isinstance(callbacks, keras.callbacks.Callback):
+        callbacks = [callbacks]
+    return [LeaveOutDiverged(), *(callbacks or []), StopOnNaN(), SameStart()]
