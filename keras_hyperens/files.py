@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-Path = str | os.PathLike
+Path = str | os.PathLike[str]
 gfile = tf.io.gfile
 OUTAGES = (  # what says that a place cannot be reached just now
     OSError,
@@ -240,7 +240,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 @functools.cache
-def scratch() -> tempfile.TemporaryDirectory:
+def scratch() -> tempfile.TemporaryDirectory[str]:
     """A directory on this machine that is deleted when the process ends."""
     return tempfile.TemporaryDirectory(prefix="keras_hyperens-")
 

@@ -35,17 +35,13 @@ MODULES = (
     "calibration", "callbacks", "conversion", "hyperparameters", "layers", "losses", "metrics", "models", "reporting",
     "search", "uncertainty",
 )  # fmt: skip
-OF_LAYERS = {  # what a class over `HyperLayer` may say or ask
-    "adopt", "adopt_each", "also_takes", "current_values", "from_plain", "has_kernels", "highest",
-    "hyperparameters_used", "member_layer", "member_weights", "num_members", "plain", "roles", "setting_value",
-    "settings",
+OF_LAYERS = {  # what conversion, models and groups of candidates ask of a class over `HyperLayer`
+    "adopt", "adopt_each", "from_plain", "has_kernels", "hyperparameters_used", "member_layer", "member_weights",
+    "plain", "roles", "settings",
 }  # fmt: skip
-OF_KERNELS = OF_LAYERS | {  # and over `HyperBatchLayer`
-    "apply", "apply_by_row", "apply_kernel", "apply_kernels", "beside_biases", "beside_inputs", "beside_outputs",
-    "bias_shape", "channel_axis", "draw", "embeddings", "fan_in_axes", "fast_weights", "fold", "folds", "is_batched",
-    "is_conditioned", "is_shared", "kernel_shape", "penalize", "penalties", "takes_indices", "unit_axes",
+OF_KERNELS = OF_LAYERS | {  # and of one over `HyperBatchLayer`
+    "apply", "draw", "embeddings", "fast_weights", "fold", "is_conditioned", "is_shared", "penalties",
 }  # fmt: skip
-OF_COMPOSITES = OF_LAYERS | {"plain_layer", "make_parts", "part"}
 OF_ENSEMBLES = {
     "calibrate", "combination", "hyperparameter_values", "member_weights", "predict_members", "predict_uncertainty",
     "temperatures", "likelihoods", "likelihoods_of",
@@ -92,9 +88,7 @@ def may_have(kind):
     """The public names that a class of ours adds to those of its base in Keras."""
     if kind.__name__ in PUBLIC or not issubclass(kind, layers.HyperLayer):
         return PUBLIC.get(kind.__name__, set())
-    if kind.__name__ in ("HyperBatchMultiHeadAttention", "HyperBatchGroupQueryAttention"):
-        return OF_COMPOSITES | {"heads", "output_units"}
-    return (OF_KERNELS if issubclass(kind, layers.HyperBatchLayer) else OF_COMPOSITES) | {"plain_layer"}
+    return (OF_KERNELS if issubclass(kind, layers.HyperBatchLayer) else OF_LAYERS) | {"plain_layer"}
 
 
 @pytest.mark.parametrize("kind", public_classes(), ids=lambda kind: kind.__name__)

@@ -6,7 +6,6 @@ say) and the calibration rows had no part in training or tuning, the truth is in
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from keras_hyperens.calibration.temperature import checked
 from keras_hyperens.calibration.temperature import numbers
 from keras_hyperens.checks import is_number
 from keras_hyperens.sample_weights import checked_weights
+from keras_hyperens.types import ArrayLike
 
 
 class ConformalSets:
@@ -43,7 +43,9 @@ class ConformalSets:
         self.coverage = _checked_coverage(coverage)
         self.threshold = math.nan
 
-    def fit(self, probabilities: Any, labels: Any, sample_weight: Any = None) -> "ConformalSets":
+    def fit(
+        self, probabilities: ArrayLike, labels: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> "ConformalSets":
         """Sets the threshold on calibration rows: `[N, ..., C]` and classes. Returns this object.
 
         One probability `[N, ..., 1]` is that of class 1 of two. A row whose `sample_weight` is 2 counts as two equal
@@ -54,7 +56,7 @@ class ConformalSets:
         self.threshold = _threshold(scores, weights, self.coverage)
         return self
 
-    def predict(self, probabilities: Any) -> np.ndarray:
+    def predict(self, probabilities: ArrayLike) -> np.ndarray:
         """Which classes are in the set of each row: `[B, ..., C]` of booleans, C = 2 for one probability.
 
         A set may be empty: no class is probable enough. With too few calibration rows for the coverage it is full.
@@ -88,7 +90,9 @@ class ConformalIntervals:
         self.coverage = _checked_coverage(coverage)
         self.threshold = math.nan
 
-    def fit(self, predictions: Any, targets: Any, sample_weight: Any = None) -> "ConformalIntervals":
+    def fit(
+        self, predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> "ConformalIntervals":
         """Sets the threshold on calibration rows: means and variances `[N, 2]`, targets `[N, 1]` or `[N]`.
 
         A row whose `sample_weight` is 2 counts as two equal rows.
@@ -102,14 +106,14 @@ class ConformalIntervals:
         self.threshold = _threshold(scores.reshape(-1), weights, self.coverage)
         return self
 
-    def predict(self, predictions: Any) -> np.ndarray:
+    def predict(self, predictions: ArrayLike) -> np.ndarray:
         """Lower and upper ends `[B, 1, 2]` for means and variances `[B, 2]`."""
         _check_fitted(self.threshold)
         means, scales = _means_and_scales(predictions)
         return np.stack([means - self.threshold * scales, means + self.threshold * scales], axis=-1)
 
 
-def _of_classes(probabilities: Any) -> np.ndarray:
+def _of_classes(probabilities: ArrayLike) -> np.ndarray:
     """Probabilities `[N, ..., C]` of at least two classes."""
     probabilities = numbers(probabilities).astype("float64")
     is_one = probabilities.ndim > 1 and probabilities.shape[-1] == 1
@@ -128,7 +132,7 @@ def _threshold(scores: np.ndarray, weights: np.ndarray | None, coverage: float) 
     return math.inf if first == len(scores) else float(scores[order[first]])
 
 
-def _means_and_scales(predictions: Any) -> tuple[np.ndarray, np.ndarray]:
+def _means_and_scales(predictions: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     predictions = np.asarray(predictions, "float64")
     if predictions.ndim != 2 or predictions.shape[-1] != 2 or not len(predictions) or (predictions[:, 1] <= 0).any():
         raise ValueError(

@@ -1,17 +1,16 @@
 """The temperature that makes probabilities most likely on rows that were not trained on."""
 
-from typing import Any
-
 import numpy as np
 
 from keras_hyperens.sample_weights import checked_weights
+from keras_hyperens.types import ArrayLike
 
 LARGEST = 1e3  # and 1 / LARGEST the smallest temperature: at these a prediction is all but uniform, or a single class
 HALVINGS = 60
 SMALLEST = 1e-38
 
 
-def fit_temperature(probabilities: Any, labels: Any, sample_weight: Any = None) -> float:
+def fit_temperature(probabilities: ArrayLike, labels: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """The T for which `p ** (1 / T)`, normalized, has the lowest negative log-likelihood.
 
     The likelihood is convex in 1 / T, so the temperature is where its derivative,
@@ -56,7 +55,9 @@ def fit_temperature(probabilities: Any, labels: Any, sample_weight: Any = None) 
     return float(np.exp((low + high) / 2))
 
 
-def fit_variance_scale(means: Any, variances: Any, targets: Any, sample_weight: Any = None) -> float:
+def fit_variance_scale(
+    means: ArrayLike, variances: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None
+) -> float:
     """The factor of Gaussian variances with the lowest negative log-likelihood: `mean((y - m)² / v)`.
 
     Args:
@@ -84,7 +85,7 @@ def fit_variance_scale(means: Any, variances: Any, targets: Any, sample_weight: 
     return float(np.average((np.square(targets - means) / variances).mean(-1), weights=weights))
 
 
-def numbers(values: Any, name: str = "Labels") -> np.ndarray:
+def numbers(values: ArrayLike, name: str = "Labels") -> np.ndarray:
     """Values as an array; raises a `ValueError` unless they are numbers."""
     values = np.asarray(values)
     if values.dtype.kind not in "biuf":
@@ -93,7 +94,7 @@ def numbers(values: Any, name: str = "Labels") -> np.ndarray:
 
 
 def checked(
-    probabilities: Any, labels: Any, sample_weight: Any = None
+    probabilities: ArrayLike, labels: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Probabilities `[rows, C]`, classes `[rows]` and weights `[rows]` or `None`, without what has a weight of 0.
 
@@ -107,7 +108,7 @@ def checked(
 
 
 def checked_truth(
-    probabilities: Any, labels: Any, sample_weight: Any = None
+    probabilities: ArrayLike, labels: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Probabilities `[rows, C]`, labels as distributions `[rows, C]` and weights, without what has a weight of 0.
 

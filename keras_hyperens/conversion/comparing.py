@@ -16,11 +16,12 @@ from keras_hyperens.conversion.perturbing import made_up
 from keras_hyperens.conversion.perturbing import perturbed
 from keras_hyperens.masks import mask_of
 from keras_hyperens.masks import with_mask
+from keras_hyperens.types import TensorTree
 
 TOLERANCE = 1e-4  # of the largest output
 
 
-def takes_training(layer: Any) -> bool:
+def takes_training(layer: keras.layers.Layer) -> bool:
     """Whether a layer's `call` has the argument `training`."""
     return bool(layer._call_has_training_arg)
 
@@ -52,7 +53,7 @@ def _signature_of(node: Any) -> tuple[Any, ...]:
     return type(node.operation), tuple(weights), tuple(constants), len(flat)
 
 
-def check_same(block: Any, graph: keras.Model, call: Arguments) -> None:
+def check_same(block: keras.layers.Layer, graph: keras.Model, call: Arguments) -> None:
     """Compares layer and graph on made-up rows, at weights that are not those from which it was traced."""
     try:
         with perturbed(block.weights):
@@ -62,14 +63,14 @@ def check_same(block: Any, graph: keras.Model, call: Arguments) -> None:
             block._clear_losses()
 
 
-def _outputs_of_both(block: Any, graph: keras.Model, call: Arguments) -> tuple[Any, Any]:
+def _outputs_of_both(block: keras.layers.Layer, graph: keras.Model, call: Arguments) -> tuple[Any, Any]:
     for length in LENGTHS[:-1]:
         with suppress(Exception):  # of a layer that takes no such length
             return _outputs_at(block, graph, call, length)
     return _outputs_at(block, graph, call, LENGTHS[-1])
 
 
-def _outputs_at(block: Any, graph: keras.Model, call: Arguments, length: int) -> tuple[Any, Any]:
+def _outputs_at(block: keras.layers.Layer, graph: keras.Model, call: Arguments, length: int) -> tuple[Any, Any]:
     rows, masks = ([made_up(tensor, length) for tensor in each] for each in (call.tensors, map(mask_of, call.masked)))
     passed = [*map(ops.copy, rows), *masks]
     rest = iter(masks)
@@ -81,7 +82,7 @@ def _outputs_at(block: Any, graph: keras.Model, call: Arguments, length: int) ->
     return expected, graph(passed[0] if len(passed) == 1 else passed, training=False)
 
 
-def _compare(expected: Any, actual: Any) -> None:
+def _compare(expected: TensorTree, actual: TensorTree) -> None:
     left, right = keras.tree.flatten(expected), keras.tree.flatten(actual)
     if len(left) != len(right):
         raise InliningError("other outputs on made-up rows")

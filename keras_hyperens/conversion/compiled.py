@@ -9,6 +9,7 @@ from keras_hyperens.losses import LabelSmoothing
 from keras_hyperens.losses import WeightedLoss
 from keras_hyperens.losses.hyperparameter_loss import as_loss
 from keras_hyperens.losses.label_smoothing import CROSS_ENTROPIES
+from keras_hyperens.types import MetricTree
 
 Place = tuple[str, Any]  # what of a loss, and of which output: a key of the structure, `None` if there is one
 
@@ -67,7 +68,7 @@ def recompiling_arguments(model: keras.Model) -> dict[str, Any]:
     return arguments | {name: fresh_metrics(arguments.get(name)) for name in ("metrics", "weighted_metrics")}
 
 
-def fresh_metrics(metrics: Any) -> Any:
+def fresh_metrics(metrics: MetricTree) -> MetricTree:
     """New metrics, of probabilities where the given ones are of logits: an ensemble predicts probabilities."""
 
     def fresh(metric: Any) -> Any:

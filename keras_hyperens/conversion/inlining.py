@@ -23,6 +23,7 @@ from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.glue import MaskOf
 from keras_hyperens.masks import mask_of
 from keras_hyperens.masks import with_mask
+from keras_hyperens.types import TensorTree
 
 METHODS = ("train_step", "test_step", "predict_step", "compute_loss")  # that a conversion does not take over
 
@@ -73,7 +74,7 @@ class Inlining:
                     f"`HyperBatchEnsemble`. Received: {model.name!r} of type {type(model).__name__}, but: {error}"
                 ) from error
 
-    def _followed(self, model: Any) -> keras.Model:
+    def _followed(self, model: keras.Model) -> keras.Model:
         """The graph of a subclassed model, for batches as the one on which it was built."""
         shapes = model._build_shapes_dict or {}
         if len(shapes) != 1:
@@ -92,14 +93,14 @@ class Inlining:
                 graph = _graph_on(model, inputs)
         return graph
 
-    def _graph(self, model: Any) -> keras.Model:
+    def _graph(self, model: keras.Model) -> keras.Model:
         plain = (keras.Sequential, functional())
         inside = model._flatten_layers(include_self=False)
         if not any(self._may_be_inlined(each) or (is_graph_model(each) and type(each) not in plain) for each in inside):
             return model if type(model) in plain else _plain(model)
         return keras.models.clone_model(_plain(model), clone_function=lambda layer: layer, call_function=self._called)
 
-    def _called(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+    def _called(self, layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
         if is_graph_model(layer):
             return self._once(layer, "", lambda: self._graph(layer))(*args, **kwargs)
         if type(layer) is keras.layers.TimeDistributed:
@@ -113,7 +114,7 @@ class Inlining:
         outputs = graph(_inputs_of(call))
         return keras.tree.map_structure(_symbolically_masked, outputs, graph.output)
 
-    def _once(self, layer: Any, key: str, make: Any) -> Any:
+    def _once(self, layer: keras.layers.Layer, key: str, make: Any) -> Any:
         place = (id(layer), key)
         if place not in self._made:
             self._made[place] = make()
@@ -133,7 +134,7 @@ class Inlining:
         self.verdicts.append(way)
         return self._graph(graph)
 
-    def _around(self, wrapper: Any, inputs: Any) -> Any:
+    def _around(self, wrapper: keras.layers.Layer, inputs: TensorTree) -> Any:
         """`TimeDistributed` around the graph of what it is around."""
         inner = wrapper.layer
         if is_graph_model(inner):
@@ -147,7 +148,7 @@ class Inlining:
             return wrapper
         return keras.layers.TimeDistributed(graph, name=wrapper.name, dtype=wrapper.dtype_policy)
 
-    def _may_be_inlined(self, layer: Any) -> bool:
+    def _may_be_inlined(self, layer: keras.layers.Layer) -> bool:
         """Whether a layer is somebody's own, and has layers that could be members' own."""
         if not isinstance(layer, keras.layers.Layer) or isinstance(layer, HyperLayer) or is_keras_own(layer):
             return False
@@ -165,13 +166,13 @@ def functional() -> type:
     return type(keras.Model(inputs, inputs))
 
 
-def is_graph_model(model: Any) -> bool:
+def is_graph_model(model: keras.Model) -> bool:
     """Whether a model is a graph of layers, whatever its class: one that leaves `call` as Keras wrote it."""
     kinds: tuple[Any, ...] = (keras.Sequential, functional())
     return isinstance(model, kinds) and any(type(model).call is kind.call for kind in kinds)
 
 
-def is_keras_own(layer: Any) -> bool:
+def is_keras_own(layer: keras.layers.Layer) -> bool:
     """Whether a layer's class comes with Keras."""
     return type(layer).__module__.split(".")[0] == "keras"
 
@@ -194,12 +195,12 @@ def _symbolically_masked(output: Any, inside: Any) -> Any:
     return output if mask_of(inside) is None else with_mask(output, MaskOf()(output))
 
 
-def _graph_on(model: Any, inputs: Any) -> keras.Model:
+def _graph_on(model: keras.Model, inputs: TensorTree) -> keras.Model:
     graph, _ = traced(model, Arguments((inputs,), {}), with_names=True)
     return keras.Model(keras.tree.pack_sequence_as(inputs, graph.inputs), graph.output, name=model.name)
 
 
-def _is_of_indices(graph: Any, tensor: Any) -> bool:
+def _is_of_indices(graph: keras.Model, tensor: keras.KerasTensor) -> bool:
     """Whether only embeddings, and their masks, look at an input, at any depth."""
     users = [
         (operation, place)
@@ -218,7 +219,7 @@ def _takes_indices(operation: Any, place: int) -> bool:
     return isinstance(operation, keras.layers.Embedding) or type(operation).__name__ == "NotEqual"
 
 
-def _as_indices(tensor: Any) -> Any:
+def _as_indices(tensor: keras.KerasTensor) -> Any:
     return keras.Input(batch_shape=tensor.shape, dtype="int32", name=tensor.name)
 
 

@@ -111,12 +111,12 @@ class Converter:
         finally:
             model.compiled = compiled
 
-    def _counterpart(self, layer: Any) -> Any:
+    def _counterpart(self, layer: keras.layers.Layer) -> Any:
         if id(layer) not in self._made:
             self._made[id(layer)] = self._around_others(layer) or self._single(layer)
         return self._made[id(layer)]
 
-    def _around_others(self, layer: Any) -> Any:
+    def _around_others(self, layer: keras.layers.Layer) -> Any:
         """The counterpart of a model or a wrapper; `None` for other layers."""
         is_inner_graph = isinstance(layer, keras.Model) and is_graph(layer)
         if not is_inner_graph and not is_wrapper(layer):
@@ -136,7 +136,7 @@ class Converter:
             return self._counterpart(inner)
         return self._converted(inner) or copy_of(inner)
 
-    def _single(self, layer: Any) -> Any:
+    def _single(self, layer: keras.layers.Layer) -> Any:
         if not isinstance(layer, keras.layers.Layer):  # a bare operation such as a slice
             return copy_of(layer)
         new = self._converted(layer) or copy_of(layer)

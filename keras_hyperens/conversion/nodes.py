@@ -5,13 +5,13 @@ from typing import Any
 import keras
 
 
-def nodes_of(graph: Any) -> list[Any]:
+def nodes_of(graph: keras.Model) -> list[Any]:
     """The calls of a Functional model, those that come first at the beginning."""
     by_depth = graph._nodes_by_depth
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
 
 
-def unbatched(model: Any) -> dict[int, str]:
+def unbatched(model: keras.Model) -> dict[int, str]:
     """By the id of a layer that is called on something without an axis of rows, at any depth, why it is shared."""
     graph = getattr(model, "_functional", None) or model
     if not hasattr(graph, "_nodes_by_depth") or any(each.shape[:1] != (None,) for each in model.inputs or ()):

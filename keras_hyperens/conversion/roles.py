@@ -1,7 +1,6 @@
 """Roles: what a user lets vary in a model object, by the name of what it does."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import keras
 
@@ -51,7 +50,7 @@ class Roles:
         return driven
 
 
-def _roles_of(setting: str, layer: Any) -> tuple[str, ...]:
+def _roles_of(setting: str, layer: keras.layers.Layer) -> tuple[str, ...]:
     """The roles that a setting can have, the most particular first."""
     part, _, norm = setting.rpartition("_")
     if norm in NORMS:

@@ -23,6 +23,7 @@ from keras_hyperens.conversion.substituting import own_weights_as_layers
 from keras_hyperens.conversion.substituting import symbolic_arrays
 from keras_hyperens.layers.glue import WithMask
 from keras_hyperens.masks import mask_of
+from keras_hyperens.types import TensorTree
 
 WAYS = ((None, True), (None, False), (ROWS, True), (ROWS, False))  # rows to trace with, a copy of arrays for each row
 
@@ -133,14 +134,14 @@ def _graph(
     return graph
 
 
-def _input_like(tensor: Any, rows: int | None) -> Any:
+def _input_like(tensor: keras.KerasTensor, rows: int | None) -> Any:
     shape = tuple(tensor.shape)
     if rows is not None and shape and shape[0] is None:
         shape = (rows, *shape[1:])
     return keras.Input(batch_shape=shape, dtype=tensor.dtype)
 
 
-def _cast(block: keras.layers.Layer, tensor: Any) -> Any:
+def _cast(block: keras.layers.Layer, tensor: keras.KerasTensor) -> Any:
     """As Keras casts what a layer is called on."""
     if not block.autocast or "float" not in tensor.dtype or tensor.dtype == block.compute_dtype:
         return tensor
@@ -166,13 +167,13 @@ def unique_names(block: keras.layers.Layer) -> Iterator[None]:
     yield
 
 
-def _check_outputs(outputs: Any, inputs: list[Any]) -> None:
+def _check_outputs(outputs: TensorTree, inputs: list[Any]) -> None:
     flat = keras.tree.flatten(outputs)
     if not flat or not all(isinstance(each, keras.KerasTensor) for each in flat):
         raise InliningError("an output that does not come from its inputs")
 
 
-def _with_mask_argument(block: Any, call: Arguments) -> Arguments:
+def _with_mask_argument(block: keras.layers.Layer, call: Arguments) -> Arguments:
     """The call with the mask of its only tensor as an argument, as Keras fills it in."""
     if not block._call_has_mask_arg or call.kwargs.get("mask") is not None or len(call.tensors) != 1:
         return call
@@ -180,7 +181,7 @@ def _with_mask_argument(block: Any, call: Arguments) -> Arguments:
     return call if mask is None else Arguments(call.args, {**call.kwargs, "mask": mask})
 
 
-def _masked(block: Any, call: Arguments, first: Any, outputs: Any) -> Any:
+def _masked(block: keras.layers.Layer, call: Arguments, first: Any, outputs: TensorTree) -> Any:
     """Outputs with the mask that Keras gives them."""
     if not block.supports_masking or not isinstance(outputs, keras.KerasTensor) or mask_of(outputs) is not None:
         return outputs

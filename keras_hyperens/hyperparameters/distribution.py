@@ -14,6 +14,8 @@ from keras import ops
 
 from keras_hyperens.checks import is_number
 from keras_hyperens.hyperparameters.space import HyperparameterSpace
+from keras_hyperens.types import Bounds
+from keras_hyperens.types import Tensor
 
 MINIMUM_WIDTH = 0.02  # of z's range of 2: bounds that met would have an entropy of minus infinity
 SPREAD, AROUND = 1 / 3, 0.15  # widths of initial intervals, as fractions of the range, without and with initial values
@@ -84,11 +86,11 @@ class HyperparameterDistribution(keras.layers.Layer):
             name=name,
         )
 
-    def bounds(self) -> tuple[Any, Any]:
+    def bounds(self) -> Bounds:
         """The current bounds `(lower, upper)`, `[M, P]` each, as tensors."""
         return tf.convert_to_tensor(self.lower), tf.convert_to_tensor(self.upper)
 
-    def sample(self, bounds: tuple[Any, Any], rows: Any, key: Any) -> Any:
+    def sample(self, bounds: Bounds, rows: Any, key: Tensor) -> Tensor:
         """Reparameterized draws in natural scale, `[M, rows, P]`: gradients flow to `bounds`.
 
         The same `key` (two integers) gives the same draws.
@@ -99,21 +101,21 @@ class HyperparameterDistribution(keras.layers.Layer):
         positions = lower + (upper - lower) * fractions  # [rows, M, P]
         return self.space.values(ops.swapaxes(positions, 0, 1))
 
-    def mean(self, bounds: tuple[Any, Any]) -> Any:
+    def mean(self, bounds: Bounds) -> Tensor:
         """Means of the values in natural scale, `[M, P]`."""
         return self.space.mean_values(*bounds)
 
-    def middle(self, bounds: tuple[Any, Any]) -> Any:
+    def middle(self, bounds: Bounds) -> Tensor:
         """Values in the middle of the intervals, natural scale, `[M, P]`: on the log scale the geometric mean."""
         lower, upper = bounds
         return self.space.values((lower + upper) / 2)
 
-    def entropy(self, bounds: tuple[Any, Any]) -> Any:
+    def entropy(self, bounds: Bounds) -> Tensor:
         """Entropy of the positions of all members together (they are independent: a sum of logarithmic widths)."""
         lower, upper = bounds
         return ops.sum(ops.log(upper - lower))
 
-    def of_values(self, bounds: tuple[Any, Any]) -> dict[str, Any]:
+    def of_values(self, bounds: Bounds) -> dict[str, Any]:
         """By name, TFP's distribution of the value in natural scale, of all members `[M]`."""
         import tensorflow_probability as tfp
 
@@ -124,7 +126,7 @@ class HyperparameterDistribution(keras.layers.Layer):
             for column, entry in enumerate(self.space)
         }
 
-    def project(self, bounds: tuple[Any, Any]) -> tuple[Any, Any]:
+    def project(self, bounds: Bounds) -> Bounds:
         """The nearest legal bounds: inside the space, in order, and at least `MINIMUM_WIDTH` apart."""
         lower, upper = (ops.clip(bound, -1.0, 1.0) for bound in bounds)
         room = 1.0 - MINIMUM_WIDTH / 2

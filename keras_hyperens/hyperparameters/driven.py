@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_hyperens.hyperparameters.space import HyperparameterSpace
+from keras_hyperens.types import Tensor
 
 # As users write it: a hyperparameter's name, `(name, factor)`, a fixed number, or nothing.
 Setting = str | tuple[str, float] | float | None
@@ -18,7 +19,7 @@ class Driven:
     factor: Any
 
     @classmethod
-    def of(cls, setting: Any) -> "Driven":
+    def of(cls, setting: Setting) -> "Driven":
         """What a setting means."""
         if isinstance(setting, tuple | list) and len(setting) == 2:
             return cls(setting[0], setting[1])
@@ -31,7 +32,7 @@ class Driven:
             return None if self.factor is None else float(self.factor)
         return self.name if self.factor == 1 else (self.name, float(self.factor))
 
-    def value(self, values: Mapping[str, Any]) -> Any:
+    def value(self, values: Mapping[str, Any]) -> Tensor:
         """At values of the hyperparameters, by name."""
         return self.factor if self.name is None else self.factor * values[self.name]
 

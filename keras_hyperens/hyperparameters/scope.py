@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from keras_hyperens.types import Tensor
+
 _current: ContextVar[Any] = ContextVar("keras_hyperens_hyperparameters", default=None)
 _centers: ContextVar[Any] = ContextVar("keras_hyperens_centers", default=None)
 _member: ContextVar[Mapping[str, Any] | None] = ContextVar("keras_hyperens_member", default=None)
 
 
 @contextmanager
-def hyperparameter_scope(values: Any, centers: Any = None) -> Iterator[None]:
+def hyperparameter_scope(values: Tensor, centers: Tensor | None = None) -> Iterator[None]:
     """Hyper-batch layers called inside use these hyperparameter values.
 
     Args:
@@ -47,12 +49,12 @@ def hyperparameter_scope(values: Any, centers: Any = None) -> Iterator[None]:
         _centers.reset(tokens[1])
 
 
-def current_hyperparameters() -> Any:
+def current_hyperparameters() -> Tensor:
     """The values of the innermost scope, `[M, 1 or B, P]`, or `None` outside any scope."""
     return _current.get()
 
 
-def current_centers() -> Any:
+def current_centers() -> Tensor:
     """The centers of the innermost scope, `[M, 1, P]`, or `None`: the middle of every range."""
     return _centers.get()
 

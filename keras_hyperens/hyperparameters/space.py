@@ -19,6 +19,7 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens.checks import is_number
+from keras_hyperens.types import Tensor
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -139,17 +140,17 @@ class HyperparameterSpace:
             raise ValueError(f"Unknown hyperparameter; the space has {list(self.names)}. Received: {name!r}")
         return self.names.index(name)
 
-    def positions(self, values: Any) -> Any:
+    def positions(self, values: Tensor) -> Tensor:
         """Positions z in [-1, 1] of natural values, `[..., P]` to `[..., P]`, in float32."""
         values = ops.convert_to_tensor(values, "float32")
         logarithms = ops.log(ops.where(self._is_log, values, 1.0))  # 1 keeps the unused branch finite
         return (ops.where(self._is_log, logarithms, values) - self._center) / self._radius
 
-    def values(self, positions: Any) -> Any:
+    def values(self, positions: Tensor) -> Tensor:
         """Natural values at positions z, `[..., P]` to `[..., P]`, in float32."""
         return self._unscaled(positions, 1.0)
 
-    def mean_values(self, lower: Any, upper: Any) -> Any:
+    def mean_values(self, lower: Tensor, upper: Tensor) -> Tensor:
         """Means of the natural values when z is uniform on `[lower, upper]`, `[..., P]`.
 
         On the linear scale the value at the middle; on the log scale `(b - a) / (ln b - ln a)` for natural bounds
@@ -162,7 +163,7 @@ class HyperparameterSpace:
         ratio = ops.where(half > 1e-3, ops.sinh(safe) / safe, 1 + half**2 / 6)
         return self._unscaled((lower + upper) / 2, ratio)
 
-    def _unscaled(self, positions: Any, log_factor: Any) -> Any:
+    def _unscaled(self, positions: Tensor, log_factor: Tensor) -> Tensor:
         scaled = self._center + self._radius * ops.convert_to_tensor(positions, "float32")
         exponentials = ops.exp(ops.where(self._is_log, scaled, 0.0))
         return ops.where(self._is_log, exponentials * log_factor, scaled)

@@ -7,9 +7,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.composite import HyperBatchComposite
 from keras_hyperens.layers.dropout import HyperDropout
 from keras_hyperens.layers.einsum_dense import HyperBatchEinsumDense
+from keras_hyperens.types import Shape
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 ROLES = {"kernel": "kernel", "bias": "bias"}
 
@@ -32,26 +36,26 @@ class HyperBatchAttention(HyperBatchComposite):
         self.score_dropout = HyperDropout(rate, seed=config["seed"], dtype=self.dtype_policy, **members)
 
     @classmethod
-    def from_plain(cls, plain: keras.layers.Layer, members: dict[str, Any]) -> Any:
+    def from_plain(cls, plain: keras.layers.Layer, members: dict[str, Any]) -> HyperLayer:
         shapes = (plain.get_build_config() or {}).get("shapes_dict", {})
         if "query_shape" in shapes:
             _check_axes(plain, shapes["query_shape"], shapes["value_shape"])
         return super().from_plain(plain, members)
 
-    def heads(self) -> tuple[int, int, int, int]:
+    def _heads(self) -> tuple[int, int, int, int]:
         """Numbers of query heads and of key and value heads, lengths of a key and of a value."""
         raise NotImplementedError
 
-    def output_units(self, query_shape: tuple[int | None, ...]) -> int:
+    def _output_units(self, query_shape: tuple[int | None, ...]) -> int:
         """Length of an output."""
         return int(query_shape[-1] or 0)
 
-    def make_parts(self) -> None:
+    def _make_parts(self) -> None:
         """Parts are made by `build`: the last one's units are those of the query."""
 
-    def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
+    def build(self, query_shape: Shape, value_shape: Shape, key_shape: Shape | None = None) -> None:
         _check_axes(self.plain, query_shape, value_shape)
-        queries, others, key_dim, value_dim = self.heads()
+        queries, others, key_dim, value_dim = self._heads()
         shapes = (query_shape, value_shape if key_shape is None else key_shape, value_shape)
         sizes = ((queries, key_dim), (others, key_dim), (others, value_dim))
         names = ("query", "key", "value")
@@ -59,16 +63,18 @@ class HyperBatchAttention(HyperBatchComposite):
             part = self._projection(name, "abc,cde->abde", (None, *size), "de")
             part.build((shape[0], None, shape[-1]))
             setattr(self, name, part)
-        units = (None, self.output_units(query_shape))
+        units = (None, self._output_units(query_shape))
         self.attention_output = self._projection("attention_output", "abde,dec->abc", units, "c")
         self.attention_output.build((query_shape[0], None, queries, value_dim))
         self.built = True
 
-    def _projection(self, name: str, equation: str, shape: tuple[int | None, ...], bias_axes: str) -> Any:
+    def _projection(
+        self, name: str, equation: str, shape: tuple[int | None, ...], bias_axes: str
+    ) -> keras.layers.Layer:
         config = self.plain.get_config()
         common = ("kernel_initializer", "bias_initializer", "kernel_constraint", "bias_constraint")
         arguments = {argument: config[argument] for argument in common}
-        return self.part(
+        return self._part(
             HyperBatchEinsumDense,
             ROLES,
             equation=equation,
@@ -80,17 +86,17 @@ class HyperBatchAttention(HyperBatchComposite):
 
     def call(
         self,
-        query: Any,
-        value: Any,
-        key: Any = None,
-        query_mask: Any = None,
-        value_mask: Any = None,
-        key_mask: Any = None,
-        attention_mask: Any = None,
+        query: Tensor,
+        value: Tensor,
+        key: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        key_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
         return_attention_scores: bool = False,
         training: bool | None = None,
         use_causal_mask: bool = False,
-    ) -> Any:
+    ) -> TensorTree:
         options: Any = {"is_causal": use_causal_mask, "returns_scores": return_attention_scores, "training": training}
         key = value if key is None else key
         masks = (query_mask, value_mask, key_mask)
@@ -109,8 +115,15 @@ class HyperBatchAttention(HyperBatchComposite):
         return outputs, ops.reshape(scores, (*ops.shape(scores)[:2], *of_query, *of_value))
 
     def _attend(
-        self, query: Any, value: Any, key: Any, masks: Any, is_causal: bool, returns_scores: bool, training: bool | None
-    ) -> Any:
+        self,
+        query: Tensor,
+        value: Tensor,
+        key: Tensor,
+        masks: TensorTree,
+        is_causal: bool,
+        returns_scores: bool,
+        training: bool | None,
+    ) -> TensorTree:
         """Attention over one axis, `[M*B, T, A]` to `[M*B, T, A]`."""
         queries = self.query(query, training=training)  # [M*B, T, heads, key_dim]
         keys = self._for_queries(self.key(key, training=training))  # [M*B, S, heads, key_dim]
@@ -121,7 +134,7 @@ class HyperBatchAttention(HyperBatchComposite):
         outputs = self.attention_output(ops.einsum("bhts,bshd->bthd", dropped, values), training=training)
         return (outputs, scores) if returns_scores else outputs
 
-    def _shares(self, scores: Any, masks: list[Any], returns_scores: bool) -> Any:
+    def _shares(self, scores: Tensor, masks: list[Any], returns_scores: bool) -> TensorTree:
         """What each query takes of each key.
 
         A query that may look nowhere takes the same of all keys; where Keras looks at the scores themselves, because
@@ -134,13 +147,13 @@ class HyperBatchAttention(HyperBatchComposite):
             scores = ops.where(mask, scores, ops.cast(-3e4, scores.dtype))  # in the range of half precision
         return ops.softmax(scores, axis=-1)
 
-    def _for_queries(self, heads: Any) -> Any:
+    def _for_queries(self, heads: Tensor) -> Tensor:
         """Heads of keys or values `[M*B, S, heads, D]`, repeated for groups of query heads."""
-        queries, others, _, _ = self.heads()
+        queries, others, _, _ = self._heads()
         return heads if queries == others else ops.repeat(heads, queries // others, axis=2)
 
     @staticmethod
-    def _masks(queries: Any, keys: Any, given: Any, is_causal: bool) -> list[Any]:
+    def _masks(queries: Tensor, keys: Tensor, given: TensorTree, is_causal: bool) -> list[Any]:
         """What of the scores `[M*B, heads, T, S]` counts, one mask after the other."""
         query_mask, value_mask, key_mask, attention_mask = given
         masks = [] if query_mask is None else [ops.cast(query_mask, "bool")[:, None, :, None]]
@@ -152,14 +165,16 @@ class HyperBatchAttention(HyperBatchComposite):
             masks.append(ops.arange(ops.shape(queries)[1])[:, None] >= ops.arange(ops.shape(keys)[1]))
         return masks
 
-    def compute_output_shape(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> Any:
+    def compute_output_shape(
+        self, query_shape: Shape, value_shape: Shape, key_shape: Shape | None = None
+    ) -> TensorTree:
         return self.plain.compute_output_shape(query_shape, value_shape, key_shape)
 
     def compute_output_spec(self, *arguments: Any, **keywords: Any) -> Any:
         return self.plain.compute_output_spec(*arguments, **keywords)
 
 
-def _check_axes(plain: keras.layers.Layer, query_shape: Any, value_shape: Any) -> None:
+def _check_axes(plain: keras.layers.Layer, query_shape: Shape, value_shape: Shape) -> None:
     """Raises a `ValueError` unless attention is over all axes between rows and units."""
     axes = plain.get_config().get("attention_axes")
     every = set(range(1, len(query_shape) - 1))
@@ -171,12 +186,12 @@ def _check_axes(plain: keras.layers.Layer, query_shape: Any, value_shape: Any) -
         )
 
 
-def _flat(rows: Any) -> Any:
+def _flat(rows: Tensor) -> Tensor:
     """Rows `[M*B, ..., A]` as `[M*B, T, A]`."""
     return ops.reshape(rows, (ops.shape(rows)[0], -1, rows.shape[-1]))
 
 
-def _flat_mask(mask: Any, of_query: Any, of_value: Any) -> Any:
+def _flat_mask(mask: Tensor, of_query: Tensor, of_value: Tensor) -> Tensor:
     """A mask of scores `[M*B, (heads,) ..., ...]` as `[M*B, (heads,) T, S]`."""
     if mask is None:
         return None
@@ -219,14 +234,14 @@ class HyperBatchMultiHeadAttention(HyperBatchAttention):
 
     plain_layer = keras.layers.MultiHeadAttention
 
-    def heads(self) -> tuple[int, int, int, int]:
+    def _heads(self) -> tuple[int, int, int, int]:
         config = self.plain.get_config()
         return config["num_heads"], config["num_heads"], config["key_dim"], config["value_dim"]
 
-    def output_units(self, query_shape: tuple[int | None, ...]) -> int:
+    def _output_units(self, query_shape: tuple[int | None, ...]) -> int:
         units = self.plain.get_config()["output_shape"]
         if units is None:
-            return super().output_units(query_shape)
+            return super()._output_units(query_shape)
         if isinstance(units, list | tuple) and len(units) > 1:
             raise ValueError(f"`output_shape` must be one number of units. Received: output_shape={units!r}")
         return units if isinstance(units, int) else units[0]
@@ -264,6 +279,6 @@ class HyperBatchGroupQueryAttention(HyperBatchAttention):
 
     plain_layer = keras.layers.GroupQueryAttention
 
-    def heads(self) -> tuple[int, int, int, int]:
+    def _heads(self) -> tuple[int, int, int, int]:
         config = self.plain.get_config()
         return config["num_query_heads"], config["num_key_value_heads"], config["head_dim"], config["head_dim"]

@@ -7,6 +7,8 @@ from typing import Any
 
 from keras import ops
 
+from keras_hyperens.types import Tensor
+
 Factors = tuple[Any, Any]  # [M, A] and [M, U]: what multiplies a kernel's fan-in and its units
 
 
@@ -33,7 +35,7 @@ class KernelAxes:
     def num_units(self) -> int:
         return prod(self.shape[axis] for axis in self.units)
 
-    def outer(self, fan_in: Any, units: Any) -> Any:
+    def outer(self, fan_in: Tensor, units: Tensor) -> Tensor:
         """One member's `[A]` and `[U]` to their product beside its kernel.
 
         A matrix product where it can be: its gradient is one too, and takes half the time of sums over products.
@@ -49,15 +51,15 @@ class KernelAxes:
         """Whether all axes of fan-in come before all axes of units, or after them."""
         return self.fan_in[-1] < self.units[0] or self.units[-1] < self.fan_in[0]
 
-    def beside_units(self, vectors: Any) -> Any:
+    def beside_units(self, vectors: Tensor) -> Tensor:
         """`[M, U]` to a factor of kernels `[M, ...]`."""
         return self._beside(vectors, self.units)
 
-    def _beside(self, vectors: Any, axes: tuple[int, ...]) -> Any:
+    def _beside(self, vectors: Tensor, axes: tuple[int, ...]) -> Tensor:
         shape = [length if axis in axes else 1 for axis, length in enumerate(self.shape)]
         return ops.reshape(vectors, (vectors.shape[0], *shape))
 
-    def unit_sums(self, product: Any, factors: Factors | None = None) -> Any:
+    def unit_sums(self, product: Tensor, factors: Factors | None = None) -> Tensor:
         """Sums of an array of the kernel's shape over all but its units, `[1, U]`; with factors `[M, U]`."""
         if factors is None:
             others = tuple(axis for axis in range(len(self.shape)) if axis not in self.units)

@@ -23,6 +23,7 @@ from keras_hyperens.layers.plain import objects_of
 from keras_hyperens.layers.plain import plain_settings
 from keras_hyperens.layers.plain import positional
 from keras_hyperens.layers.plain import shared_arguments
+from keras_hyperens.types import Tensor
 
 Values = dict[str, float]  # a member's hyperparameter values, by name
 
@@ -45,9 +46,9 @@ class HyperLayer(keras.layers.Layer):
     plain_layer: type[keras.layers.Layer]  # the Keras layer that this one varies
     settings: tuple[str, ...] = ()  # the arguments, and attributes, that hyperparameters may drive
     roles: Mapping[str, str] = {}  # of settings that are penalties: role to what the plain layer calls it
-    highest = float("inf")  # a setting may have
+    _highest = float("inf")  # a setting may have
     has_kernels = False  # that members share in one way or another
-    also_takes: tuple[type["HyperLayer"], ...] = ()  # classes whose arguments it passes on to parts of it
+    _also_takes: tuple[type["HyperLayer"], ...] = ()  # classes whose arguments it passes on to parts of it
     __signature__ = Signature()
 
     def __init__(
@@ -68,7 +69,7 @@ class HyperLayer(keras.layers.Layer):
         self.space = space if space is not None else HyperparameterSpace()
         self.supports_masking = plain.supports_masking
         for name, setting in settings.items():
-            setattr(self, name, self._check_setting(name, setting, self.highest))
+            setattr(self, name, self._check_setting(name, setting, self._highest))
 
     @classmethod
     def _made_plain(cls, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> keras.layers.Layer:
@@ -80,7 +81,7 @@ class HyperLayer(keras.layers.Layer):
             raise TypeError(f"`{name}` refuses these arguments: {error}. Received: {', '.join(received)}") from error
 
     @property
-    def num_members(self) -> int:
+    def _num_members(self) -> int:
         """How many members' rows the layer gets now: M, or 1 in an export, which calls the network for each member."""
         return self.ensemble_size if the_one_member() is None else 1
 
@@ -89,7 +90,7 @@ class HyperLayer(keras.layers.Layer):
         """A plain layer with the arguments that the two have in common, never built."""
         return self._plain.layer
 
-    def current_values(self, inputs: Any = None) -> Any:
+    def _current_values(self, inputs: Tensor | None = None) -> Tensor:
         """Hyperparameter values in natural scale, `[M, 1 or B, P]` float32.
 
         Raises:
@@ -111,14 +112,14 @@ class HyperLayer(keras.layers.Layer):
             )
         return ops.convert_to_tensor(values, "float32")
 
-    def setting_value(self, setting: Setting) -> Any:
+    def _setting_value(self, setting: Setting) -> Tensor:
         """The value of a setting: `[M, 1 or B]` if a hyperparameter drives it, the number itself if it is fixed."""
         driven = Driven.of(setting)
         if driven.name is None:
             return driven.factor
-        return driven.factor * self.current_values()[..., self.space.column(driven.name)]
+        return driven.factor * self._current_values()[..., self.space.column(driven.name)]
 
-    def _check_setting(self, argument: str, setting: Any, high: float = float("inf")) -> Setting:
+    def _check_setting(self, argument: str, setting: Setting, high: float = float("inf")) -> Setting:
         """A setting is a known name (and a factor) whose range is legal, or a legal value."""
         if setting is None:
             return None
@@ -184,7 +185,7 @@ class HyperLayer(keras.layers.Layer):
         layer.trainable = self.trainable
         return layer
 
-    def member_weights(self, member: int, values: Any) -> list[Any]:
+    def member_weights(self, member: int, values: Tensor) -> list[Any]:
         """The weights of that plain layer for one member, at values `[M, 1, P]`."""
         raise NotImplementedError
 
@@ -203,7 +204,7 @@ class HyperLayer(keras.layers.Layer):
         return super().from_config({**config, "space": space})
 
 
-def _only_infers_shapes(inputs: Any) -> bool:
+def _only_infers_shapes(inputs: Tensor) -> bool:
     """Whether Keras runs a user's layer around ours just to learn its output shape: there are no values then."""
     try:
         return inputs.graph.name.startswith("scratch_graph")

@@ -8,12 +8,13 @@ from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.kernel import HyperBatchLayer
 from keras_hyperens.layers.weights import check_sharing
 from keras_hyperens.layers.weights import options_of
+from keras_hyperens.types import Tensor
 
 
 class HyperBatchComposite(HyperLayer):
     """Several hyper-batch layers that together vary one Keras layer. Abstract.
 
-    A subclass makes its parts in `make_parts`; the weights of all parts, in that order, are the plain layer's.
+    A subclass makes its parts in `_make_parts`; the weights of all parts, in that order, are the plain layer's.
 
     Args:
         *arguments: As in the plain Keras layer.
@@ -22,7 +23,7 @@ class HyperBatchComposite(HyperLayer):
     """
 
     has_kernels = True
-    also_takes = (HyperBatchLayer,)
+    _also_takes = (HyperBatchLayer,)
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         self._options, keywords = options_of(keywords)
@@ -30,13 +31,13 @@ class HyperBatchComposite(HyperLayer):
         # Now: parts may be made only when shapes are known.
         check_sharing(self._options.get("sharing", "hyper"), self._options.get("same_initialization", False))
         self.parts: list[HyperBatchLayer] = []
-        self.make_parts()
+        self._make_parts()
 
-    def make_parts(self) -> None:
-        """Makes the parts, by `part`."""
+    def _make_parts(self) -> None:
+        """Makes the parts, by `_part`."""
         raise NotImplementedError
 
-    def part(self, layer_type: type[HyperBatchLayer], roles: dict[str, str], **arguments: Any) -> Any:
+    def _part(self, layer_type: type[HyperBatchLayer], roles: dict[str, str], **arguments: Any) -> HyperLayer:
         """A new part.
 
         Args:
@@ -66,7 +67,7 @@ class HyperBatchComposite(HyperLayer):
             part.adopt(rest[:number])
             rest = rest[number:]
 
-    def member_weights(self, member: int, values: Any) -> list[Any]:
+    def member_weights(self, member: int, values: Tensor) -> list[Any]:
         return [weight for part in self.parts for weight in part.member_weights(member, values)]
 
     def get_config(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.layers.kernel import HyperBatchLayer
+from keras_hyperens.types import Tensor
 
 
 class HyperBatchConv(HyperBatchLayer):
@@ -14,21 +15,21 @@ class HyperBatchConv(HyperBatchLayer):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.data_format = self.plain.data_format
-        self.channel_axis = -1 if self.data_format == "channels_last" else 1
+        self._channel_axis = -1 if self.data_format == "channels_last" else 1
 
     def _input_channels(self, input_shape: tuple[int | None, ...]) -> int:
         """Checks the shape of rows and gives their number of channels."""
         rank = len(self.plain.kernel_size) + 2
-        channels = input_shape[self.channel_axis] if len(input_shape) == rank else None
+        channels = input_shape[self._channel_axis] if len(input_shape) == rank else None
         if channels is None:
             raise ValueError(
                 f"Layer {self.name!r} needs rows of {rank} axes with a known number of channels, {self.data_format}. "
                 f"Received: input_shape={input_shape}"
             )
-        self.input_spec = keras.layers.InputSpec(ndim=rank, axes={self.channel_axis: channels})
+        self.input_spec = keras.layers.InputSpec(ndim=rank, axes={self._channel_axis: channels})
         return channels
 
-    def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
         channels = self._input_channels(input_shape)
         if channels % self.plain.groups:
             raise ValueError(
@@ -37,7 +38,7 @@ class HyperBatchConv(HyperBatchLayer):
             )
         return (*self.plain.kernel_size, channels // self.plain.groups, self.plain.filters)
 
-    def apply_kernel(self, rows: Any, kernel: Any) -> Any:
+    def _apply_kernel(self, rows: Tensor, kernel: Tensor) -> Tensor:
         return ops.conv(
             rows,
             kernel,
@@ -81,12 +82,12 @@ class HyperBatchConv1D(HyperBatchConv):
 
     plain_layer = keras.layers.Conv1D
 
-    def apply_kernel(self, rows: Any, kernel: Any) -> Any:
+    def _apply_kernel(self, rows: Tensor, kernel: Tensor) -> Tensor:
         if self.plain.padding != "causal":
-            return super().apply_kernel(rows, kernel)
+            return super()._apply_kernel(rows, kernel)
         left = self.plain.dilation_rate[0] * (self.plain.kernel_size[0] - 1)
         around = [(0, 0), (0, 0)]
-        around.insert(1 if self.channel_axis == -1 else 2, (left, 0))
+        around.insert(1 if self._channel_axis == -1 else 2, (left, 0))
         return ops.conv(
             ops.pad(rows, around),
             kernel,

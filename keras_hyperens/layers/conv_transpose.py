@@ -1,11 +1,10 @@
 """Transposed convolutions of M members, in one, two and three dimensions."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
 from keras_hyperens.layers.conv import HyperBatchConv
+from keras_hyperens.types import Tensor
 
 
 class HyperBatchConvTranspose(HyperBatchConv):
@@ -14,13 +13,13 @@ class HyperBatchConvTranspose(HyperBatchConv):
     Its kernel has the units before the fan-in: `[..., U, A]`.
     """
 
-    fan_in_axes = (-1,)
-    unit_axes = (-2,)
+    _fan_in_axes = (-1,)
+    _unit_axes = (-2,)
 
-    def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
         return (*self.plain.kernel_size, self.plain.filters, self._input_channels(input_shape))
 
-    def apply_kernel(self, rows: Any, kernel: Any) -> Any:
+    def _apply_kernel(self, rows: Tensor, kernel: Tensor) -> Tensor:
         return ops.conv_transpose(
             rows,
             kernel,

@@ -8,6 +8,7 @@ from keras import ops
 from keras_hyperens.layers.form import meets_few_rows
 from keras_hyperens.layers.kernel import HyperBatchLayer
 from keras_hyperens.layers.members import split_members
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -48,14 +49,14 @@ class HyperBatchDense(HyperBatchLayer):
     """
 
     plain_layer = keras.layers.Dense
-    is_batched = True
+    _is_batched = True
 
     def __init__(self, units: int, *arguments: Any, **keywords: Any) -> None:
         if not isinstance(units, int) or units < 1:
             raise ValueError(f"`units` must be a positive integer. Received: units={units!r}")
         super().__init__(units, *arguments, **keywords)
 
-    def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise ValueError(
                 f"Layer {self.name!r} needs rows with a known last axis. Received: input_shape={input_shape}"
@@ -63,13 +64,13 @@ class HyperBatchDense(HyperBatchLayer):
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
         return (input_shape[-1], self.plain.units)
 
-    def folds(self, inputs: Any, draw_by_row: bool) -> bool:
-        return not meets_few_rows(inputs.shape[:-1], self.num_members, draw_by_row)
+    def _folds(self, inputs: Tensor, draw_by_row: bool) -> bool:
+        return not meets_few_rows(inputs.shape[:-1], self._num_members, draw_by_row)
 
-    def apply_kernel(self, rows: Any, kernel: Any) -> Any:
+    def _apply_kernel(self, rows: Tensor, kernel: Tensor) -> Tensor:
         return ops.matmul(rows, kernel)
 
-    def apply_kernels(self, rows: Any, kernels: Any) -> Any:
+    def _apply_kernels(self, rows: Tensor, kernels: Tensor) -> Tensor:
         members = split_members(rows, self.ensemble_size)
         shape = ops.shape(members)
         flat = ops.reshape(members, (self.ensemble_size, -1, shape[-1]))  # one batched product, whatever the rank

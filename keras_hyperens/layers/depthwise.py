@@ -1,7 +1,5 @@
 """Depthwise and separable convolutions of M members, in one and two dimensions."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
@@ -9,6 +7,7 @@ from keras_hyperens.layers.composite import HyperBatchComposite
 from keras_hyperens.layers.conv import HyperBatchConv
 from keras_hyperens.layers.conv import HyperBatchConv1D
 from keras_hyperens.layers.conv import HyperBatchConv2D
+from keras_hyperens.types import Tensor
 
 
 class HyperBatchDepthwiseConv(HyperBatchConv):
@@ -19,12 +18,12 @@ class HyperBatchDepthwiseConv(HyperBatchConv):
     """
 
     roles = {"kernel": "depthwise", "bias": "bias"}
-    unit_axes = (-2, -1)
+    _unit_axes = (-2, -1)
 
-    def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
         return (*self.plain.kernel_size, self._input_channels(input_shape), self.plain.depth_multiplier)
 
-    def apply_kernel(self, rows: Any, kernel: Any) -> Any:
+    def _apply_kernel(self, rows: Tensor, kernel: Tensor) -> Tensor:
         return ops.depthwise_conv(
             rows,
             kernel,
@@ -89,9 +88,9 @@ class HyperBatchSeparableConv(HyperBatchComposite):
     _depthwise_layer: type[HyperBatchDepthwiseConv]
     _pointwise_layer: type[HyperBatchConv]
 
-    def make_parts(self) -> None:
+    def _make_parts(self) -> None:
         plain = self.plain
-        self.depthwise = self.part(
+        self.depthwise = self._part(
             self._depthwise_layer,
             {"kernel": "depthwise"},
             kernel_size=plain.kernel_size,
@@ -104,7 +103,7 @@ class HyperBatchSeparableConv(HyperBatchComposite):
             depthwise_initializer=plain.depthwise_initializer,
             depthwise_constraint=plain.depthwise_constraint,
         )
-        self.pointwise = self.part(
+        self.pointwise = self._part(
             self._pointwise_layer,
             {"kernel": "pointwise", "bias": "bias"},
             filters=plain.filters,
@@ -123,7 +122,7 @@ class HyperBatchSeparableConv(HyperBatchComposite):
         self.pointwise.build(self.depthwise.compute_output_shape(input_shape))
         self.built = True
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return self.pointwise(self.depthwise(inputs, training=training), training=training)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.layers.noise import HyperNoise
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -45,7 +46,7 @@ class HyperDropout(HyperNoise):
 
     plain_layer: type[keras.layers.Layer] = keras.layers.Dropout
     settings = ("rate",)
-    highest = 1.0
+    _highest = 1.0
 
     def __init__(self, rate: Any, *arguments: Any, **keywords: Any) -> None:
         super().__init__(rate, *arguments, **keywords)
@@ -63,7 +64,7 @@ class HyperDropout(HyperNoise):
             return tuple(shape)
         return (*shape[:2], *(mine or length for mine, length in zip(axes[1:], shape[2:], strict=True)))
 
-    def _disturb(self, members: Any, level: Any) -> Any:
+    def _disturb(self, members: Tensor, level: Tensor) -> Tensor:
         shape = self._mask_shape(ops.shape(members))
         uniform = keras.random.uniform(shape, seed=self.seed_generator, dtype="float32")
         return members * ops.cast(ops.where(uniform >= level, 1 / (1 - level), 0.0), members.dtype)
@@ -170,11 +171,11 @@ class HyperGaussianDropout(HyperNoise):
 
     plain_layer = keras.layers.GaussianDropout
     settings = ("rate",)
-    highest = 1.0
+    _highest = 1.0
 
     def __init__(self, rate: Any, *arguments: Any, **keywords: Any) -> None:
         super().__init__(rate, *arguments, **keywords)
 
-    def _disturb(self, members: Any, level: Any) -> Any:
+    def _disturb(self, members: Tensor, level: Tensor) -> Tensor:
         noise = keras.random.normal(ops.shape(members), seed=self.seed_generator, dtype="float32")
         return members * ops.cast(1 + ops.sqrt(level / (1 - level)) * noise, members.dtype)

@@ -9,6 +9,7 @@ from keras import ops
 from keras_hyperens.layers.form import meets_few_rows
 from keras_hyperens.layers.kernel import HyperBatchLayer
 from keras_hyperens.layers.members import split_members
+from keras_hyperens.types import Tensor
 
 MEMBER = "Z"  # the letter of the member axis; Keras' equations are in small letters
 
@@ -44,7 +45,7 @@ class HyperBatchEinsumDense(HyperBatchLayer):
     """
 
     plain_layer = keras.layers.EinsumDense
-    is_batched = True
+    _is_batched = True
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -62,7 +63,7 @@ class HyperBatchEinsumDense(HyperBatchLayer):
         inputs, kernel, outputs = self.plain.equation.replace(" ", "").replace("->", ",").split(",")
         return inputs.replace("...", others), kernel, outputs.replace("...", others)
 
-    def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
         config = {**self.plain.get_config(), "kernel_initializer": "zeros", "bias_initializer": "zeros"}
         plain = keras.layers.EinsumDense.from_config(config)
         plain.build(input_shape)
@@ -71,37 +72,37 @@ class HyperBatchEinsumDense(HyperBatchLayer):
         self._inputs, self._kernel, self._outputs = self._letters(others)
         self.input_spec = keras.layers.InputSpec(ndim=len(input_shape))
         places = list(enumerate(self._kernel))
-        self.fan_in_axes = tuple(place for place, letter in places if letter in self._inputs)
-        self.unit_axes = tuple(place for place, letter in places if letter in self._outputs)
+        self._fan_in_axes = tuple(place for place, letter in places if letter in self._inputs)
+        self._unit_axes = tuple(place for place, letter in places if letter in self._outputs)
         self._lengths = dict(zip(self._kernel, plain.kernel.shape, strict=True))
-        self._bias_shape = tuple(plain.bias.shape) if self.use_bias else ()
+        self._shape_of_bias = tuple(plain.bias.shape) if self.use_bias else ()
         return tuple(plain.kernel.shape)
 
-    def bias_shape(self) -> tuple[int, ...]:
-        return self._bias_shape
+    def _bias_shape(self) -> tuple[int, ...]:
+        return self._shape_of_bias
 
-    def folds(self, inputs: Any, draw_by_row: bool) -> bool:
+    def _folds(self, inputs: Tensor, draw_by_row: bool) -> bool:
         axes = [length for length, letter in zip(inputs.shape, self._inputs) if letter not in self._kernel]
-        return not meets_few_rows(axes, self.num_members, draw_by_row)
+        return not meets_few_rows(axes, self._num_members, draw_by_row)
 
-    def apply_kernel(self, rows: Any, kernel: Any) -> Any:
+    def _apply_kernel(self, rows: Tensor, kernel: Tensor) -> Tensor:
         return ops.einsum(f"{self._inputs},{self._kernel}->{self._outputs}", rows, kernel)
 
-    def apply_kernels(self, rows: Any, kernels: Any) -> Any:
+    def _apply_kernels(self, rows: Tensor, kernels: Tensor) -> Tensor:
         equation = f"{MEMBER}{self._inputs},{MEMBER}{self._kernel}->{MEMBER}{self._outputs}"
         return ops.einsum(equation, split_members(rows, self.ensemble_size), kernels)
 
-    def beside_inputs(self, vectors: Any, rank: int) -> Any:
+    def _beside_inputs(self, vectors: Tensor, rank: int) -> Tensor:
         return self._spread(vectors, self._inputs)
 
-    def beside_outputs(self, vectors: Any, rank: int) -> Any:
+    def _beside_outputs(self, vectors: Tensor, rank: int) -> Tensor:
         return self._spread(vectors, self._outputs)
 
-    def beside_biases(self, biases: Any, rank: int) -> Any:
-        others = [1] * (len(self._outputs) - 1 - len(self._bias_shape))
-        return ops.reshape(biases, [*ops.shape(biases)[:2], *others, *self._bias_shape])
+    def _beside_biases(self, biases: Tensor, rank: int) -> Tensor:
+        others = [1] * (len(self._outputs) - 1 - len(self._shape_of_bias))
+        return ops.reshape(biases, [*ops.shape(biases)[:2], *others, *self._shape_of_bias])
 
-    def _spread(self, vectors: Any, letters: str) -> Any:
+    def _spread(self, vectors: Tensor, letters: str) -> Tensor:
         """`[M, 1 or B, ...]`, in the kernel's order of axes, beside an array with these axes."""
         mine, target = [letter for letter in self._kernel if letter in letters], letters[1:]
         vectors = ops.reshape(vectors, [*ops.shape(vectors)[:2], *(self._lengths[letter] for letter in mine)])

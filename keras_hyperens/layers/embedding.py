@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_hyperens.layers.kernel import HyperBatchLayer
 from keras_hyperens.layers.members import split_members
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -37,8 +38,8 @@ class HyperBatchEmbedding(HyperBatchLayer):
     """
 
     plain_layer = keras.layers.Embedding
-    takes_indices = True
-    is_batched = True
+    _takes_indices = True
+    _is_batched = True
     settings = ("kernel_l1", "kernel_l2")
     roles = {"kernel": "embeddings"}
 
@@ -46,32 +47,32 @@ class HyperBatchEmbedding(HyperBatchLayer):
         super().__init__(*arguments, **keywords)
         self.autocast = False  # indices of a half precision would be rounded
 
-    def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
         return (self.plain.input_dim, self.plain.output_dim)
 
-    def folds(self, inputs: Any, draw_by_row: bool) -> bool:
+    def _folds(self, inputs: Tensor, draw_by_row: bool) -> bool:
         return False
 
-    def apply_kernel(self, rows: Any, kernel: Any) -> Any:
+    def _apply_kernel(self, rows: Tensor, kernel: Tensor) -> Tensor:
         return ops.take(kernel, ops.cast(rows, "int32"), axis=0)
 
-    def apply_kernels(self, rows: Any, kernels: Any) -> Any:
+    def _apply_kernels(self, rows: Tensor, kernels: Tensor) -> Tensor:
         return self._take(split_members(rows, self.ensemble_size), kernels)
 
-    def _through(self, rows: Any, kernel: Any, fan_in: Any, units: Any) -> Any:
+    def _through(self, rows: Tensor, kernel: Tensor, fan_in: Tensor, units: Tensor) -> Tensor:
         indices = split_members(rows, self.ensemble_size)
         vectors = ops.take(ops.cast(kernel, self.compute_dtype), ops.cast(indices, "int32"), axis=0)
         factors = self._take(indices, ops.cast(ops.expand_dims(fan_in, -1), self.compute_dtype))
-        return vectors * factors * ops.cast(self.beside_outputs(units, len(rows.shape) + 1), self.compute_dtype)
+        return vectors * factors * ops.cast(self._beside_outputs(units, len(rows.shape) + 1), self.compute_dtype)
 
-    def _take(self, indices: Any, tables: Any) -> Any:
+    def _take(self, indices: Tensor, tables: Tensor) -> Tensor:
         """Each member's own table `[M, A, ...]` at its indices `[M, B, ...]`: one gather from all."""
         first = ops.arange(self.ensemble_size, dtype="int32") * self.plain.input_dim
         first = ops.reshape(first, [self.ensemble_size] + [1] * (len(indices.shape) - 1))
         flat = ops.reshape(tables, (-1, tables.shape[-1]))
         return ops.take(flat, ops.cast(indices, "int32") + first, axis=0)
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         return ops.not_equal(inputs, 0) if self.plain.mask_zero else None
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

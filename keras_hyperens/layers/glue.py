@@ -10,6 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_hyperens.types import Shape
+from keras_hyperens.types import TensorTree
+
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class Weight(keras.layers.Layer):
@@ -45,7 +48,7 @@ class Weight(keras.layers.Layer):
         layer.trainable = variable.trainable
         return layer
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         self.weight = self.add_weight(
             name="weight",
             shape=self.shape,
@@ -57,10 +60,10 @@ class Weight(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: TensorTree) -> TensorTree:
         return ops.convert_to_tensor(self.weight)
 
-    def compute_output_spec(self, inputs: Any) -> Any:
+    def compute_output_spec(self, inputs: TensorTree) -> TensorTree:
         is_float = "float" in self.weight_dtype
         return keras.KerasTensor(self.shape, self.compute_dtype if is_float else self.weight_dtype)
 
@@ -89,11 +92,11 @@ class Constant(keras.layers.Layer):
         super().__init__(**keywords)
         self.value, self.value_dtype, self.by_row = np.asarray(value, value_dtype), value_dtype, by_row
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: TensorTree) -> TensorTree:
         value = ops.convert_to_tensor(self.value, self.value_dtype)
         return ops.broadcast_to(value[None], (ops.shape(inputs)[0], *self.value.shape)) if self.by_row else value
 
-    def compute_output_spec(self, inputs: Any) -> Any:
+    def compute_output_spec(self, inputs: TensorTree) -> TensorTree:
         rows = (inputs.shape[0],) if self.by_row else ()
         return keras.KerasTensor((*rows, *self.value.shape), self.value_dtype)
 
@@ -106,11 +109,11 @@ class Constant(keras.layers.Layer):
 class BroadcastRows(keras.layers.Layer):
     """Repeats its first input, of one row, for as many rows as its second input has."""
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: TensorTree) -> TensorTree:
         one, like = inputs
         return ops.broadcast_to(one, (ops.shape(like)[0], *one.shape[1:]))
 
-    def compute_output_spec(self, inputs: Any) -> Any:
+    def compute_output_spec(self, inputs: TensorTree) -> TensorTree:
         one, like = inputs
         return keras.KerasTensor((like.shape[0], *one.shape[1:]), one.dtype)
 
@@ -119,13 +122,13 @@ class BroadcastRows(keras.layers.Layer):
 class WithMask(keras.layers.Layer):
     """Its first input, with the second as its mask where it has none."""
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: TensorTree) -> TensorTree:
         return inputs[0]
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: TensorTree, previous_mask: TensorTree = None) -> TensorTree:
         return inputs[1]
 
-    def compute_output_spec(self, inputs: Any) -> Any:
+    def compute_output_spec(self, inputs: TensorTree) -> TensorTree:
         return keras.KerasTensor(inputs[0].shape, inputs[0].dtype)
 
 
@@ -133,11 +136,11 @@ class WithMask(keras.layers.Layer):
 class MaskOf(keras.layers.Layer):
     """The mask of its input, `[rows, time]`."""
 
-    def call(self, inputs: Any, mask: Any = None) -> Any:
+    def call(self, inputs: TensorTree, mask: TensorTree = None) -> TensorTree:
         return ops.ones(ops.shape(inputs)[:2], "bool") if mask is None else ops.cast(mask, "bool")
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: TensorTree, previous_mask: TensorTree = None) -> TensorTree:
         return None
 
-    def compute_output_spec(self, inputs: Any, mask: Any = None) -> Any:
+    def compute_output_spec(self, inputs: TensorTree, mask: TensorTree = None) -> TensorTree:
         return keras.KerasTensor(inputs.shape[:2], "bool")

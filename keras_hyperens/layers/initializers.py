@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.checks import is_number
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -33,7 +34,7 @@ class RandomSign(keras.initializers.Initializer):
         self._given_seed = seed
         self.seed = random.randrange(2**31) if seed is None else seed
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None, **kwargs: Any) -> Tensor:
         uniform = keras.random.uniform(shape, seed=self.seed, dtype="float32")
         return ops.cast(ops.where(uniform < self.probability, 1.0, -1.0), dtype or keras.config.floatx())
 
@@ -62,7 +63,7 @@ def another(initializer: Any, number: int) -> Any:
 def of_each_member(initializer: Any, equal: bool = False) -> Callable[..., Any]:
     """Initializes weights `[M, ...]` member by member: each with numbers of its own, or all equal."""
 
-    def initialize(shape: tuple[int, ...], dtype: Any = None) -> Any:
+    def initialize(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
         members = range(shape[0])
         if equal:
             return ops.stack([initializer(shape[1:], dtype=dtype)] * len(members))
@@ -77,5 +78,5 @@ class ConstrainEachMember(keras.constraints.Constraint):
     def __init__(self, constraint: Any) -> None:
         self.constraint = constraint
 
-    def __call__(self, w: Any) -> Any:
+    def __call__(self, w: Tensor) -> Tensor:
         return ops.stack([self.constraint(weights) for weights in ops.unstack(w)])

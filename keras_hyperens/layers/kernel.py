@@ -12,6 +12,7 @@ from keras_hyperens.layers.members import join_members
 from keras_hyperens.layers.members import split_members
 from keras_hyperens.layers.penalized import Draw
 from keras_hyperens.layers.penalized import PenalizedKernel
+from keras_hyperens.types import Tensor
 
 
 class HyperBatchLayer(PenalizedKernel):
@@ -59,50 +60,50 @@ class HyperBatchLayer(PenalizedKernel):
         ValueError: If a strength names no hyperparameter or can become negative, or a choice is unknown.
     """
 
-    channel_axis = -1  # of inputs and outputs alike
-    takes_indices = False  # and not what is multiplied
-    is_batched = False  # whether `apply_kernels` can apply all members' kernels at once
+    _channel_axis = -1  # of inputs and outputs alike
+    _takes_indices = False  # and not what is multiplied
+    _is_batched = False  # whether `_apply_kernels` can apply all members' kernels at once
 
-    def folds(self, inputs: Any, draw_by_row: bool) -> bool:
+    def _folds(self, inputs: Tensor, draw_by_row: bool) -> bool:
         """Whether building M kernels pays for these rows, with one draw for each of them or one for all."""
         return True
 
-    def apply_kernel(self, rows: Any, kernel: Any) -> Any:
+    def _apply_kernel(self, rows: Tensor, kernel: Tensor) -> Tensor:
         """The plain layer's linear operation, without bias."""
         raise NotImplementedError
 
-    def apply_kernels(self, rows: Any, kernels: Any) -> Any:
+    def _apply_kernels(self, rows: Tensor, kernels: Tensor) -> Tensor:
         """Each member's kernel `[M, ...]` to its rows `[M*B, ...]` by one operation, giving `[M, B, ...]`."""
         raise NotImplementedError
 
-    def beside_inputs(self, vectors: Any, rank: int) -> Any:
+    def _beside_inputs(self, vectors: Tensor, rank: int) -> Tensor:
         """`[M, 1, A]` as a factor of inputs `[M, B, ...]`, whose rows have `rank` axes."""
         return self._beside_channels(vectors, rank)
 
-    def beside_outputs(self, vectors: Any, rank: int) -> Any:
+    def _beside_outputs(self, vectors: Tensor, rank: int) -> Tensor:
         """`[M, 1 or B, U]` as a factor of outputs `[M, B, ...]`, for inputs of `rank` axes."""
         return self._beside_channels(vectors, rank)
 
-    def beside_biases(self, biases: Any, rank: int) -> Any:
+    def _beside_biases(self, biases: Tensor, rank: int) -> Tensor:
         """Biases `[M, 1 or B, U]` as a term of outputs `[M, B, ...]`, for inputs of `rank` axes."""
-        return self.beside_outputs(biases, rank)
+        return self._beside_outputs(biases, rank)
 
-    def _beside_channels(self, vectors: Any, rank: int) -> Any:
+    def _beside_channels(self, vectors: Tensor, rank: int) -> Tensor:
         others = [1] * (rank - 2)
         shape = ops.shape(vectors)
-        tail = [*others, shape[2]] if self.channel_axis == -1 else [shape[2], *others]
+        tail = [*others, shape[2]] if self._channel_axis == -1 else [shape[2], *others]
         return ops.reshape(vectors, [*shape[:2], *tail])
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        check_rows(inputs.shape[0], self.num_members)
-        if not self.takes_indices and not keras.backend.is_float_dtype(inputs.dtype):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        check_rows(inputs.shape[0], self._num_members)
+        if not self._takes_indices and not keras.backend.is_float_dtype(inputs.dtype):
             inputs = ops.cast(inputs, self.compute_dtype)  # as Keras' products do
         draw = self.draw(inputs)
         if training:
-            self.penalize(draw)
+            self._penalize(draw)
         return self.apply(inputs, draw)
 
-    def draw(self, inputs: Any) -> Draw:
+    def draw(self, inputs: Tensor) -> Draw:
         """The layer at the current hyperparameter values, for rows like `inputs`."""
         stored = the_one_member()
         if stored is not None:
@@ -110,40 +111,40 @@ class HyperBatchLayer(PenalizedKernel):
             return Draw([kernel], bias)
         positions = None
         if self.is_conditioned:
-            positions = self._positions(self.current_values(inputs))
+            positions = self._positions(self._current_values(inputs))
         shift = self._shift(positions)
         biases = self._biases(positions)
         draw_by_row = shift is not None and shift.shape[1] != 1
-        if self.is_shared and not self.folds(inputs, draw_by_row):
+        if self.is_shared and not self._folds(inputs, draw_by_row):
             return Draw(None, biases, shift)
         if not draw_by_row:
             return Draw(self._kernels(shift), biases, shift)
         return Draw(self._kernels(None), biases, shift, self._multiplied(self.delta_kernel, self.u, self.v))
 
-    def apply(self, rows: Any, draw: Draw) -> Any:
+    def apply(self, rows: Tensor, draw: Draw) -> Tensor:
         """The layer's outputs for rows `[M*B, ...]`."""
         biases = None
         if draw.biases is not None:
-            biases = ops.cast(self.beside_biases(draw.biases, len(rows.shape)), self.compute_dtype)
+            biases = ops.cast(self._beside_biases(draw.biases, len(rows.shape)), self.compute_dtype)
         if isinstance(draw.kernels, list):
             return self._member_by_member(rows, draw, biases)
         if draw.kernels is None:
-            outputs = self.apply_by_row(rows, draw.shift)
+            outputs = self._apply_by_row(rows, draw.shift)
         else:
-            outputs = self.apply_kernels(rows, ops.cast(draw.kernels, self.compute_dtype))
+            outputs = self._apply_kernels(rows, ops.cast(draw.kernels, self.compute_dtype))
         return self.activation(join_members(outputs if biases is None else outputs + biases))
 
-    def _member_by_member(self, rows: Any, draw: Draw, biases: Any) -> Any:
+    def _member_by_member(self, rows: Tensor, draw: Draw, biases: Tensor) -> Tensor:
         """Kernel, bias and activation of each member in turn: TensorFlow makes one operation of the three.
 
         On 2 CPU cores, forward and backward, this loop takes 1.05 to 1.10 times one plain convolution of the same rows,
         a grouped convolution 1.07 to 1.34 times, `vectorized_map` 1.6 to 2.6 times; compiled by XLA the loop takes 1.0
         to 1.2 times XLA's plain one, the grouped form 12 to 27 times (`python -m benchmarks.speed --parts kernels`).
         """
-        members = ops.split(rows, self.num_members)
+        members = ops.split(rows, self._num_members)
         outputs = self._each(members, draw.kernels)
         if draw.deltas is not None:
-            shifts = ops.unstack(ops.cast(self.beside_outputs(draw.shift, len(rows.shape)), self.compute_dtype))
+            shifts = ops.unstack(ops.cast(self._beside_outputs(draw.shift, len(rows.shape)), self.compute_dtype))
             varied = self._each(members, draw.deltas)
             outputs = [output + part * shift for output, part, shift in zip(outputs, varied, shifts, strict=True)]
         if biases is not None:
@@ -152,39 +153,39 @@ class HyperBatchLayer(PenalizedKernel):
 
     def _each(self, members: list[Any], kernels: list[Any]) -> list[Any]:
         pairs = zip(members, kernels, strict=True)
-        return [self.apply_kernel(rows, ops.cast(kernel, self.compute_dtype)) for rows, kernel in pairs]
+        return [self._apply_kernel(rows, ops.cast(kernel, self.compute_dtype)) for rows, kernel in pairs]
 
-    def fold(self, values: Any) -> tuple[list[Any], Any]:
+    def fold(self, values: Tensor) -> tuple[list[Any], Any]:
         """Every member's kernel, and biases `[M, 1, U]` (or `None`), at values `[M, 1, P]` and the scope's centers."""
         positions = self._positions(values) if self.is_conditioned else None
         kernels = self._kernels(self._shift(positions))
         return kernels if isinstance(kernels, list) else ops.unstack(kernels), self._biases(positions)
 
-    def _positions(self, values: Any) -> Any:
+    def _positions(self, values: Tensor) -> Tensor:
         """z: where the values lie in their ranges, `[M, 1 or B, P]`, as seen from the scope's centers."""
         positions, centers = self.space.positions(values), current_centers()
         return positions if centers is None else positions - self.space.positions(centers)
 
-    def _shift(self, positions: Any) -> Any:
+    def _shift(self, positions: Tensor) -> Tensor:
         """e: what the hyperparameters add to the units' factors of `delta_kernel`."""
         return None if positions is None else ops.matmul(positions, self.kernel_embedding)
 
-    def _kernels(self, shift: Any) -> Any:
+    def _kernels(self, shift: Tensor) -> Tensor:
         if not self.is_shared:
             own = ops.convert_to_tensor(self.kernel)
-            return own if self.is_batched else ops.unstack(own)
+            return own if self._is_batched else ops.unstack(own)
         kernels = self._multiplied(self.kernel, self.r, self.s)
         if shift is None:
             return kernels
         deltas = self._multiplied(self.delta_kernel, self.u, self.v * ops.squeeze(shift, 1))
         return [kernel + delta for kernel, delta in zip(kernels, deltas, strict=True)]
 
-    def _multiplied(self, kernel: Any, fan_in: Any, units: Any) -> list[Any]:
+    def _multiplied(self, kernel: Tensor, fan_in: Tensor, units: Tensor) -> list[Any]:
         """A shared kernel times each member's factors: one after the other, so that each stays in the cache."""
         kernel, factors = ops.convert_to_tensor(kernel), zip(ops.unstack(fan_in), ops.unstack(units), strict=True)
         return [kernel * self.axes.outer(*pair) for pair in factors]
 
-    def _biases(self, positions: Any) -> Any:
+    def _biases(self, positions: Tensor) -> Tensor:
         if not self.use_bias:
             return None
         biases = ops.expand_dims(self.bias, 1)
@@ -192,20 +193,20 @@ class HyperBatchLayer(PenalizedKernel):
             return biases
         return biases + ops.expand_dims(self.delta_bias, 1) * ops.matmul(positions, self.bias_embedding)
 
-    def apply_by_row(self, rows: Any, shift: Any) -> Any:
+    def _apply_by_row(self, rows: Tensor, shift: Tensor) -> Tensor:
         """Without folding: the shared kernels applied once to all rows, giving `[M, B, ...]`."""
         outputs = self._through(rows, self.kernel, self.r, ops.expand_dims(self.s, 1))
         if shift is None:
             return outputs
         return outputs + self._through(rows, self.delta_kernel, self.u, ops.expand_dims(self.v, 1) * shift)
 
-    def _through(self, rows: Any, kernel: Any, fan_in: Any, units: Any) -> Any:
+    def _through(self, rows: Tensor, kernel: Tensor, fan_in: Tensor, units: Tensor) -> Tensor:
         rank = len(rows.shape)
-        members = split_members(rows, self.num_members)  # [M, B, ...]
-        before = ops.cast(self.beside_inputs(ops.expand_dims(fan_in, 1), rank), self.compute_dtype)
-        outputs = self.apply_kernel(join_members(members * before), ops.cast(kernel, self.compute_dtype))
-        after = ops.cast(self.beside_outputs(units, rank), self.compute_dtype)
-        return split_members(outputs, self.num_members) * after
+        members = split_members(rows, self._num_members)  # [M, B, ...]
+        before = ops.cast(self._beside_inputs(ops.expand_dims(fan_in, 1), rank), self.compute_dtype)
+        outputs = self._apply_kernel(join_members(members * before), ops.cast(kernel, self.compute_dtype))
+        after = ops.cast(self._beside_outputs(units, rank), self.compute_dtype)
+        return split_members(outputs, self._num_members) * after
 
     def adopt(self, weights: list[Any]) -> None:
         kernel = ops.convert_to_tensor(weights[0])
@@ -213,7 +214,7 @@ class HyperBatchLayer(PenalizedKernel):
         if self.use_bias:
             self.bias.assign(ops.stack([ops.reshape(weights[1], (-1,))] * self.ensemble_size))
 
-    def member_weights(self, member: int, values: Any) -> list[Any]:
+    def member_weights(self, member: int, values: Tensor) -> list[Any]:
         kernels, biases = self.fold(values)
-        own = [kernels[member]] + ([] if biases is None else [ops.reshape(biases[member, 0], self.bias_shape())])
+        own = [kernels[member]] + ([] if biases is None else [ops.reshape(biases[member, 0], self._bias_shape())])
         return [ops.convert_to_numpy(weight) for weight in own]

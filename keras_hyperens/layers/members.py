@@ -7,13 +7,15 @@ from typing import Any
 
 from keras import ops
 
+from keras_hyperens.types import Tensor
 
-def tile_members(batch: Any, ensemble_size: int) -> Any:
+
+def tile_members(batch: Tensor, ensemble_size: int) -> Tensor:
     """Every member gets the whole batch: `[B, ...]` to rows `[M*B, ...]`."""
     return ops.concatenate([batch] * ensemble_size)  # `ops.tile` loses static shapes before Keras 3.13
 
 
-def split_members(rows: Any, ensemble_size: int, batch_size: Any = -1) -> Any:
+def split_members(rows: Tensor, ensemble_size: int, batch_size: Any = -1) -> Tensor:
     """Rows `[M*B, ...]` to `[M, B, ...]`.
 
     Raises:
@@ -29,7 +31,7 @@ def split_members(rows: Any, ensemble_size: int, batch_size: Any = -1) -> Any:
     return ops.reshape(rows, (ensemble_size, batch_size) + tuple(ops.shape(rows)[1:]))
 
 
-def join_members(members: Any) -> Any:
+def join_members(members: Tensor) -> Tensor:
     """`[M, B, ...]` to rows `[M*B, ...]`."""
     return ops.reshape(members, (-1,) + tuple(ops.shape(members)[2:]))
 

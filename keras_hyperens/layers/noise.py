@@ -9,6 +9,7 @@ from keras_hyperens.hyperparameters.driven import Driven
 from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.members import join_members
 from keras_hyperens.layers.members import split_members
+from keras_hyperens.types import Tensor
 
 
 class HyperNoise(HyperLayer):
@@ -22,24 +23,24 @@ class HyperNoise(HyperLayer):
         (setting,) = self.settings
         super().__init__(0.0, *arguments, **{setting: level}, **keywords)
         driven = Driven.of(getattr(self, setting))
-        if driven.factor is None or driven.interval(self.space)[1] == self.highest:
+        if driven.factor is None or driven.interval(self.space)[1] == self._highest:
             raise ValueError(
-                f"`{setting}` must be given and stay below {self.highest:g}. Received: {setting}={level!r}"
+                f"`{setting}` must be given and stay below {self._highest:g}. Received: {setting}={level!r}"
             )
         self.seed_generator = keras.random.SeedGenerator(self.plain.seed)
         self.supports_masking = True
         self.built = True
 
-    def _disturb(self, members: Any, level: Any) -> Any:
+    def _disturb(self, members: Tensor, level: Tensor) -> Tensor:
         """Members' rows `[M, B, ...]` at a level that lies beside them."""
         raise NotImplementedError
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         setting = getattr(self, self.settings[0])
         if not training or setting == 0:
             return inputs
         members = split_members(inputs, self.ensemble_size)  # [M, B, ...]
-        level = self.setting_value(setting)
+        level = self._setting_value(setting)
         if Driven.of(setting).name is not None:  # [M, 1 or B]
             level = ops.reshape(level, (*ops.shape(level), *[1] * (len(members.shape) - 2)))
         return join_members(self._disturb(members, level))
@@ -50,7 +51,7 @@ class HyperNoise(HyperLayer):
     def adopt(self, weights: list[Any]) -> None:
         """There are none."""
 
-    def member_weights(self, member: int, values: Any) -> list[Any]:
+    def member_weights(self, member: int, values: Tensor) -> list[Any]:
         return []
 
 
@@ -89,6 +90,6 @@ class HyperGaussianNoise(HyperNoise):
     def __init__(self, stddev: Any, *arguments: Any, **keywords: Any) -> None:
         super().__init__(stddev, *arguments, **keywords)
 
-    def _disturb(self, members: Any, level: Any) -> Any:
+    def _disturb(self, members: Tensor, level: Tensor) -> Tensor:
         noise = keras.random.normal(ops.shape(members), seed=self.seed_generator, dtype="float32")
         return members + ops.cast(level * noise, members.dtype)

@@ -9,6 +9,8 @@ from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.folding import the_one_member
 from keras_hyperens.layers.members import join_members
 from keras_hyperens.layers.members import split_members
+from keras_hyperens.types import Shape
+from keras_hyperens.types import Tensor
 
 
 class MemberNormalization(HyperLayer):
@@ -27,12 +29,12 @@ class MemberNormalization(HyperLayer):
         ]
         self.supports_masking = True
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         for part in self.parts:
             part.build(input_shape)
         self.built = True
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
         stored = the_one_member()
         if stored is not None:
             return self.parts[stored.member](inputs, **self._arguments(training, mask, 0))
@@ -40,7 +42,7 @@ class MemberNormalization(HyperLayer):
         extra = [self._arguments(training, mask, k) for k in range(self.ensemble_size)]
         return join_members(ops.stack([part(members[k], **extra[k]) for k, part in enumerate(self.parts)]))
 
-    def _arguments(self, training: bool | None, mask: Any, member: int) -> dict[str, Any]:
+    def _arguments(self, training: bool | None, mask: Tensor, member: int) -> dict[str, Any]:
         return {}
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -57,7 +59,7 @@ class MemberNormalization(HyperLayer):
     def member_layer(self, values: dict[str, float]) -> keras.layers.Layer:
         return self.plain_layer.from_config({**self.plain.get_config(), "name": self.name})
 
-    def member_weights(self, member: int, values: Any) -> list[Any]:
+    def member_weights(self, member: int, values: Tensor) -> list[Any]:
         return self.parts[member].get_weights()
 
 
@@ -85,10 +87,10 @@ class MemberBatchNormalization(MemberNormalization):
 
     plain_layer = keras.layers.BatchNormalization
 
-    def _arguments(self, training: bool | None, mask: Any, member: int) -> dict[str, Any]:
+    def _arguments(self, training: bool | None, mask: Tensor, member: int) -> dict[str, Any]:
         if mask is None:
             return {"training": training}
-        return {"training": training, "mask": split_members(mask, self.num_members)[member]}
+        return {"training": training, "mask": split_members(mask, self._num_members)[member]}
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")

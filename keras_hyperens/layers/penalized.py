@@ -1,5 +1,6 @@
 """What a layer with a kernel is at a draw of hyperparameters, and the penalties that it has there."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from keras_hyperens.layers.penalties import Part
 from keras_hyperens.layers.penalties import absolute_norms
 from keras_hyperens.layers.penalties import squared_norms
 from keras_hyperens.layers.weights import KernelWeights
+from keras_hyperens.types import Tensor
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Draw:
 class PenalizedKernel(KernelWeights):
     """A layer of M members' kernels and biases with the penalties of these; see `HyperBatchLayer`. Abstract."""
 
-    def penalize(self, draw: Draw) -> None:
+    def _penalize(self, draw: Draw) -> None:
         """Adds the mean penalties of a draw; a layer used twice in a network has them once, as in Keras."""
         if not self.losses:
             for penalty in self.penalties(draw):
@@ -41,16 +43,16 @@ class PenalizedKernel(KernelWeights):
         if draw.biases is not None:
             norms = {"l1": ops.abs, "l2": ops.square}
             found += [
-                ops.multiply(self.setting_value(strength), ops.sum(power(draw.biases), axis=-1))
+                ops.multiply(self._setting_value(strength), ops.sum(power(draw.biases), axis=-1))
                 for norm, power in norms.items()
                 if (strength := getattr(self, f"bias_{norm}")) is not None
             ]
         return found
 
-    def _penalty(self, strength: Setting, norms: Any, shift: Any) -> Any:
-        return ops.multiply(self.setting_value(strength), self._kernel_norms(norms, shift))
+    def _penalty(self, strength: Setting, norms: Callable[..., Tensor], shift: Tensor) -> Tensor:
+        return ops.multiply(self._setting_value(strength), self._kernel_norms(norms, shift))
 
-    def _kernel_norms(self, norms: Any, shift: Any) -> Any:
+    def _kernel_norms(self, norms: Callable[..., Tensor], shift: Tensor) -> Tensor:
         if not self.is_shared:
             return _own_norms(norms, self.kernel.value)
         with_factors = self.regularize_fast_weights
@@ -61,17 +63,17 @@ class PenalizedKernel(KernelWeights):
         return norms(self.axes, kernel, delta, shift)
 
 
-def of_members(loss: Any) -> Any:
+def of_members(loss: Tensor) -> Tensor:
     """The penalties of which a loss is the mean, `[1 or M, 1 or B]`; `None` if it is no such mean."""
     return getattr(loss, "_hyperens_members", None)
 
 
-def _with_members(mean: Any, penalty: Any) -> Any:
+def _with_members(mean: Tensor, penalty: Tensor) -> Tensor:
     mean._hyperens_members = penalty
     return mean
 
 
-def _own_norms(norms: Any, kernels: Any) -> Any:
+def _own_norms(norms: Callable[..., Tensor], kernels: Tensor) -> Tensor:
     """The norms of kernels that members do not share, `[M, ...]` to `[M, 1]`."""
     power = ops.abs if norms is absolute_norms else ops.square
     return ops.sum(power(kernels), axis=tuple(range(1, len(kernels.shape))))[:, None]

@@ -10,11 +10,12 @@ from keras import ops
 
 from keras_hyperens.layers.axes import Factors
 from keras_hyperens.layers.axes import KernelAxes
+from keras_hyperens.types import Tensor
 
 Part = tuple[Any, Factors | None]  # a kernel, and what multiplies it: (r, s) or (u, v), or ones
 
 
-def squared_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, shift: Any = None) -> Any:
+def squared_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, shift: Any = None) -> Tensor:
     """`sum((kernel * factors + delta * factors * e)²)` for every member and draw.
 
     Args:
@@ -35,7 +36,7 @@ def squared_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, shi
     return constant + ops.sum(shift * (2 * linear + shift * quadratic), axis=-1)
 
 
-def absolute_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, shift: Any = None) -> Any:
+def absolute_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, shift: Any = None) -> Tensor:
     """`sum(|kernel * factors + delta * factors * e|)` for every member and draw; see `squared_norms`.
 
     With a draw per row it goes through the rows one after the other: exact, and slow.
@@ -45,7 +46,7 @@ def absolute_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, sh
         return ops.sum(ops.abs(fixed), axis=every)[:, None]
     varied = _multiplied(axes, delta)
 
-    def of_draw(each: Any) -> Any:  # [M, U]
+    def of_draw(each: Tensor) -> Tensor:  # [M, U]
         return ops.sum(ops.abs(fixed + varied * axes.beside_units(each)), axis=every)
 
     if shift.shape[1] == 1:
@@ -53,22 +54,22 @@ def absolute_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, sh
     return ops.transpose(ops.map(of_draw, ops.transpose(shift, (1, 0, 2))))
 
 
-def _sum_of_squares(axes: KernelAxes, kernel: Part) -> Any:
+def _sum_of_squares(axes: KernelAxes, kernel: Part) -> Tensor:
     """`[M, 1]`, or `[1, 1]` without factors."""
     if kernel[1] is None:
         return ops.reshape(ops.sum(ops.square(kernel[0])), (1, 1))
     return ops.sum(_unit_sums(axes, kernel, kernel), axis=-1)
 
 
-def _sums_with(axes: KernelAxes, kernel: Any, delta: Any) -> Any:
+def _sums_with(axes: KernelAxes, kernel: Tensor, delta: Tensor) -> Tensor:
     """Each unit's `sum(k d)` and `sum(d d)`, `[2, U]`.
 
     With a gradient of its own: the automatic one copies both sums to the kernel's shape, a third of the time of all.
     """
 
     @ops.custom_gradient
-    def sums(kernel: Any, delta: Any) -> Any:
-        def gradient(*gradients: Any, upstream: Any = None) -> tuple[Any, Any]:
+    def sums(kernel: Tensor, delta: Tensor) -> Tensor:
+        def gradient(*gradients: Any, upstream: Tensor | None = None) -> tuple[Any, Any]:
             linear, quadratic = ops.unstack(axes.beside_units(gradients[0] if upstream is None else upstream))
             return delta * linear, kernel * linear + delta * (2 * quadratic)
 
@@ -78,7 +79,7 @@ def _sums_with(axes: KernelAxes, kernel: Any, delta: Any) -> Any:
     return sums(kernel, delta)
 
 
-def _unit_sums(axes: KernelAxes, left: Part, right: Part) -> Any:
+def _unit_sums(axes: KernelAxes, left: Part, right: Part) -> Tensor:
     """Sums of `left * right` over all axes but the units, `[1 or M, 1, U]`."""
     (left_kernel, left_factors), (right_kernel, right_factors) = left, right
     if left_factors is None or right_factors is None:
@@ -87,7 +88,7 @@ def _unit_sums(axes: KernelAxes, left: Part, right: Part) -> Any:
     return axes.unit_sums(left_kernel * right_kernel, factors)[:, None]
 
 
-def _multiplied(axes: KernelAxes, part: Part) -> Any:
+def _multiplied(axes: KernelAxes, part: Part) -> Tensor:
     kernel, factors = part
     if factors is None:
         return kernel[None]

@@ -131,8 +131,8 @@ def _names_its_arguments(owner: type) -> bool:
 def own_parameters(owner: Any) -> Iterable[inspect.Parameter]:
     """The arguments that a class of ours, or one whose options it passes on, adds to those of its plain layer."""
     found: dict[str, inspect.Parameter] = {}
-    for each in dict.fromkeys(base for kind in (*owner.also_takes, owner) for base in kind.__mro__):
-        if hasattr(each, "also_takes") and "__init__" in vars(each):
+    for each in dict.fromkeys(base for kind in (*owner._also_takes, owner) for base in kind.__mro__):
+        if hasattr(each, "_also_takes") and "__init__" in vars(each):
             parameters = inspect.signature(each.__init__).parameters.values()
             found |= {one.name: one for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
     return found.values()

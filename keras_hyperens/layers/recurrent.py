@@ -11,6 +11,9 @@ from keras_hyperens.layers.composite import HyperBatchComposite
 from keras_hyperens.layers.dense import HyperBatchDense
 from keras_hyperens.layers.dropout import HyperDropout
 from keras_hyperens.layers.penalized import Draw
+from keras_hyperens.types import Shape
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 
 class HyperBatchCell(keras.layers.Layer):
@@ -23,7 +26,7 @@ class HyperBatchCell(keras.layers.Layer):
     draw: Draw
     state_mask: Any
 
-    def __init__(self, plain: Any, recurrent: HyperBatchDense, **keywords: Any) -> None:
+    def __init__(self, plain: keras.layers.Layer, recurrent: HyperBatchDense, **keywords: Any) -> None:
         super().__init__(**keywords)
         self.recurrent = recurrent
         self.units, self.output_size = plain.units, plain.units
@@ -31,7 +34,7 @@ class HyperBatchCell(keras.layers.Layer):
         self.reset_after = getattr(plain, "reset_after", None)
         self.built = True
 
-    def from_state(self, state: Any) -> Any:
+    def from_state(self, state: Tensor) -> Tensor:
         """The recurrent map of a state, with this sequence's dropout."""
         return self.recurrent.apply(state if self.state_mask is None else state * self.state_mask, self.draw)
 
@@ -43,7 +46,7 @@ class HyperBatchLSTMCell(HyperBatchCell):
     def state_size(self) -> list[int]:
         return [self.units, self.units]
 
-    def call(self, inputs: Any, states: Any) -> tuple[Any, list[Any]]:
+    def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Any, list[Any]]:
         hidden, carry = states
         gates = ops.split(inputs + self.from_state(hidden), 4, axis=-1)
         enter, forget, leave = (self.recurrent_activation(gates[number]) for number in (0, 1, 3))
@@ -59,7 +62,7 @@ class HyperBatchGRUCell(HyperBatchCell):
     def state_size(self) -> int:
         return self.units
 
-    def call(self, inputs: Any, states: Any) -> tuple[Any, list[Any]]:
+    def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Any, list[Any]]:
         hidden = states[0] if isinstance(states, list | tuple) else states
         update, reset, new = ops.split(inputs, 3, axis=-1)
         from_update, from_reset, from_new = ops.split(self.from_state(hidden), 3, axis=-1)
@@ -97,9 +100,9 @@ class HyperBatchRNN(HyperBatchComposite):
         self.rnn = keras.layers.RNN(cell, **flags, dtype=self.dtype_policy)
         self.input_dropout, self.state_dropout = self._dropout(self.dropout), self._dropout(self.recurrent_dropout)
 
-    def make_parts(self) -> None:
+    def _make_parts(self) -> None:
         plain, units = self.plain, self._gates * self.plain.units
-        self.inputs_map = self.part(
+        self.inputs_map = self._part(
             HyperBatchDense,
             {"kernel": "kernel", "bias": "bias"},
             units=units,
@@ -109,7 +112,7 @@ class HyperBatchRNN(HyperBatchComposite):
             bias_initializer=self._initial_bias(),
             bias_constraint=plain.bias_constraint,
         )
-        self.recurrent = self.part(
+        self.recurrent = self._part(
             HyperBatchDense,
             {"kernel": "recurrent", "bias": "bias"},
             units=units,
@@ -136,19 +139,25 @@ class HyperBatchRNN(HyperBatchComposite):
         seed = self.plain.get_config()["seed"]
         return HyperDropout(rate, noise_shape=(None, 1, None), seed=seed, dtype=self.dtype_policy, **members)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         units = self.plain.units
         self.inputs_map.build(input_shape)
         self.recurrent.build((None, units))
         self.rnn.build((*input_shape[:2], self._gates * units))
         self.built = True
 
-    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
+    def call(
+        self,
+        sequences: Tensor,
+        initial_state: TensorTree = None,
+        mask: Tensor | None = None,
+        training: bool | None = None,
+    ) -> TensorTree:
         if self.input_dropout is not None:
             sequences = self.input_dropout(sequences, training=training)
         cell, draw = self.rnn.cell, self.recurrent.draw(sequences)
         if training:
-            self.recurrent.penalize(draw)
+            self.recurrent._penalize(draw)
         mapped = self.inputs_map(sequences, training=training)
         cell.draw, cell.state_mask = draw, self._state_mask(mapped, training)
         try:
@@ -156,7 +165,7 @@ class HyperBatchRNN(HyperBatchComposite):
         finally:
             del cell.draw, cell.state_mask
 
-    def _state_mask(self, mapped: Any, training: bool | None) -> Any:
+    def _state_mask(self, mapped: Tensor, training: bool | None) -> Tensor:
         if self.state_dropout is None or not training:
             return None
         return self.state_dropout(ops.ones_like(mapped[:, :1, : self.plain.units]), training=True)[:, 0]
@@ -167,15 +176,15 @@ class HyperBatchRNN(HyperBatchComposite):
         self.inputs_map.adopt([kernel, *biases[:1]])
         self.recurrent.adopt([recurrent, *biases[1:]])
 
-    def member_weights(self, member: int, values: Any) -> list[Any]:
+    def member_weights(self, member: int, values: Tensor) -> list[Any]:
         kernel, *bias = self.inputs_map.member_weights(member, values)
         recurrent, *recurrent_bias = self.recurrent.member_weights(member, values)
         return [kernel, recurrent, *([np.stack([*bias, *recurrent_bias])] if recurrent_bias else bias)]
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> TensorTree:
         return self.rnn.compute_mask(inputs, mask)
 
-    def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
+    def compute_output_shape(self, sequences_shape: Shape, initial_state_shape: TensorTree = None) -> TensorTree:
         return self.plain.compute_output_shape(sequences_shape, initial_state_shape)
 
 
@@ -219,7 +228,7 @@ class HyperBatchLSTM(HyperBatchRNN):
         if not self.plain.unit_forget_bias:
             return initializer
 
-        def initialize(shape: tuple[int, ...], dtype: Any = None) -> Any:
+        def initialize(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
             enter, rest = initializer((units,), dtype=dtype), initializer((2 * units,), dtype=dtype)
             return ops.concatenate([enter, ops.ones((units,), dtype=dtype), rest])
 

@@ -1,13 +1,12 @@
 """A layer of members applied at every time."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
 from keras_hyperens.hyperparameters import current_hyperparameters
 from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.hyperparameters.scope import current_centers
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -34,7 +33,7 @@ class HyperBatchTimeDistributed(keras.layers.TimeDistributed):
     TensorShape([8, 7, 3, 3, 6])
     """
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
         rows, times = ops.shape(inputs)[:2]
         keywords = {"training": training} if self.layer._call_has_training_arg else {}
         if mask is not None and self.layer._call_has_mask_arg:

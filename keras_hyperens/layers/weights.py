@@ -21,8 +21,8 @@ class KernelWeights(HyperLayer):
     settings: tuple[str, ...] = ("kernel_l1", "kernel_l2", "bias_l1", "bias_l2")
     roles = {"kernel": "kernel", "bias": "bias"}
     has_kernels = True
-    fan_in_axes: tuple[int, ...] = (-2,)
-    unit_axes: tuple[int, ...] = (-1,)
+    _fan_in_axes: tuple[int, ...] = (-2,)
+    _unit_axes: tuple[int, ...] = (-1,)
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class KernelWeights(HyperLayer):
         self.activation = getattr(self.plain, "activation", keras.activations.linear)
         self.use_bias = getattr(self.plain, "use_bias", False)
 
-    def kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
         """The shape of the plain layer's kernel."""
         raise NotImplementedError
 
-    def bias_shape(self) -> tuple[int, ...]:
+    def _bias_shape(self) -> tuple[int, ...]:
         """The shape of the plain layer's bias."""
         return (self.axes.num_units,)
 
@@ -75,8 +75,8 @@ class KernelWeights(HyperLayer):
         return self.sharing == "hyper" and len(self.space) > 0
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        shape = self.kernel_shape(input_shape)
-        self.axes = KernelAxes(shape, self.fan_in_axes, self.unit_axes)
+        shape = self._kernel_shape(input_shape)
+        self.axes = KernelAxes(shape, self._fan_in_axes, self._unit_axes)
         name = self.roles["kernel"]
         self._add_kernel(shape, getattr(self.plain, f"{name}_initializer"), getattr(self.plain, f"{name}_constraint"))
         if self.is_shared:
@@ -106,7 +106,7 @@ class KernelWeights(HyperLayer):
         )
 
     def _add_bias(self) -> None:
-        shape = (self.ensemble_size, prod(self.bias_shape()))
+        shape = (self.ensemble_size, prod(self._bias_shape()))
         initializer = of_each_member(self.plain.bias_initializer, self.same_initialization)
         self.bias = self._add("bias", shape, initializer, self.plain.bias_constraint)
 

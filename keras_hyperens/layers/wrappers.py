@@ -12,7 +12,7 @@ from keras_hyperens.layers.time_distributed import HyperBatchTimeDistributed
 Pair = tuple[keras.layers.Layer, keras.layers.Layer]  # an old layer, and the new one in its place
 
 
-def copy_of(layer: Any) -> Any:
+def copy_of(layer: keras.layers.Layer) -> keras.layers.Layer:
     """A new layer, or bare operation, of the same configuration; itself where that may not be all that it is."""
     if is_kept(layer):
         return layer
@@ -22,7 +22,7 @@ def copy_of(layer: Any) -> Any:
         return layer
 
 
-def is_kept(layer: Any) -> bool:
+def is_kept(layer: keras.layers.Layer) -> bool:
     """Whether a layer is used as it is: somebody's own, or with a state that is not in its configuration."""
     if not isinstance(layer, keras.layers.Layer):
         return False
@@ -65,12 +65,12 @@ def take_state(new: keras.layers.Layer, old: keras.layers.Layer) -> None:
             new.load_assets(folder)
 
 
-def is_wrapper(layer: Any) -> bool:
+def is_wrapper(layer: keras.layers.Layer) -> bool:
     """Whether a layer is one of the wrappers that `rewrapped` knows."""
     return type(layer) in (keras.layers.TimeDistributed, HyperBatchTimeDistributed, keras.layers.Bidirectional)
 
 
-def rewrapped(wrapper: Any, counterpart: Callable[[Any], Any]) -> tuple[keras.layers.Layer, list[Pair]]:
+def rewrapped(wrapper: keras.layers.Layer, counterpart: Callable[[Any], Any]) -> tuple[keras.layers.Layer, list[Pair]]:
     """The same wrapper around the counterparts of the layers inside.
 
     Args:

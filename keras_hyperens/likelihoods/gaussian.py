@@ -1,7 +1,6 @@
 """Outputs that are Gaussians: D means and D logarithms of standard deviations, predictions D means and D variances."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from keras import ops
@@ -12,6 +11,8 @@ from keras_hyperens.likelihoods.likelihood import Likelihood
 from keras_hyperens.likelihoods.likelihood import at_least_float32
 from keras_hyperens.likelihoods.likelihood import labels_like
 from keras_hyperens.likelihoods.likelihood import safe_log
+from keras_hyperens.types import Loss
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty import by_kind
 from keras_hyperens.uncertainty import gaussian_mixture
 
@@ -30,28 +31,28 @@ class Gaussian(Likelihood):
     def name(self) -> str:
         return "gaussian"
 
-    def predict(self, raw: Any) -> Any:
+    def predict(self, raw: Tensor) -> Tensor:
         means, log_scales = ops.split(at_least_float32(raw), 2, axis=-1)
         return ops.concatenate([means, ops.exp(2 * log_scales)], axis=-1)
 
-    def to_raw(self, prediction: Any) -> Any:
+    def to_raw(self, prediction: Tensor) -> Tensor:
         means, variances = ops.split(prediction, 2, axis=-1)
         return ops.concatenate([means, safe_log(variances) / 2], axis=-1)
 
-    def combine(self, members: Any, weights: Any = None, combination: Combination = "mean") -> Any:
+    def combine(self, members: Tensor, weights: Tensor | None = None, combination: Combination = "mean") -> Tensor:
         if combination != "mean":
             raise ValueError(f'Gaussians are combined as a mixture, by "mean". Received: combination={combination!r}')
         return gaussian_mixture(members, weights)
 
-    def combine_raw(self, members: Any) -> Any:
+    def combine_raw(self, members: Tensor) -> Tensor:
         return self.to_raw(gaussian_mixture(self.predict(members)))
 
-    def temper(self, prediction: Any, temperature: Any) -> Any:
+    def temper(self, prediction: Tensor, temperature: Tensor) -> Tensor:
         """T times the variance."""
         means, variances = ops.split(prediction, 2, axis=-1)
         return ops.concatenate([means, variances * ops.cast(temperature, prediction.dtype)], axis=-1)
 
-    def temper_raw(self, raw: Any, temperature: Any) -> Any:
+    def temper_raw(self, raw: Tensor, temperature: Tensor) -> Tensor:
         means, log_scales = ops.split(raw, 2, axis=-1)
         return ops.concatenate([means, log_scales + ops.cast(ops.log(temperature) / 2, raw.dtype)], axis=-1)
 
@@ -59,7 +60,7 @@ class Gaussian(Likelihood):
         means, variances = np.split(np.asarray(prediction), 2, axis=-1)
         return fit_variance_scale(means, variances, labels_like(labels, prediction, means.shape[-1]), weights)
 
-    def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Any) -> str:
+    def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:
         return "mse" if loss is None else "loss"
 
     def scored(

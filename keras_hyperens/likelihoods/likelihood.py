@@ -8,6 +8,8 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens.checks import is_integer
+from keras_hyperens.types import Loss
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty import combine
 from keras_hyperens.uncertainty import median
 from keras_hyperens.uncertainty import trimmed_mean
@@ -50,37 +52,37 @@ class Likelihood:
         raise NotImplementedError
 
     @classmethod
-    def is_implied_by(cls, loss: Any) -> bool:
+    def is_implied_by(cls, loss: Loss) -> bool:
         """Whether a loss (an object, a name or a function) is one of those that imply it."""
         return not cls.losses.isdisjoint(names_of_loss(getattr(loss, "evaluation_loss", loss)))
 
     @classmethod
-    def of_loss(cls, loss: Any) -> "Likelihood":
+    def of_loss(cls, loss: Loss) -> "Likelihood":
         """The likelihood of the outputs that a loss takes which implies this class."""
         return cls()
 
-    def predict(self, raw: Any) -> Any:
+    def predict(self, raw: Tensor) -> Tensor:
         """What users see: probabilities of logits, variances of Gaussians, anything else as it is; at least float32."""
         return at_least_float32(raw)
 
-    def to_raw(self, prediction: Any) -> Any:
+    def to_raw(self, prediction: Tensor) -> Tensor:
         """What a loss takes, from a prediction: logits if it takes logits (a probability of 0 counts as 1.2e-38)."""
         return prediction
 
-    def combine(self, members: Any, weights: Any = None, combination: Combination = "mean") -> Any:
+    def combine(self, members: Tensor, weights: Tensor | None = None, combination: Combination = "mean") -> Tensor:
         """One prediction from the members' predictions, `[M, B, ...]` to `[B, ...]`; probabilities sum to 1."""
         name, *n_outliers = (combination,) if isinstance(combination, str) else combination
         return COMBINATIONS[name](members, weights, *n_outliers)
 
-    def combine_raw(self, members: Any) -> Any:
+    def combine_raw(self, members: Tensor) -> Tensor:
         """The raw output whose prediction is the mean of the members' predictions, `[M, B, ...]` to `[B, ...]`."""
         return combine(at_least_float32(members))
 
-    def temper(self, prediction: Any, temperature: Any) -> Any:
+    def temper(self, prediction: Tensor, temperature: Tensor) -> Tensor:
         """A prediction less sure by a temperature above 1."""
         return prediction
 
-    def temper_raw(self, raw: Any, temperature: Any) -> Any:
+    def temper_raw(self, raw: Tensor, temperature: Tensor) -> Tensor:
         """The raw output whose prediction is the tempered one of a raw output."""
         return self.temper(raw, temperature)
 
@@ -88,11 +90,11 @@ class Likelihood:
         """The temperature for which the predictions of these rows are most likely."""
         raise NotImplementedError
 
-    def distributions(self, prediction: Any) -> Any:
+    def distributions(self, prediction: Tensor) -> Tensor:
         """Predictions as measures of uncertainty take them."""
         return prediction
 
-    def logits(self, raw: Any) -> Any:
+    def logits(self, raw: Tensor) -> Tensor:
         """Logits of classes, `[..., C]`, from a raw output."""
         raise ValueError("The energy needs logits: train with from_logits=True. Received: a network of probabilities")
 
@@ -104,7 +106,7 @@ class Likelihood:
         """Probabilities of classes that exclude each other, `[..., C]`."""
         raise NotImplementedError
 
-    def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Any) -> str:
+    def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:
         """What a selection scores predictions by: `"nll"`, `"mse"`, or `"loss"` for labels that have neither.
 
         Args:
@@ -139,18 +141,18 @@ class Likelihood:
         raise NotImplementedError
 
 
-def at_least_float32(output: Any) -> Any:
+def at_least_float32(output: Tensor) -> Tensor:
     """The output, or a half-precision one in float32."""
     half = keras.backend.standardize_dtype(output.dtype) in ("float16", "bfloat16")
     return ops.cast(output, "float32") if half else output
 
 
-def safe_log(values: Any) -> Any:
+def safe_log(values: Tensor) -> Tensor:
     """Logarithms, of `SMALLEST` for anything below."""
     return ops.log(ops.maximum(values, SMALLEST))
 
 
-def names_of_loss(loss: Any) -> list[str]:
+def names_of_loss(loss: Loss) -> list[str]:
     """Names under which a loss (an object, a name or a function) may be known: of its classes, and its own."""
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", "")
     return [family.__name__ for family in type(loss).__mro__] + ["".join(map(str.title, name.split("_"))), name]

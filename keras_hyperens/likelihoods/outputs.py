@@ -6,10 +6,15 @@ from typing import Any
 import keras
 
 from keras_hyperens import masks
+from keras_hyperens.likelihoods.likelihood import Likelihood
 from keras_hyperens.likelihoods.value import Value
+from keras_hyperens.types import LikelihoodTree
+from keras_hyperens.types import LossTree
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 
-def per_output(setting: Any, outputs: Any, output_names: Sequence[str] | None) -> list[Any]:
+def per_output(setting: Any, outputs: TensorTree, output_names: Sequence[str] | None) -> list[Any]:
     """The setting of each output, in the order of `keras.tree.flatten(outputs)`.
 
     A dictionary is by name, a list is by position, and anything else holds for every output.
@@ -28,7 +33,7 @@ def per_output(setting: Any, outputs: Any, output_names: Sequence[str] | None) -
     )
 
 
-def parts_of_outputs(part: Any, outputs: Any, output_names: Sequence[str] | None) -> list[Any]:
+def parts_of_outputs(part: TensorTree, outputs: TensorTree, output_names: Sequence[str] | None) -> list[Any]:
     """Labels, say, of each output, in the order of `keras.tree.flatten(outputs)`; those with names are found by them.
 
     Keras takes a dictionary also where outputs are a list, and then names are in another order than outputs.
@@ -41,17 +46,17 @@ def parts_of_outputs(part: Any, outputs: Any, output_names: Sequence[str] | None
     return flat if any(each is None for each in found) else found
 
 
-def of_each_output(likelihoods: Any, outputs: Any, output_names: list[str] | None) -> list[Any]:
+def of_each_output(likelihoods: LikelihoodTree, outputs: TensorTree, output_names: list[str] | None) -> list[Any]:
     """As `per_output`; an output of which nothing is said has values."""
     return [each or Value() for each in per_output(likelihoods, outputs, output_names)]
 
 
-def like_outputs(likelihoods: Any, outputs: Any, output_names: list[str] | None) -> Any:
+def like_outputs(likelihoods: LikelihoodTree, outputs: TensorTree, output_names: list[str] | None) -> LikelihoodTree:
     """The likelihood of each output, in the structure of `outputs`."""
     return keras.tree.pack_sequence_as(outputs, of_each_output(likelihoods, outputs, output_names))
 
 
-def ignored_classes(loss: Any) -> Any:
+def ignored_classes(loss: LossTree) -> Any:
     """The `ignore_class` of each loss of a compiled structure, `None` where it has none."""
     if isinstance(loss, dict):
         return {name: ignored_classes(each) for name, each in loss.items()}
@@ -62,20 +67,20 @@ def ignored_classes(loss: Any) -> Any:
     return getattr(loss, "ignore_class", None)
 
 
-def predictions(raw: Any, likelihoods: Any) -> Any:
+def predictions(raw: TensorTree, likelihoods: LikelihoodTree) -> TensorTree:
     """`Likelihood.predict` of each raw output."""
     return masks.mapped(lambda output, likelihood: likelihood.predict(output), raw, likelihoods)
 
 
-def raw_of(predictions: Any, likelihoods: Any) -> Any:
+def raw_of(predictions: TensorTree, likelihoods: LikelihoodTree) -> TensorTree:
     """`Likelihood.to_raw` of each prediction."""
     return masks.mapped(lambda output, likelihood: likelihood.to_raw(output), predictions, likelihoods)
 
 
-def combined_raw(members: Any, likelihoods: Any) -> Any:
+def combined_raw(members: TensorTree, likelihoods: LikelihoodTree) -> TensorTree:
     """`Likelihood.combine_raw` of each output of all members; what counts for every member counts."""
 
-    def one(output: Any, likelihood: Any) -> Any:
+    def one(output: Tensor, likelihood: Likelihood) -> Tensor:
         return likelihood.combine_raw(output)
 
     return masks.mapped(one, members, likelihoods, mask=masks.of_all_members)

@@ -1,7 +1,6 @@
 """Outputs that are probabilities, or their logits: of classes, or of yes-or-no questions."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from keras import ops
@@ -14,6 +13,8 @@ from keras_hyperens.likelihoods.likelihood import at_least_float32
 from keras_hyperens.likelihoods.likelihood import labels_like
 from keras_hyperens.likelihoods.likelihood import names_of_loss
 from keras_hyperens.likelihoods.likelihood import safe_log
+from keras_hyperens.types import Loss
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty import by_kind
 from keras_hyperens.uncertainty import log_mean_exp
 
@@ -33,10 +34,10 @@ class Probabilities(Likelihood):
     has_class_probabilities = True
 
     @classmethod
-    def of_loss(cls, loss: Any) -> Likelihood:
+    def of_loss(cls, loss: Loss) -> Likelihood:
         return cls(bool(getattr(loss, "from_logits", False)))
 
-    def temper_raw(self, raw: Any, temperature: Any) -> Any:
+    def temper_raw(self, raw: Tensor, temperature: Tensor) -> Tensor:
         return raw / ops.cast(temperature, raw.dtype) if self.from_logits else self.temper(raw, temperature)
 
 
@@ -56,34 +57,34 @@ class Categorical(Probabilities):
         return "softmax" if self.from_logits else "categorical"
 
     @classmethod
-    def of_loss(cls, loss: Any) -> Likelihood:
+    def of_loss(cls, loss: Loss) -> Likelihood:
         takes_only_logits = not {"CTC", "ctc"}.isdisjoint(names_of_loss(loss))
         return cls(True) if takes_only_logits else super().of_loss(loss)
 
-    def predict(self, raw: Any) -> Any:
+    def predict(self, raw: Tensor) -> Tensor:
         raw = at_least_float32(raw)
         return ops.softmax(raw, axis=-1) if self.from_logits else raw
 
-    def to_raw(self, prediction: Any) -> Any:
+    def to_raw(self, prediction: Tensor) -> Tensor:
         return safe_log(prediction) if self.from_logits else prediction
 
-    def combine(self, members: Any, weights: Any = None, combination: Combination = "mean") -> Any:
+    def combine(self, members: Tensor, weights: Tensor | None = None, combination: Combination = "mean") -> Tensor:
         prediction = super().combine(members, weights, combination)
         return prediction / ops.sum(prediction, axis=-1, keepdims=True) if combination == "median" else prediction
 
-    def combine_raw(self, members: Any) -> Any:
+    def combine_raw(self, members: Tensor) -> Tensor:
         if not self.from_logits:
             return super().combine_raw(members)
         return log_mean_exp(ops.log_softmax(at_least_float32(members), axis=-1))
 
-    def temper(self, prediction: Any, temperature: Any) -> Any:
+    def temper(self, prediction: Tensor, temperature: Tensor) -> Tensor:
         """`p ** (1 / T)`, normalized."""
         return ops.softmax(safe_log(prediction) / ops.cast(temperature, prediction.dtype), axis=-1)
 
     def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
         return fit_temperature(prediction, labels, weights)
 
-    def logits(self, raw: Any) -> Any:
+    def logits(self, raw: Tensor) -> Tensor:
         return raw if self.from_logits else super().logits(raw)
 
     def num_classes(self, width: int | None) -> int | None:
@@ -92,7 +93,7 @@ class Categorical(Probabilities):
     def class_probabilities(self, prediction: np.ndarray) -> np.ndarray:
         return prediction
 
-    def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Any) -> str:
+    def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:
         if loss is None:
             return "nll"
         is_soft = labels.shape == shape and shape[-1] > 1 and not is_one_hot(labels)
@@ -115,20 +116,20 @@ class Bernoulli(Probabilities):
     def name(self) -> str:
         return "sigmoid" if self.from_logits else "bernoulli"
 
-    def predict(self, raw: Any) -> Any:
+    def predict(self, raw: Tensor) -> Tensor:
         raw = at_least_float32(raw)
         return ops.sigmoid(raw) if self.from_logits else raw
 
-    def to_raw(self, prediction: Any) -> Any:
+    def to_raw(self, prediction: Tensor) -> Tensor:
         return safe_log(prediction) - safe_log(1 - prediction) if self.from_logits else prediction
 
-    def combine_raw(self, members: Any) -> Any:
+    def combine_raw(self, members: Tensor) -> Tensor:
         if not self.from_logits:
             return super().combine_raw(members)
         members = at_least_float32(members)
         return log_mean_exp(ops.log_sigmoid(members)) - log_mean_exp(ops.log_sigmoid(-members))
 
-    def temper(self, prediction: Any, temperature: Any) -> Any:
+    def temper(self, prediction: Tensor, temperature: Tensor) -> Tensor:
         """`p ** (1 / T)` of yes and no, normalized."""
         logits = safe_log(prediction) - safe_log(1 - prediction)
         return ops.sigmoid(logits / ops.cast(temperature, prediction.dtype))
@@ -139,11 +140,11 @@ class Bernoulli(Probabilities):
         predicted, true = (np.stack([1 - yes, yes], axis=-1) for yes in (prediction, labels))
         return fit_temperature(predicted, true, of_every)
 
-    def distributions(self, prediction: Any) -> Any:
+    def distributions(self, prediction: Tensor) -> Tensor:
         """No and yes of each question, `[..., C, 2]`."""
         return ops.stack([1 - prediction, prediction], axis=-1)
 
-    def logits(self, raw: Any) -> Any:
+    def logits(self, raw: Tensor) -> Tensor:
         return ops.stack([ops.zeros_like(raw), raw], axis=-1) if self.from_logits else super().logits(raw)
 
     def class_probabilities(self, prediction: np.ndarray) -> np.ndarray:
@@ -155,7 +156,7 @@ class Bernoulli(Probabilities):
             )
         return np.concatenate([1 - prediction, prediction], axis=-1)
 
-    def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Any) -> str:
+    def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:
         if loss is None:
             return "nll"
         return "nll" if np.isin(labels, (0, 1)).all() or labels.min() < 0 or labels.max() > 1 else "loss"

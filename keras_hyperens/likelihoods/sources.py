@@ -11,6 +11,11 @@ from keras_hyperens.likelihoods.outputs import per_output
 from keras_hyperens.likelihoods.probabilities import Bernoulli
 from keras_hyperens.likelihoods.probabilities import Categorical
 from keras_hyperens.likelihoods.value import Value
+from keras_hyperens.types import LikelihoodTree
+from keras_hyperens.types import Loss
+from keras_hyperens.types import LossTree
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 KNOWN: tuple[Likelihood, ...] = (
     Categorical(from_logits=True),
@@ -26,12 +31,12 @@ ACTIVATIONS = tuple(BY_NAME)
 SHAPE_ONLY = ("Reshape", "Flatten", "Identity")  # layers that leave values as they are
 
 
-def named(names: Any) -> Any:
+def named(names: Any) -> LikelihoodTree:
     """The likelihood of each name in a structure; `"auto"` says nothing, and so means values."""
     return keras.tree.map_structure(lambda name: Value() if name == "auto" else BY_NAME[name], names)
 
 
-def names_of(likelihoods: Any) -> Any:
+def names_of(likelihoods: LikelihoodTree) -> Any:
     """The name of each likelihood in a structure, as `named` takes them, and files."""
     return keras.tree.map_structure(lambda likelihood: likelihood.name, likelihoods)
 
@@ -51,7 +56,7 @@ def check_output_activation(activation: Any, num_outputs: int | None = None) -> 
             )
 
 
-def of_loss(loss: Any) -> Likelihood | None:
+def of_loss(loss: Loss) -> Likelihood | None:
     """What a Keras loss (an object, a name or a function) implies; `None` if it is not known."""
     if hasattr(loss, "evaluation_loss"):  # it varies with hyperparameters
         return of_loss(loss.evaluation_loss)
@@ -62,7 +67,7 @@ def of_loss(loss: Any) -> Likelihood | None:
     return None
 
 
-def of_losses(loss: Any) -> Any:
+def of_losses(loss: LossTree) -> LikelihoodTree:
     """`of_loss` for each loss of a compiled structure: one, a list or a dictionary; values where it is not known."""
     if isinstance(loss, dict):
         return {name: of_losses(each) for name, each in loss.items()}
@@ -74,12 +79,12 @@ def of_activation(name: str) -> Likelihood | None:
     return next((likelihood() for likelihood in CLASSES if likelihood.activation == name), None)
 
 
-def of_model(model: keras.Model) -> Any:
+def of_model(model: keras.Model) -> LikelihoodTree:
     """The likelihoods of a model's outputs by the loss it was compiled with; for `of_each_output`."""
     return of_outputs(model, getattr(model, "loss", None))
 
 
-def of_outputs(model: keras.Model, loss: Any) -> Any:
+def of_outputs(model: keras.Model, loss: LossTree) -> LikelihoodTree:
     """The likelihoods of a model's outputs under a loss; for `of_each_output`.
 
     Args:
@@ -96,7 +101,7 @@ def of_outputs(model: keras.Model, loss: Any) -> Any:
     return keras.tree.pack_sequence_as(outputs, flat)
 
 
-def of_output(loss: Any, output: Any) -> Likelihood:
+def of_output(loss: Loss, output: Tensor) -> Likelihood:
     """The likelihood of one symbolic output under its loss."""
     found = of_loss(loss)
     if found is None and loss is not None:
@@ -104,14 +109,14 @@ def of_output(loss: Any, output: Any) -> Likelihood:
     return Value() if found is None else found
 
 
-def symbolic_outputs(model: keras.Model) -> Any:
+def symbolic_outputs(model: keras.Model) -> TensorTree:
     """The symbolic outputs of a model in their structure; `None` if it has none."""
     if not getattr(model, "outputs", None):
         return None
     return model.outputs[0] if isinstance(model, keras.Sequential) else model.output
 
 
-def last_activation(output: Any) -> str:
+def last_activation(output: Tensor) -> str:
     """The name of the activation that a symbolic output comes from; empty if it is not known."""
     operation, _, place = getattr(output, "_keras_history", (None, 0, 0))
     if operation is None:

@@ -1,11 +1,11 @@
 """Outputs that are plain values: of a regression, or of whatever neither a loss nor an activation says more about."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from keras_hyperens.likelihoods.likelihood import Likelihood
+from keras_hyperens.types import Loss
 from keras_hyperens.uncertainty import by_kind
 
 
@@ -34,7 +34,7 @@ class Value(Likelihood):
             "or give `output_activation`. Received: an output of values"
         )
 
-    def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Any) -> str:
+    def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:
         has_as_many = labels.size == np.prod(shape)
         return "mse" if loss is None or self.is_implied_by(loss) or has_as_many else "loss"
 

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_hyperens.types import Tensor
+
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class GaussianNegativeLogLikelihood(keras.losses.Loss):
@@ -41,14 +43,14 @@ class GaussianNegativeLogLikelihood(keras.losses.Loss):
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         y_true = _like_outputs(y_true, y_pred)
         means, log_scales = ops.split(y_pred, 2, axis=-1)
         errors = ops.square((y_true - means) * ops.exp(-log_scales)) / 2
         return ops.mean(errors + log_scales + math.log(2 * math.pi) / 2, axis=-1)
 
 
-def _like_outputs(y_true: Any, y_pred: Any) -> Any:
+def _like_outputs(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Targets `(B, ..., D)`, also from `(B, ...)` if D is 1."""
     if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 2:
         y_true = ops.expand_dims(y_true, -1)

@@ -12,6 +12,9 @@ from keras_hyperens.checks import is_number
 from keras_hyperens.hyperparameters.driven import Driven
 from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.hyperparameters.scope import current_member
+from keras_hyperens.types import Loss
+from keras_hyperens.types import LossTree
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -44,7 +47,7 @@ class HyperparameterLoss(keras.losses.Loss):
     def __init__(
         self,
         function: Callable[[Any, Any, Mapping[str, Any]], Any],
-        evaluation_loss: Any,
+        evaluation_loss: Loss,
         names: Iterable[str] = (),
         name: str | None = None,
     ) -> None:
@@ -55,7 +58,7 @@ class HyperparameterLoss(keras.losses.Loss):
         self.evaluation_loss = as_loss(evaluation_loss)
         self.names = tuple(names)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         values = current_member()
         if values is None:
             return self.evaluation_loss.call(y_true, y_pred)
@@ -74,7 +77,7 @@ class HyperparameterLoss(keras.losses.Loss):
         return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
 
-def as_loss(loss: Any) -> keras.losses.Loss:
+def as_loss(loss: Loss) -> keras.losses.Loss:
     """A loss object of a name, a function or an object; the values of a function are averaged as Keras does it."""
     loss = keras.losses.get(loss)
     if loss is None:
@@ -94,7 +97,7 @@ class _FunctionLoss(keras.losses.Loss):
         super().__init__(name=name or getattr(function, "__name__", None))
         self.function = function
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return self.function(y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:
@@ -105,7 +108,7 @@ class _FunctionLoss(keras.losses.Loss):
         return cls(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
 
-def checked_setting(argument: str, setting: Any) -> Driven:
+def checked_setting(argument: str, setting: Setting) -> Driven:
     """What drives an argument of a loss; raises a `ValueError` unless it is a hyperparameter, or a multiple of one."""
     driven = Driven.of(setting)
     if not (isinstance(driven.name, str) and driven.name and is_number(driven.factor) and driven.factor > 0):
@@ -116,11 +119,11 @@ def checked_setting(argument: str, setting: Any) -> Driven:
     return driven
 
 
-def value_beside(setting: Setting, values: Mapping[str, Any], rank: int) -> Any:
+def value_beside(setting: Setting, values: Mapping[str, Any], rank: int) -> Tensor:
     """The value of a setting, `[1 or B]`, as a factor of an array `[B, ...]` of this rank."""
     return ops.reshape(Driven.of(setting).value(values), (-1, *[1] * (rank - 1)))
 
 
-def used_by(losses: Any) -> set[str]:
+def used_by(losses: LossTree) -> set[str]:
     """Names of the hyperparameters that a structure of losses uses."""
     return {name for loss in keras.tree.flatten(losses) if isinstance(loss, HyperparameterLoss) for name in loss.names}

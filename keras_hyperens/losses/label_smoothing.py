@@ -12,12 +12,14 @@ from keras_hyperens.losses.hyperparameter_loss import as_loss
 from keras_hyperens.losses.hyperparameter_loss import checked_setting
 from keras_hyperens.losses.hyperparameter_loss import value_beside
 from keras_hyperens.masks import with_mask
+from keras_hyperens.types import Loss
+from keras_hyperens.types import Tensor
 
 CATEGORICAL = (keras.losses.CategoricalCrossentropy, keras.losses.SparseCategoricalCrossentropy)
 CROSS_ENTROPIES = (*CATEGORICAL, keras.losses.BinaryCrossentropy)
 
 
-def without_smoothing(loss: Any) -> Any:
+def without_smoothing(loss: Loss) -> Loss:
     """A loss that takes labels as they are, from one that may smooth them by a fixed amount."""
     smooths = isinstance(loss, keras.losses.Loss) and getattr(loss, "label_smoothing", None)
     if not smooths or isinstance(loss, LabelSmoothing):
@@ -50,7 +52,7 @@ class LabelSmoothing(HyperparameterLoss):
         - Szegedy et al., [Rethinking the Inception Architecture](https://arxiv.org/abs/1512.00567), section 7
     """
 
-    def __init__(self, loss: Any, label_smoothing: Setting, name: str | None = None) -> None:
+    def __init__(self, loss: Loss, label_smoothing: Setting, name: str | None = None) -> None:
         loss = as_loss(loss)
         if not isinstance(loss, CROSS_ENTROPIES):
             raise ValueError(f"Label smoothing needs a cross-entropy. Received: loss={loss!r}")
@@ -59,7 +61,7 @@ class LabelSmoothing(HyperparameterLoss):
         super().__init__(self._smoothed, loss, [str(driven.name)], name or loss.name)
         self.label_smoothing = driven.setting
 
-    def _smoothed(self, y_true: Any, y_pred: Any, hyperparameters: Mapping[str, Any]) -> Any:
+    def _smoothed(self, y_true: Tensor, y_pred: Tensor, hyperparameters: Mapping[str, Any]) -> Tensor:
         config, y_pred = self.evaluation_loss.get_config(), ops.convert_to_tensor(y_pred)
         smoothing = value_beside(self.label_smoothing, hyperparameters, len(y_pred.shape))
         axis = config.get("axis", -1)
@@ -71,7 +73,7 @@ class LabelSmoothing(HyperparameterLoss):
         y_true = (1 - smoothing) * ops.cast(y_true, y_pred.dtype) + smoothing / y_pred.shape[axis]
         return keras.losses.categorical_crossentropy(y_true, y_pred, config["from_logits"], axis=axis)
 
-    def _sparse(self, y_true: Any, y_pred: Any, smoothing: Any, config: dict[str, Any]) -> Any:
+    def _sparse(self, y_true: Tensor, y_pred: Tensor, smoothing: Tensor, config: dict[str, Any]) -> Tensor:
         classes, ignored = y_pred.shape[-1], config.get("ignore_class")
         y_true = ops.reshape(ops.cast(y_true, "int32"), ops.shape(y_pred)[:-1])
         one_hot = (1 - smoothing) * ops.one_hot(y_true, classes, dtype=y_pred.dtype) + smoothing / classes

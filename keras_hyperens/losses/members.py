@@ -11,11 +11,14 @@ import keras
 from keras_hyperens import masks
 from keras_hyperens.hyperparameters.scope import member_scope
 from keras_hyperens.likelihoods import combined_raw
+from keras_hyperens.types import LikelihoodTree
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 
 def member_loss(
-    loss: Callable[[Any, int], Any], members: Any, values: Sequence[Mapping[str, Any]] | None = None
-) -> Any:
+    loss: Callable[[Any, int], Any], members: TensorTree, values: Sequence[Mapping[str, Any]] | None = None
+) -> Tensor:
     """The mean over members of each member's own loss (the Gibbs loss).
 
     One call per member: a call on all rows at once is wrong for `reduction="sum"` and for losses that compare rows.
@@ -30,18 +33,18 @@ def member_loss(
 
 
 def member_losses(
-    loss: Callable[[Any, int], Any], members: Any, values: Sequence[Mapping[str, Any]] | None = None
+    loss: Callable[[Any, int], Any], members: TensorTree, values: Sequence[Mapping[str, Any]] | None = None
 ) -> list[Any]:
     """Each member's own loss; arguments as in `member_loss`."""
 
-    def of_member(k: int) -> Any:
+    def of_member(k: int) -> Tensor:
         with nullcontext() if values is None else member_scope(values[k]):
             return loss(masks.member(members, k), k)
 
     return [of_member(k) for k in range(keras.tree.flatten(members)[0].shape[0])]
 
 
-def ensemble_loss(loss: Callable[[Any], Any], members: Any, likelihoods: Any) -> Any:
+def ensemble_loss(loss: Callable[[Any], Any], members: TensorTree, likelihoods: LikelihoodTree) -> Tensor:
     """The loss of the combined prediction.
 
     Args:

@@ -16,6 +16,9 @@ from keras_hyperens.losses.hyperparameter_loss import checked_setting
 from keras_hyperens.losses.hyperparameter_loss import used_by
 from keras_hyperens.losses.hyperparameter_loss import value_beside
 from keras_hyperens.masks import mapped
+from keras_hyperens.types import Loss
+from keras_hyperens.types import LossTree
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -37,7 +40,7 @@ class WeightedLoss(HyperparameterLoss):
     2.0
     """
 
-    def __init__(self, loss: Any, weight: Setting, evaluation_weight: float = 1.0, name: str | None = None) -> None:
+    def __init__(self, loss: Loss, weight: Setting, evaluation_weight: float = 1.0, name: str | None = None) -> None:
         loss = as_loss(loss)
         driven = checked_setting("weight", weight)
         super().__init__(self._weighted, loss, used_by(loss) | {str(driven.name)}, name or loss.name)
@@ -45,7 +48,7 @@ class WeightedLoss(HyperparameterLoss):
         self.evaluation_weight = float(evaluation_weight)
 
     @classmethod
-    def _of_outputs(cls, losses: Any, weights: Any, space: HyperparameterSpace) -> tuple[Any, Any]:
+    def _of_outputs(cls, losses: LossTree, weights: Any, space: HyperparameterSpace) -> tuple[Any, Any]:
         """Losses and weights of several outputs with every hyperparameter among the weights made part of its loss.
 
         Args:
@@ -74,12 +77,12 @@ class WeightedLoss(HyperparameterLoss):
             weights[key] = 1.0
         return losses, weights
 
-    def _weighted(self, y_true: Any, y_pred: Any, hyperparameters: Mapping[str, Any]) -> Any:
+    def _weighted(self, y_true: Tensor, y_pred: Tensor, hyperparameters: Mapping[str, Any]) -> Tensor:
         losses = self.evaluation_loss.call(y_true, y_pred)  # still that of the member
         weight = value_beside(self.weight, hyperparameters, len(losses.shape))
         return mapped(lambda each: weight * each, losses)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         if current_member() is None:
             return mapped(lambda each: self.evaluation_weight * each, self.evaluation_loss.call(y_true, y_pred))
         return super().call(y_true, y_pred)

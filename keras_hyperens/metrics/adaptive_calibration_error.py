@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_hyperens.metrics.checks import check_num_bins
 from keras_hyperens.metrics.confidence_histogram import ConfidenceHistogram
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -55,7 +56,7 @@ class AdaptiveCalibrationError(ConfidenceHistogram):
         super().__init__(name=name, **kwargs)
         self.num_bins = num_bins
 
-    def _value(self) -> Any:
+    def _value(self) -> Tensor:
         total = ops.sum(self.sums["weight"])
         ends = total * np.linspace(0, 1, self.num_bins + 1, dtype=self.dtype)
         gaps = self._sum_of_most_confident(self.sums["correct"] - self.sums["confidence"], ends)

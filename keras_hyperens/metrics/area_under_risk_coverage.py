@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.metrics.confidence_histogram import ConfidenceHistogram
+from keras_hyperens.types import Tensor
 
 EXACT = 6  # terms of the harmonic series taken one by one before the expansion, which then is right to 4e-6
 
@@ -52,7 +53,7 @@ class AreaUnderRiskCoverage(ConfidenceHistogram):
     def __init__(self, name: str = "aurc", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def _value(self) -> Any:
+    def _value(self) -> Tensor:
         rows = ops.convert_to_tensor(self.sums["weight"])
         errors = rows - self.sums["correct"]
         rows_before, errors_before = ops.cumsum(rows) - rows, ops.cumsum(errors) - errors
@@ -62,7 +63,7 @@ class AreaUnderRiskCoverage(ConfidenceHistogram):
         return ops.divide_no_nan(ops.sum(risks), ops.sum(rows))
 
 
-def _harmonic(start: Any, number: Any) -> Any:
+def _harmonic(start: Tensor, number: Tensor) -> Tensor:
     """`1 / (start + 1) + ... + 1 / (start + number)`, by the digamma function also between whole numbers."""
     exact = sum(number / ((start + k) * (start + number + k)) for k in range(1, EXACT + 1))
     first, last = start + EXACT + 0.5, start + number + EXACT + 0.5

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_hyperens.metrics.classes import ClassRows
 from keras_hyperens.metrics.mean_over_rows import MeanOverClassRows
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -46,5 +47,5 @@ class BrierScore(MeanOverClassRows):
     def __init__(self, name: str = "brier", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def _row_values(self, rows: ClassRows) -> Any:
+    def _row_values(self, rows: ClassRows) -> Tensor:
         return ops.sum(ops.square(rows.probabilities - rows.truth), axis=-1)

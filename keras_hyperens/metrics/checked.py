@@ -14,6 +14,8 @@ from keras_hyperens.metrics.checks import is_known
 from keras_hyperens.metrics.classes import ClassRows
 from keras_hyperens.metrics.classes import Form
 from keras_hyperens.metrics.classes import class_rows
+from keras_hyperens.types import Shape
+from keras_hyperens.types import Tensor
 
 
 class CheckedMetric(keras.metrics.Metric):
@@ -31,14 +33,14 @@ class CheckedMetric(keras.metrics.Metric):
         super().__init__(name=name, dtype="float32" if dtype in ("float16", "bfloat16") else dtype, **kwargs)
         self.refused = self.add_variable((2,), "zeros", name="refused")  # rows of wrong predictions, of wrong labels
 
-    def add_variable(self, shape: Any, initializer: Any, dtype: Any = None, **keywords: Any) -> Any:
+    def add_variable(self, shape: Shape, initializer: Any, dtype: Any = None, **keywords: Any) -> keras.Variable:
         return super().add_variable(shape, initializer, dtype or self.dtype, **keywords)
 
-    def _value(self) -> Any:
+    def _value(self) -> Tensor:
         """The metric of all rows so far."""
         raise NotImplementedError
 
-    def result(self) -> Any:
+    def result(self) -> Tensor:
         refused = ops.convert_to_tensor(self.refused) + 0.0  # read: inside a graph a variable passes for known
         if is_known(refused):
             for number, expected in zip(np.asarray(refused), self._expected, strict=True):
@@ -82,7 +84,7 @@ class ClassMetric(CheckedMetric):
     def _form(self) -> Form:
         return Form(self.from_logits, bool(self.multi_label), self.ignore_class)
 
-    def _rows(self, y_true: Any, y_pred: Any, sample_weight: Any, has_labels: bool = True) -> ClassRows:
+    def _rows(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor, has_labels: bool = True) -> ClassRows:
         """Rows in one form; those that must be refused are counted."""
         rows = class_rows(y_true, y_pred, sample_weight, self.dtype, self._form, has_labels)
         self.refused.assign_add(rows.refused)

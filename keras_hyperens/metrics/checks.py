@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.checks import is_concrete
 from keras_hyperens.uncertainty.checks import shape_of
 
@@ -21,12 +22,12 @@ def check_num_bins(num_bins: Any) -> None:
         )
 
 
-def is_known(tensor: Any) -> bool:
+def is_known(tensor: Tensor) -> bool:
     """Whether a tensor has its values already: inside a graph it has not."""
     return hasattr(tensor, "numpy") or isinstance(tensor, np.ndarray)
 
 
-def check_values(values: Any, name: str) -> None:
+def check_values(values: Tensor, name: str) -> None:
     """Raises a `ValueError` if there is no value, or one that is no finite number."""
     dtype = np.asarray(values).dtype if isinstance(values, list | tuple) else values.dtype
     is_array = isinstance(dtype, np.dtype)
@@ -40,7 +41,7 @@ def check_values(values: Any, name: str) -> None:
             raise ValueError(f"`{name}` must be finite. Received: {wrong} values that are not")
 
 
-def check_members(y_pred: Any) -> None:
+def check_members(y_pred: Tensor) -> None:
     """Raises a `ValueError` unless predictions have an axis of members."""
     if len(shape_of(y_pred)) < 3:
         raise ValueError(
@@ -49,7 +50,7 @@ def check_members(y_pred: Any) -> None:
         )
 
 
-def of_one_member(values: Any, name: str) -> Any:
+def of_one_member(values: Tensor, name: str) -> Tensor:
     """Labels or weights `[B, ...]` of those that are the same for every member, `[M, B, ...]`."""
     if values is None:
         return None
@@ -66,7 +67,7 @@ def agree(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
     return len(one) == len(other) and all(None in (a, b) or a == b for a, b in zip(one, other))
 
 
-def row_weights(sample_weight: Any, rows: Any, y_pred: Any = None) -> Any:
+def row_weights(sample_weight: Tensor, rows: Tensor, y_pred: Tensor | None = None) -> Tensor:
     """Weights in the shape of a value per row, `[B, ...]`: all 1 if there are none, and 0 where Keras' mask is.
 
     Args:
@@ -99,6 +100,6 @@ def row_weights(sample_weight: Any, rows: Any, y_pred: Any = None) -> Any:
     return ops.ones_like(rows) * ops.reshape(weights, (*ops.shape(weights)[: len(shape)], *[1] * missing))
 
 
-def spoiled(results: Any, values: Any) -> Any:
+def spoiled(results: Tensor, values: Tensor) -> Tensor:
     """Results per row, but not a number where the value behind it is none: such a row must not pass for a good one."""
     return ops.where(ops.isnan(values), float("nan"), results)

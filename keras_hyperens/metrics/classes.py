@@ -10,6 +10,7 @@ from keras_hyperens.metrics.checks import agree
 from keras_hyperens.metrics.checks import check_values
 from keras_hyperens.metrics.checks import is_known
 from keras_hyperens.metrics.checks import row_weights
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.checks import check_sums
 from keras_hyperens.uncertainty.checks import is_concrete
 from keras_hyperens.uncertainty.checks import shape_of
@@ -34,7 +35,9 @@ class ClassRows(NamedTuple):
     refused: Any  # [2]: rows whose predictions are no probabilities, rows whose labels are no classes
 
 
-def class_rows(y_true: Any, y_pred: Any, sample_weight: Any, dtype: str, form: Form, has_labels: bool = True) -> Any:
+def class_rows(
+    y_true: Tensor, y_pred: Tensor, sample_weight: Tensor, dtype: str, form: Form, has_labels: bool = True
+) -> Tensor:
     """Rows of any form as `ClassRows`.
 
     Raises:
@@ -54,7 +57,7 @@ def class_rows(y_true: Any, y_pred: Any, sample_weight: Any, dtype: str, form: F
     return ClassRows(labels, predicted, weight, refused)
 
 
-def probabilities(y_pred: Any, dtype: str, form: Form) -> tuple[Any, Any]:
+def probabilities(y_pred: Tensor, dtype: str, form: Form) -> tuple[Any, Any]:
     """Probabilities `[B, ..., C]` of at least two classes, and which rows are none, `[B, ...]`.
 
     One probability p is that of class 1 and becomes `[1 - p, p]`; so does each of several labels.
@@ -76,13 +79,13 @@ def probabilities(y_pred: Any, dtype: str, form: Form) -> tuple[Any, Any]:
     return values, ~_are_distributions(values)
 
 
-def _are_distributions(values: Any) -> Any:
+def _are_distributions(values: Tensor) -> Tensor:
     """Which rows `[B, ...]` are distributions over the last axis; what is not a number is not judged."""
     gap = ops.abs(ops.sum(values, axis=-1) - 1)
     return ~((gap > ROUNDING) | ops.any(values < -ROUNDING, axis=-1))
 
 
-def truth(y_true: Any, predicted: Any, is_binary: bool, ignore_class: int | None) -> tuple[Any, Any, Any]:
+def truth(y_true: Tensor, predicted: Tensor, is_binary: bool, ignore_class: int | None) -> tuple[Any, Any, Any]:
     """Labels of any form as distributions `[B, ..., C]`; which are no classes, and which do not count, `[B, ...]`.
 
     Args:
@@ -105,13 +108,13 @@ def truth(y_true: Any, predicted: Any, is_binary: bool, ignore_class: int | None
     return ops.one_hot(ops.cast(labels, "int32"), number, dtype=predicted.dtype), no_classes(labels, number), ignored
 
 
-def no_classes(labels: Any, number: int | None) -> Any:
+def no_classes(labels: Tensor, number: int | None) -> Tensor:
     """Which labels are no classes in [0, number)."""
     wrong = labels != ops.floor(labels)
     return wrong if number is None else wrong | (labels < 0) | (labels >= number)
 
 
-def label_values(y_true: Any, rows: tuple[int | None, ...], number: int | None) -> Any:
+def label_values(y_true: Tensor, rows: tuple[int | None, ...], number: int | None) -> Tensor:
     """Labels `[B, ...]`, or distributions `[B, ..., number]`, in float32 at least.
 
     Raises:
@@ -130,12 +133,12 @@ def label_values(y_true: Any, rows: tuple[int | None, ...], number: int | None) 
     return labels[..., 0] if has_axis and shape[-1] == 1 else labels
 
 
-def refused_rows(counts: Any, wrong_predictions: Any, wrong_labels: Any, dtype: str) -> Any:
+def refused_rows(counts: Tensor, wrong_predictions: Tensor, wrong_labels: Tensor, dtype: str) -> Tensor:
     """How many of the rows that count have wrong predictions, and how many have wrong labels, `[2]`."""
     return ops.stack([ops.sum(ops.cast(counts & wrong, dtype)) for wrong in (wrong_predictions, wrong_labels)])
 
 
-def complain(refused: Any, y_true: Any, y_pred: Any, number: int | None, form: Form) -> None:
+def complain(refused: Tensor, y_true: Tensor, y_pred: Tensor, number: int | None, form: Form) -> None:
     """Says what is wrong with values that can be looked at."""
     can_look = is_known(refused) and (is_concrete(y_pred) or is_concrete(y_true))
     if not can_look or not np.any(refused):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from keras import ops
 
 from keras_hyperens.metrics.classes import ClassRows
+from keras_hyperens.types import Tensor
 
 
 class Rows(NamedTuple):
@@ -31,7 +32,7 @@ def confident_rows(rows: ClassRows) -> Rows:
     return Rows(*[ops.reshape(column, (-1,)) for column in columns])
 
 
-def others(probabilities: Any) -> Any:
+def others(probabilities: Tensor) -> Tensor:
     """The probabilities `[B, ..., C]` with 0 in place of the largest."""
     largest = ops.argmax(probabilities, axis=-1)
     return probabilities * (1 - ops.one_hot(largest, probabilities.shape[-1], dtype=probabilities.dtype))

@@ -9,6 +9,7 @@ from keras_hyperens.metrics.checks import spoiled
 from keras_hyperens.metrics.confidence import confident_rows
 from keras_hyperens.metrics.fine_bins import MAGNITUDES
 from keras_hyperens.metrics.fine_bins import magnitude_bins
+from keras_hyperens.types import Tensor
 
 
 class ConfidenceHistogram(ClassMetric):
@@ -24,14 +25,14 @@ class ConfidenceHistogram(ClassMetric):
             name: self.add_variable((MAGNITUDES,), "zeros", name=name) for name in ("weight", "confidence", "correct")
         }
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         rows = confident_rows(self._rows(y_true, y_pred, sample_weight))
         bins = magnitude_bins(rows.doubt)
         weight = spoiled(rows.weight, rows.doubt)
         for name, values in (("weight", 1.0), ("confidence", rows.confidence), ("correct", rows.correct)):
             self.sums[name].assign_add(ops.segment_sum(weight * values, bins, MAGNITUDES))
 
-    def _sum_of_most_confident(self, values: Any, weight: Any) -> Any:
+    def _sum_of_most_confident(self, values: Tensor, weight: Tensor) -> Tensor:
         """Sums of `values` `[bins]` over the most confident rows, up to each total weight `[n]`.
 
         Of the bin in which that weight is reached, every row counts in part.

@@ -9,6 +9,7 @@ from keras import ops
 from keras_hyperens.metrics.gaussians import MeanOverGaussians
 from keras_hyperens.metrics.gaussians import density
 from keras_hyperens.metrics.gaussians import distribution
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -48,7 +49,7 @@ class ContinuousRankedProbabilityScore(MeanOverGaussians):
     def __init__(self, name: str = "crps", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def _row_values(self, residuals: Any, scales: Any) -> Any:
+    def _row_values(self, residuals: Tensor, scales: Tensor) -> Tensor:
         standardized = residuals / scales
         spread = 2 * density(standardized) - 1 / math.sqrt(math.pi)
         return ops.mean(residuals * (2 * distribution(standardized) - 1) + scales * spread, axis=-1)

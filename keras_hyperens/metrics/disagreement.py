@@ -10,6 +10,7 @@ from keras_hyperens.metrics.checks import spoiled
 from keras_hyperens.metrics.classes import ClassRows
 from keras_hyperens.metrics.mean_over_rows import MeanOverClassRows
 from keras_hyperens.metrics.mean_over_rows import for_every_member
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -50,7 +51,7 @@ class Disagreement(MeanOverClassRows):
     def __init__(self, name: str = "disagreement", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def _row_values(self, rows: ClassRows) -> Any:
+    def _row_values(self, rows: ClassRows) -> Tensor:
         members = rows.probabilities
         number = members.shape[0]
         differing = uncertainty.disagreement(members) * number / max(number - 1, 1)

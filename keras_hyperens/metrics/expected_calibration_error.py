@@ -9,6 +9,7 @@ from keras_hyperens.metrics.checked import ClassMetric
 from keras_hyperens.metrics.checks import check_num_bins
 from keras_hyperens.metrics.checks import spoiled
 from keras_hyperens.metrics.confidence import confident_rows
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -55,14 +56,14 @@ class ExpectedCalibrationError(ClassMetric):
             name: self.add_variable((num_bins,), "zeros", name=name) for name in ("weight", "confidence", "correct")
         }
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         rows = confident_rows(self._rows(y_true, y_pred, sample_weight))
         bins = ops.clip(ops.cast(rows.confidence * self.num_bins, "int32"), 0, self.num_bins - 1)
         weight = spoiled(rows.weight, rows.confidence)
         for name, values in (("weight", 1.0), ("confidence", rows.confidence), ("correct", rows.correct)):
             self.sums[name].assign_add(ops.segment_sum(weight * values, bins, self.num_bins))
 
-    def _value(self) -> Any:
+    def _value(self) -> Tensor:
         gaps = ops.abs(self.sums["correct"] - self.sums["confidence"])
         return ops.divide_no_nan(ops.sum(gaps), ops.sum(self.sums["weight"]))
 

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.metrics.gaussians import MeanOverGaussians
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens.metrics")  # there is a loss of this name
@@ -45,6 +46,6 @@ class GaussianNegativeLogLikelihood(MeanOverGaussians):
     def __init__(self, name: str = "gaussian_nll", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def _row_values(self, residuals: Any, scales: Any) -> Any:
+    def _row_values(self, residuals: Tensor, scales: Tensor) -> Tensor:
         surprise = ops.log(scales) + ops.square(residuals / scales) / 2 + math.log(2 * math.pi) / 2
         return ops.mean(surprise, axis=-1)

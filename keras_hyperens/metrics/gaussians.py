@@ -10,6 +10,7 @@ from keras_hyperens.metrics.checks import agree
 from keras_hyperens.metrics.checks import check_values
 from keras_hyperens.metrics.checks import row_weights
 from keras_hyperens.metrics.mean_over_rows import MeanOverRows
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.checks import is_concrete
 from keras_hyperens.uncertainty.checks import shape_of
 
@@ -35,11 +36,11 @@ class MeanOverGaussians(MeanOverRows):
         super().__init__(name=name, **kwargs)
         self.from_log_scale = from_log_scale
 
-    def _row_values(self, residuals: Any, scales: Any) -> Any:
+    def _row_values(self, residuals: Tensor, scales: Tensor) -> Tensor:
         """The value of each row, `[B, ...]`, from labels minus means, and standard deviations, `[B, ..., D]` each."""
         raise NotImplementedError
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         means, scales, is_wrong = means_and_scales(y_pred, self.dtype, self.from_log_scale)
         residuals = _labels(y_true, shape_of(means), self.dtype) - means
         values = self._row_values(residuals, scales)
@@ -52,7 +53,7 @@ class MeanOverGaussians(MeanOverRows):
         return {**super().get_config(), "from_log_scale": self.from_log_scale}
 
 
-def means_and_scales(y_pred: Any, dtype: str, from_log_scale: bool = False) -> tuple[Any, Any, Any]:
+def means_and_scales(y_pred: Tensor, dtype: str, from_log_scale: bool = False) -> tuple[Any, Any, Any]:
     """Means and standard deviations `[B, ..., D]`, and which rows have a negative variance, `[B, ...]`.
 
     Raises:
@@ -73,7 +74,7 @@ def means_and_scales(y_pred: Any, dtype: str, from_log_scale: bool = False) -> t
     return means, ops.sqrt(ops.maximum(variances, SMALLEST_VARIANCE)), ops.any(variances < 0, axis=-1)
 
 
-def _labels(y_true: Any, expected: tuple[int | None, ...], dtype: str) -> Any:
+def _labels(y_true: Tensor, expected: tuple[int | None, ...], dtype: str) -> Tensor:
     """Labels `[B, ..., D]`; with D = 1 their last axis may be missing."""
     check_values(y_true, "y_true")
     shape = shape_of(y_true)
@@ -84,11 +85,11 @@ def _labels(y_true: Any, expected: tuple[int | None, ...], dtype: str) -> Any:
     return ops.expand_dims(labels, -1) if lacks_axis else labels
 
 
-def distribution(standardized: Any) -> Any:
+def distribution(standardized: Tensor) -> Tensor:
     """Distribution function of the standard Gaussian."""
     return (1 + ops.erf(standardized / math.sqrt(2))) / 2
 
 
-def density(standardized: Any) -> Any:
+def density(standardized: Tensor) -> Tensor:
     """Density of the standard Gaussian."""
     return ops.exp(-ops.square(standardized) / 2) / math.sqrt(2 * math.pi)

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_hyperens.metrics.classes import ClassRows
 from keras_hyperens.metrics.mean_over_rows import MeanOverClassRows
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.entropy import logarithm
 
 
@@ -50,5 +51,5 @@ class GibbsLoss(MeanOverClassRows):
     def __init__(self, name: str = "gibbs_loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def _row_values(self, rows: ClassRows) -> Any:
+    def _row_values(self, rows: ClassRows) -> Tensor:
         return -ops.sum(rows.truth * logarithm(rows.probabilities), axis=-1)

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_hyperens.metrics.checks import spoiled
 from keras_hyperens.metrics.gaussians import MeanOverGaussians
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -49,7 +50,7 @@ class IntervalCoverage(MeanOverGaussians):
         super().__init__(name=name, **kwargs)
         self.coverage = coverage
 
-    def _row_values(self, residuals: Any, scales: Any) -> Any:
+    def _row_values(self, residuals: Tensor, scales: Tensor) -> Tensor:
         reach = NormalDist().inv_cdf((1 + self.coverage) / 2)
         inside = ops.cast(ops.abs(residuals) <= reach * scales, self.dtype)
         return ops.mean(spoiled(inside, residuals + scales), axis=-1)

@@ -8,6 +8,7 @@ from keras_hyperens import uncertainty
 from keras_hyperens.metrics.classes import ClassRows
 from keras_hyperens.metrics.mean_over_rows import MeanOverClassRows
 from keras_hyperens.metrics.mean_over_rows import for_every_member
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -48,6 +49,6 @@ class KLDiversity(MeanOverClassRows):
     def __init__(self, name: str = "kl_diversity", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def _row_values(self, rows: ClassRows) -> Any:
+    def _row_values(self, rows: ClassRows) -> Tensor:
         members = rows.probabilities
         return for_every_member(uncertainty.mean_kl_divergence(members), members)

@@ -8,6 +8,7 @@ from keras_hyperens.metrics.checked import CheckedMetric
 from keras_hyperens.metrics.checked import ClassMetric
 from keras_hyperens.metrics.checks import check_members
 from keras_hyperens.metrics.classes import ClassRows
+from keras_hyperens.types import Tensor
 
 
 class MeanOverRows(CheckedMetric):
@@ -18,12 +19,12 @@ class MeanOverRows(CheckedMetric):
         self.total = self.add_variable((), "zeros", name="total")
         self.count = self.add_variable((), "zeros", name="count")
 
-    def _add(self, values: Any, weight: Any) -> None:
+    def _add(self, values: Tensor, weight: Tensor) -> None:
         """Adds rows `[B, ...]`; those of weight 0 do not count, whatever their value."""
         self.total.assign_add(ops.sum(ops.where(weight > 0, values * weight, 0.0)))
         self.count.assign_add(ops.sum(weight))
 
-    def _value(self) -> Any:
+    def _value(self) -> Tensor:
         return ops.divide_no_nan(self.total, self.count)
 
 
@@ -33,17 +34,17 @@ class MeanOverClassRows(ClassMetric, MeanOverRows):
     _has_labels = True
     _needs_members = False
 
-    def _row_values(self, rows: ClassRows) -> Any:
+    def _row_values(self, rows: ClassRows) -> Tensor:
         """The value of each row, `[B, ...]`."""
         raise NotImplementedError
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         if self._needs_members:
             check_members(y_pred)
         rows = self._rows(y_true, y_pred, sample_weight, self._has_labels)
         self._add(self._row_values(rows), rows.weight)
 
 
-def for_every_member(values: Any, members: Any) -> Any:
+def for_every_member(values: Tensor, members: Tensor) -> Tensor:
     """Values `[B, ...]` repeated as `[M, B, ...]`: the mean stays, and weights may have the axes of the labels."""
     return ops.expand_dims(values, 0) + ops.zeros_like(members[..., 0])

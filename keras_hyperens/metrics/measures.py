@@ -10,6 +10,7 @@ from keras_hyperens.metrics.checks import check_values
 from keras_hyperens.metrics.classes import Form
 from keras_hyperens.metrics.classes import probabilities
 from keras_hyperens.metrics.confidence import others
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty import by_kind
 from keras_hyperens.uncertainty import combine
 from keras_hyperens.uncertainty.checks import shape_of
@@ -35,7 +36,7 @@ def checked_measure(measure: Any) -> Any:
     raise ValueError(f"`measure` must be one of {sorted(MEASURES)}, a callable or None. Received: measure={measure!r}")
 
 
-def scores(y_pred: Any, measure: Any, dtype: str, form: Form) -> tuple[Any, Any]:
+def scores(y_pred: Tensor, measure: Any, dtype: str, form: Form) -> tuple[Any, Any]:
     """A score per row, and which rows have no probabilities where the measure needs them, `[B]` each.
 
     Raises:
@@ -53,7 +54,7 @@ def scores(y_pred: Any, measure: Any, dtype: str, form: Form) -> tuple[Any, Any]
     return score, ops.zeros_like(score, "bool") if wrong is None else wrong
 
 
-def _measured(y_pred: Any, measure: Any, dtype: str, form: Form) -> tuple[Any, Any]:
+def _measured(y_pred: Tensor, measure: Any, dtype: str, form: Form) -> tuple[Any, Any]:
     members, wrong = _members(y_pred, measure), None
     if measure in OF_CLASSES:
         members, of_members = probabilities(members, dtype, form)
@@ -63,14 +64,14 @@ def _measured(y_pred: Any, measure: Any, dtype: str, form: Form) -> tuple[Any, A
     return MEASURES.get(measure, measure)(members), wrong
 
 
-def _doubt(prediction: Any, measure: str) -> Any:
+def _doubt(prediction: Tensor, measure: str) -> Tensor:
     """1 minus the largest probability, or minus the margin, exact where that is tiny."""
     rest = others(prediction)
     doubt = ops.sum(rest, axis=-1)
     return doubt + ops.max(rest, axis=-1) if measure == "margin" else doubt
 
 
-def _members(y_pred: Any, measure: Any) -> Any:
+def _members(y_pred: Tensor, measure: Any) -> Tensor:
     """Predictions `[M, B, C]`; those of one model are those of one member."""
     rank = len(shape_of(y_pred))
     needs_members = measure in MEASURES and measure not in OF_ONE_MEMBER

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_hyperens.metrics.classes import ClassRows
 from keras_hyperens.metrics.mean_over_rows import MeanOverClassRows
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.entropy import logarithm
 
 
@@ -48,5 +49,5 @@ class NegativeLogLikelihood(MeanOverClassRows):
     def __init__(self, name: str = "nll", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
 
-    def _row_values(self, rows: ClassRows) -> Any:
+    def _row_values(self, rows: ClassRows) -> Tensor:
         return -ops.sum(rows.truth * logarithm(rows.probabilities), axis=-1)

@@ -16,6 +16,7 @@ from keras_hyperens.metrics.classes import no_classes
 from keras_hyperens.metrics.classes import refused_rows
 from keras_hyperens.metrics.fine_bins import SIGNED
 from keras_hyperens.metrics.fine_bins import signed_bins
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.checks import shape_of
 
 
@@ -39,11 +40,11 @@ class OutOfDistributionMetric(CheckedMetric):
         self.inside = self.add_variable((SIGNED,), "zeros", name="inside")
         self.outside = self.add_variable((SIGNED,), "zeros", name="outside")
 
-    def _of_bins(self, inside: Any, outside: Any) -> Any:
+    def _of_bins(self, inside: Tensor, outside: Tensor) -> Tensor:
         """The metric, from the weight of rows in and out of distribution in each bin, the highest scores first."""
         raise NotImplementedError
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         form = Form(self.from_logits, ignore_class=self.ood_class)
         score, wrong_predictions = measures.scores(y_pred, self.measure, self.dtype, form)
         if self.measure is not None and len(shape_of(y_pred)) == 3:
@@ -61,7 +62,7 @@ class OutOfDistributionMetric(CheckedMetric):
         for variable, rows in ((self.inside, ~is_outside), (self.outside, is_outside)):
             variable.assign_add(ops.segment_sum(ops.where(rows, weight, 0.0), bins, SIGNED))
 
-    def _value(self) -> Any:
+    def _value(self) -> Tensor:
         inside, outside = ops.flip(self.inside), ops.flip(self.outside)
         both = (ops.sum(inside) > 0) & (ops.sum(outside) > 0)
         return ops.where(both, self._of_bins(inside, outside), float("nan"))

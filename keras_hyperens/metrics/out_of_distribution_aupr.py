@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.metrics.out_of_distribution import OutOfDistributionMetric
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -56,7 +57,7 @@ class OutOfDistributionAUPR(OutOfDistributionMetric):
     ) -> None:
         super().__init__(measure, ood_class, name, **kwargs)
 
-    def _of_bins(self, inside: Any, outside: Any) -> Any:
+    def _of_bins(self, inside: Tensor, outside: Tensor) -> Tensor:
         flagged = ops.cumsum(outside)
         precision = ops.divide_no_nan(flagged, flagged + ops.cumsum(inside))
         return ops.sum(outside / ops.sum(outside) * precision)

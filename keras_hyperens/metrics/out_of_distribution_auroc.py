@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.metrics.out_of_distribution import OutOfDistributionMetric
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -56,6 +57,6 @@ class OutOfDistributionAUROC(OutOfDistributionMetric):
     ) -> None:
         super().__init__(measure, ood_class, name, **kwargs)
 
-    def _of_bins(self, inside: Any, outside: Any) -> Any:
+    def _of_bins(self, inside: Tensor, outside: Tensor) -> Tensor:
         above = ops.cumsum(outside) - outside / 2
         return ops.sum(inside / ops.sum(inside) * above / ops.sum(outside))

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.metrics.out_of_distribution import OutOfDistributionMetric
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -55,7 +56,7 @@ class OutOfDistributionFPR95(OutOfDistributionMetric):
     ) -> None:
         super().__init__(measure, ood_class, name, **kwargs)
 
-    def _of_bins(self, inside: Any, outside: Any) -> Any:
+    def _of_bins(self, inside: Tensor, outside: Tensor) -> Tensor:
         flagged = ops.cumsum(outside)
         rounding = 1e-6
         enough = flagged >= (0.95 - rounding) * ops.sum(outside)

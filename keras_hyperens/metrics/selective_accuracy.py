@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.metrics.confidence_histogram import ConfidenceHistogram
+from keras_hyperens.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -50,7 +51,7 @@ class SelectiveAccuracy(ConfidenceHistogram):
         super().__init__(name=name, **kwargs)
         self.coverage = coverage
 
-    def _value(self) -> Any:
+    def _value(self) -> Tensor:
         weight = ops.reshape(self.coverage * ops.sum(self.sums["weight"]), (1,))
         correct = self._sum_of_most_confident(ops.convert_to_tensor(self.sums["correct"]), weight)
         return ops.divide_no_nan(correct, weight)[0]

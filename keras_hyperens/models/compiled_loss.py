@@ -14,6 +14,9 @@ from keras_hyperens.losses.hyperparameter_loss import as_loss
 from keras_hyperens.losses.label_smoothing import without_smoothing
 from keras_hyperens.models.network import unused_hyperparameters
 from keras_hyperens.sample_weights import checked_weights
+from keras_hyperens.types import Loss
+from keras_hyperens.types import LossTree
+from keras_hyperens.types import Tensor
 
 
 class CompiledLoss:
@@ -32,7 +35,7 @@ class CompiledLoss:
 
     def __init__(
         self,
-        loss: Any,
+        loss: Loss,
         likelihood: Likelihood,
         labels: np.ndarray,
         weights: Any,
@@ -56,7 +59,7 @@ class CompiledLoss:
         weights = np.ones(len(rows)) if self.weights is None else self.weights[rows]
         return self.loss_weight * self._weighted(labels, raw, weights)
 
-    def _weighted(self, labels: Any, raw: Any, weights: np.ndarray) -> float:
+    def _weighted(self, labels: Tensor, raw: Tensor, weights: np.ndarray) -> float:
         """The mean over samples: Keras divides by their number, so that its sums are not those of repeated samples."""
         losses = self.loss.call(labels, raw)
         mask = getattr(losses, "_keras_mask", None)  # of labels that the loss ignores
@@ -73,7 +76,7 @@ class CompiledLoss:
         return float(np.average(losses[kept], weights=weights[kept]))
 
 
-def unpenalized(loss: Any, loss_weights: Any, output_names: Any) -> Callable[..., Any]:
+def unpenalized(loss: LossTree, loss_weights: Any, output_names: Any) -> Callable[..., Any]:
     """`(x, y, raw, sample_weight)` to the loss of all outputs, without penalties and without label smoothing.
 
     Smoothed labels want other temperatures. Its trackers are nobody's metrics.

@@ -6,9 +6,12 @@ import keras
 
 from keras_hyperens.likelihoods import ignored_classes
 from keras_hyperens.likelihoods import of_losses
+from keras_hyperens.types import LikelihoodTree
+from keras_hyperens.types import LossTree
+from keras_hyperens.types import MetricTree
 
 
-def check_metrics(metrics: tuple[Any, Any, Any], likelihoods: Any) -> None:
+def check_metrics(metrics: tuple[Any, Any, Any], likelihoods: LikelihoodTree) -> None:
     """Checks `(metrics, weighted_metrics, member_metrics)`.
 
     Metrics get predictions, so one that expects logits would be silently wrong; member metrics must be objects.
@@ -33,7 +36,9 @@ def check_metrics(metrics: tuple[Any, Any, Any], likelihoods: Any) -> None:
             )
 
 
-def tell_metrics(metrics: tuple[Any, ...], likelihoods: Any, loss: Any, output_names: list[str] | None) -> None:
+def tell_metrics(
+    metrics: tuple[Any, ...], likelihoods: LikelihoodTree, loss: LossTree, output_names: list[str] | None
+) -> None:
     """Tells metrics of this package whether an output has several labels, and which class its loss ignores.
 
     Args:
@@ -50,7 +55,7 @@ def tell_metrics(metrics: tuple[Any, ...], likelihoods: Any, loss: Any, output_n
                 metric._tell(multi_label=None if likelihood is None else likelihood.multi_label)
 
 
-def _beside(metrics: Any, setting: Any, output_names: list[str] | None) -> list[tuple[Any, Any]]:
+def _beside(metrics: MetricTree, setting: Any, output_names: list[str] | None) -> list[tuple[Any, Any]]:
     """Each metric that can be told something, beside the setting of its output, where that is clear."""
     if isinstance(setting, dict | list | tuple) and len(setting) == 1:
         (setting,) = setting.values() if isinstance(setting, dict) else setting

@@ -10,6 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_hyperens.types import TensorTree
+
+Rows = tuple[Any, Any, Any]  # x, y, sample_weight
 MOST_BATCHES = 100_000  # of what does not say how many it has: one that gives more is taken for one without end
 
 
@@ -113,7 +116,7 @@ def rows_and_labels(x: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any
     return x, labels(y), sample_weight
 
 
-def split_rows(x: Any, y: Any, sample_weight: Any, fraction: float, name: str = "tuning_split") -> tuple[tuple, tuple]:
+def split_rows(x: Any, y: Any, sample_weight: Any, fraction: float, name: str = "tuning_split") -> tuple[Rows, Rows]:
     """The first rows for training and the last `fraction` for something else, as Keras' `validation_split` does.
 
     Raises:
@@ -133,7 +136,7 @@ def split_rows(x: Any, y: Any, sample_weight: Any, fraction: float, name: str = 
     if first in (0, rows):
         raise ValueError(f"`{name}` leaves no rows. Received: {name}={fraction} of {rows} rows")
 
-    def part(window: slice) -> tuple:
+    def part(window: slice) -> Rows:
         return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[window], (x, y, sample_weight))
 
     return part(slice(0, first)), part(slice(first, None))
@@ -143,11 +146,11 @@ def _concatenated(*leaves: Any) -> Any:
     return None if leaves[0] is None else np.concatenate(leaves)
 
 
-def _restarted(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+def _restarted(first: TensorTree, rest: Iterator[Any]) -> Iterator[Any]:
     yield from itertools.chain([first], rest)
 
 
-def _specs(batch: Any) -> BatchSpecs:
+def _specs(batch: TensorTree) -> BatchSpecs:
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     size = keras.tree.flatten(x)[0].shape[0]
     x, y, sample_weight = (keras.tree.map_structure(_spec, part) for part in (x, y, sample_weight))

@@ -32,7 +32,7 @@ def checked_devices(devices: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def device_of(devices: Sequence[str], member: int) -> AbstractContextManager:
+def device_of(devices: Sequence[str], member: int) -> AbstractContextManager[None]:
     """The scope of member k's device, which is `devices[k % len(devices)]`; no scope if there are no devices."""
     return tf.device(devices[member % len(devices)]) if devices else contextlib.nullcontext()
 

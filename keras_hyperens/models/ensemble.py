@@ -14,6 +14,7 @@ from keras_hyperens import likelihoods
 from keras_hyperens import masks
 from keras_hyperens.likelihoods import Combination
 from keras_hyperens.likelihoods import Value
+from keras_hyperens.likelihoods.likelihood import Likelihood
 from keras_hyperens.models.data import rows_and_labels
 from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import check_arguments
@@ -33,11 +34,14 @@ from keras_hyperens.models.uncertainty_outputs import describe
 from keras_hyperens.models.views import SharedModel
 from keras_hyperens.models.views import Views
 from keras_hyperens.models.workers import MultiWorkerModel
+from keras_hyperens.types import LikelihoodTree
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 FORMAT_VERSION = 3  # of the files of ensembles
 
 
-def inputs_of(model: keras.Model) -> Any:
+def inputs_of(model: keras.Model) -> TensorTree:
     """The symbolic inputs of a model in the structure of a batch; `None` if it has none."""
     if not getattr(model, "inputs", None):
         return None
@@ -57,19 +61,19 @@ class Ensemble(SharedModel, MultiWorkerModel):
         self._seen = SimpleNamespace(batch=None)  # in a namespace Keras and TensorFlow do not wrap the last batch
         self._views = Views()  # of whatever else `predict` can give
 
-    def _member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
+    def _member_outputs(self, inputs: TensorTree, training: bool | None = None) -> TensorTree:
         """Raw outputs of every member, `[M, B, ..., C]`, in the structure of the outputs."""
         raise NotImplementedError
 
-    def _predictions_of(self, raw: Any) -> Any:
+    def _predictions_of(self, raw: TensorTree) -> TensorTree:
         """The members' predictions from their raw outputs."""
         return self._tempered(likelihoods.predictions(raw, self.likelihoods_of(raw)))
 
-    def _member_predictions(self, inputs: Any, training: bool | None = None) -> Any:
+    def _member_predictions(self, inputs: TensorTree, training: bool | None = None) -> TensorTree:
         """Predictions of every member, `[M, B, ..., C]`, in the structure of the outputs."""
         return self._predictions_of(self._member_outputs(inputs, training))
 
-    def _declared_inputs(self) -> Any:
+    def _declared_inputs(self) -> TensorTree:
         """The symbolic inputs in the structure of a batch, or `None` if they are not known without one."""
         raise NotImplementedError
 
@@ -77,7 +81,7 @@ class Ensemble(SharedModel, MultiWorkerModel):
         """The variables that a served prediction reads, and its raw outputs as a function of a batch."""
         return [variable.value for variable in self.variables], partial(self._member_outputs, training=False)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: TensorTree, training: bool | None = None) -> TensorTree:
         self._seen.batch = keras.tree.map_structure(self._seen_spec, inputs)
         return self._combine(self._member_predictions(inputs, training))
 
@@ -86,19 +90,19 @@ class Ensemble(SharedModel, MultiWorkerModel):
         is_cast = keras.backend.standardize_dtype(leaf.dtype) == self.compute_dtype != self.variable_dtype
         return tf.TensorSpec([None, *leaf.shape[1:]], self.variable_dtype if is_cast else leaf.dtype)
 
-    def _combine(self, members: Any) -> Any:
+    def _combine(self, members: TensorTree) -> TensorTree:
         """One prediction `[B, ..., C]` from the members' predictions `[M, B, ..., C]`."""
         return self._final(self._pooled(members))
 
-    def _final(self, pooled: Any) -> Any:
+    def _final(self, pooled: TensorTree) -> TensorTree:
         """The prediction, from what the members say together: with the temperature of the ensemble, if it has one."""
         temperatures = self.temperatures
         return pooled if temperatures is None else temperatures.of_prediction(pooled, self.likelihoods_of(pooled))
 
-    def _pooled(self, members: Any) -> Any:
+    def _pooled(self, members: TensorTree) -> TensorTree:
         """What the members say together, before a temperature of the ensemble."""
 
-        def one(output: Any, likelihood: Any) -> Any:
+        def one(output: Tensor, likelihood: Likelihood) -> Tensor:
             return likelihood.combine(output, self.member_weights, self.combination)
 
         return masks.mapped(one, members, self.likelihoods_of(members), mask=masks.of_all_members)
@@ -108,23 +112,23 @@ class Ensemble(SharedModel, MultiWorkerModel):
         """What `calibrate` found, if it was called after the last `fit`."""
         return temperatures_of(self, self._temperatures)
 
-    def _tempered(self, members: Any) -> Any:
+    def _tempered(self, members: TensorTree) -> TensorTree:
         temperatures = self.temperatures
         return members if temperatures is None else temperatures.of_members(members, self.likelihoods_of(members))
 
-    def likelihoods_of(self, outputs: Any) -> Any:
+    def likelihoods_of(self, outputs: TensorTree) -> LikelihoodTree:
         """What each output means, in the structure of `outputs`."""
         return likelihoods.like_outputs(self.likelihoods, outputs, self.output_names)
 
-    def predict_step(self, data: Any) -> Any:
+    def predict_step(self, data: TensorTree) -> TensorTree:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         with temperature_scope(self, self._temperatures):  # one and the same from begin to end
             return self(x, training=False)
 
-    def predict_members(self, x: Any, **predict_arguments: Any) -> Any:
+    def predict_members(self, x: Any, **predict_arguments: Any) -> TensorTree:
         """Like `predict`, for every member (that training did not leave out) by itself: `[M, B, ..., C]`."""
 
-        def members_of(inputs: Any) -> Any:
+        def members_of(inputs: TensorTree) -> TensorTree:
             members = self._member_predictions(inputs, training=False)
             return keras.tree.map_structure(lambda output: ops.swapaxes(output, 0, 1), members)  # batches are joined
 
@@ -152,7 +156,7 @@ class Ensemble(SharedModel, MultiWorkerModel):
             ValueError: If a measure is unknown for an output of this kind.
         """
 
-        def described(inputs: Any) -> dict[str, Any]:
+        def described(inputs: TensorTree) -> dict[str, Any]:
             return describe(self, self._member_outputs(inputs, training=False), measures)
 
         kind = ("uncertainty", None if measures is None else tuple(measures))
@@ -205,7 +209,7 @@ class Ensemble(SharedModel, MultiWorkerModel):
     def _members_and_counts(self, x: Any, predict_arguments: dict[str, Any]) -> tuple[Any, Any]:
         """Without temperatures: the members' predictions `[M, B, ...]`, and which rows or positions count."""
 
-        def untempered(inputs: Any) -> tuple[Any, Any]:
+        def untempered(inputs: TensorTree) -> tuple[Any, Any]:
             with temperature_scope(self, None):
                 members = self._member_predictions(inputs, training=False)
             counts = keras.tree.map_structure(_counts, members)
@@ -214,7 +218,9 @@ class Ensemble(SharedModel, MultiWorkerModel):
         members, counts = self._predict("untempered", untempered, x, predict_arguments)
         return keras.tree.map_structure(lambda output: np.swapaxes(output, 0, 1), members), counts
 
-    def _labels_and_weights(self, y: Any, sample_weight: Any, members: Any, counts: Any) -> tuple[Any, list[Any]]:
+    def _labels_and_weights(
+        self, y: Any, sample_weight: Any, members: TensorTree, counts: TensorTree
+    ) -> tuple[Any, list[Any]]:
         """Labels in the structure of the outputs, and a weight of each row or position of each output."""
         names = self.output_names
         ignored = likelihoods.per_output(likelihoods.ignored_classes(getattr(self, "loss", None)), members, names)
@@ -314,7 +320,7 @@ class Ensemble(SharedModel, MultiWorkerModel):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
 
-def _counts(members: Any) -> Any:
+def _counts(members: Tensor) -> Tensor:
     """Which rows or positions of an output `[M, B, ..., C]` count, `[B, ...]`: all, or those that the mask lets."""
     mask = masks.mask_of(members)
     if mask is not None:

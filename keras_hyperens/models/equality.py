@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +14,7 @@ from keras_hyperens.models.members import Members
 from keras_hyperens.models.network import accepted_rows
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import may_mix_rows
+from keras_hyperens.types import TensorTree
 
 ROWS = 2
 TOLERANCES = {"float16": 3e-2, "bfloat16": 1e-1}  # of the largest output; of others:
@@ -33,7 +33,7 @@ def check_conversion(ensemble: Ensemble, model: keras.Model) -> None:
         check_equality(model, ensemble._members, specs)
 
 
-def check_equality(model: keras.Model, members: Members, batch: Any) -> None:
+def check_equality(model: keras.Model, members: Members, batch: TensorTree) -> None:
     """Checks on made-up rows that every member predicts what the model predicts.
 
     Args:
@@ -74,7 +74,7 @@ def _factors_of_one(network: keras.Model) -> Iterator[None]:
             factor.assign(value)
 
 
-def _difference(model: keras.Model, other: keras.Model, rows: Any, others: Any) -> float:
+def _difference(model: keras.Model, other: keras.Model, rows: TensorTree, others: TensorTree) -> float:
     """The largest difference of outputs, each as a part of the largest; 0 within tolerance."""
     worst = 0.0
     pairs = zip(*(keras.tree.flatten(each) for each in (model(rows, training=False), other(others, training=False))))
@@ -90,7 +90,7 @@ def _difference(model: keras.Model, other: keras.Model, rows: Any, others: Any) 
     return float(worst)
 
 
-def _first_that_differs(model: keras.Model, network: keras.Model, rows: Any, of_members: Any) -> str:
+def _first_that_differs(model: keras.Model, network: keras.Model, rows: TensorTree, of_members: TensorTree) -> str:
     """In words; the model as a whole where a part cannot be looked at by itself."""
     for layer in model.layers:
         try:

@@ -17,6 +17,8 @@ from keras_hyperens.replacing import check_replaceable
 from keras_hyperens.replacing import resolved
 from keras_hyperens.replacing import write_directory
 from keras_hyperens.replacing import write_files
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 OPENVINO = ".xml"  # with the weights beside
 
@@ -46,7 +48,7 @@ def check_arguments(format: str, arguments: dict[str, Any], **of_saved_models: A
 
 
 def export_saved_model(
-    ensemble: Any,
+    ensemble: keras.Model,
     filepath: str,
     measures: Measures | None,
     servable: Callable[[], Servable],
@@ -70,13 +72,13 @@ def export_saved_model(
     module.variables_read, raw_of = servable()
     module.tables = [each.lookup_table for each in ensemble._flatten_layers() if hasattr(each, "lookup_table")]
 
-    def prediction(inputs: Any) -> Any:
+    def prediction(inputs: TensorTree) -> TensorTree:
         return ensemble._combine(ensemble._predictions_of(raw_of(inputs)))
 
-    def named_prediction(*flat: Any) -> dict[str, Any]:
+    def named_prediction(*flat: Tensor) -> dict[str, Any]:
         return describe(ensemble, raw_of(keras.tree.pack_sequence_as(specs, flat)), measures=())
 
-    def named_uncertainty(*flat: Any) -> dict[str, Any]:
+    def named_uncertainty(*flat: Tensor) -> dict[str, Any]:
         return describe(ensemble, raw_of(keras.tree.pack_sequence_as(specs, flat)), measures, with_members=True)
 
     signature = keras.tree.flatten(specs)
@@ -99,7 +101,7 @@ def export_file(filepath: str, export: Callable[[str], Any]) -> None:
     write_files(filepath, OPENVINO, export, glob.escape(weights))
 
 
-def example_batch(ensemble: Any, input_signature: Any) -> Any:
+def example_batch(ensemble: keras.Model, input_signature: Any) -> TensorTree:
     """One row on which an ensemble can be called before Keras exports it; arguments as in `export_saved_model`."""
     specs = input_specs(ensemble) if input_signature is None else input_signature
     specs = specs[0] if isinstance(specs, list | tuple) and len(specs) == 1 else specs
@@ -108,7 +110,7 @@ def example_batch(ensemble: Any, input_signature: Any) -> Any:
     return keras.tree.map_structure(lambda spec: tf.zeros([1, *spec.shape[1:]], spec.dtype), specs)
 
 
-def _given_specs(ensemble: Any, input_signature: Any) -> Any:
+def _given_specs(ensemble: keras.Model, input_signature: Any) -> TensorTree:
     """The specifications of `input_signature`, a list of the one argument of a call, with the names of our own."""
     specs = input_specs(ensemble)
     own, given = keras.tree.flatten(specs), keras.tree.flatten(input_signature)
@@ -121,7 +123,7 @@ def _given_specs(ensemble: Any, input_signature: Any) -> Any:
     return keras.tree.pack_sequence_as(specs, named)
 
 
-def input_specs(ensemble: Any) -> Any:
+def input_specs(ensemble: keras.Model) -> TensorTree:
     """The structure of a batch of any size, each input with a name.
 
     Shapes and dtypes are those that the network declares, where it does, in the structure of the last batch seen.

@@ -14,9 +14,11 @@ from keras_hyperens.layers.normalization import MemberNormalization
 from keras_hyperens.models.export import Servable
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import hyper_layers
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 
-def member_by_member(network: keras.Model, members: Sequence[int], values: Any, centers: Any) -> Servable:
+def member_by_member(network: keras.Model, members: Sequence[int], values: Tensor, centers: Tensor) -> Servable:
     """The network called once for each member, with the member's own kernels, on the batch itself.
 
     Nothing is tiled, split or joined but the outputs, and a step of one member stays in the cache. What all members
@@ -47,7 +49,7 @@ def member_by_member(network: keras.Model, members: Sequence[int], values: Any, 
         each for member in stored for each in keras.tree.flatten(list(member.weights.values())) if each is not None
     ]
 
-    def outputs_of(inputs: Any) -> Any:
+    def outputs_of(inputs: TensorTree) -> TensorTree:
         outputs = []
         for member in stored:
             with hyperparameter_scope(values, centers), one_member(member):

@@ -56,6 +56,9 @@ from keras_hyperens.models.training.trainer import with_guards
 from keras_hyperens.models.training.tuned_temperature import TunedTemperature
 from keras_hyperens.models.uncertainty_outputs import Measures
 from keras_hyperens.sample_weights import check_class_weight
+from keras_hyperens.types import LossTree
+from keras_hyperens.types import MetricTree
+from keras_hyperens.types import TensorTree
 
 RESPONSES = ("centered", "reference")
 FIXED_WIDTH = 1e-2  # of the initial intervals of members whose hyperparameters are not tuned
@@ -170,7 +173,7 @@ class HyperBatchEnsemble(Ensemble):
         if network.built:
             self.build(getattr(network, "input_shape", None))
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: TensorTree) -> None:
         if not self.network.built:
             self.network.build(input_shape)
         self.built = True
@@ -345,11 +348,11 @@ class HyperBatchEnsemble(Ensemble):
     def compile(
         self,
         optimizer: Any = "rmsprop",
-        loss: Any = None,
+        loss: LossTree = None,
         *,
         loss_weights: Any = None,
-        metrics: Any = None,
-        member_metrics: Any = None,
+        metrics: MetricTree = None,
+        member_metrics: MetricTree = None,
         member_loss: str = "member",
         tuning_loss: str = "ensemble",
         sampling: str = "member",
@@ -480,10 +483,10 @@ class HyperBatchEnsemble(Ensemble):
                 **fit_arguments,
             )
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, data: TensorTree) -> dict[str, Any]:
         return self._trainer.train_step(data)
 
-    def test_step(self, data: Any) -> dict[str, Any]:
+    def test_step(self, data: TensorTree) -> dict[str, Any]:
         return self._trainer.test_step(data)
 
     def evaluate(self, *arguments: Any, **keywords: Any) -> Any:
@@ -516,7 +519,7 @@ class HyperBatchEnsemble(Ensemble):
 
     _is_evaluating = _hides_losses = False
 
-    def _member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
+    def _member_outputs(self, inputs: TensorTree, training: bool | None = None) -> TensorTree:
         """Raw outputs of every member, `[M, B, ..., C]`: at the scope's values, or at its own outside any scope."""
         return self._members.outputs([inputs] * self.ensemble_size, training)
 
@@ -544,13 +547,13 @@ class HyperBatchEnsemble(Ensemble):
             self._trainer.forget_traces()
             self.make_train_function()  # training may be under way
 
-    def _final(self, pooled: Any) -> Any:
+    def _final(self, pooled: TensorTree) -> TensorTree:
         temperatures = self.temperatures
         if temperatures is not None and temperatures.per == "member":  # they took the place of the tuned one
             return pooled
         return super()._final(self.temperature.of_prediction(pooled, self.likelihoods_of(pooled)))
 
-    def _combined_raw(self, outputs: Any) -> Any:
+    def _combined_raw(self, outputs: TensorTree) -> TensorTree:
         """Raw outputs, as the loss takes them, of what `predict` gives."""
         of_outputs = self.likelihoods_of(outputs)
         if self.combination == "mean" and self.temperatures is None:
@@ -631,7 +634,7 @@ class HyperBatchEnsemble(Ensemble):
     def get_compile_config(self) -> dict[str, Any]:
         return {**super().get_compile_config(), **self._trainer.get_config()} if self.compiled else {}
 
-    def _declared_inputs(self) -> Any:
+    def _declared_inputs(self) -> TensorTree:
         return inputs_of(self.network)
 
     def _servable(self) -> Servable:

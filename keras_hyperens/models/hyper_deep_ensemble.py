@@ -18,6 +18,10 @@ from keras_hyperens.models.devices import device_of
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.labels import check_labels
+from keras_hyperens.types import LossTree
+from keras_hyperens.types import MetricTree
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -111,13 +115,13 @@ class HyperDeepEnsemble(Ensemble):
         self.output_names = getattr(self.members[0], "output_names", None)
         self.built = all(member.built for member in self.members)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: TensorTree) -> None:
         for member in self.members:
             if not member.built:
                 member.build(input_shape)
         self.built = True
 
-    def _member_outputs(self, inputs: Any, training: bool | None = None) -> Any:
+    def _member_outputs(self, inputs: TensorTree, training: bool | None = None) -> TensorTree:
         """Raw outputs of every member, `[K, B, ..., C]`, in the structure of the members' outputs."""
         each = []
         for k, member in enumerate(self.members):
@@ -175,20 +179,25 @@ class HyperDeepEnsemble(Ensemble):
         finally:
             self.devices = devices
 
-    def _predictions_of(self, raw: Any) -> Any:
+    def _predictions_of(self, raw: TensorTree) -> TensorTree:
         """The members' predictions from their raw outputs, each by what its own outputs mean."""
         each = [self._prediction_of_member(k, raw) for k in range(self.ensemble_size)]
         return self._tempered(masks.stacked(each))
 
-    def _prediction_of_member(self, k: int, raw: Any) -> Any:
+    def _prediction_of_member(self, k: int, raw: TensorTree) -> TensorTree:
         of_member = masks.member(raw, k)
         names = getattr(self.members[k], "output_names", None)
         of_outputs = likelihoods.like_outputs(self.member_likelihoods[k], of_member, names)
         return likelihoods.predictions(of_member, of_outputs)
 
     def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
+        self,
+        x: TensorTree = None,
+        y: TensorTree = None,
+        y_pred: TensorTree = None,
+        sample_weight: TensorTree = None,
+        training: bool = True,
+    ) -> Tensor:
         """The compiled loss of the combined prediction; a loss that takes logits gets its logarithm.
 
         A loss of one's own gets what those of the members got.
@@ -214,7 +223,9 @@ class HyperDeepEnsemble(Ensemble):
         """None: the members' penalties belonged to their training."""
         return []
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *, metrics: Any = None, **arguments: Any) -> None:
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: LossTree = None, *, metrics: MetricTree = None, **arguments: Any
+    ) -> None:
         """As `keras.Model.compile`, for `evaluate`; metrics get probabilities, what `predict` gives.
 
         Raises:
@@ -242,7 +253,7 @@ class HyperDeepEnsemble(Ensemble):
         values = self.member_hyperparameters or []
         return {name: [each.get(name) for each in values] for name in dict.fromkeys(n for each in values for n in each)}
 
-    def _declared_inputs(self) -> Any:
+    def _declared_inputs(self) -> TensorTree:
         return inputs_of(self.members[0])
 
     def get_config(self) -> dict[str, Any]:

@@ -13,13 +13,18 @@ from keras_hyperens.likelihoods import of_each_output
 from keras_hyperens.likelihoods import parts_of_outputs
 from keras_hyperens.likelihoods import per_output
 from keras_hyperens.likelihoods import symbolic_outputs
+from keras_hyperens.types import LikelihoodTree
+from keras_hyperens.types import Loss
+from keras_hyperens.types import LossTree
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 
 def check_labels(
     model: keras.Model,
-    loss: Any,
-    likelihoods: Any,
-    y: Any,
+    loss: LossTree,
+    likelihoods: LikelihoodTree,
+    y: TensorTree,
     name: str,
     output_activation: Any = "auto",
     all_count: bool = True,
@@ -54,7 +59,7 @@ def check_labels(
                 check_meaning(labels, of_output, likelihood, shape)
 
 
-def check_classes(labels: Any, loss: Any, likelihood: Likelihood, shape: tuple[int | None, ...], name: str) -> None:
+def check_classes(labels: Tensor, loss: Loss, likelihood: Likelihood, shape: tuple[int | None, ...], name: str) -> None:
     """Raises a `ValueError` for labels that are no class: of one output whose predictions have this shape."""
     number, is_array = (
         likelihood.num_classes(shape[-1]),
@@ -76,7 +81,7 @@ def check_classes(labels: Any, loss: Any, likelihood: Likelihood, shape: tuple[i
         )
 
 
-def check_meaning(labels: np.ndarray, loss: Any, likelihood: Likelihood, shape: tuple[int, ...]) -> None:
+def check_meaning(labels: np.ndarray, loss: Loss, likelihood: Likelihood, shape: tuple[int, ...]) -> None:
     """Raises a `ValueError` for labels that look like classes where nothing says that outputs are probabilities.
 
     Args:
@@ -96,7 +101,7 @@ def check_meaning(labels: np.ndarray, loss: Any, likelihood: Likelihood, shape: 
         )
 
 
-def _check_answers(labels: np.ndarray, loss: Any, likelihood: Likelihood, name: str) -> None:
+def _check_answers(labels: np.ndarray, loss: Loss, likelihood: Likelihood, name: str) -> None:
     """Raises a `ValueError` for labels of yes-or-no questions outside of [0, 1], which make Keras' loss negative."""
     is_one = isinstance(likelihood, Bernoulli) and _is_of_keras(loss) and labels.dtype.kind in "iuf"
     if is_one and labels.size and (labels.min() < 0 or labels.max() > 1):
@@ -106,7 +111,7 @@ def _check_answers(labels: np.ndarray, loss: Any, likelihood: Likelihood, name: 
         )
 
 
-def _check_width(labels: np.ndarray, loss: Any, shape: tuple[int | None, ...], name: str) -> None:
+def _check_width(labels: np.ndarray, loss: Loss, shape: tuple[int | None, ...], name: str) -> None:
     """Raises a `ValueError` for one value in the place of several, which Keras' losses take for each of them."""
     is_column = labels.ndim == len(shape) and labels.shape[-1] == 1
     if is_column and shape[-1] not in (None, 1) and Value.is_implied_by(loss) and _is_of_keras(loss):
@@ -115,7 +120,7 @@ def _check_width(labels: np.ndarray, loss: Any, shape: tuple[int | None, ...], n
         )
 
 
-def _is_of_keras(loss: Any) -> bool:
+def _is_of_keras(loss: Loss) -> bool:
     """Whether it is a loss of Keras' own, which has no other form of labels."""
     loss = getattr(loss, "evaluation_loss", loss)
     home = getattr(loss, "__module__", "") if callable(loss) and hasattr(loss, "__name__") else type(loss).__module__

@@ -20,6 +20,9 @@ from keras_hyperens.models.network import check_rows
 from keras_hyperens.models.network import hyper_batch_layers
 from keras_hyperens.models.network import member_network
 from keras_hyperens.models.training.divergence import make_harmless
+from keras_hyperens.types import Bounds
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 
 class Members:
@@ -50,7 +53,7 @@ class Members:
         """Whether a kernel depends on hyperparameters."""
         return any(layer.is_conditioned for layer in hyper_batch_layers(self.network))
 
-    def outputs(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
+    def outputs(self, inputs: Sequence[Any], training: bool | None = None) -> TensorTree:
         """Raw outputs of every living member for a batch of its own, `[L, B, ..., C]`.
 
         They are those at the scope's values, or at the members' own outside of any scope.
@@ -66,13 +69,13 @@ class Members:
         rows = keras.tree.map_structure(lambda *leaves: ops.concatenate(leaves), *inputs)
         outputs = self.network(rows, training=training)
 
-        def of_members(rows: Any) -> Any:
+        def of_members(rows: TensorTree) -> Tensor:
             members = split_members(rows, self.ensemble_size, batch_size)
             return tf.gather(members, self.living) if self.left_out else members
 
         return masks.mapped(of_members, outputs, mask=of_members)
 
-    def values(self) -> Any:
+    def values(self) -> Tensor:
         """What the members are at prediction, `[M, 1, P]`, natural scale.
 
         The middle of each interval, where a centered response is zero; with the reference's response the mean of the
@@ -81,21 +84,21 @@ class Members:
         of_bounds = self.distribution.middle if self.response == "centered" else self.distribution.mean
         return ops.expand_dims(of_bounds(self.distribution.bounds()), 1)
 
-    def centers(self, bounds: Any = None) -> Any:
+    def centers(self, bounds: Bounds | None = None) -> Tensor:
         """Where kernels do not respond, `[M, 1, P]`, natural scale; `None` with the reference's response."""
         if self.response != "centered":
             return None
         middle = self.distribution.middle(self.distribution.bounds() if bounds is None else bounds)
         return ops.stop_gradient(ops.expand_dims(middle, 1))
 
-    def scope(self, as_numpy: bool = False) -> AbstractContextManager:
+    def scope(self, as_numpy: bool = False) -> AbstractContextManager[None]:
         """The scope of a prediction; with `as_numpy` its values are constants of a trace."""
         values, centers = self.values(), self.centers()
         if as_numpy:
             values, centers = (None if each is None else ops.convert_to_numpy(each) for each in (values, centers))
         return hyperparameter_scope(values, centers)
 
-    def check_rows(self, batch: Any) -> None:
+    def check_rows(self, batch: TensorTree) -> None:
         """Raises a `ValueError` if the network, called on such a batch, drops, adds, reorders or mixes rows."""
         is_numeric = all(spec.dtype not in (tf.string, "string") for spec in keras.tree.flatten(batch))
         if self._are_rows_checked or not is_numeric:  # no row of strings can be made up

@@ -15,6 +15,8 @@ from keras_hyperens.layers.wrappers import copy_of
 from keras_hyperens.layers.wrappers import is_wrapper
 from keras_hyperens.layers.wrappers import rewrapped
 from keras_hyperens.layers.wrappers import take_state
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 UNKNOWN_AXES = (32, 16, 64, 4, 224)  # stand in for an axis of unknown length when rows are probed
 
@@ -75,7 +77,7 @@ def unused_hyperparameters(network: keras.Model, space: HyperparameterSpace) -> 
     return [name for name in space.names if name not in used]
 
 
-def check_rows(network: keras.Model, inputs: Any, ensemble_size: int) -> None:
+def check_rows(network: keras.Model, inputs: TensorTree, ensemble_size: int) -> None:
     """Checks that every row of the output comes from the row of the input in the same place.
 
     Changes one row at a time and looks which rows of the prediction change. Belongs inside a hyperparameter scope.
@@ -108,7 +110,7 @@ def may_mix_rows(network: keras.Model) -> bool:
     )
 
 
-def _probe_rows(network: Any, rows: Any, number: int) -> None:
+def _probe_rows(network: keras.Model, rows: TensorTree, number: int) -> None:
     before, again = (keras.tree.flatten(network(rows, training=False)) for _ in range(2))
     if not all(map(_is_same, before, again)):
         return  # it draws random numbers: what a row does to others cannot be seen
@@ -119,12 +121,12 @@ def _probe_rows(network: Any, rows: Any, number: int) -> None:
             _check_only_row_changed(network.name, left, right, number, changed)
 
 
-def _is_same(left: Any, right: Any) -> bool:
+def _is_same(left: Tensor, right: Tensor) -> bool:
     left, right = (ops.convert_to_numpy(ops.cast(each, "float32")) for each in (left, right))
     return np.allclose(left, right, equal_nan=True)
 
 
-def _first_to_mix(network: keras.Model, rows: Any, number: int) -> str:
+def _first_to_mix(network: keras.Model, rows: TensorTree, number: int) -> str:
     """Where in a graph it happens first, in words; empty if that is unknown."""
     for operation in getattr(network, "operations", getattr(network, "layers", ())):
         try:
@@ -139,7 +141,7 @@ def _first_to_mix(network: keras.Model, rows: Any, number: int) -> str:
     return ""
 
 
-def accepted_rows(network: keras.Model, inputs: Any, number: int) -> Any:
+def accepted_rows(network: keras.Model, inputs: TensorTree, number: int) -> TensorTree:
     """Made-up rows on which a network can be called: axes of unknown length get one that it accepts."""
     if not any(None in spec.shape[1:] for spec in keras.tree.flatten(inputs)):
         return made_up_rows(inputs, number)
@@ -151,7 +153,7 @@ def accepted_rows(network: keras.Model, inputs: Any, number: int) -> Any:
     return made_up_rows(inputs, number)
 
 
-def made_up_rows(inputs: Any, number: int, length: int = UNKNOWN_AXES[0]) -> Any:
+def made_up_rows(inputs: TensorTree, number: int, length: int = UNKNOWN_AXES[0]) -> TensorTree:
     """Zeros and ones for a structure of objects with `shape` and `dtype`: legal pixels, features and indices alike."""
     return keras.tree.map_structure(lambda spec: _random_rows(spec, number, length), inputs)
 
@@ -162,7 +164,7 @@ def _random_rows(spec: Any, number: int, length: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 2, (number, *shape)).astype(dtype)
 
 
-def _change_row(rows: Any, index: int) -> Any:
+def _change_row(rows: TensorTree, index: int) -> TensorTree:
     def change(array: np.ndarray) -> np.ndarray:
         return np.concatenate([array[:index], 1 - array[index : index + 1], array[index + 1 :]])
 

@@ -1,5 +1,6 @@
 """What the loss of a trained hyper-batch ensemble would be at other hyperparameters: no training, other kernels."""
 
+from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from keras_hyperens import losses
 from keras_hyperens import masks
 from keras_hyperens.hyperparameters import hyperparameter_scope
 from keras_hyperens.models.data import labels
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 
 class ResponseCurve(NamedTuple):
@@ -23,7 +26,7 @@ class ResponseCurve(NamedTuple):
 
 
 def response_curves(
-    ensemble: Any, x: Any, y: Any, points: int, batch_size: int, verbose: int
+    ensemble: keras.Model, x: Any, y: Any, points: int, batch_size: int, verbose: int
 ) -> dict[str, ResponseCurve]:
     """See `HyperBatchEnsemble.response_curves`."""
     space = ensemble.space
@@ -50,19 +53,19 @@ def response_curves(
     return curves
 
 
-def _losses(ensemble: Any, values: Any, x: Any, y: Any) -> Any:
+def _losses(ensemble: keras.Model, values: Tensor, x: TensorTree, y: TensorTree) -> Tensor:
     """Of the combined prediction, then of each member, `[1 + M]`, without penalties."""
     with hyperparameter_scope(values, ensemble._members.centers()):
         outputs = ensemble._member_outputs(x, training=False)
 
-    def objective(raw: Any) -> Any:
+    def objective(raw: TensorTree) -> Tensor:
         return ensemble._trainer.tuning.objective(x, y, raw)
 
     each = [objective(masks.member(outputs, k)) for k in range(len(ensemble._members.living))]
     return tf.stack([losses.ensemble_loss(objective, outputs, ensemble.likelihoods_of(outputs)), *each])
 
 
-def _mean_over(rows: tf.data.Dataset, losses_of: Any, values: tf.Tensor) -> np.ndarray:
+def _mean_over(rows: tf.data.Dataset, losses_of: Callable[..., tf.Tensor], values: tf.Tensor) -> np.ndarray:
     batches = [(len(keras.tree.flatten(x)[0]), losses_of(values, x, y).numpy()) for x, y in rows]
     sizes, means = zip(*batches, strict=True)
     return np.average(means, axis=0, weights=sizes)

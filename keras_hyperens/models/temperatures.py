@@ -12,6 +12,10 @@ from keras import ops
 
 from keras_hyperens import masks
 from keras_hyperens.sample_weights import checked_weights
+from keras_hyperens.types import ArrayLike
+from keras_hyperens.types import LikelihoodTree
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 PER = ("ensemble", "member")
 
@@ -23,11 +27,11 @@ class Temperatures:
     per: str
     values: tuple[Any, ...]
 
-    def of_members(self, members: Any, likelihoods: Any) -> Any:
+    def of_members(self, members: TensorTree, likelihoods: LikelihoodTree) -> TensorTree:
         """The members' predictions `[M, B, ...]`, tempered if there is a temperature per member."""
         return self._applied(members, likelihoods) if self.per == "member" else members
 
-    def of_prediction(self, prediction: Any, likelihoods: Any) -> Any:
+    def of_prediction(self, prediction: TensorTree, likelihoods: LikelihoodTree) -> TensorTree:
         """The combined prediction `[B, ...]`, tempered if there is one temperature for it."""
         return self._applied(prediction, likelihoods) if self.per == "ensemble" else prediction
 
@@ -36,7 +40,7 @@ class Temperatures:
         """What `dataclasses.asdict` wrote, also after it was JSON."""
         return cls(config["per"], tuple(tuple(v) if isinstance(v, list) else v for v in config["values"]))
 
-    def _applied(self, outputs: Any, likelihoods: Any) -> Any:
+    def _applied(self, outputs: TensorTree, likelihoods: LikelihoodTree) -> TensorTree:
         flat = keras.tree.flatten(outputs)
         tempered = [
             masks.with_mask(likelihood.temper(output, _beside(temperature, output)), masks.mask_of(output))
@@ -49,7 +53,7 @@ _scoped: ContextVar[tuple[Any, Temperatures | None] | None] = ContextVar("keras_
 
 
 @contextmanager
-def temperature_scope(ensemble: Any, temperatures: Temperatures | None) -> Iterator[None]:
+def temperature_scope(ensemble: keras.Model, temperatures: Temperatures | None) -> Iterator[None]:
     """Predictions of the ensemble made inside have these temperatures, or none, whatever another thread sets."""
     token = _scoped.set((ensemble, temperatures))
     try:
@@ -58,7 +62,7 @@ def temperature_scope(ensemble: Any, temperatures: Temperatures | None) -> Itera
         _scoped.reset(token)
 
 
-def temperatures_of(ensemble: Any, own: Temperatures | None) -> Temperatures | None:
+def temperatures_of(ensemble: keras.Model, own: Temperatures | None) -> Temperatures | None:
     """Those of the scope, if there is one of this ensemble, or else its own."""
     scoped = _scoped.get()
     return scoped[1] if scoped is not None and scoped[0] is ensemble else own
@@ -70,7 +74,14 @@ def check_per(per: str) -> None:
         raise ValueError(f"`per` must be one of {PER}. Received: per={per!r}")
 
 
-def fitted(members: Any, prediction: Any, labels: Any, likelihoods: Any, per: str, weights: list[Any]) -> Temperatures:
+def fitted(
+    members: TensorTree,
+    prediction: TensorTree,
+    labels: TensorTree,
+    likelihoods: LikelihoodTree,
+    per: str,
+    weights: list[Any],
+) -> Temperatures:
     """Temperatures for which the predictions of these rows are most likely.
 
     Args:
@@ -90,7 +101,7 @@ def fitted(members: Any, prediction: Any, labels: Any, likelihoods: Any, per: st
     return Temperatures(per, tuple(values))
 
 
-def row_weights(counts: Any, labels: Any, sample_weight: Any, ignored: Any) -> tuple[Any, Any]:
+def row_weights(counts: ArrayLike, labels: ArrayLike, sample_weight: Any, ignored: Any) -> tuple[Any, Any]:
     """Weights of one output's rows, or positions, and labels that are harmless where they are 0.
 
     Args:
@@ -109,7 +120,7 @@ def row_weights(counts: Any, labels: Any, sample_weight: Any, ignored: Any) -> t
     return weight, labels
 
 
-def _beside(temperature: Any, output: Any) -> Any:
+def _beside(temperature: Any, output: Tensor) -> Tensor:
     """One temperature as it is, those of members as `[M, 1, ...]`."""
     if not isinstance(temperature, tuple | list):
         return temperature

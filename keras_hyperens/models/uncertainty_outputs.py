@@ -10,13 +10,16 @@ import keras
 from keras import ops
 
 from keras_hyperens.likelihoods import Likelihood
+from keras_hyperens.types import TensorTree
 from keras_hyperens.uncertainty import by_kind
 from keras_hyperens.uncertainty import energy
 
 Measures = Sequence[str | Callable[..., Any]]
 
 
-def describe(ensemble: Any, raw: Any, measures: Measures | None, with_members: bool = False) -> dict[str, Any]:
+def describe(
+    ensemble: keras.Model, raw: TensorTree, measures: Measures | None, with_members: bool = False
+) -> dict[str, Any]:
     """`prediction` and measures of each row, `[B, ...]`, by name; with several outputs the output's name comes first.
 
     Args:
@@ -47,7 +50,7 @@ class _Output(NamedTuple):
     prediction: Any  # [B, ...]: pooled, and tempered
 
 
-def _outputs(ensemble: Any, *structures: Any) -> Iterator[tuple[str, _Output]]:
+def _outputs(ensemble: keras.Model, *structures: TensorTree) -> Iterator[tuple[str, _Output]]:
     """For each output: the start of its names, and its part of every structure."""
     names = ensemble.output_names or {}
     parts = zip(*map(keras.tree.flatten, structures), strict=True)
@@ -58,7 +61,7 @@ def _outputs(ensemble: Any, *structures: Any) -> Iterator[tuple[str, _Output]]:
         yield f"{name}_" if path else "", _Output(likelihood, *part)
 
 
-def _measured(output: _Output, ensemble: Any, measures: Measures | None) -> dict[str, Any]:
+def _measured(output: _Output, ensemble: keras.Model, measures: Measures | None) -> dict[str, Any]:
     weights, likelihood = ensemble.member_weights, output.likelihood
     members, pooled, prediction = map(likelihood.distributions, (output.members, output.pooled, output.prediction))
     pooled = None if ensemble.combination == "mean" else pooled  # then the measure takes the mean itself

@@ -10,6 +10,7 @@ import keras
 
 from keras_hyperens.models.temperatures import Temperatures
 from keras_hyperens.models.temperatures import temperature_scope
+from keras_hyperens.types import TensorTree
 
 MOST = 8  # views of an ensemble; a measure that is a new function at every call needs a new view each time
 _making, _preparing = threading.Lock(), threading.Lock()
@@ -36,7 +37,9 @@ class View(SharedModel):
         temperatures: Those of its predictions, whatever the ensemble has later.
     """
 
-    def __init__(self, ensemble: Any, describe: Callable[[Any], Any], temperatures: Temperatures | None) -> None:
+    def __init__(
+        self, ensemble: keras.Model, describe: Callable[[Any], Any], temperatures: Temperatures | None
+    ) -> None:
         super().__init__()
         # In a namespace Keras does not track it: the ensemble is no part of its view.
         self._viewed = SimpleNamespace(ensemble=ensemble, describe=describe, temperatures=temperatures)
@@ -45,7 +48,7 @@ class View(SharedModel):
         self.steps_per_execution = ensemble.steps_per_execution
         self.built = True
 
-    def predict_step(self, data: Any) -> Any:
+    def predict_step(self, data: TensorTree) -> TensorTree:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         with temperature_scope(self._viewed.ensemble, self._viewed.temperatures):
             return self._viewed.describe(x)
@@ -57,7 +60,9 @@ class Views:
     def __init__(self) -> None:
         self.by_kind: dict[Any, View] = {}
 
-    def of(self, ensemble: Any, kind: Any, describe: Callable[[Any], Any], temperatures: Temperatures | None) -> View:
+    def of(
+        self, ensemble: keras.Model, kind: Any, describe: Callable[[Any], Any], temperatures: Temperatures | None
+    ) -> View:
         """The view of this kind, which does the same at every call."""
         settings = (ensemble.run_eagerly, ensemble.jit_compile, ensemble.steps_per_execution)
         key = (kind, temperatures, settings)

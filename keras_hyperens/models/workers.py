@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_hyperens.types import TensorTree
+
 
 def spans_workers(strategy: tf.distribute.Strategy) -> bool:
     """Whether a strategy has replicas in other processes than this one."""
@@ -89,8 +91,8 @@ class MultiWorkerModel(keras.Model):
         with lost_worker_named(self.distribute_strategy):
             return super().evaluate(*arguments, **keywords)
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, data: TensorTree) -> dict[str, Any]:
         return logs_of_step(super().train_step(data))
 
-    def test_step(self, data: Any) -> dict[str, Any]:
+    def test_step(self, data: TensorTree) -> dict[str, Any]:
         return logs_of_step(super().test_step(data))

@@ -125,7 +125,7 @@ def _plain(name: str) -> str:
     return name.replace("$", r"\$")
 
 
-def _facts(ensemble: Any, x: Any, y: Any, batch_size: int) -> Facts:
+def _facts(ensemble: keras.Model, x: Any, y: Any, batch_size: int) -> Facts:
     members = _classes(ensemble.predict_members(x, batch_size=batch_size, verbose=0), ensemble)
     labels = numbers.checked_rows(members, y)
     said = ensemble.predict_uncertainty(x, MEASURES, batch_size=batch_size, verbose=0)
@@ -137,7 +137,7 @@ def _by_row(said: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {measure: said[measure].ravel() for measure in MEASURES}
 
 
-def _classes(probabilities: np.ndarray, ensemble: Any) -> np.ndarray:
+def _classes(probabilities: np.ndarray, ensemble: keras.Model) -> np.ndarray:
     likelihood: Likelihood = ensemble.likelihoods
     return likelihood.class_probabilities(probabilities)
 

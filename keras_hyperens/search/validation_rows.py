@@ -12,6 +12,8 @@ from keras_hyperens import likelihoods
 from keras_hyperens.masks import mask_of
 from keras_hyperens.models.data import batches
 from keras_hyperens.search.digests import BatchesDigest
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 
 class ValidationRows:
@@ -31,7 +33,7 @@ class ValidationRows:
         ValueError: If there are no rows or no labels, lengths differ, or a second pass gives other rows.
     """
 
-    def __init__(self, data: Any, output_activation: Any = "auto") -> None:
+    def __init__(self, data: TensorTree, output_activation: Any = "auto") -> None:
         if isinstance(data, Iterator):
             raise ValueError(
                 "`validation_data` must give the same rows in the same order every time: make a dataset of a "
@@ -83,7 +85,7 @@ class ValidationRows:
                 self.weights[number] = each * _beside(self.weights[number], each)
         return True
 
-    def _in_order(self, model: keras.Model, outputs: Any, others: Any = None) -> list[Any]:
+    def _in_order(self, model: keras.Model, outputs: TensorTree, others: Any = None) -> list[Any]:
         """The outputs, or others in their place, in the order of the labels."""
         flat = keras.tree.flatten(outputs) if others is None else others
         if self.names is None or not isinstance(outputs, list | tuple):
@@ -105,13 +107,13 @@ class ValidationRows:
         x, y, _ = next(iter(batches(self.data, "validation_data")))
         return keras.tree.map_structure(lambda leaf: leaf[:number], (x, y))
 
-    def outputs(self, model: keras.Model, batch_size: int | None) -> Any:
+    def outputs(self, model: keras.Model, batch_size: int | None) -> TensorTree:
         """What a model gives for these rows."""
         in_batches = {} if batch_size is None or not isinstance(self.data, tuple | list) else {"batch_size": batch_size}
         return model.predict(self.x, verbose=0, **in_batches)
 
     def predictions(
-        self, model: keras.Model, outputs: Any, dtype: str
+        self, model: keras.Model, outputs: TensorTree, dtype: str
     ) -> tuple[list[np.ndarray], list[likelihoods.Likelihood]]:
         """Predictions of each output, `[N, ..., C]`, by its likelihood, and these likelihoods."""
         is_known = self.output_activation != "auto"
@@ -131,12 +133,12 @@ class _Counting(keras.Model):
         self.run_eagerly, self.has_masks, self.outputs = True, False, None
         self.built = True
 
-    def predict_step(self, data: Any) -> list[Any]:
+    def predict_step(self, data: TensorTree) -> list[Any]:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         self.outputs = self._of.model(x, training=False)
         return list(map(self._counts, keras.tree.flatten(self.outputs)))
 
-    def _counts(self, output: Any) -> Any:
+    def _counts(self, output: Tensor) -> Tensor:
         mask = mask_of(output)
         if mask is None or mask.shape != output.shape[:-1]:
             return keras.ops.ones(output.shape[:-1])

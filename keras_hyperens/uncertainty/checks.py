@@ -1,23 +1,23 @@
 """What every measure asks of its arguments: shapes are always checked, values only of NumPy arrays and lists."""
 
-from typing import Any
-
 import keras
 import numpy as np
 from keras import ops
 
+from keras_hyperens.types import Tensor
 
-def is_concrete(values: Any) -> bool:
+
+def is_concrete(values: Tensor) -> bool:
     """Whether values can be looked at: inside a graph they cannot, and reading an eager tensor would wait for it."""
     return isinstance(values, np.ndarray | list | tuple)
 
 
-def shape_of(values: Any) -> tuple[int | None, ...]:
+def shape_of(values: Tensor) -> tuple[int | None, ...]:
     """Static shape; sizes not known yet are `None`."""
     return tuple(np.shape(values) if isinstance(values, list | tuple) else values.shape)
 
 
-def checked_members(members: Any, axes: str = "[M, B, ..., C]") -> Any:
+def checked_members(members: Tensor, axes: str = "[M, B, ..., C]") -> Tensor:
     """The members' predictions as a tensor of at least float32.
 
     Raises:
@@ -37,7 +37,7 @@ def checked_members(members: Any, axes: str = "[M, B, ..., C]") -> Any:
     return members if dtype in ("float32", "float64") else ops.cast(members, "float32")
 
 
-def checked_probabilities(members: Any) -> Any:
+def checked_probabilities(members: Tensor) -> Tensor:
     """The members' probabilities over the classes of the last axis.
 
     Raises:
@@ -54,7 +54,7 @@ def checked_probabilities(members: Any) -> Any:
     return tensor
 
 
-def check_sums(probabilities: Any) -> None:
+def check_sums(probabilities: Tensor) -> None:
     """Raises a `ValueError` unless every row is a distribution over the last axis."""
     probabilities = np.asarray(probabilities)
     sums = probabilities.sum(-1, dtype="float64")
@@ -66,7 +66,7 @@ def check_sums(probabilities: Any) -> None:
         )
 
 
-def normalized_weights(weights: Any, members: Any) -> Any:
+def normalized_weights(weights: Tensor, members: Tensor) -> Tensor:
     """Weights that sum to 1, as a factor of `members`, `[M, 1, ..., 1]`.
 
     Raises:

@@ -1,15 +1,14 @@
 """Putting members together: `[M, B, ..., C]` to `[B, ..., C]`."""
 
-from typing import Any
-
 from keras import ops
 
 from keras_hyperens.checks import is_integer
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.checks import checked_members
 from keras_hyperens.uncertainty.checks import normalized_weights
 
 
-def combine(members: Any, weights: Any = None) -> Any:
+def combine(members: Tensor, weights: Tensor | None = None) -> Tensor:
     """Weighted mean over members.
 
     Args:
@@ -33,7 +32,7 @@ def combine(members: Any, weights: Any = None) -> Any:
     return ops.sum(members * normalized_weights(weights, members), axis=0)
 
 
-def log_mean_exp(members: Any, weights: Any = None) -> Any:
+def log_mean_exp(members: Tensor, weights: Tensor | None = None) -> Tensor:
     """Logarithm of the weighted mean, from logarithms: `ln sum_k w_k exp(l_k)`, without underflow.
 
     With log probabilities this is the log probability of the ensemble, also where every member's own is too small for
@@ -59,7 +58,7 @@ def log_mean_exp(members: Any, weights: Any = None) -> Any:
     return ops.logsumexp(members + ops.log(normalized_weights(weights, members)), axis=0)
 
 
-def median(members: Any, weights: Any = None) -> Any:
+def median(members: Tensor, weights: Tensor | None = None) -> Tensor:
     """Weighted median over members, each value by itself; between two middle values, their mean.
 
     The medians of probabilities need not sum to 1: divide by their sum.
@@ -88,7 +87,7 @@ def median(members: Any, weights: Any = None) -> Any:
     return ops.squeeze(middle[0] + middle[1], 0) / 2
 
 
-def trimmed_mean(members: Any, weights: Any = None, n_outliers: int = 1) -> Any:
+def trimmed_mean(members: Tensor, weights: Tensor | None = None, n_outliers: int = 1) -> Tensor:
     """Weighted mean over members after the largest outliers of each row are left out.
 
     A member's distance in a row is Euclidean, over the last axis, from the members' median there.

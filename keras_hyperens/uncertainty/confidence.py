@@ -1,16 +1,15 @@
 """How sure the final output is of its first choice. Unlike the other measures, higher is surer (but for `energy`)."""
 
-from typing import Any
-
 from keras import ops
 
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.checks import checked_members
 from keras_hyperens.uncertainty.checks import checked_probabilities
 from keras_hyperens.uncertainty.combining import combine
 from keras_hyperens.uncertainty.entropy import final
 
 
-def max_probability(members: Any, weights: Any = None, prediction: Any = None) -> Any:
+def max_probability(members: Tensor, weights: Tensor | None = None, prediction: Tensor | None = None) -> Tensor:
     """Confidence: the largest probability of the final output, `max_c p_c`. Higher is surer.
 
     Args:
@@ -29,7 +28,7 @@ def max_probability(members: Any, weights: Any = None, prediction: Any = None) -
     return ops.max(final(checked_probabilities(members), weights, prediction), axis=-1)
 
 
-def margin(members: Any, weights: Any = None, prediction: Any = None) -> Any:
+def margin(members: Tensor, weights: Tensor | None = None, prediction: Tensor | None = None) -> Tensor:
     """The largest probability of the final output minus the second largest. Higher is surer.
 
     Args:
@@ -49,7 +48,7 @@ def margin(members: Any, weights: Any = None, prediction: Any = None) -> Any:
     return largest[..., 0] - largest[..., 1]
 
 
-def energy(logits: Any, weights: Any = None, temperature: float = 1.0) -> Any:
+def energy(logits: Tensor, weights: Tensor | None = None, temperature: float = 1.0) -> Tensor:
     """Free energy of the members' logits, `mean_k -T ln sum_c exp(logit_kc / T)`. Lower is surer.
 
     A softmax forgets how large all logits are together; this is what it forgets.

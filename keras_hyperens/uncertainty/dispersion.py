@@ -1,17 +1,17 @@
 """How far apart members' values and votes are."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from keras import ops
 
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.checks import checked_members
 from keras_hyperens.uncertainty.checks import checked_probabilities
 from keras_hyperens.uncertainty.checks import normalized_weights
 from keras_hyperens.uncertainty.combining import combine
 
 
-def variance(members: Any, weights: Any = None) -> Any:
+def variance(members: Tensor, weights: Tensor | None = None) -> Tensor:
     """Variance of the members' values around their mean, `mean_k (x_k - mean)²`, each value by itself.
 
     Args:
@@ -30,7 +30,7 @@ def variance(members: Any, weights: Any = None) -> Any:
     return combine(ops.square(members - combine(members, weights)), weights)
 
 
-def standard_deviation(members: Any, weights: Any = None) -> Any:
+def standard_deviation(members: Tensor, weights: Tensor | None = None) -> Tensor:
     """Square root of `variance`, in the unit of the values.
 
     Args:
@@ -48,7 +48,7 @@ def standard_deviation(members: Any, weights: Any = None) -> Any:
     return ops.sqrt(variance(members, weights))
 
 
-def score_range(members: Any, weights: Any = None, classes: Sequence[int] | None = None) -> Any:
+def score_range(members: Tensor, weights: Tensor | None = None, classes: Sequence[int] | None = None) -> Tensor:
     """Largest minus smallest score that any member gives any class of a chosen subset.
 
     With one class it is the range of the members' scores of that class.
@@ -83,7 +83,7 @@ def score_range(members: Any, weights: Any = None, classes: Sequence[int] | None
     return highest - ops.min(ops.where(counted > 0, members, float("inf")), axis=(0, -1))
 
 
-def variation_ratio(members: Any, weights: Any = None) -> Any:
+def variation_ratio(members: Tensor, weights: Tensor | None = None) -> Tensor:
     """Share of the members that do not vote for the class most voted for, `1 - max_c share_c`.
 
     Args:
@@ -101,7 +101,7 @@ def variation_ratio(members: Any, weights: Any = None) -> Any:
     return 1 - ops.max(_vote_shares(members, weights), axis=-1)
 
 
-def disagreement(members: Any, weights: Any = None) -> Any:
+def disagreement(members: Tensor, weights: Tensor | None = None) -> Tensor:
     """Probability that two members, each drawn by weight, vote for different classes, `1 - sum_c share_c²`.
 
     Both draws may be the same member. Over pairs of distinct members of equal weight it is M / (M - 1) times this.
@@ -121,7 +121,7 @@ def disagreement(members: Any, weights: Any = None) -> Any:
     return 1 - ops.sum(ops.square(_vote_shares(members, weights)), axis=-1)
 
 
-def _vote_shares(members: Any, weights: Any) -> Any:
+def _vote_shares(members: Tensor, weights: Tensor) -> Tensor:
     """Share of the members that give each class the largest score, `[B, ..., C]`."""
     members = checked_probabilities(members)
     votes = ops.one_hot(ops.argmax(members, axis=-1), members.shape[-1], dtype=members.dtype)

@@ -1,16 +1,15 @@
 """How far members are from the combined prediction: Kullback-Leibler divergences, in nats."""
 
-from typing import Any
-
 from keras import ops
 
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.checks import checked_probabilities
 from keras_hyperens.uncertainty.combining import combine
 from keras_hyperens.uncertainty.entropy import final
 from keras_hyperens.uncertainty.entropy import logarithm
 
 
-def mean_kl_divergence(members: Any, weights: Any = None, prediction: Any = None) -> Any:
+def mean_kl_divergence(members: Tensor, weights: Tensor | None = None, prediction: Tensor | None = None) -> Tensor:
     """Mean divergence of the members from the final output, `mean_k KL(p_k || p)`.
 
     Where the final output is the members' mean, this is the mutual information.
@@ -31,7 +30,7 @@ def mean_kl_divergence(members: Any, weights: Any = None, prediction: Any = None
     return combine(_divergences(members, weights, prediction), weights)
 
 
-def sum_kl_divergence(members: Any, weights: Any = None, prediction: Any = None) -> Any:
+def sum_kl_divergence(members: Tensor, weights: Tensor | None = None, prediction: Tensor | None = None) -> Tensor:
     """Sum of the divergences of the members from the final output, `sum_k KL(p_k || p)`.
 
     With weights it is M times the weighted mean, so weights of any sum mean the same.
@@ -52,7 +51,7 @@ def sum_kl_divergence(members: Any, weights: Any = None, prediction: Any = None)
     return members.shape[0] * mean_kl_divergence(members, weights, prediction)
 
 
-def _divergences(members: Any, weights: Any, prediction: Any) -> Any:
+def _divergences(members: Tensor, weights: Tensor, prediction: Tensor) -> Tensor:
     """Of every member, `[M, B, ...]`."""
     members = checked_probabilities(members)
     ratio = logarithm(members) - ops.expand_dims(logarithm(final(members, weights, prediction)), 0)

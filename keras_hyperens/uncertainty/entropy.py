@@ -1,15 +1,14 @@
 """Entropies of the combined prediction and of the members, and what is between them, in nats."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.checks import checked_probabilities
 from keras_hyperens.uncertainty.combining import combine
 
 
-def predictive_entropy(members: Any, weights: Any = None, prediction: Any = None) -> Any:
+def predictive_entropy(members: Tensor, weights: Tensor | None = None, prediction: Tensor | None = None) -> Tensor:
     """Total uncertainty: the entropy of the combined prediction, `H[p]`, `p = mean_k p_k`.
 
     Args:
@@ -29,7 +28,7 @@ def predictive_entropy(members: Any, weights: Any = None, prediction: Any = None
     return _entropy(final(checked_probabilities(members), weights, prediction))
 
 
-def expected_entropy(members: Any, weights: Any = None) -> Any:
+def expected_entropy(members: Tensor, weights: Tensor | None = None) -> Tensor:
     """Aleatoric uncertainty: the mean of the members' own entropies, `mean_k H[p_k]`.
 
     Args:
@@ -48,7 +47,7 @@ def expected_entropy(members: Any, weights: Any = None) -> Any:
     return combine(_entropy(checked_probabilities(members)), weights)
 
 
-def mutual_information(members: Any, weights: Any = None, prediction: Any = None) -> Any:
+def mutual_information(members: Tensor, weights: Tensor | None = None, prediction: Tensor | None = None) -> Tensor:
     """Epistemic uncertainty: what the members disagree about, `H[p] - mean_k H[p_k]`.
 
     Args:
@@ -73,15 +72,15 @@ def mutual_information(members: Any, weights: Any = None, prediction: Any = None
     return ops.maximum(difference, 0.0) if prediction is None else difference  # below 0 by rounding alone
 
 
-def final(members: Any, weights: Any, prediction: Any) -> Any:
+def final(members: Tensor, weights: Tensor, prediction: Tensor) -> Tensor:
     """The combined prediction: what is given, or the mean."""
     return combine(members, weights) if prediction is None else ops.cast(prediction, members.dtype)
 
 
-def logarithm(probabilities: Any) -> Any:
+def logarithm(probabilities: Tensor) -> Tensor:
     """Natural logarithm; 0 counts as a number far below any probability that matters, and a legal float32."""
     return ops.log(ops.maximum(probabilities, keras.config.epsilon() ** 4))
 
 
-def _entropy(probabilities: Any) -> Any:
+def _entropy(probabilities: Tensor) -> Tensor:
     return -ops.sum(probabilities * logarithm(probabilities), axis=-1)

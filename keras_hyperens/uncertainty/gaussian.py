@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.checks import checked_members
 from keras_hyperens.uncertainty.checks import normalized_weights
 from keras_hyperens.uncertainty.combining import combine
@@ -14,7 +15,7 @@ from keras_hyperens.uncertainty.dispersion import variance
 HALVINGS = 40  # of the bracket of a quantile: float32 cannot tell more
 
 
-def gaussian_mixture(members: Any, weights: Any = None) -> Any:
+def gaussian_mixture(members: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean and variance of the members' mixture: `mean_k m_k`, and `mean_k v_k + mean_k (m_k - mean)²`.
 
     Args:
@@ -40,7 +41,7 @@ def gaussian_mixture(members: Any, weights: Any = None) -> Any:
     return ops.concatenate([combine(means, weights), total_variance(members, weights)], axis=-1)
 
 
-def total_variance(members: Any, weights: Any = None) -> Any:
+def total_variance(members: Tensor, weights: Tensor | None = None) -> Tensor:
     """Variance of the members' mixture: aleatoric plus epistemic variance.
 
     Args:
@@ -58,7 +59,7 @@ def total_variance(members: Any, weights: Any = None) -> Any:
     return aleatoric_variance(members, weights) + epistemic_variance(members, weights)
 
 
-def aleatoric_variance(members: Any, weights: Any = None) -> Any:
+def aleatoric_variance(members: Tensor, weights: Tensor | None = None) -> Tensor:
     """The noise that the members see in the data: the mean of their variances.
 
     Args:
@@ -76,7 +77,7 @@ def aleatoric_variance(members: Any, weights: Any = None) -> Any:
     return combine(_parts(members)[1], weights)
 
 
-def epistemic_variance(members: Any, weights: Any = None) -> Any:
+def epistemic_variance(members: Tensor, weights: Tensor | None = None) -> Tensor:
     """What the members do not know: the variance of their means.
 
     Args:
@@ -94,7 +95,7 @@ def epistemic_variance(members: Any, weights: Any = None) -> Any:
     return variance(_parts(members)[0], weights)
 
 
-def prediction_interval(members: Any, weights: Any = None, coverage: float = 0.9) -> Any:
+def prediction_interval(members: Tensor, weights: Tensor | None = None, coverage: float = 0.9) -> Tensor:
     """The central interval that holds a share `coverage` of the members' mixture, between two of its quantiles.
 
     Args:
@@ -122,7 +123,7 @@ def prediction_interval(members: Any, weights: Any = None, coverage: float = 0.9
     return ops.stack(ends, axis=-1)
 
 
-def _quantile(means: Any, scales: Any, weights: Any, level: float) -> Any:
+def _quantile(means: Tensor, scales: Tensor, weights: Tensor, level: float) -> Tensor:
     """Where the mixture's distribution function is `level`, by bisection between the members' own extremes."""
     reach = 10 * scales
     lower, upper = ops.min(means - reach, axis=0), ops.max(means + reach, axis=0)
@@ -133,7 +134,7 @@ def _quantile(means: Any, scales: Any, weights: Any, level: float) -> Any:
     return (lower + upper) / 2
 
 
-def _parts(members: Any) -> tuple[Any, Any]:
+def _parts(members: Tensor) -> tuple[Any, Any]:
     """Means and variances, `[M, B, ..., D]` each."""
     checked = checked_members(members)
     if checked.shape[-1] % 2:

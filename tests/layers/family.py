@@ -185,7 +185,7 @@ def weights_at(case, layer, member, values):
         if part.use_bias:
             shift = z @ np.asarray(part.bias_embedding)
             bias = np.asarray(part.bias)[member] + np.asarray(part.delta_bias)[member] * shift
-            weights.append(bias.reshape(part.bias_shape()))
+            weights.append(bias.reshape(part._bias_shape()))
     return case.plain_order(weights) if case.plain_order else weights
 
 

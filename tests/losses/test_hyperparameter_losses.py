@@ -93,7 +93,7 @@ def test_every_member_is_trained_with_its_own_smoothing(sampling):
     ensemble.compile("sgd", LabelSmoothing(plain, "smoothing"), sampling=sampling)
     x, y = data()
     ensemble._trainer.build(tf.TensorSpec([None, 4]))
-    values = draw(ensemble, ensemble.distribution.bounds(), len(x), 0)
+    values = draw(ensemble, ensemble.distribution.bounds(), len(x) if sampling == "example" else 1, 0)
     with khe.hyperparameter_scope(values):
         members = np.asarray(ensemble._member_outputs(x, training=True))
     amounts = np.broadcast_to(np.asarray(values)[..., 0], (M, len(x)))[..., None]

@@ -33,7 +33,8 @@ def autoencoder(**compiled):
 def reconstruction_error(ensemble, bounds):
     """Of the draws of a tuning step, over the rows of all members."""
     x, _, _ = ensemble._trainer.tuning.rows.batch(0, len(X))
-    with khe.hyperparameter_scope(draw(ensemble, bounds, len(X), 1), ensemble._members.centers()):
+    rows = len(X) if ensemble._trainer.settings.sampling == "example" else 1
+    with khe.hyperparameter_scope(draw(ensemble, bounds, rows, 1), ensemble._members.centers()):
         outputs = np.asarray(ensemble._member_outputs(x, training=False), "float64")
     return np.mean((outputs - x) ** 2)
 

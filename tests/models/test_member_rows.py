@@ -88,7 +88,7 @@ class ByHand:
     def step(self, number, batches):
         bounds = self.ensemble.distribution.bounds()
         self.ensemble.step.assign(number)
-        values = draw(self.ensemble, bounds, len(batches[0][1]), 0)
+        values = draw(self.ensemble, bounds, 1, 0)
         centers = self.ensemble.distribution.middle(bounds)[:, None]
         with tf.GradientTape() as tape, khe.hyperparameter_scope(values, centers):
             logits = self.network(np.concatenate([x for x, *_ in batches]), training=True)

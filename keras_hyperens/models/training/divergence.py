@@ -20,6 +20,7 @@ from keras_hyperens.models.training.replicas import assign_all
 from keras_hyperens.models.training.replicas import assign_where
 from keras_hyperens.models.training.replicas import summed
 from keras_hyperens.models.training.replicas import values_of
+from keras_hyperens.types import Tensor
 
 OF_ALL, SHARED = -1, None  # owners of a variable besides a member's number: all, each of its slice; nobody
 
@@ -39,7 +40,7 @@ class Counts:
         for counter in (self.left_out, self.skipped, self.steps):
             counter.assign(np.zeros(counter.shape))
 
-    def add(self, fine: Any, goes: Any, living: Sequence[int]) -> None:
+    def add(self, fine: Tensor, goes: Tensor, living: Sequence[int]) -> None:
         """Counts a step in which members `fine` `[M]` were finite, and which was skipped unless it `goes`."""
         counts = np.isin(np.arange(fine.shape[0]), living)
         # If nobody is finite, no member is at fault.
@@ -89,7 +90,12 @@ class GuardedStep:
     """
 
     def __init__(
-        self, network: keras.Model, optimizer: Any, ensemble_size: int, living: Sequence[int], have_losses: bool
+        self,
+        network: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        ensemble_size: int,
+        living: Sequence[int],
+        have_losses: bool,
     ) -> None:
         self.variables, self.optimizer = network.trainable_variables, optimizer
         self.ensemble_size, self.living = ensemble_size, np.isin(np.arange(ensemble_size), living)
@@ -100,7 +106,7 @@ class GuardedStep:
         self.before = [tf.identity(each) for each in self.statistics]  # the step begins
         self.scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
 
-    def apply(self, gradients: Sequence[Any], fine: Any, update: Callable[[Sequence[Any]], None]) -> tuple[Any, Any]:
+    def apply(self, gradients: Sequence[Any], fine: Tensor, update: Callable[[Sequence[Any]], None]) -> tuple[Any, Any]:
         """Updates the weights by gradients.
 
         Args:
@@ -126,13 +132,13 @@ class GuardedStep:
         otherwise = self._careful if self.scales or SHARED not in self.owners else self._skipped
         return tf.cond(is_finite, plain, lambda: otherwise(gradients, fine, update))
 
-    def _skipped(self, gradients: Sequence[Any], fine: Any, update: Any) -> tuple[Any, Any]:
+    def _skipped(self, gradients: Sequence[Any], fine: Tensor, update: Any) -> tuple[Any, Any]:
         """Nobody's step: what is not finite reaches, or will reach, what members share. It says who is at fault."""
         finite, _ = self._verdict([None if each is None else tf.convert_to_tensor(each) for each in gradients], fine)
         self._restore_statistics(finite, tf.constant(False))
         return finite, tf.constant(False)
 
-    def _careful(self, gradients: Sequence[Any], fine: Any, update: Any) -> tuple[Any, Any]:
+    def _careful(self, gradients: Sequence[Any], fine: Tensor, update: Any) -> tuple[Any, Any]:
         dense = [None if each is None else tf.convert_to_tensor(each) for each in gradients]
         finite, goes = self._verdict(dense, fine)
         # If nobody is finite, an optimizer that scales the loss must see it: it skips the step by itself.
@@ -146,7 +152,7 @@ class GuardedStep:
         self._restore_statistics(finite, goes)
         return finite, ~skips
 
-    def _verdict(self, gradients: Sequence[Any], fine: Any) -> tuple[Any, Any]:
+    def _verdict(self, gradients: Sequence[Any], fine: Tensor) -> tuple[Any, Any]:
         """Which members are fine, and whether there is a step: what they share must be finite too."""
         others_fine = tf.constant(True)
         for gradient, owner in zip(gradients, self.owners, strict=True):
@@ -165,13 +171,13 @@ class GuardedStep:
         fine, others_fine = (_on_all_replicas(each) for each in (fine, others_fine))
         return fine, others_fine & tf.reduce_any(fine & self.living)
 
-    def _statistics_finite(self) -> Any:
+    def _statistics_finite(self) -> Tensor:
         """Whether those that nobody owns are: an infinite variance makes outputs 0, and no loss infinite."""
         pairs = zip(self.owners_of_statistics, self.statistics, strict=True)
         shared = [tf.convert_to_tensor(each) for owner, each in pairs if owner is SHARED]
         return tf.reduce_all([tf.reduce_all(tf.math.is_finite(each)) for each in shared]) if shared else True
 
-    def _of_members(self, gradient: Any, owner: int) -> Any:
+    def _of_members(self, gradient: Any, owner: int) -> Tensor:
         """Whether each member's gradient is finite, also squared, as optimizers do, `[M]`."""
         if owner == OF_ALL:
             squares = tf.reduce_sum(tf.square(gradient), axis=list(range(1, len(gradient.shape))))
@@ -179,7 +185,7 @@ class GuardedStep:
         is_finite = tf.math.is_finite(tf.nn.l2_loss(gradient))
         return is_finite | (np.arange(self.ensemble_size) != owner)
 
-    def _keeps(self, owner: int | None, variable: Any, fine: Any, goes: Any) -> Any:
+    def _keeps(self, owner: int | None, variable: Any, fine: Tensor, goes: Tensor) -> Tensor:
         """Where a variable takes its new values."""
         if owner is SHARED:
             return goes
@@ -188,7 +194,7 @@ class GuardedStep:
             return moves[owner]
         return tf.reshape(moves, [self.ensemble_size, *[1] * (len(variable.shape) - 1)])
 
-    def _state(self, keeps: Sequence[Any], goes: Any) -> tuple[list[Any], list[Any]]:
+    def _state(self, keeps: Sequence[Any], goes: Tensor) -> tuple[list[Any], list[Any]]:
         """All that an update changes, and where each takes its new values."""
         slots: dict[int, Any] = {}
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
@@ -200,7 +206,7 @@ class GuardedStep:
         state = [*self.variables, *self.optimizer.variables]
         return state, [*keeps, *(slots.get(id(each), goes) for each in self.optimizer.variables)]
 
-    def _restore_statistics(self, fine: Any, goes: Any) -> None:
+    def _restore_statistics(self, fine: Tensor, goes: Tensor) -> None:
         all_fine = goes & tf.reduce_all(fine | ~self.living)
         owners = zip(self.owners_of_statistics, self.statistics, strict=True)
         keeps = [all_fine if owner is SHARED else self._keeps(owner, each, fine, goes) for owner, each in owners]
@@ -208,7 +214,7 @@ class GuardedStep:
         assign_where([keep & each for keep, each in zip(keeps, finite)], self.statistics, self.before)
 
 
-def _on_all_replicas(is_fine: Any) -> Any:
+def _on_all_replicas(is_fine: Any) -> Tensor:
     (failures,) = summed([tf.cast(~is_fine, "float32")])
     return failures == 0
 

@@ -1,25 +1,25 @@
 """The hyperparameters that members have in a step: a function of seed and step alone."""
 
-from typing import Any
-
+import keras
 import tensorflow as tf
 
 from keras_hyperens.models.training.replicas import replica_number
+from keras_hyperens.types import Bounds
+from keras_hyperens.types import Tensor
 
 TRAINING_DRAW, TUNING_DRAW = 0, 1  # what a random key is for
 
 
-def draw(ensemble: Any, bounds: Any, batch_size: Any, purpose: int) -> Any:
-    """Values of this step and replica, `[M, 1 or B, P]`, natural scale; gradients flow to the bounds.
+def draw(ensemble: keras.Model, bounds: Bounds, rows: Tensor, purpose: int) -> Tensor:
+    """Values of this step and replica, `[M, rows, P]`, natural scale; gradients flow to the bounds.
 
     Args:
         ensemble: A `HyperBatchEnsemble`.
         bounds: `(lower, upper)`, `[M, P]` each.
-        batch_size: B, which counts where each sample has a draw of its own.
+        rows: How many draws; see `TrainingSettings.rows_of_draws`.
         purpose: `TRAINING_DRAW` or `TUNING_DRAW`.
     """
     key = tf.constant([ensemble.seed % 2**31, purpose], tf.int32)
     for number in (ensemble.step.value, replica_number()):
         key = tf.random.experimental.stateless_fold_in(key, tf.cast(number, tf.int64))
-    rows = batch_size if ensemble._trainer.settings.sampling == "example" else 1
     return ensemble.distribution.sample(bounds, rows, key)

@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_hyperens.types import Tensor
+
 
 @contextmanager
 def fused_updates(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
@@ -30,7 +32,7 @@ def fused_updates(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
         return
     plain = inner.update_step
 
-    def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(gradient: Any, variable: keras.Variable, learning_rate: Tensor) -> None:
         if isinstance(gradient, tf.IndexedSlices) or variable.dtype not in (tf.float32, tf.float64):
             plain(gradient, variable, learning_rate)
         else:
@@ -46,7 +48,7 @@ def fused_updates(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
 Update = Callable[[Any, Any, Any], None]
 
 
-def _fused_update(optimizer: Any) -> Update | None:
+def _fused_update(optimizer: keras.optimizers.Optimizer) -> Update | None:
     """The update of an optimizer by one operation; `None` if there is none with its formula."""
     if type(optimizer) is keras.optimizers.SGD:
         return _momentum(optimizer) if optimizer.momentum else _gradient_descent
@@ -55,12 +57,12 @@ def _fused_update(optimizer: Any) -> Update | None:
     return None
 
 
-def _gradient_descent(gradient: Any, variable: Any, learning_rate: Any) -> None:
+def _gradient_descent(gradient: Any, variable: keras.Variable, learning_rate: Tensor) -> None:
     tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=learning_rate, delta=gradient)
 
 
-def _momentum(optimizer: Any) -> Update:
-    def update(gradient: Any, variable: Any, learning_rate: Any) -> None:
+def _momentum(optimizer: keras.optimizers.Optimizer) -> Update:
+    def update(gradient: Any, variable: keras.Variable, learning_rate: Tensor) -> None:
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=_slot(optimizer, optimizer.momentums, variable),
@@ -73,10 +75,10 @@ def _momentum(optimizer: Any) -> Update:
     return update
 
 
-def _adam(optimizer: Any) -> Update:
+def _adam(optimizer: keras.optimizers.Optimizer) -> Update:
     powers: dict[Any, tuple[Any, Any]] = {}  # by dtype: the same for all variables of a step
 
-    def update(gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update(gradient: Any, variable: keras.Variable, learning_rate: Tensor) -> None:
         dtype = variable.dtype
         betas = tf.constant(optimizer.beta_1, dtype), tf.constant(optimizer.beta_2, dtype)
         if dtype not in powers:
@@ -98,5 +100,5 @@ def _adam(optimizer: Any) -> Update:
     return update
 
 
-def _slot(optimizer: Any, slots: Any, variable: Any) -> Any:
+def _slot(optimizer: keras.optimizers.Optimizer, slots: Any, variable: keras.Variable) -> Any:
     return slots[optimizer._get_variable_index(variable)].value.handle

@@ -12,6 +12,9 @@ from keras_hyperens.models.training import member_rows
 from keras_hyperens.models.training.member_rows import Batch
 from keras_hyperens.models.training.weight_step import Trained
 from keras_hyperens.models.workers import logs_of_step
+from keras_hyperens.types import MetricTree
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 
 class Logs:
@@ -22,7 +25,7 @@ class Logs:
         member_metrics: As in `HyperBatchEnsemble.compile`.
     """
 
-    def __init__(self, trainer: Any, member_metrics: Any) -> None:
+    def __init__(self, trainer: Any, member_metrics: MetricTree) -> None:
         self.trainer, self.member_metrics = trainer, member_metrics
         self.ensemble, self.tuning = trainer.ensemble, trainer.tuning
 
@@ -62,7 +65,7 @@ class Logs:
         return self._of_prediction(batch, outputs, loss, training=False)
 
     def _of_prediction(
-        self, batch: Batch, outputs: Any, loss: Any, training: bool, counts: Any = 1.0
+        self, batch: Batch, outputs: TensorTree, loss: Tensor, training: bool, counts: Tensor = 1.0
     ) -> dict[str, Any]:
         members = self.ensemble._predictions_of(outputs)
         self._update_loss(loss, batch.size, counts)
@@ -71,7 +74,7 @@ class Logs:
         logs = self.ensemble.compute_metrics(batch.x, batch.y, prediction, batch.sample_weight)
         return logs_of_step(self.shown(logs, training))
 
-    def _update_loss(self, loss: Any, size: Any, counts: Any) -> None:
+    def _update_loss(self, loss: Tensor, size: Tensor, counts: Tensor) -> None:
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._mean_loss.update_state(loss * replicas, sample_weight=tf.cast(size, "float32") * counts)
 
@@ -79,7 +82,7 @@ class Logs:
     def _mean_loss(self) -> keras.metrics.Mean:
         return next(metric for metric in self.ensemble.metrics if metric.name == "loss")
 
-    def _update_member_metrics(self, y: Any, members: Any) -> None:
+    def _update_member_metrics(self, y: TensorTree, members: TensorTree) -> None:
         if self.member_metrics is None:
             return
         by_output = likelihoods.per_output(self.member_metrics, members, self.ensemble.output_names)

@@ -11,6 +11,9 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
+
 
 class Batch(NamedTuple):
     """What one member trains on in one step, as `keras.utils.unpack_x_y_sample_weight` gives it."""
@@ -20,7 +23,7 @@ class Batch(NamedTuple):
     sample_weight: Any
 
     @property
-    def size(self) -> Any:
+    def size(self) -> Tensor:
         """The number of samples, a scalar tensor."""
         return tf.shape(keras.tree.flatten(self.x)[0])[0]
 
@@ -60,13 +63,13 @@ class BatchWindow:
         lag: Steps from one member to the next.
     """
 
-    def __init__(self, specs: Any, size: int | None, ensemble_size: int, lag: int) -> None:
+    def __init__(self, specs: TensorTree, size: int | None, ensemble_size: int, lag: int) -> None:
         self.specs, self.size, self.ensemble_size, self.lag = specs, size, ensemble_size, lag
         leaves = [spec for spec in keras.tree.flatten(specs) if spec is not None]
         self.past = [[_buffer(spec, size) for spec in leaves] for _ in range((ensemble_size - 1) * lag)]
         self.count = _variable(tf.zeros((), tf.int64))  # of the batches that came by
 
-    def serves(self, specs: Any, size: int | None, ensemble_size: int, lag: int) -> bool:
+    def serves(self, specs: TensorTree, size: int | None, ensemble_size: int, lag: int) -> bool:
         """Whether it is the window of such batches; if so it begins anew."""
         is_same = (self.specs, self.size, self.ensemble_size, self.lag) == (specs, size, ensemble_size, lag)
         if is_same:
@@ -96,7 +99,7 @@ class BatchWindow:
         """The buffers of members 1 to M - 1."""
         return self.past[self.lag - 1 :: self.lag]
 
-    def _push(self, present: list[Any], starts: Any) -> bool:
+    def _push(self, present: list[Any], starts: Tensor) -> bool:
         padded = [tf.concat([leaf, buffer[tf.shape(leaf)[0] :]], 0) for leaf, buffer in zip(present, self.past[0])]
         newer = [padded, *self.past[:-1]]  # padding is for compilers alone: a batch that comes here has none
         for buffers, leaves in reversed(list(zip(self.past, newer))):
@@ -127,7 +130,7 @@ def _variable(value: Any, shape: Any = None) -> tf.Variable:
     )
 
 
-def _read(buffer: tf.Variable, like: Any, size: Any) -> Any:
+def _read(buffer: tf.Variable, like: TensorTree, size: Any) -> Any:
     """A buffer in the shape of a present batch: compilers want that of both branches of a condition."""
     value = tf.convert_to_tensor(buffer)[:size]
     return tf.ensure_shape(value, like.shape)

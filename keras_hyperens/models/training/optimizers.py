@@ -28,7 +28,7 @@ def default_tuning_optimizer() -> keras.optimizers.Optimizer:
     return keras.optimizers.Adam(keras.optimizers.schedules.InverseTimeDecay(3e-2, 200, 1.0))
 
 
-def scaled_like(main: Any, tuning: Any) -> Any:
+def scaled_like(main: keras.optimizers.Optimizer, tuning: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     """The tuning optimizer, with loss scaling where the main one has it.
 
     Raises:
@@ -55,7 +55,7 @@ def build_optimizers(network: keras.Model, *pairs: tuple[Any, Sequence[keras.Var
             optimizer.build(variables)
 
 
-def _spare_fast_weights(network: keras.Model, optimizer: Any) -> None:
+def _spare_fast_weights(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
     """Decay would pull fast weights, which belong around 1, to 0, and make the network deaf to embeddings."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if not getattr(inner, "weight_decay", None) or inner.built:

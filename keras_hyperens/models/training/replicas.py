@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_hyperens.types import Tensor
+
 
 def assign_all(variables: Sequence[keras.Variable], values: Sequence[Any]) -> None:
     """Assigns values that are equal on all replicas, from inside a replica."""
@@ -33,19 +35,19 @@ def summed(values: Sequence[Any]) -> Sequence[Any]:
     return context.all_reduce(tf.distribute.ReduceOp.SUM, list(values))
 
 
-def replica_number() -> Any:
+def replica_number() -> Tensor:
     """The number of this replica, 0 outside any strategy."""
     context = tf.distribute.get_replica_context()
     return 0 if context is None else context.replica_id_in_sync_group
 
 
-def all_finite(variables: Sequence[keras.Variable]) -> Any:
+def all_finite(variables: Sequence[keras.Variable]) -> Tensor:
     """Whether no floating-point variable has become NaN or infinite."""
     values = [tf.convert_to_tensor(variable.value) for variable in variables]
     return tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values if value.dtype.is_floating])
 
 
-def values_of(gradient: Any) -> Any:
+def values_of(gradient: Any) -> Tensor:
     """The numbers of a gradient, of one that is a sum of rows too."""
     return getattr(gradient, "values", gradient)
 

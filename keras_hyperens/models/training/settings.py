@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from keras_hyperens.checks import is_integer
 from keras_hyperens.checks import is_number
+from keras_hyperens.types import Tensor
 
 CHOICES = {
     "member_loss": ("member", "ensemble"),
@@ -58,6 +59,10 @@ class TrainingSettings:
                 'The loss of the combined prediction needs the same samples for all members: use member_rows="same" '
                 f'with member_loss="ensemble". Received: member_rows={rows!r}'
             )
+
+    def rows_of_draws(self, batch_size: Tensor) -> Tensor:
+        """How many draws each member has in a step: one, or one for each sample."""
+        return batch_size if self.sampling == "example" else 1
 
     @property
     def lag(self) -> int | None:

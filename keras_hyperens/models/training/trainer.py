@@ -6,6 +6,7 @@ and for the temperature.
 """
 
 import warnings
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -30,6 +31,9 @@ from keras_hyperens.models.training.tuning_rows import TuningRows
 from keras_hyperens.models.training.tuning_step import TuningStep
 from keras_hyperens.models.training.weight_step import WeightStep
 from keras_hyperens.models.workers import SameStart
+from keras_hyperens.types import MetricTree
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 
 class Trainer:
@@ -44,7 +48,12 @@ class Trainer:
     """
 
     def __init__(
-        self, ensemble: Any, settings: TrainingSettings, tuning_optimizer: Any, objective: Any, member_metrics: Any
+        self,
+        ensemble: keras.Model,
+        settings: TrainingSettings,
+        tuning_optimizer: keras.optimizers.Optimizer,
+        objective: Callable[..., Tensor],
+        member_metrics: MetricTree,
     ) -> None:
         self.ensemble, self.settings = ensemble, settings
         self.weights = WeightStep(ensemble, settings)
@@ -65,7 +74,7 @@ class Trainer:
         """Whether each member trains on samples of its own."""
         return self.window is not None or self.settings.member_rows == "split"
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, data: TensorTree) -> dict[str, Any]:
         """Trains, tunes if it is time, and logs."""
         parts = tf.distribute.get_strategy().num_replicas_in_sync
         if self.settings.member_rows == "split":
@@ -78,7 +87,7 @@ class Trainer:
             self.ensemble.step.assign_add(1)
             return self.logs.of_training(trained)
 
-    def test_step(self, data: Any) -> dict[str, Any]:
+    def test_step(self, data: TensorTree) -> dict[str, Any]:
         """Logs what `predict` gives."""
         return self.logs.of_test(Batch(*keras.utils.unpack_x_y_sample_weight(data)))
 
@@ -92,7 +101,12 @@ class Trainer:
         return self.window.batches(batch)
 
     def prepare(
-        self, specs: BatchSpecs, y: Any, are_weighted: bool, tuning_data: Any, class_weight: dict[int, float] | None
+        self,
+        specs: BatchSpecs,
+        y: TensorTree,
+        are_weighted: bool,
+        tuning_data: Any,
+        class_weight: dict[int, float] | None,
     ) -> None:
         """Checks what `fit` was given, and makes what its steps need: it fails before its first step or not at all.
 
@@ -117,7 +131,7 @@ class Trainer:
             self._build_metrics(specs.x, specs.y)
         self._set_window(specs)
 
-    def build(self, batch: Any) -> None:
+    def build(self, batch: TensorTree) -> None:
         """Builds the ensemble for such batches and checks the order of rows."""
         ensemble = self.ensemble
         ensemble._seen.batch = batch
@@ -132,12 +146,12 @@ class Trainer:
         of_weights = ensemble.optimizer, ensemble.trainable_variables
         build_optimizers(ensemble.network, of_weights, (self.tuning.optimizer, bounds))
 
-    def _check_labels(self, y: Any, name: str, are_weighted: bool) -> None:
+    def _check_labels(self, y: TensorTree, name: str, are_weighted: bool) -> None:
         ensemble = self.ensemble
         known = ensemble.network, ensemble.loss, ensemble.likelihoods
         check_labels(*known, y, name, ensemble.output_activation, all_count=not are_weighted)
 
-    def _build_metrics(self, input_specs: Any, label_specs: Any) -> None:
+    def _build_metrics(self, input_specs: TensorTree, label_specs: TensorTree) -> None:
         """Before the first step: TensorFlow traces a step twice if variables are made in it."""
         if not self.ensemble.run_eagerly:
             with self.ensemble.distribute_strategy.scope():

@@ -10,6 +10,9 @@ from keras import ops
 
 from keras_hyperens import masks
 from keras_hyperens.calibration.temperature import LARGEST
+from keras_hyperens.types import LikelihoodTree
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 MEMORY = 0.95  # of the averages over tuning steps: some twenty batches count
 STEP = 0.05  # of logarithms, for differences of the loss
@@ -47,7 +50,7 @@ class TunedTemperature(keras.layers.Layer):
         """All that a tuning step changes."""
         return [self.logarithms, self.curvature, self.moment]
 
-    def of_raw(self, raw: Any, likelihoods: Any, logarithms: Any = None) -> Any:
+    def of_raw(self, raw: TensorTree, likelihoods: LikelihoodTree, logarithms: Tensor | None = None) -> TensorTree:
         """Raw outputs at these temperatures, or at those with the given logarithms.
 
         Args:
@@ -59,11 +62,17 @@ class TunedTemperature(keras.layers.Layer):
             lambda likelihood, *of_output: likelihood.temper_raw(*of_output), raw, likelihoods, logarithms
         )
 
-    def of_prediction(self, prediction: Any, likelihoods: Any) -> Any:
+    def of_prediction(self, prediction: TensorTree, likelihoods: LikelihoodTree) -> TensorTree:
         """Predictions at these temperatures."""
         return self._applied(lambda likelihood, *of_output: likelihood.temper(*of_output), prediction, likelihoods)
 
-    def _applied(self, tempered: Any, outputs: Any, likelihoods: Any, logarithms: Any = None) -> Any:
+    def _applied(
+        self,
+        tempered: Callable[..., Tensor],
+        outputs: TensorTree,
+        likelihoods: LikelihoodTree,
+        logarithms: Tensor | None = None,
+    ) -> TensorTree:
         logarithms = self.logarithms if logarithms is None else logarithms
         temperatures = ops.exp(ops.convert_to_tensor(logarithms))
         last = temperatures.shape[0] - 1  # a subclassed network has one for all of its outputs
@@ -81,7 +90,7 @@ class TunedTemperature(keras.layers.Layer):
             loss: Logarithms of temperatures `[outputs]` to a scalar.
         """
 
-        def slopes_at(logarithms: Any) -> Any:
+        def slopes_at(logarithms: Tensor) -> Tensor:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(logarithms)
                 value = loss(logarithms)
@@ -94,7 +103,7 @@ class TunedTemperature(keras.layers.Layer):
         curvatures = (slopes_at(below) - slopes_at(above)) / (tf.exp(-below) - tf.exp(-above))
         return slopes_at(here), tf.maximum(curvatures, 0.0)
 
-    def updated(self, slopes: Any, curvatures: Any) -> list[Any]:
+    def updated(self, slopes: Tensor, curvatures: Tensor) -> list[Any]:
         """New values of the state."""
         old, curvature, moment = (tf.convert_to_tensor(variable) for variable in self.state)
         curvature = MEMORY * curvature + (1 - MEMORY) * curvatures

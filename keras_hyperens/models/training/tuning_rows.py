@@ -8,6 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_hyperens.models.data import batches
+from keras_hyperens.types import Shape
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 BYTES_LIMIT = 2 * 2**30  # of all tuning rows together: they stay in memory for the whole of `fit`
 
@@ -63,7 +66,7 @@ class TuningRows:
         return before is not None and self._variables is before._variables
 
     @property
-    def labels(self) -> Any:
+    def labels(self) -> TensorTree:
         """Of all rows; `None` where there are none."""
         return keras.tree.map_structure(
             lambda each: None if each is None else keras.ops.convert_to_numpy(each), self._variables[1]
@@ -74,7 +77,7 @@ class TuningRows:
         """Whether rows have weights."""
         return self._variables[2] is not None
 
-    def check_like(self, x: Any, y: Any) -> None:
+    def check_like(self, x: TensorTree, y: TensorTree) -> None:
         """Raises a `ValueError` unless tuning rows have the structure and shapes of the training rows."""
         for name, ours, theirs in (("x", self._variables[0], x), ("y", self._variables[1], y)):
             expected, received = _row_shapes(theirs), _row_shapes(ours)
@@ -87,7 +90,7 @@ class TuningRows:
                     f"{expected}. Received: tuning rows with {received}"
                 )
 
-    def batch(self, number: Any, size: Any, replica: Any = 0, replicas: int = 1) -> tuple[Any, Any, Any]:
+    def batch(self, number: Tensor, size: Tensor, replica: Tensor = 0, replicas: int = 1) -> tuple[Any, Any, Any]:
         """The tuning batch `number`, a replica's part of it: `(x, y, sample_weight)`.
 
         A part has `size` rows, or fewer where all parts together would have more than there are.
@@ -101,7 +104,7 @@ class TuningRows:
         )
 
 
-def _spec(array: np.ndarray | None) -> tuple | None:
+def _spec(array: np.ndarray | None) -> tuple[Shape, np.dtype] | None:
     return None if array is None else (array.shape[1:], array.dtype)
 
 
@@ -136,7 +139,7 @@ def _concatenate(parts: Iterator[tuple[Any, Any, Any]]) -> tuple[Any, Any, Any]:
     return keras.tree.map_structure(lambda *leaves: None if leaves[0] is None else np.concatenate(leaves), *collected)
 
 
-def _check_arrays(x: Any, y: Any, sample_weight: Any) -> int:
+def _check_arrays(x: TensorTree, y: TensorTree, sample_weight: TensorTree) -> int:
     leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None]
     lengths = [len(leaf) for leaf in leaves]
     if min(lengths) < 1 or len(set(lengths)) > 1:
@@ -155,7 +158,7 @@ def _check_arrays(x: Any, y: Any, sample_weight: Any) -> int:
     return lengths[0]
 
 
-def _weigh_classes(y: Any, sample_weight: Any, class_weight: dict[int, float]) -> np.ndarray:
+def _weigh_classes(y: TensorTree, sample_weight: TensorTree, class_weight: dict[int, float]) -> np.ndarray:
     if not isinstance(y, np.ndarray):
         raise ValueError(f"`class_weight` needs a single output. Received: y of type {type(y).__name__}")
     classes = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y)).astype(int)
@@ -163,7 +166,7 @@ def _weigh_classes(y: Any, sample_weight: Any, class_weight: dict[int, float]) -
     return weights if sample_weight is None else weights * sample_weight
 
 
-def _row_shapes(structure: Any) -> dict[str, tuple]:
+def _row_shapes(structure: TensorTree) -> dict[str, Shape]:
     """Path to shape of one row."""
     return {
         "/".join(map(str, path)) or "rows": tuple(leaf.shape[1:])

@@ -1,5 +1,6 @@
 """The update of the distributions' bounds and of the temperature, on a batch of held-out rows."""
 
+from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ from keras_hyperens.models.training.replicas import replica_number
 from keras_hyperens.models.training.replicas import summed
 from keras_hyperens.models.training.settings import TrainingSettings
 from keras_hyperens.models.training.tuning_rows import TuningRows
+from keras_hyperens.types import Bounds
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 
 class TuningGradients(NamedTuple):
@@ -44,7 +48,13 @@ class TuningStep:
         objective: `(x, y, raw, sample_weight)` to the compiled loss, without penalties and without label smoothing.
     """
 
-    def __init__(self, ensemble: Any, settings: TrainingSettings, optimizer: Any, objective: Any) -> None:
+    def __init__(
+        self,
+        ensemble: keras.Model,
+        settings: TrainingSettings,
+        optimizer: keras.optimizers.Optimizer,
+        objective: Callable[..., Tensor],
+    ) -> None:
         self.ensemble, self.members, self.settings = ensemble, ensemble._members, settings
         self.optimizer, self.objective = optimizer, objective
         self.rows: TuningRows | None = None
@@ -66,7 +76,7 @@ class TuningStep:
         of_outputs = keras.tree.flatten(self.ensemble.likelihoods)
         return self.settings.tune_temperature and any(likelihood.has_temperature for likelihood in of_outputs)
 
-    def run(self, batch_size: Any) -> None:
+    def run(self, batch_size: Tensor) -> None:
         """One update, if this step has one.
 
         Only the gradient is inside the condition. The optimizer runs at every step, because some strategies refuse it
@@ -101,7 +111,7 @@ class TuningStep:
         bounds = self.ensemble.distribution.bounds()
         return TuningGradients([tf.zeros_like(bound) for bound in bounds], still, still, tf.zeros(()))
 
-    def gradients(self, bounds: Any, number: Any, batch_size: Any) -> TuningGradients:
+    def gradients(self, bounds: Bounds, number: Tensor, batch_size: Tensor) -> TuningGradients:
         """What tuning batch `number` says of the bounds and of the temperature.
 
         The objective of the bounds is the tuning loss, at the present temperature, minus `entropy_weight` times the
@@ -114,7 +124,7 @@ class TuningStep:
         found = self._nothing()
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(bounds)
-            values = draw(self.ensemble, bounds, batch.size, TUNING_DRAW)
+            values = draw(self.ensemble, bounds, self.settings.rows_of_draws(batch.size), TUNING_DRAW)
             with hyperparameter_scope(values, self.members.centers(bounds)):
                 outputs = self.ensemble._member_outputs(batch.x, training=False)
             loss = self._loss(batch, outputs)
@@ -130,11 +140,11 @@ class TuningStep:
             found = found._replace(slopes=slopes, curvatures=curvatures)
         return found._replace(loss=tf.cast(loss * replicas, tf.float32))
 
-    def _loss(self, batch: Batch, outputs: Any, logarithms: Any = None) -> Any:
+    def _loss(self, batch: Batch, outputs: TensorTree, logarithms: Tensor | None = None) -> Tensor:
         if self.ensemble.loss is None:
             return self._added_loss()
 
-        def loss_of(raw: Any, member: int = 0) -> Any:
+        def loss_of(raw: TensorTree, member: int = 0) -> Tensor:
             raw = masks.mapped(likelihoods.at_least_float32, raw)
             tempered = self.ensemble.temperature.of_raw(raw, self.ensemble.likelihoods_of(raw), logarithms)
             return self.objective(batch.x, batch.y, tempered, batch.sample_weight)
@@ -143,7 +153,7 @@ class TuningStep:
             return losses.member_loss(loss_of, outputs)
         return losses.ensemble_loss(loss_of, outputs, self.ensemble.likelihoods_of(outputs))
 
-    def _added_loss(self) -> Any:
+    def _added_loss(self) -> Tensor:
         """What layers added in this forward pass, penalties aside: the loss of a network that learns by it alone."""
         layers = self.ensemble.network._flatten_layers()
         added = [loss for layer in layers for loss in layer._get_own_losses() if of_members(loss) is None]

@@ -22,6 +22,8 @@ from keras_hyperens.models.training.member_rows import Batch
 from keras_hyperens.models.training.replicas import assign_all
 from keras_hyperens.models.training.replicas import equally_finite
 from keras_hyperens.models.training.settings import TrainingSettings
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 
 class Trained(NamedTuple):
@@ -40,7 +42,7 @@ class WeightStep:
         settings: How to train.
     """
 
-    def __init__(self, ensemble: Any, settings: TrainingSettings) -> None:
+    def __init__(self, ensemble: keras.Model, settings: TrainingSettings) -> None:
         self.ensemble, self.members, self.settings = ensemble, ensemble._members, settings
         with ensemble.distribute_strategy.scope():
             self.counts = Counts(ensemble.ensemble_size)
@@ -49,7 +51,7 @@ class WeightStep:
         """Trains each of M members on its batch."""
         ensemble, members = self.ensemble, self.members
         bounds = ensemble.distribution.bounds()
-        values = draw(ensemble, bounds, batches[0].size, TRAINING_DRAW)
+        values = draw(ensemble, bounds, self.settings.rows_of_draws(batches[0].size), TRAINING_DRAW)
         have_losses = self.settings.member_loss == "member"
         guarded = GuardedStep(ensemble.network, ensemble.optimizer, ensemble.ensemble_size, members.living, have_losses)
         # The scope is around the gradient too: a rematerialized layer runs again there.
@@ -63,19 +65,19 @@ class WeightStep:
         self._update(guarded, gradients, losses_of_members if have_losses else _sums_of_members(outputs))
         return Trained(of_living, outputs, losses_of_members)
 
-    def _by_name(self, values: Any) -> list[dict[str, Any]]:
+    def _by_name(self, values: Tensor) -> list[dict[str, Any]]:
         """Values `[M, 1 or B, P]` as each living member's own, `[1 or B]` by name."""
         names = self.ensemble.space.names
         return [{name: values[k, :, column] for column, name in enumerate(names)} for k in self.members.living]
 
-    def _losses(self, batches: list[Batch], outputs: Any, values: list[dict[str, Any]]) -> tuple[Any, Any]:
+    def _losses(self, batches: list[Batch], outputs: TensorTree, values: list[dict[str, Any]]) -> tuple[Any, Any]:
         """Of the living members, each with its penalties, `[L]`, and what is minimized.
 
         That is divided by M, so that the gradients of the others stay as they are when one is left out.
         """
         ensemble = self.ensemble
 
-        def loss_of(raw: Any, member: int = 0) -> Any:
+        def loss_of(raw: TensorTree, member: int = 0) -> Tensor:
             x, y, sample_weight = batches[member]
             with ensemble._without_penalties():
                 return ensemble.compute_loss(x, y, raw, sample_weight, training=True)
@@ -107,7 +109,7 @@ class WeightStep:
                 own += tf.gather(every, living) / replicas
         return own, common
 
-    def _update(self, guarded: GuardedStep, gradients: Any, told_by: Any) -> None:
+    def _update(self, guarded: GuardedStep, gradients: Sequence[Tensor], told_by: Tensor) -> None:
         """Updates all weights; what is not finite of living members, `[L]`, says whom to leave out."""
         if not gradients:  # everything is frozen: only the hyperparameters and the temperature are tuned
             return
@@ -118,7 +120,7 @@ class WeightStep:
         fine, goes = guarded.apply(finite, every > 0, self._apply)
         self.counts.add(fine, goes, living)
 
-    def _apply(self, gradients: Any) -> None:
+    def _apply(self, gradients: Sequence[Tensor]) -> None:
         optimizer, multiplier = self.ensemble.optimizer, self.settings.fast_weight_learning_rate
         layers = hyper_batch_layers(self.ensemble.network)
         slowed = [weight for layer in layers for weight in layer.fast_weights] if multiplier != 1 else []
@@ -129,7 +131,7 @@ class WeightStep:
         assign_all(slowed, after)
 
 
-def _sums_of_members(outputs: Any) -> Any:
+def _sums_of_members(outputs: TensorTree) -> Tensor:
     """Of each member's outputs, `[L]`."""
     sums = [tf.reduce_sum(tf.cast(each, "float32"), range(1, len(each.shape))) for each in keras.tree.flatten(outputs)]
     return tf.add_n(sums)

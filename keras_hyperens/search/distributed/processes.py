@@ -103,7 +103,7 @@ def _run(job: pathlib.Path, workers: int) -> None:
             process.communicate()
 
 
-def _start(name: str, port: int, job: pathlib.Path) -> subprocess.Popen:
+def _start(name: str, port: int, job: pathlib.Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, ADDRESS: "127.0.0.1", PORT: str(port), TUNER_ID: name}
     with job.with_name(f"{name}.log").open("w") as log:
         return subprocess.Popen(

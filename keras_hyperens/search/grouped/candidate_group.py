@@ -27,6 +27,8 @@ from keras_hyperens.search.grouped.joint import join
 from keras_hyperens.search.grouped.member_rates import rates_of
 from keras_hyperens.search.grouped.member_rates import why_not
 from keras_hyperens.search.grouped.member_rates import with_member_rates
+from keras_hyperens.types import Tensor
+from keras_hyperens.types import TensorTree
 
 
 class CandidateGroup(keras.Model):
@@ -46,7 +48,7 @@ class CandidateGroup(keras.Model):
         IncompatibleModelsError: If such models would not be trained as if each were alone.
     """
 
-    def __init__(self, model: keras.Model, sites: Any, ensemble_size: int, batch: Any) -> None:
+    def __init__(self, model: keras.Model, sites: Any, ensemble_size: int, batch: TensorTree) -> None:
         reason = "there is no optimizer" if model.optimizer is None else why_not(model.optimizer)
         if reason or model.run_eagerly:
             raise IncompatibleModelsError(reason or "the model runs eagerly")
@@ -148,19 +150,19 @@ class CandidateGroup(keras.Model):
         parts = [scorer.get_metrics_result() for scorer in self._others.scorers]
         return {name: ops.stack([part[name] for part in parts]) for name in parts[0]}
 
-    def call(self, inputs: Any, training: bool | None = None) -> list[Any]:
+    def call(self, inputs: TensorTree, training: bool | None = None) -> list[Any]:
         """Each member's outputs for a batch."""
         rows = keras.tree.map_structure(lambda leaf: tile_members(leaf, self.ensemble_size), inputs)
         with hyperparameter_scope(self._numbers):
             outputs = self.network(rows, training=training)
 
-        def of_members(rows: Any) -> Any:
+        def of_members(rows: TensorTree) -> Tensor:
             return split_members(rows, self.ensemble_size)
 
         members = masks.mapped(of_members, outputs, mask=of_members)
         return [masks.member(members, k) for k in range(self.ensemble_size)]
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, data: TensorTree) -> dict[str, Any]:
         variables = self.network.trainable_variables
         with hyperparameter_scope(self._numbers):  # around the gradient too: a rematerialized layer runs again there
             with tf.GradientTape() as tape:
@@ -170,14 +172,14 @@ class CandidateGroup(keras.Model):
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return self._logs(data, losses, outputs)
 
-    def test_step(self, data: Any) -> dict[str, Any]:
+    def test_step(self, data: TensorTree) -> dict[str, Any]:
         return self._logs(data, *self._member_losses(data, training=False))
 
-    def predict_step(self, data: Any) -> Any:
+    def predict_step(self, data: TensorTree) -> TensorTree:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self(x, training=False)
 
-    def _member_losses(self, data: Any, training: bool) -> tuple[list[Any], list[Any]]:
+    def _member_losses(self, data: TensorTree, training: bool) -> tuple[list[Any], list[Any]]:
         """Each member's loss with its penalties, and its outputs."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self(x, training=training)
@@ -201,7 +203,7 @@ class CandidateGroup(keras.Model):
             ]
         return ops.unstack(sum(every)) if every else [0.0] * self.ensemble_size
 
-    def _logs(self, data: Any, losses: list[Any], outputs: list[Any]) -> dict[str, Any]:
+    def _logs(self, data: TensorTree, losses: list[Any], outputs: list[Any]) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         batch_size = tf.shape(keras.tree.flatten(x)[0])[0]
         for scorer, loss, output in zip(self._others.scorers, losses, outputs, strict=True):

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_hyperens.types import Tensor
+
 # Each treats every element of a variable by itself, and takes the learning rate as a factor of its update.
 ELEMENTWISE = ("SGD", "RMSprop", "Adam", "AdamW", "Adagrad", "Adadelta", "Adamax", "Nadam", "Lion")
 OF_ALL_MEMBERS = ("clipnorm", "global_clipnorm", "use_ema", "gradient_accumulation_steps")
@@ -47,7 +49,7 @@ class MemberRates:
     rates: Any  # [steps or 1, M]
     owners: dict[Any, int | None]  # of each variable the member that owns it, `None` if its first axis is that of all
 
-    def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self: Any, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
         gradient = tf.convert_to_tensor(gradient)  # of an embedding it is a sum of rows
         super().update_step(gradient, variable, self.rate_of(variable))  # type: ignore[misc]  # the optimizer's
 
@@ -56,7 +58,7 @@ class MemberRates:
             for variable in variables:
                 variable.assign_sub(variable * self.weight_decay * self.rate_of(variable.value))
 
-    def rate_of(self: Any, variable: Any) -> Any:
+    def rate_of(self: Any, variable: keras.Variable) -> Any:
         """The learning rate of this step, beside a variable."""
         step = tf.minimum(tf.cast(self.iterations.value, tf.int32), tf.shape(self.rates)[0] - 1)
         owner, rates = self.owners[variable.ref()], tf.cast(self.rates[step], variable.dtype)
