@@ -120,7 +120,7 @@ FAULTS = (
     Fault("search/grouped/member_rates.py", "self.weight_decay * self.rate_of", "self.rate_of", f"{STEP}[adamw]"),
     Fault(
         "search/grouped/member_rates.py", "tf.shape(self.rates)[0] - 1", "tf.shape(self.rates)[0] - 20",
-        f"{STEP}[schedule]",
+        f"{STEP}[adamw]",
     ),
     Fault(
         "models/response_curves.py", "there[..., column] = value", "there[:1, ..., column] = value",
@@ -316,7 +316,7 @@ FAULTS = (
     ),
     Fault(
         "models/compiled_loss.py", "map_structure(without_smoothing, loss)", "map_structure(lambda same: same, loss)",
-        "models/test_tuned_temperature.py::test_fixed_label_smoothing_does_not_blunt_it",
+        "models/test_tuned_temperature.py::test_steps_with_fixed_label_smoothing_go_where_those_without_do",
     ),
     Fault(
         "layers/kernel.py", "positions - self.space.positions(centers)", "positions", EQUATIONS,

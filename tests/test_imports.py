@@ -120,6 +120,7 @@ def test_public_names_exist_and_are_documented():
         _ = khe.nothing
 
 
+@pytest.mark.integration  # `make check` has it, too
 def test_layers_import_without_tensorflow_probability_matplotlib_and_keras_tuner():
     code = """
 import sys

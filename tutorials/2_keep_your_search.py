@@ -10,7 +10,7 @@
 # %% tags=["colab"]
 # %pip install -q "keras-hyperens[plots]" scikit-learn
 
-# %% tags=["parameters"] short="TRIALS, EPOCHS = 4, 1"
+# %% tags=["parameters"] short="TRIALS, EPOCHS = 4, 1; import tensorflow; tensorflow.config.run_functions_eagerly(True)"
 TRIALS, EPOCHS = 20, 60
 
 # %%

@@ -10,7 +10,7 @@
 # %% tags=["colab"]
 # %pip install -q "keras-hyperens[plots]" scikit-learn
 
-# %% tags=["parameters"] short="EPOCHS, TRIALS = 1, 3"
+# %% tags=["parameters"] short="EPOCHS, TRIALS = 1, 2"
 EPOCHS, TRIALS = 20, 8
 
 # %%

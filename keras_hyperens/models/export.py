@@ -69,7 +69,8 @@ def export_saved_model(
     check_replaceable(filepath, SAVED_MODEL)
     specs = input_specs(ensemble) if input_signature is None else _given_specs(ensemble, input_signature)
     module = tf.Module()
-    module.variables_read, raw_of = servable()
+    module.variables_read, outputs_of = servable()
+    raw_of = tf.function(outputs_of, input_signature=[specs])  # the network is traced once for all signatures
     module.tables = [each.lookup_table for each in ensemble._flatten_layers() if hasattr(each, "lookup_table")]
 
     def prediction(inputs: TensorTree) -> TensorTree:

@@ -83,7 +83,8 @@ def test_baselines_get_the_best_setting_of_the_search(tmp_path):
     assert experiment.read(tmp_path / methods.SETTINGS) == [{**cell.key(), "values": best}]
 
 
-@pytest.mark.parametrize("method", ["self-tuning", pytest.param("hyper-batch", marks=pytest.mark.integration)])
+@pytest.mark.integration
+@pytest.mark.parametrize("method", ["self-tuning", "hyper-batch"])
 def test_what_tunes_begins_around_the_best_setting(method, tmp_path, monkeypatch, eagerly):
     cell = searched_before(made_up(tmp_path), dropout=0.2)
     monkeypatch.setattr(methods, "searched", None)  # the setting is on disk: nothing is searched

@@ -42,6 +42,7 @@ def test_selection_on_little(in_this_process):
     assert memory.is_counted and not seconds.is_counted and seconds.ratio > 0
 
 
+@pytest.mark.integration
 def test_a_candidate_on_disk():
     (point,) = counted.measure_disk(rows=50)
     assert 1 < point.ratio < 1.1

@@ -52,6 +52,7 @@ def test_steps_on_little(monkeypatch, tiny):
     assert all(0.3 < aim.ratio < 30 for aim in aims)
 
 
+@pytest.mark.integration
 def test_forms_on_little():
     aims = list(forms.measure_dense(1, ((8, 4),), (4, 128)))
     assert [aim.part for aim in aims] == ["chosen form / better form"] * 2

@@ -42,7 +42,7 @@ def kinds(model):
 def front(name):
     """The first blocks, with a head: all kinds of layers, and a fifth of the time.
 
-    A whole MobileNetV2 is trained by the zoo, whole ResNets by benchmarks.paper.
+    Whole ResNets are trained by benchmarks.paper.
     """
     keras.backend.clear_session()  # names of layers begin anew
     model = application(name)

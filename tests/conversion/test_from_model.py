@@ -155,7 +155,7 @@ def test_independent_members_train_as_models_apart():
         elif layer.weights:
             layer.set_weights([np.stack([start[place] for start in starts]) for place in range(at.start, at.stop)])
     x, y = batch_for(model, 16), np.arange(16) % 3
-    ensemble.compile(keras.optimizers.SGD(0.1 * M), LOGITS, member_rows="same")  # the loss is a mean over members
+    ensemble.compile(keras.optimizers.SGD(0.1 * M), LOGITS, member_rows="same", run_eagerly=True)  # a mean over members
     ensemble.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
     for k, start in enumerate(starts):
         plain.set_weights(start)
@@ -206,6 +206,7 @@ def test_what_a_compiled_model_was_compiled_with_is_taken_over():
     crossentropy = keras.metrics.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.03, momentum=0.5), LOGITS, metrics=["accuracy", crossentropy])
     ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M, seed=0)
+    ensemble.run_eagerly = True
     assert ensemble.optimizer is not model.optimizer and float(ensemble.optimizer.learning_rate) == pytest.approx(0.03)
     x, y = batch_for(model, 12), np.arange(12) % 3
     logs = ensemble.evaluate(x, y, return_dict=True, verbose=0)

@@ -144,9 +144,8 @@ def test_gradients_of_one_trivial_member_are_the_plain_layers(case):
         np.testing.assert_allclose(*sizes, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", FAMILY)
-def test_contract(name):
-    case = FAMILY[name]
+@every_case
+def test_contract(case):
     layer_contract(case.make, case.row, case.inputs, case.indices)
 
 

@@ -90,7 +90,7 @@ def test_every_member_is_trained_with_its_own_smoothing(sampling):
     space = khe.HyperparameterSpace([SMOOTHING])
     ensemble = khe.HyperBatchEnsemble(network(space), space=space, ensemble_size=M, seed=0)
     plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    ensemble.compile("sgd", LabelSmoothing(plain, "smoothing"), sampling=sampling)
+    ensemble.compile("sgd", LabelSmoothing(plain, "smoothing"), sampling=sampling, run_eagerly=True)
     x, y = data()
     ensemble._trainer.build(tf.TensorSpec([None, 4]))
     values = draw(ensemble, ensemble.distribution.bounds(), len(x) if sampling == "example" else 1, 0)
@@ -122,7 +122,7 @@ def test_a_function_of_the_users_and_its_way_through_a_file(tmp_path, run_eagerl
     ensemble.compile("adam", {"a": loss}, tuning_every=1, run_eagerly=run_eagerly)
     x, _ = data()
     y = {"a": x[:, :1] * 3}
-    history = ensemble.fit(x, y, tuning_data=(x, y), epochs=5, verbose=0).history
+    history = ensemble.fit(x, y, tuning_data=(x, y), epochs=3, verbose=0).history
     assert history["loss"][-1] < history["loss"][0] <= 2.0
     ensemble.save(tmp_path / "ensemble.keras")
     loaded = keras.models.load_model(tmp_path / "ensemble.keras")

@@ -63,14 +63,14 @@ class Subclassed(keras.Model):
         return {**super().get_config(), "classes": self.classes}
 
 
-def blobs(rows=96, features=4, classes=3, seed=0):
+def blobs(rows=40, features=4, classes=3, seed=0):
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, classes, rows)
     centers = np.random.default_rng(7).normal(0, 1.5, (classes, features))
     return (centers[labels] + generator.normal(size=(rows, features))).astype("float32"), labels
 
 
-def images(rows=48, seed=0):
+def images(rows=40, seed=0):
     generator = np.random.default_rng(seed)
     return generator.normal(size=(rows, 6, 6, 1)).astype("float32"), generator.integers(0, 3, rows)
 

@@ -65,7 +65,7 @@ def test_gradients_for_the_bounds_equal_finite_differences(sampling):
 
 
 def test_fit_tunes_without_labels():
-    ensemble = autoencoder()
+    ensemble = autoencoder(run_eagerly=True)
     before = ensemble.distribution.upper.numpy()
     history = ensemble.fit(X, tuning_data=(X[:16],), epochs=2, verbose=0).history
     assert np.isfinite(history["tuning_loss"]).all() and history["loss"][1] < history["loss"][0]

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework.func_graph import FuncGraph
 
 from keras_hyperens.models.training.trainer import Trainer
 from keras_hyperens.models.training.tuning_rows import TuningRows
@@ -118,10 +119,16 @@ def memory():
     return pages * resource.getpagesize()
 
 
+def graphs():
+    """The number of traced functions that are alive."""
+    gc.collect()
+    return sum(isinstance(each, FuncGraph) for each in gc.get_objects())
+
+
 @pytest.mark.integration
-def test_thirty_fits_and_a_hundred_predictions_stay_flat(monkeypatch):
+def test_thirty_fits_and_fifty_predictions_stay_flat(monkeypatch):
     ensemble = compiled(tune_temperature=True)
-    x, y = blobs()
+    x, y = blobs(60)
     traces = []
     step = Trainer.train_step
     monkeypatch.setattr(Trainer, "train_step", lambda self, data: traces.append(1) or step(self, data))
@@ -133,10 +140,10 @@ def test_thirty_fits_and_a_hundred_predictions_stay_flat(monkeypatch):
     def predict(number):
         ensemble.predict_uncertainty(x, [lambda members, _, n=number: members[0, :, 0] + n], verbose=0)
 
-    for call, times, warm in ((fit, 30, 4), (predict, 100, 2 * MOST)):
+    for call, times, warm in ((fit, 30, 4), (predict, 3 * MOST, 2 * MOST)):
         for number in range(times):
             if number == warm:
-                before = memory()
+                before = memory(), graphs()
             call(number)
-        assert memory() < GROWTH * before
+        assert memory() < GROWTH * before[0] and graphs() <= before[1]
     assert len(traces) == 1

@@ -103,6 +103,7 @@ class ByHand:
             weight.assign_sub(0.1 * gradient)
 
 
+@eagerly_first
 @pytest.mark.filterwarnings("ignore:No tuning data")
 @pytest.mark.parametrize("rows", ["distinct", "split"])
 def test_training_is_that_of_members_on_their_own_samples(rows):
@@ -150,12 +151,12 @@ def test_training_metrics_are_those_of_members_on_their_own_samples():
 @eagerly_first
 @pytest.mark.filterwarnings("ignore:No tuning data")
 def test_tables_of_pandas_and_class_weights():
-    x, y = blobs(36)
+    x, y = blobs(24)
     ensemble = compiled()
     ensemble.fit(pandas.DataFrame(x), pandas.Series(y), batch_size=6, verbose=0)
-    assert int(ensemble._trainer.window.count) == 6
+    assert int(ensemble._trainer.window.count) == 4
     ensemble.fit(x, y, batch_size=6, class_weight={0: 2.0, 1: 1.0, 2: 1.0}, verbose=0)
-    assert int(ensemble._trainer.window.count) == 6
+    assert int(ensemble._trainer.window.count) == 4
 
 
 def test_choices_are_checked():

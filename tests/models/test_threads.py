@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import keras_hyperens as khe
+from keras_hyperens.models.views import MOST
 from keras_hyperens.models.views import SharedModel
 from tests.models.networks import LOGITS
 
@@ -137,10 +138,10 @@ def test_views_are_made_once_and_not_without_end():
     ensemble.run_eagerly = True
     first = [ensemble.predict_members(X, verbose=0) for _ in range(2)]
     assert len(ensemble._views.by_kind) == 1 and (first[0] == first[1]).all()
-    for number in range(20):
+    for number in range(10):
         said = ensemble.predict_uncertainty(X, [lambda members, _, number=number: members[0] * 0 + number], verbose=0)
         assert (said["<lambda>"] == number).all()
-    assert len(ensemble._views.by_kind) <= 16
+    assert len(ensemble._views.by_kind) <= MOST
 
 
 def test_a_view_follows_the_settings_of_the_ensemble():

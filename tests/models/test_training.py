@@ -59,9 +59,10 @@ def test_a_step_is_the_mean_of_what_lone_members_would_do(sampling):
     ],
 )
 def test_gradients_for_the_bounds_equal_finite_differences(tuning_loss, sampling):
-    ensemble = compiled(tuning_loss=tuning_loss, sampling=sampling, entropy_weight=0.1, seed=3)
+    settings = {"tuning_loss": tuning_loss, "sampling": sampling, "entropy_weight": 0.1, "run_eagerly": True}
+    ensemble = compiled(optimizer=keras.optimizers.Adam(0.02), seed=3, **settings)
     x, y = blobs(24)
-    ensemble.fit(x, y, tuning_data=(x, y), epochs=20, verbose=0)
+    ensemble.fit(x, y, tuning_data=(x, y), epochs=2, verbose=0)  # then outputs depend on hyperparameters
     bounds = ensemble.distribution.bounds()
     gradients, centers = ensemble._trainer.tuning.gradients(bounds, 0, 24).bounds, ensemble._members.centers()
 
@@ -103,24 +104,26 @@ def test_a_tuning_step_moves_the_bounds_along_the_gradient_and_nothing_else():
         np.testing.assert_array_equal(left, right)
 
 
+@eagerly_first
 def test_tuning_every_and_warm_up():
-    ensemble = compiled(tuning_every=3, tuning_warmup=6, tuning_optimizer=keras.optimizers.Adam(0.01))
+    ensemble = compiled(tuning_every=3, tuning_warmup=3, tuning_optimizer=keras.optimizers.Adam(0.01))
     x, y = blobs(32)
     history = khe.HyperparameterHistory()
-    logs = ensemble.fit(x, y, batch_size=32, epochs=12, tuning_data=(x, y), callbacks=[history], verbose=0).history
+    logs = ensemble.fit(x, y, batch_size=32, epochs=8, tuning_data=(x, y), callbacks=[history], verbose=0).history
     changed = [bool(np.any(b != a)) for a, b in zip(history.bounds["l2"], history.bounds["l2"][1:])]
-    assert [step for step, moved in enumerate(changed) if moved] == [6, 9]
+    assert [step for step, moved in enumerate(changed) if moved] == [3, 6]
     assert int(ensemble.tuning_optimizer.iterations) == 2  # put back where the step did not tune
     assert np.isfinite(logs["tuning_loss"][::3]).all() and np.isnan(logs["tuning_loss"][1::3]).all()
-    assert int(ensemble.step) == 12
+    assert int(ensemble.step) == 8
 
 
+@eagerly_first
 def test_entropy_pulls_intervals_open():
     entropies = {}
     for weight in (0.0, 10.0):
         ensemble = compiled(entropy_weight=weight, tuning_every=1, tuning_optimizer=keras.optimizers.Adam(0.01))
-        x, y = blobs(32)
-        entropies[weight] = ensemble.fit(x, y, epochs=20, tuning_data=(x, y), verbose=0).history["entropy"]
+        x, y = blobs(16)
+        entropies[weight] = ensemble.fit(x, y, epochs=7, tuning_data=(x, y), verbose=0).history["entropy"]
     np.testing.assert_allclose(entropies[10.0][0], M * 2 * np.log(2 / 3), atol=0.2)
     assert entropies[10.0][-1] > entropies[0.0][-1] + 0.5
 
@@ -149,7 +152,14 @@ def ridge(seed):
     return (x, y[:, None]), (x_tune, y_tune[:, None]), lambda l2: np.interp(np.log(l2), grid, errors), min(errors)
 
 
-@pytest.mark.parametrize("place, warmup", [(-0.6, 300), (0.6, 0), (0.85, 0)], ids=["weak", "strong", "very strong"])
+@pytest.mark.parametrize(
+    "place, warmup",
+    [
+        pytest.param(-0.6, 300, id="weak", marks=pytest.mark.integration),
+        pytest.param(0.6, 0, id="strong"),
+        pytest.param(0.85, 0, id="very strong", marks=pytest.mark.integration),
+    ],
+)
 def test_tuning_finds_the_best_ridge_penalty_from_both_sides(place, warmup):
     """From weak penalties a warm-up is needed: the error hardly depends on them, and the response must be known."""
     (x, y), tuning, error_at, lowest = ridge(seed=0)
@@ -218,7 +228,7 @@ def test_every_kind_of_data_gives_the_same_weights():
 
 @eagerly_first
 def test_sample_and_class_weights_apply():
-    x, y = blobs(48)
+    x, y = blobs(30)
     results = {}
     for name, arguments in {
         "class": {"class_weight": {0: 2.0, 1: 0.5, 2: 1.0}},
@@ -237,29 +247,31 @@ def test_sample_and_class_weights_apply():
 
 @eagerly_first
 def test_seeds_repeat_and_zero_is_a_seed():
-    x, y = blobs()
+    x, y = blobs(32)
     runs = []
     for seed in (0, 0, 1):
         keras.utils.set_random_seed(5)
-        ensemble = compiled(seed=seed)
-        ensemble.fit(x, y, tuning_split=0.25, verbose=0)
+        ensemble = compiled(optimizer=keras.optimizers.Adam(0.02), seed=seed)
+        ensemble.fit(x, y, batch_size=12, tuning_split=0.25, verbose=0)
         runs.append(ensemble.predict(x, verbose=0))
     np.testing.assert_array_equal(runs[0], runs[1])
     assert np.abs(runs[0] - runs[2]).max() > 1e-4
 
 
+@eagerly_first
 def test_logs_and_metrics():
     ensemble = compiled(
+        optimizer=keras.optimizers.Adam(0.02),
         metrics=["accuracy", khe.metrics.ExpectedCalibrationError()],
         member_metrics=[keras.metrics.SparseCategoricalAccuracy(name="member_accuracy")],
         member_rows="same",
         tune_temperature=True,
     )
-    x, y = blobs()
-    history = ensemble.fit(x, y, tuning_split=0.25, validation_data=(x, y), epochs=5, verbose=0).history
+    x, y = blobs(32)
+    history = ensemble.fit(x, y, tuning_split=0.25, validation_data=(x, y), epochs=3, verbose=0).history
     common = {"loss", "accuracy", "ece", "member_accuracy"}
     assert set(history) == {*common, "tuning_loss", "entropy", "temperature", *(f"val_{name}" for name in common)}
-    logs = ensemble.evaluate(x, y, verbose=0, return_dict=True)
+    logs = ensemble.evaluate(x, y, batch_size=16, verbose=0, return_dict=True)
     prediction, each = ensemble.predict(x, verbose=0), ensemble.predict_members(x, verbose=0)
     np.testing.assert_allclose(logs["accuracy"], (prediction.argmax(1) == y).mean(), rtol=1e-6)
     np.testing.assert_allclose(logs["member_accuracy"], (each.argmax(-1) == y).mean(), rtol=1e-6)
@@ -339,12 +351,13 @@ def test_jit_and_plain_steps_agree(monkeypatch):
         np.testing.assert_allclose(left, right, atol=1e-4)
 
 
+@eagerly_first
 def test_mixed_precision_scales_both_losses(mixed_float16):
-    ensemble, (x, y) = compiled(tuning_every=1), blobs()
+    ensemble, (x, y) = compiled(optimizer=keras.optimizers.Adam(0.02), tuning_every=1), blobs()
     assert isinstance(ensemble.optimizer, keras.optimizers.LossScaleOptimizer)
     assert isinstance(ensemble.tuning_optimizer, keras.optimizers.LossScaleOptimizer)
     before = bounds_of(ensemble)
-    history = ensemble.fit(x, y, tuning_split=0.25, epochs=10, verbose=0).history
+    history = ensemble.fit(x, y, tuning_split=0.25, epochs=4, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     assert np.isfinite(bounds_of(ensemble)).all() and np.abs(bounds_of(ensemble) - before).max() > 1e-4
     assert ensemble.predict(x, verbose=0).dtype == "float32"
@@ -433,10 +446,11 @@ def test_member_metrics_must_be_objects_and_optimizers_two():
 @eagerly_first
 def test_convolutions_train_too():
     ensemble, (x, y) = compiled(conv_network(), sampling="example"), images()
-    history = ensemble.fit(x, y, tuning_split=0.25, epochs=3, verbose=0).history
+    history = ensemble.fit(x, y, tuning_split=0.25, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
 
 
+@eagerly_first
 def test_other_tuning_rows_are_used_in_the_next_fit():
     ensemble, (x, y) = compiled(tuning_every=1, optimizer=keras.optimizers.SGD(0.0)), blobs()
     losses = [

@@ -26,10 +26,14 @@ def unsure(rows=200, classes=4, seed=0):
 
 
 def tune(temperature, loss, steps):
-    for _ in range(steps):
+    def step():
         values = temperature.updated(*temperature.slopes_and_curvatures(loss))
         for variable, value in zip(temperature.state, values):
             variable.assign(value)
+
+    step = step if steps == 1 else tf.function(step)
+    for _ in range(steps):
+        step()
 
 
 def test_it_finds_the_temperature_of_the_highest_likelihood():
@@ -109,7 +113,9 @@ def fitted():
     keras.utils.set_random_seed(0)
     ensemble = frozen()
     x, y = labeled(ensemble)
-    ensemble.fit(x, y, batch_size=64, epochs=40, tuning_data=(x, y), verbose=0)
+    steps = tf.data.Dataset.from_tensors((x, y)).repeat(40)
+    ensemble.fit(steps, tuning_data=(x, y), shuffle=False, verbose=0)
+    ensemble.run_eagerly = True
     return ensemble, x, y
 
 
@@ -123,6 +129,22 @@ def test_tuning_steps_fit_it_to_the_combined_prediction_of_tuning_data(fitted):
     np.testing.assert_allclose(ensemble.predict(x, verbose=0), p / p.sum(1, keepdims=True), atol=1e-5)
     nll = -np.log(ensemble.predict(x, verbose=0)[np.arange(64), y]).mean()
     np.testing.assert_allclose(ensemble.evaluate(x, y, verbose=0), nll, rtol=1e-4)
+
+
+def test_steps_with_fixed_label_smoothing_go_where_those_without_do():
+    found = []
+    for smoothing in (0.0, 0.3):
+        keras.utils.set_random_seed(0)
+        ensemble = frozen(run_eagerly=True)
+        x, y = labeled(ensemble)
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+        optimizers = {name: optimizer(0.0) for name, optimizer in FROZEN.items()}
+        ensemble.compile(**optimizers, loss=loss, tuning_every=1, run_eagerly=True)
+        one_hot = np.eye(3, dtype="float32")[y]
+        ensemble.fit(x, one_hot, batch_size=64, epochs=3, tuning_data=(x, one_hot), verbose=0)
+        found.append(ensemble.temperature_values())
+    assert np.abs(np.log(found[0])).max() > 0.05
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
 
 
 @pytest.mark.integration

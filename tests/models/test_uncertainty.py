@@ -23,25 +23,26 @@ GAUSSIAN = khe.losses.GaussianNegativeLogLikelihood()
 
 
 def trained(network=None, **arguments):
-    ensemble = compiled(network or dense_network(), **arguments)
-    ensemble.run_eagerly = True
+    ensemble = compiled(network or dense_network(), run_eagerly=True, **arguments)
     ensemble.fit(X, Y, tuning_split=0.25, epochs=3, verbose=0)
-    ensemble.run_eagerly = False
     return ensemble
 
 
 def deep():
     def member(units):
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units, "relu"), keras.layers.Dense(3)])
-        model.compile("adam", LOGITS, run_eagerly=True)
+        model.compile(keras.optimizers.SGD(0.1), LOGITS, run_eagerly=True)
         model.fit(X, Y, epochs=3, verbose=0)
         return model
 
-    return khe.HyperDeepEnsemble([member(3), member(5), member(8)], member_weights=[1, 2, 1])
+    ensemble = khe.HyperDeepEnsemble([member(3), member(5), member(8)], member_weights=[1, 2, 1])
+    ensemble.run_eagerly = True
+    return ensemble
 
 
 @pytest.fixture(scope="module")
 def ensembles():
+    """They predict eagerly: graphs are the exports, below, and those of tests/uncertainty/test_measures.py."""
     return {"hyper-batch": trained(), "hyper-deep": deep()}
 
 
@@ -111,7 +112,7 @@ def gaussian_ensemble():
 @eagerly_first
 def test_gaussian_outputs(tmp_path):
     ensemble, targets = gaussian_ensemble()
-    ensemble.fit(X, targets, tuning_split=0.25, epochs=2, verbose=0)
+    ensemble.fit(X, targets, tuning_split=0.25, verbose=0)
     assert ensemble.likelihoods == Gaussian()
     raw = raw_members(ensemble)
     means, variances = raw[..., :1], np.exp(2 * raw[..., 1:])
@@ -168,6 +169,7 @@ def test_a_converted_model_takes_a_combination():
     ensemble = khe.HyperBatchEnsemble.from_model(
         model, sharing="batch", combination="median", output_activation=None, fast_weight_initializer=random
     )
+    ensemble.run_eagerly = True
     each = np.asarray(ensemble._member_predictions(X))
     np.testing.assert_allclose(ensemble.predict(X, verbose=0), np.median(each, 0), atol=1e-6)
 
@@ -190,7 +192,7 @@ def test_unknown_combinations_are_named(combination):
 def test_temperatures_lower_the_loss_and_are_kept(kind, per, ensembles, tmp_path):
     ensemble = ensembles[kind]
     if kind == "hyper-deep":
-        ensemble.compile(loss=LOGITS)
+        ensemble.compile(loss=LOGITS, run_eagerly=True)
     before, raw = ensemble.evaluate(X, Y, verbose=0), raw_members(ensemble)
     temperatures = ensemble.calibrate(X, Y, per=per, verbose=0)
     weights = np.ones(3) if ensemble.member_weights is None else ensemble.member_weights

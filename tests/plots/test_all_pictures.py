@@ -23,12 +23,6 @@ def test_draws_on_the_axes_it_is_given(draw, ax):
 
 
 @EVERY
-def test_makes_a_figure_of_its_own(draw):
-    figure = draw()
-    assert len(figure.axes) == 1 and plt.get_fignums() == [figure.number]
-
-
-@EVERY
 def test_draws_in_a_corner_of_a_large_figure(draw):
     left, right = plt.figure(figsize=(12, 4), layout="constrained").subfigures(1, 2)
     ax = left.subplots(2, 2)[1, 1]
@@ -37,18 +31,24 @@ def test_draws_in_a_corner_of_a_large_figure(draw):
 
 
 @EVERY
-def test_no_text_is_cut_off(draw):
-    figure = draw()
+def test_a_figure_of_its_own_can_be_read_and_saved(draw, tmp_path):
+    figure, path = draw(), tmp_path / "picture.png"
+    assert len(figure.axes) == 1 and plt.get_fignums() == [figure.number]
     figure.draw_without_rendering()
+    check_no_text_is_cut_off(figure)
+    check_legend_covers_no_data(figure)
+    check_lines_differ_without_color(figure)
+    figure.savefig(path)
+    assert np.ptp(plt.imread(path)) > 0.5
+
+
+def check_no_text_is_cut_off(figure):
     box = figure.get_tightbbox()
     assert 0 <= box.x0 < box.x1 <= figure.get_figwidth() and 0 <= box.y0 < box.y1 <= figure.get_figheight()
     assert all(text.get_fontsize() >= 6 for text in figure.findobj(Text))
 
 
-@EVERY
-def test_legend_covers_no_data(draw):
-    figure = draw()
-    figure.draw_without_rendering()
+def check_legend_covers_no_data(figure):
     (ax,) = figure.axes
     if ax.get_legend() is not None:
         lowest = ax.get_legend().get_window_extent().y0
@@ -57,18 +57,10 @@ def test_legend_covers_no_data(draw):
         assert ax.get_legend().get_window_extent().width <= ax.bbox.width
 
 
-@EVERY
-def test_lines_differ_without_color(draw):
-    (ax,) = draw().axes
+def check_lines_differ_without_color(figure):
+    (ax,) = figure.axes
     lines = [line for line in ax.lines if not line.get_label().startswith("_")]
     styles = {
         (line.get_linestyle(), str(line._dash_pattern), line.get_marker(), line.get_linewidth()) for line in lines
     }
     assert len(styles) == len(lines)
-
-
-@EVERY
-def test_can_be_saved(draw, tmp_path):
-    path = tmp_path / "picture.png"
-    draw().savefig(path)
-    assert np.ptp(plt.imread(path)) > 0.5

@@ -23,10 +23,8 @@ IMAGES = (np.eye(3)[LABELS].repeat(12, -1).reshape(40, 6, 6, 1) + GENERATOR.norm
 @pytest.fixture(scope="module")
 def hyper_batch():
     keras.utils.set_random_seed(0)
-    ensemble = compiled(conv_network())
-    ensemble.run_eagerly = True
+    ensemble = compiled(conv_network(), run_eagerly=True)
     ensemble.fit(IMAGES, LABELS, tuning_split=0.25, epochs=3, verbose=0)
-    ensemble.run_eagerly = False
     return ensemble
 
 
@@ -35,10 +33,16 @@ def cells(page, row):
     return re.findall("<td>(.*?)</td>", re.search(f"<td>{row}</td>.*?</tr>", page).group())
 
 
-def test_numbers_of_a_hyper_batch_ensemble(hyper_batch, tmp_path):
+@pytest.fixture(scope="module")
+def written(hyper_batch, tmp_path_factory):
+    """The file of a report on it."""
     strange = {"noise": GENERATOR.uniform(size=(15, 6, 6, 1)).astype("float32")}
-    path = khe.report(hyper_batch, IMAGES, LABELS, strange, tmp_path / "new" / "report.html", title="Bars & <stripes>")
-    page = path.read_text()
+    path = tmp_path_factory.mktemp("report") / "new" / "report.html"
+    return khe.report(hyper_batch, IMAGES, LABELS, strange, path, title="Bars & <stripes>")
+
+
+def test_numbers_of_a_hyper_batch_ensemble(hyper_batch, written):
+    page = written.read_text()
     probabilities = hyper_batch.predict(IMAGES, verbose=0)
     true = probabilities[np.arange(40), LABELS]
     accuracy, nll = cells(page, "ensemble")[1:3]
@@ -54,12 +58,12 @@ def test_numbers_of_a_hyper_batch_ensemble(hyper_batch, tmp_path):
     assert cells(page, "noise")[1] == "15" and 0 <= float(cells(page, "noise")[2]) <= 1
 
 
-def test_everything_is_inside(hyper_batch, tmp_path):
-    page = khe.report(hyper_batch, IMAGES, LABELS, path=tmp_path / "r.html").read_text()
+def test_everything_is_inside(written):
+    page = written.read_text()
     pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert len(pictures) == 7 and all(base64.b64decode(each).startswith(b"\x89PNG") for each in pictures)
+    assert len(pictures) == 8 and all(base64.b64decode(each).startswith(b"\x89PNG") for each in pictures)
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
-    assert [each.name for each in tmp_path.iterdir()] == ["r.html"]  # nothing half-written
+    assert [each.name for each in written.parent.iterdir()] == ["report.html"]  # nothing half-written
 
 
 def deep(outputs=3, activation=None, loss=LOGITS):
@@ -71,7 +75,9 @@ def deep(outputs=3, activation=None, loss=LOGITS):
         return model
 
     values = [{"units": 2, "l2": 1e-3}, {"units": 4}]
-    return khe.HyperDeepEnsemble([member(2), member(4)], member_weights=[3, 1], member_hyperparameters=values)
+    ensemble = khe.HyperDeepEnsemble([member(2), member(4)], member_weights=[3, 1], member_hyperparameters=values)
+    ensemble.run_eagerly = True
+    return ensemble
 
 
 def test_a_hyper_deep_ensemble_with_one_hot_labels(tmp_path):

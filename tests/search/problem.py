@@ -55,7 +55,7 @@ def make_builder(directory, hypermodel=build_model, **changes):
 
 
 def search(builder, **changes):
-    arguments = {"validation_data": blobs(45, seed=1), "epochs": 2, "batch_size": 20, "verbose": 0, **changes}
+    arguments = {"validation_data": blobs(45, seed=1), "epochs": 2, "batch_size": 30, "verbose": 0, **changes}
     builder.search(*blobs(), **arguments)
     return builder
 

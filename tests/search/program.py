@@ -67,7 +67,7 @@ def main():
     search(builder, verbose=1, workers=workers[0] if workers else None, patience=LIMIT)
     ensemble = builder.build_ensemble()
     if "retrain" in options:
-        data = {"validation_data": blobs(45, seed=1), "epochs": 2, "batch_size": 20, "patience": LIMIT}
+        data = {"validation_data": blobs(45, seed=1), "epochs": 2, "batch_size": 30, "patience": LIMIT}
         ensemble = builder.retrain(*blobs(), **data)
     print("RESULT " + json.dumps([[each.name for each in builder.members], list(ensemble.member_weights)]))
 

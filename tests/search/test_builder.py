@@ -127,7 +127,7 @@ def test_another_seed_finds_others_and_no_seed_is_remembered(builder, tmp_path):
 @pytest.mark.integration
 def test_stages_one_by_one_are_the_whole(builder, tmp_path):
     steps = make_builder(tmp_path / "steps")
-    arguments = dict(validation_data=blobs(45, seed=1), epochs=2, batch_size=20, verbose=0)
+    arguments = dict(validation_data=blobs(45, seed=1), epochs=2, batch_size=30, verbose=0)
     steps.search_hyperparameters(*blobs(), **arguments)
     assert len(steps.candidates) == 4
     steps.train_initializations(*blobs(), **arguments)
@@ -285,7 +285,7 @@ def test_retraining_on_all_rows(builder):
     x, y = blobs()
     chosen = builder.build_ensemble(2)
     parents = list(builder.members)
-    ensemble = builder.retrain(x, y, validation_data=blobs(45, seed=1), batch_size=20, epochs=2, verbose=0)
+    ensemble = builder.retrain(x, y, validation_data=blobs(45, seed=1), batch_size=30, epochs=2, verbose=0)
     assert [each.parent for each in builder.members] == [each.name for each in parents]
     assert ensemble.member_weights == chosen.member_weights
     rows = np.concatenate([x, blobs(45, seed=1)[0]]), np.concatenate([y, blobs(45, seed=1)[1]])
@@ -293,7 +293,7 @@ def test_retraining_on_all_rows(builder):
     hyperparameters.values = dict(parents[0].values)
     keras.utils.set_random_seed(builder.members[0].seed)
     model = eager_model(hyperparameters)
-    model.fit(*rows, batch_size=20, epochs=parents[0].best_epoch + 1, verbose=0)
+    model.fit(*rows, batch_size=30, epochs=parents[0].best_epoch + 1, verbose=0)
     expected = keras.ops.softmax(model.predict(x, verbose=0))
     np.testing.assert_allclose(ensemble.predict_members(x, verbose=0)[0], expected, atol=1e-5)
 
@@ -307,7 +307,7 @@ def test_retraining_needs_an_ensemble_and_rows_that_can_be_joined(builder):
         import tensorflow as tf
 
         dataset = tf.data.Dataset.from_tensor_slices(blobs(45, seed=1)).batch(9)
-        builder.retrain(*blobs(), validation_data=dataset, batch_size=20, epochs=2)
+        builder.retrain(*blobs(), validation_data=dataset, batch_size=30, epochs=2)
 
 
 @pytest.mark.integration
@@ -592,5 +592,5 @@ def test_datasets_and_validation_split_are_the_same_rows(builder, tmp_path):
     assert essence(of_dataset.candidates)[0][3] == pytest.approx(builder.candidates[4].score)
     x, y = (np.concatenate(parts) for parts in zip(blobs(), blobs(45, seed=1)))
     split = make_builder(tmp_path / "split", max_trials=1, initializations=0, ensemble_size=1)
-    split.search(x, y, validation_split=45 / 105 + 1e-9, epochs=2, batch_size=20, verbose=0)
+    split.search(x, y, validation_split=45 / 105 + 1e-9, epochs=2, batch_size=30, verbose=0)
     assert split.candidates[0].score == pytest.approx(builder.candidates[4].score)

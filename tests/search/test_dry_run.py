@@ -112,6 +112,7 @@ def test_losses_and_labels_of_every_kind_are_searched_and_scored(hypermodel, lab
     builder = search(tmp_path, hypermodel, (X, labels[0]), (XV, labels[1]), **settings)
     (candidate,) = builder.candidates
     ensemble = builder.build_ensemble()
+    ensemble.run_eagerly = True
     p, y = ensemble.predict(XV, verbose=0).astype("float64"), labels[1]
     np.testing.assert_allclose(p.sum(-1) if score != "binary" else 1, 1, rtol=1e-5)
     expected = {
@@ -182,7 +183,7 @@ def test_names_that_begin_like_those_of_tuners_are_hyperparameters(tmp_path):
         model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
         return model
 
-    builder = search(tmp_path, build, max_trials=3)
+    builder = search(tmp_path, build, max_trials=3, fit={"batch_size": 60})
     assert len({each.values["tuner/units"] for each in builder.candidates}) > 1
     units = [each.values["tuner/units"] for each in builder.candidates]
     ensemble = builder.build_ensemble(3)

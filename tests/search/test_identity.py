@@ -29,7 +29,7 @@ def directory(tmp_path_factory):
 def search(directory, hypermodel=eager_model, data=None, validation_data=None, fit=None, **changes):
     builder = problem.make_builder(directory, hypermodel, **{**SETTINGS, **changes})
     validation_data = blobs(45, seed=1) if validation_data is None else validation_data
-    arguments = {"epochs": 2, "batch_size": 20, "verbose": 0, **(fit or {})}
+    arguments = {"epochs": 2, "batch_size": 30, "verbose": 0, **(fit or {})}
     builder.search(*(data or blobs()), validation_data=validation_data, **arguments)
     return builder
 
@@ -166,7 +166,7 @@ def test_inputs_of_validation_have_one_digest_in_any_batches():
 
 
 def test_what_is_not_compared_of_a_dataset_is_said(tmp_path, capsys):
-    dataset = tf.data.Dataset.from_tensor_slices(blobs()).batch(20)
+    dataset = tf.data.Dataset.from_tensor_slices(blobs()).batch(30)
     for times in range(2):
         search(tmp_path, data=(dataset,), fit={"batch_size": None, "verbose": 1, "shuffle": False})
         assert ("of a dataset as training data only shapes" in capsys.readouterr().out) == bool(times)

@@ -33,7 +33,7 @@ def built(directory):
     builder = search(make_builder(directory, eager_model, **SMALL))
     ensemble = builder.build_ensemble()
     chosen = [each.name for each in builder.members], list(ensemble.member_weights)
-    data = {"validation_data": blobs(45, seed=1), "batch_size": 20, "epochs": 2, "verbose": 0}
+    data = {"validation_data": blobs(45, seed=1), "batch_size": 30, "epochs": 2, "verbose": 0}
     retrained = builder.retrain(*blobs(), **data)
     x = blobs(45, seed=1)[0]
     predictions = [model.predict_members(x, verbose=0) for model in (ensemble, retrained)]

@@ -510,9 +510,10 @@ def low_rank_adaptation(penalty, rate):
 
 @kept
 def application(penalty, rate):
-    return keras.applications.MobileNetV2(
-        input_shape=(32, 32, 3), alpha=0.35, weights=None, classes=3, classifier_activation=None
-    )
+    """The first blocks of one, with all its kinds of layers; whole ones: tests/conversion/test_applications.py."""
+    whole = keras.applications.MobileNetV2(input_shape=(32, 32, 3), alpha=0.35, weights=None, include_top=False)
+    x = whole.get_layer("block_3_project_BN").output
+    return keras.Model(whole.input, head(layers.GlobalAveragePooling2D()(x)))
 
 
 @kept

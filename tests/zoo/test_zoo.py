@@ -7,7 +7,7 @@ import pytest
 from tests.zoo import checking
 from tests.zoo.models import ZOO
 
-FEW = ("class_token", "hand_made_attention", "masked_blocks", "basis_expansion")
+FEW = ("hand_made_attention", "basis_expansion")
 OPTIONAL = [name for name in ZOO if name.startswith("keras_hub")]
 pytestmark = pytest.mark.filterwarnings("ignore:`build\\(\\)` was called on layer")  # by Keras, of blocks in the zoo
 

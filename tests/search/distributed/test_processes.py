@@ -30,7 +30,7 @@ class Broken(keras_tuner.HyperModel):
         raise RuntimeError("no fit")
 
 
-SMALL = {"max_trials": 2, "num_hyperparameter_sets": 1, "initializations": 1, "ensemble_size": 2}
+SMALL = {"max_trials": 1, "num_hyperparameter_sets": 1, "initializations": 1, "ensemble_size": 2}
 
 
 def start(directory, *arguments, **environment):
@@ -51,11 +51,11 @@ def test_a_chief_and_a_worker_find_what_one_process_finds(tmp_path):
     alone, together = (
         search(make_builder(tmp_path / str(number), eager_model, **SMALL), workers=number) for number in (None, 1)
     )
-    assert len(alone.candidates) == 3 and essence(together.candidates) == essence(alone.candidates)
+    assert len(alone.candidates) == 2 and essence(together.candidates) == essence(alone.candidates)
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_killed_in_each_stage_nothing_is_lost(seed, tmp_path, undisturbed):
     """In the search, between the stages or in the initializations, somewhere between two lines of progress."""
     moments = random.Random(seed)

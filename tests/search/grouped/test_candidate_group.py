@@ -17,7 +17,7 @@ OPTIMIZERS = {
     "sgd": keras.optimizers.SGD,
     "momentum": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
     "adam": lambda rate: keras.optimizers.Adam(rate, clipvalue=0.5),
-    "adamw": lambda rate: keras.optimizers.AdamW(rate, weight_decay=0.1),
+    "adamw": lambda rate: keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(rate, 2 * STEPS), 0.1),
     "rmsprop": lambda rate: keras.optimizers.RMSprop(rate, momentum=0.5, centered=True),
     "adagrad": keras.optimizers.Adagrad,
     "nadam": keras.optimizers.Nadam,
@@ -74,7 +74,7 @@ def check_as_if_alone(group, models, data, validation, epochs=1, **arguments):
             np.testing.assert_allclose([epoch[number] for epoch in history[name]], alone[name], rtol=1e-4, atol=1e-5)
 
 
-QUICK = ("adamw", "schedule")
+QUICK = ("adamw",)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,13 @@ def test_several_outputs():
     assert structure_of(other, facts_of(other)) != structure_of(models[0], facts[0])
 
 
+def two_layers(number):
+    return [keras.layers.Dense(4, "relu"), keras.layers.Dense(3)]
+
+
 def test_a_member_that_diverges_leaves_the_others_alone():
     data = rows()
-    models = [make(number, OPTIMIZERS["adam"]) for number in range(M)]
+    models = [make(number, OPTIMIZERS["adam"], two_layers) for number in range(M)]
     group = group_of(models, data)
     rates = group.optimizer.rates.numpy()
     group.optimizer.rates.assign(np.where([False, True, False], np.nan, rates))
@@ -174,7 +178,7 @@ def test_a_member_that_diverges_leaves_the_others_alone():
 
 def test_the_best_weights_of_each_member_are_kept():
     data = rows()
-    models = [make(number) for number in range(M)]
+    models = [make(number, layers=two_layers) for number in range(M)]
     group = group_of(models, data)
     first = [variable.numpy() for variable in group.network.weights]
     kept = group.keep([0, 1, 2])

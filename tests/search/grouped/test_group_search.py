@@ -233,9 +233,8 @@ ALONE = {
 }
 
 
-@pytest.mark.parametrize(
-    "reason", [pytest.param(reason, marks=[] if reason == "clipnorm" else pytest.mark.integration) for reason in ALONE]
-)
+@pytest.mark.integration
+@pytest.mark.parametrize("reason", ALONE)
 def test_what_cannot_go_together_is_trained_one_at_a_time(tmp_path, reason):
     settings = {"max_trials": 2, "initializations": 0, "ensemble_size": 2}
     builder = together(tmp_path, **settings, **ALONE[reason])
@@ -264,7 +263,7 @@ def test_bad_numbers():
 def test_it_decides_by_the_time_of_a_training_and_says_so(tmp_path, monkeypatch, capsys, step, decision):
     monkeypatch.setattr(group_trainer, "paces", lambda *_: [Pace(9.0, step), Pace(0.5, 2.0)])
     builder = together(tmp_path, max_trials=2, initializations=0, ensemble_size=2, candidates_at_once=2)
-    search(builder, verbose=1)  # 2 epochs of 3 steps
+    search(builder, batch_size=20, verbose=1)  # 2 epochs of 3 steps
     assert f"candidates are trained {decision} each together, 12.5 alone" in capsys.readouterr().out
     assert len(builder.pool.finished()) == 2
 
