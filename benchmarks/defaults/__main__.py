@@ -94,7 +94,8 @@ METHODS: dict[str, Callable[..., keras.Model]] = {
     "hyper-batch, no temperature": _without(tune_temperature=False),
     "hyper-batch, the reference's response": lambda *arguments: _hyper_batch(*arguments, response="reference"),
     "hyper-batch, samples 4 steps apart": _without(member_rows=4),
-    "hyper-batch, bounds move after 300 steps": _without(tuning_warmup=300),
+    "hyper-batch, no prior": _without(prior_weight=0.0),
+    "hyper-batch, no prior, bounds move after 300 steps": _without(prior_weight=0.0, tuning_warmup=300),
     "hyper-batch, bounds stay": _without(tuning_warmup=NEVER),
     "hyper-batch, a third of the tuning rate": lambda *arguments: _hyper_batch(
         *arguments, compiled={"tuning_optimizer": _slower_optimizer()}
@@ -103,7 +104,7 @@ METHODS: dict[str, Callable[..., keras.Model]] = {
     "hyper-batch as it was": lambda *arguments: _hyper_batch(
         *arguments,
         response="reference",
-        compiled={**KNOWN, "tuning_optimizer": _slower_optimizer()},
+        compiled={**KNOWN, "prior_weight": 0.0, "tuning_optimizer": _slower_optimizer()},
     ),
 }
 

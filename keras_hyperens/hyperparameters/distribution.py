@@ -72,6 +72,7 @@ class HyperparameterDistribution(keras.layers.Layer):
         initial_values = dict(initial_values or {})
         widths = np.array([AROUND if name in initial_values else SPREAD for name in space.names], "float32")
         widths = widths if initial_width is None else np.full_like(widths, initial_width)
+        self.initial_half_widths = widths  # [P], in z: the range is 2 long
         centers = _centers(_strata(ensemble_size, len(space), seed), space, widths, initial_values)
         lower, upper = self.project((centers - widths, centers + widths))
         self.lower = self._add_bound("lower", ops.convert_to_numpy(lower))  # [M, P]

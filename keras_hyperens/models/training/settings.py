@@ -24,6 +24,7 @@ class TrainingSettings:
     tuning_every: int
     tuning_warmup: int
     entropy_weight: float
+    prior_weight: float
     fast_weight_learning_rate: float
     member_rows: str | int | None
     tune_temperature: bool
@@ -36,7 +37,7 @@ class TrainingSettings:
             value = getattr(self, name)
             if not is_integer(value) or value < lowest:
                 raise ValueError(f"`{name}` must be an integer of at least {lowest}. Received: {name}={value!r}")
-        for name in ("entropy_weight", "fast_weight_learning_rate"):
+        for name in ("entropy_weight", "prior_weight", "fast_weight_learning_rate"):
             value = getattr(self, name)
             if not (is_number(value) and value >= 0):
                 raise ValueError(f"`{name}` must be a finite number of at least 0. Received: {name}={value!r}")

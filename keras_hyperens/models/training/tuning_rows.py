@@ -77,6 +77,11 @@ class TuningRows:
         """Whether rows have weights."""
         return self._variables[2] is not None
 
+    def num_batches(self, size: Tensor, replicas: int = 1) -> Tensor:
+        """How many batches they make, of `size` rows on each replica: a fraction above 1, or 1."""
+        rows = tf.shape(keras.tree.flatten(self._variables)[0], tf.int64)[0]
+        return tf.maximum(tf.cast(rows, tf.float32) / tf.cast(tf.cast(size, tf.int64) * replicas, tf.float32), 1.0)
+
     def check_like(self, x: TensorTree, y: TensorTree) -> None:
         """Raises a `ValueError` unless tuning rows have the structure and shapes of the training rows."""
         for name, ours, theirs in (("x", self._variables[0], x), ("y", self._variables[1], y)):

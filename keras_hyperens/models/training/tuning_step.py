@@ -1,6 +1,7 @@
 """The update of the distributions' bounds and of the temperature, on a batch of held-out rows."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ class TuningStep:
         objective: Callable[..., Tensor],
     ) -> None:
         self.ensemble, self.members, self.settings = ensemble, ensemble._members, settings
-        self.optimizer, self.objective = optimizer, objective
+        self.optimizer, self.objective, self.prior = optimizer, objective, ensemble._prior
         self.rows: TuningRows | None = None
         self.mean_loss = keras.metrics.Mean(name="tuning_loss")
 
@@ -93,18 +94,33 @@ class TuningStep:
         )
         variables = [distribution.lower, distribution.upper]
         of_bounds = [*variables, *self.optimizer.variables]
-        state = [*of_bounds, *temperature.state]
+        of_every_step = [*temperature.state, *self.prior.state]
+        state = [*of_bounds, *of_every_step]
         before = [tf.identity(variable) for variable in state]
+        if self.settings.prior_weight and self.moves_bounds:
+            gradients = self._held(gradients, batch_size)
         gradients = equally_finite(gradients, self.optimizer)
         with fused_updates(self.optimizer):
             self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         assign_all(temperature.state, temperature.updated(*summed([slopes, curvatures])))
         is_finite = all_finite(state)  # of all replicas: gradients were summed
         assign_all(variables, distribution.project(distribution.bounds()))
-        changes = [may_move] * len(of_bounds) + [is_tuning] * len(temperature.state)
+        changes = [may_move] * len(of_bounds) + [is_tuning] * len(of_every_step)
         assign_where([is_finite & change for change in changes], state, before)
         counts = is_tuning & tf.math.is_finite(loss)
         self.mean_loss.update_state(tf.where(counts, loss, 0.0), sample_weight=tf.cast(counts, tf.float32))
+
+    def _held(self, gradients: Sequence[Tensor], batch_size: Tensor) -> list[Tensor]:
+        """The gradients of this replica, with its part of the pull to the initial bounds."""
+        rows: Any = self.rows
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        scale = self.optimizer.scale_loss(tf.ones(()))
+        state = self.prior.updated([gradient / scale for gradient in summed(gradients)])
+        bounds = self.ensemble.distribution.bounds()
+        pulls = self.prior.pull(bounds, state, rows.num_batches(batch_size, replicas))
+        assign_all(self.prior.state, state)
+        factor = scale * self.settings.prior_weight / replicas  # gradients are summed, as Keras' are
+        return [gradient + factor * pull for gradient, pull in zip(gradients, pulls, strict=True)]
 
     def _nothing(self) -> TuningGradients:
         still = tf.zeros_like(tf.convert_to_tensor(self.ensemble.temperature.logarithms))
