@@ -247,7 +247,8 @@ def of_hyper_batch_ensembles() -> Iterator[Call]:
     ensemble = make(**good)
     settings = {
         "tuning_every": NOT_COUNTS, "tuning_warmup": (-1, 1.5, NAN, "late", None),
-        "entropy_weight": (-1.0, NAN, INFINITE, "much"), "prior_weight": (-1.0, NAN, None), "fast_weight_learning_rate": (-1.0, NAN, "fast"),
+        "entropy_weight": (-1.0, NAN, INFINITE, "much"),
+        "prior_weight": (-1.0, NAN, None), "fast_weight_learning_rate": (-1.0, NAN, "fast"),
         "member_loss": ("mean", None, 3), "tuning_loss": ("mean", None, 3), "sampling": ("batch", None, 3),
         "member_rows": ("other", -1, 0, 1.5), "tune_temperature": ("yes", None, 3),
         "tuning_optimizer": ("unknown", 3), "optimizer": ("unknown", 3, None),

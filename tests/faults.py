@@ -106,6 +106,14 @@ FAULTS = (
         "models/test_training.py::test_entropy_pulls_intervals_open",
     ),
     Fault(
+        "models/training/bounds_prior.py", "tf.sqrt(variance / num_batches)", "tf.sqrt(variance)",
+        "models/test_bounds_prior.py::test_the_pull_is_the_standard_error_times_the_distance_in_half_widths",
+    ),
+    Fault(
+        "models/training/tuning_step.py", "return [gradient + factor * pull", "return [gradient - factor * pull",
+        "models/test_bounds_prior.py::test_the_more_weight_the_nearer_bounds_stay",
+    ),
+    Fault(
         "models/training/tuning_step.py", "number >= self.settings.tuning_w", "number > self.settings.tuning_w",
         "models/test_training.py::test_tuning_every_and_warm_up",
     ),

@@ -48,12 +48,12 @@ from keras_hyperens.models.response_curves import response_curves
 from keras_hyperens.models.saving import load_seed_states
 from keras_hyperens.models.saving import save_seed_states
 from keras_hyperens.models.temperatures import Temperatures
+from keras_hyperens.models.training.bounds_prior import BoundsPrior
 from keras_hyperens.models.training.optimizers import checked_optimizer
 from keras_hyperens.models.training.optimizers import default_tuning_optimizer
 from keras_hyperens.models.training.settings import TrainingSettings
 from keras_hyperens.models.training.trainer import Trainer
 from keras_hyperens.models.training.trainer import with_guards
-from keras_hyperens.models.training.bounds_prior import BoundsPrior
 from keras_hyperens.models.training.tuned_temperature import TunedTemperature
 from keras_hyperens.models.uncertainty_outputs import Measures
 from keras_hyperens.sample_weights import check_class_weight
@@ -388,9 +388,9 @@ class HyperBatchEnsemble(Ensemble):
             tuning_warmup: Steps before bounds first move; the temperature is tuned from the first step on.
             entropy_weight: Weight of the entropy of all members' distributions, which keeps them from collapsing. The
                 paper's 1e-3 held intervals open where the loss was small and the data wanted them closed.
-            prior_weight: Weight of the pull to the initial bounds, which is as strong as the gradient of the tuning loss
-                is uncertain: with 1 (default) a gradient of one standard error, over the tuning samples, moves a bound
-                by half the width of its initial interval. 0: bounds follow every gradient, chance included.
+            prior_weight: Weight of the pull to the initial bounds, which is as strong as the tuning loss's gradient is
+                uncertain: with 1 (default) a gradient of one standard error, over the tuning samples, moves a bound by
+                half the width of its initial interval. 0: bounds follow every gradient, chance included.
             fast_weight_learning_rate: Multiplier of the updates of the rank-1 factors.
             member_rows: The training samples of members in a step. `"distinct"`: each member has a batch of its own,
                 that of the member before it one step ago, so that shared kernels learn from M batches; an integer: from
