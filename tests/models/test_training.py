@@ -117,11 +117,11 @@ def test_tuning_every_and_warm_up():
     assert int(ensemble.step) == 8
 
 
-@eagerly_first
 def test_entropy_pulls_intervals_open():
     entropies = {}
     for weight in (0.0, 10.0):
-        ensemble = compiled(entropy_weight=weight, tuning_every=1, tuning_optimizer=keras.optimizers.Adam(0.01))
+        settings = {"tuning_every": 1, "tuning_optimizer": keras.optimizers.Adam(0.01), "run_eagerly": True}
+        ensemble = compiled(entropy_weight=weight, **settings)
         x, y = blobs(16)
         entropies[weight] = ensemble.fit(x, y, epochs=7, tuning_data=(x, y), verbose=0).history["entropy"]
     np.testing.assert_allclose(entropies[10.0][0], M * 2 * np.log(2 / 3), atol=0.2)
@@ -258,9 +258,9 @@ def test_seeds_repeat_and_zero_is_a_seed():
     assert np.abs(runs[0] - runs[2]).max() > 1e-4
 
 
-@eagerly_first
 def test_logs_and_metrics():
     ensemble = compiled(
+        run_eagerly=True,
         optimizer=keras.optimizers.Adam(0.02),
         metrics=["accuracy", khe.metrics.ExpectedCalibrationError()],
         member_metrics=[keras.metrics.SparseCategoricalAccuracy(name="member_accuracy")],
