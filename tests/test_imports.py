@@ -47,6 +47,8 @@ NUMPY_ONLY = (
     "search/score_inputs.py",
     "search/scores.py",
     "search/selection.py",
+    "search/steps.py",
+    "search/bagging.py",
     "calibration/temperature.py",
     "calibration/conformal.py",
 )

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_hyperens.checks import is_number
 from keras_hyperens.sample_weights import checked_weights
 
 LARGEST = 1e3  # and 1 / LARGEST the smallest temperature: at these a prediction is all but uniform, or a single class
@@ -11,7 +12,7 @@ HALVINGS = 60
 SMALLEST = 1e-38
 
 
-def fit_temperature(probabilities: Any, labels: Any, sample_weight: Any = None) -> float:
+def fit_temperature(probabilities: Any, labels: Any, sample_weight: Any = None, prior_rows: float = 0.0) -> float:
     """The T for which `p ** (1 / T)`, normalized, has the lowest negative log-likelihood.
 
     The likelihood is convex in 1 / T, so the temperature is where its derivative,
@@ -21,6 +22,8 @@ def fit_temperature(probabilities: Any, labels: Any, sample_weight: Any = None) 
         probabilities: `[N, ..., C]`.
         labels: Classes, `[N, ...]` or `[N, ..., 1]`, or one-hot or soft `[N, ..., C]`.
         sample_weight: `[N, ...]`: a sample of weight 2 counts as two equal ones. Default: all equal.
+        prior_rows: As if on so many more samples the probabilities were right as they are: a truth `p_c` in place of a
+            label. The temperature of few rows stays near 1, that of many is the one without it.
 
     Returns:
         The temperature: above 1 if the probabilities were too sure; in [1e-3, 1e3].
@@ -39,7 +42,10 @@ def fit_temperature(probabilities: Any, labels: Any, sample_weight: Any = None) 
     References:
         - Guo et al., [On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599)
     """
+    positions = np.prod(np.shape(probabilities)[1:-1])
     probabilities, truth, weights = checked_truth(probabilities, labels, sample_weight)
+    share = _share_of_prior(prior_rows, len(truth) if weights is None else weights.sum(), positions)
+    truth = (1 - share) * truth + share * probabilities / probabilities.sum(-1, keepdims=True)
     logarithms = np.log(np.maximum(probabilities, SMALLEST))
     true = (truth * logarithms).sum(-1)
 
@@ -56,12 +62,15 @@ def fit_temperature(probabilities: Any, labels: Any, sample_weight: Any = None) 
     return float(np.exp((low + high) / 2))
 
 
-def fit_variance_scale(means: Any, variances: Any, targets: Any, sample_weight: Any = None) -> float:
+def fit_variance_scale(
+    means: Any, variances: Any, targets: Any, sample_weight: Any = None, prior_rows: float = 0.0
+) -> float:
     """The factor of Gaussian variances with the lowest negative log-likelihood: `mean((y - m)² / v)`.
 
     Args:
         means, variances, targets: Arrays of one shape, `[N, ..., D]`.
         sample_weight: `[N, ...]`. Default: all equal.
+        prior_rows: As in `fit_temperature`: of so many more samples the mean is 1.
 
     Example:
     >>> fit_variance_scale([[0.0], [0.0]], [[1.0], [1.0]], [[2.0], [-2.0]])
@@ -74,6 +83,8 @@ def fit_variance_scale(means: Any, variances: Any, targets: Any, sample_weight: 
             f"Received: shapes {means.shape}, {variances.shape}, {targets.shape}"
         )
     weights = checked_weights(sample_weight, means.shape[:-1])
+    total = np.prod(means.shape[:-1]) if weights is None else weights.sum()
+    share = _share_of_prior(prior_rows, total, np.prod(means.shape[1:-1]))
     if weights is not None:
         means, variances, targets, weights = (each[weights > 0] for each in (means, variances, targets, weights))
     if not all(np.isfinite(each).all() for each in (means, variances, targets)) or variances.min() <= 0:
@@ -81,7 +92,15 @@ def fit_variance_scale(means: Any, variances: Any, targets: Any, sample_weight: 
             "Means, variances and targets must be finite, and variances positive. "
             f"Received: variances from {variances.min():.4g} to {variances.max():.4g}"
         )
-    return float(np.average((np.square(targets - means) / variances).mean(-1), weights=weights))
+    scale = np.average((np.square(targets - means) / variances).mean(-1), weights=weights)
+    return float((1 - share) * scale + share)
+
+
+def _share_of_prior(prior_rows: Any, total: float, positions: float) -> float:
+    """The share that `prior_rows` have, beside rows or positions of this total weight."""
+    if not is_number(prior_rows) or not 0 <= prior_rows < np.inf:
+        raise ValueError(f"`prior_rows` must be a number of at least 0. Received: prior_rows={prior_rows!r}")
+    return float(prior_rows / (prior_rows + total / positions))
 
 
 def numbers(values: Any, name: str = "Labels") -> np.ndarray:

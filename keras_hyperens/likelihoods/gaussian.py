@@ -55,9 +55,12 @@ class Gaussian(Likelihood):
         means, log_scales = ops.split(raw, 2, axis=-1)
         return ops.concatenate([means, log_scales + ops.cast(ops.log(temperature) / 2, raw.dtype)], axis=-1)
 
-    def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    def fit_temperature(
+        self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior_rows: float = 0.0
+    ) -> float:
         means, variances = np.split(np.asarray(prediction), 2, axis=-1)
-        return fit_variance_scale(means, variances, labels_like(labels, prediction, means.shape[-1]), weights)
+        labels = labels_like(labels, prediction, means.shape[-1])
+        return fit_variance_scale(means, variances, labels, weights, prior_rows)
 
     def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Any) -> str:
         return "mse" if loss is None else "loss"

@@ -84,8 +84,10 @@ class Likelihood:
         """The raw output whose prediction is the tempered one of a raw output."""
         return self.temper(raw, temperature)
 
-    def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-        """The temperature for which the predictions of these rows are most likely."""
+    def fit_temperature(
+        self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior_rows: float = 0.0
+    ) -> float:
+        """The temperature for which the predictions of these rows are most likely; `prior_rows` as in `calibration`."""
         raise NotImplementedError
 
     def distributions(self, prediction: Any) -> Any:

@@ -80,8 +80,10 @@ class Categorical(Probabilities):
         """`p ** (1 / T)`, normalized."""
         return ops.softmax(safe_log(prediction) / ops.cast(temperature, prediction.dtype), axis=-1)
 
-    def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-        return fit_temperature(prediction, labels, weights)
+    def fit_temperature(
+        self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior_rows: float = 0.0
+    ) -> float:
+        return fit_temperature(prediction, labels, weights, prior_rows)
 
     def logits(self, raw: Any) -> Any:
         return raw if self.from_logits else super().logits(raw)
@@ -133,11 +135,13 @@ class Bernoulli(Probabilities):
         logits = safe_log(prediction) - safe_log(1 - prediction)
         return ops.sigmoid(logits / ops.cast(temperature, prediction.dtype))
 
-    def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    def fit_temperature(
+        self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior_rows: float = 0.0
+    ) -> float:
         labels = labels_like(labels, prediction, prediction.shape[-1])
         of_every = np.broadcast_to(weights[..., None], labels.shape)  # a row's weight is that of each of its labels
         predicted, true = (np.stack([1 - yes, yes], axis=-1) for yes in (prediction, labels))
-        return fit_temperature(predicted, true, of_every)
+        return fit_temperature(predicted, true, of_every, prior_rows)
 
     def distributions(self, prediction: Any) -> Any:
         """No and yes of each question, `[..., C, 2]`."""

@@ -35,6 +35,7 @@ from keras_hyperens.models.views import Views
 from keras_hyperens.models.workers import MultiWorkerModel
 
 FORMAT_VERSION = 3  # of the files of ensembles
+PRIOR_ROWS = 50.0  # of a temperature: benchmarks/selection
 
 
 def inputs_of(model: keras.Model) -> Any:
@@ -164,14 +165,22 @@ class Ensemble(SharedModel, MultiWorkerModel):
         return self._views.of(self, kind, describe, self._temperatures).predict(x, **predict_arguments)
 
     def calibrate(
-        self, x: Any, y: Any = None, per: str = "ensemble", *, sample_weight: Any = None, **predict_arguments: Any
+        self,
+        x: Any,
+        y: Any = None,
+        per: str = "ensemble",
+        *,
+        sample_weight: Any = None,
+        prior_rows: float = PRIOR_ROWS,
+        **predict_arguments: Any,
     ) -> Temperatures:
         """Fits temperatures on rows that were not trained on; from now on they are part of every prediction.
 
         A temperature T above 1 makes predictions less sure: probabilities become `p ** (1 / T)`, normalized; the
-        variance of a Gaussian is multiplied by T. Each has the lowest negative log-likelihood on these rows. They are
-        saved with the ensemble and exported; `fit`, which makes other members, forgets them. Mutual information and
-        divergences, which compare members with what they say together, are taken before a temperature of the ensemble.
+        variance of a Gaussian is multiplied by T. Each has the lowest negative log-likelihood on these rows, and on
+        `prior_rows` more on which the predictions are right as they are: few rows change little. They are saved with
+        the ensemble and exported; `fit`, which makes other members, forgets them. Mutual information and divergences,
+        which compare members with what they say together, are taken before a temperature of the ensemble.
 
         Args:
             x, y: Rows and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or `keras.utils.PyDataset` of both.
@@ -179,6 +188,9 @@ class Ensemble(SharedModel, MultiWorkerModel):
                 before they are combined.
             sample_weight: As in `fit`: a sample of weight 2 counts as two equal ones. Positions that Keras' mask leaves
                 out, and those of a class that the loss ignores, do not count in any case.
+            prior_rows: As if on so many more rows predictions were right as they are. 0: the temperature of these rows
+                alone, which below some hundred of them makes new predictions worse as often as better, above all where
+                the same rows chose the members.
             **predict_arguments: As in `predict`: `batch_size`, `verbose`.
 
         Returns:
@@ -199,7 +211,7 @@ class Ensemble(SharedModel, MultiWorkerModel):
         with temperature_scope(self, None):
             combined = keras.tree.map_structure(ops.convert_to_numpy, self._combine(members))
         y, weights = self._labels_and_weights(y, sample_weight, members, counts)
-        temperatures = fitted(members, combined, y, self.likelihoods_of(members), per, weights)
+        temperatures = fitted(members, combined, y, self.likelihoods_of(members), per, weights, prior_rows)
         self._set_temperatures(temperatures)
         return temperatures
 

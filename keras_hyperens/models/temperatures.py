@@ -70,7 +70,9 @@ def check_per(per: str) -> None:
         raise ValueError(f"`per` must be one of {PER}. Received: per={per!r}")
 
 
-def fitted(members: Any, prediction: Any, labels: Any, likelihoods: Any, per: str, weights: list[Any]) -> Temperatures:
+def fitted(
+    members: Any, prediction: Any, labels: Any, likelihoods: Any, per: str, weights: list[Any], prior_rows: float
+) -> Temperatures:
     """Temperatures for which the predictions of these rows are most likely.
 
     Args:
@@ -79,14 +81,16 @@ def fitted(members: Any, prediction: Any, labels: Any, likelihoods: Any, per: st
         likelihoods: Of each output, in that structure too.
         per: `"ensemble"` or `"member"`.
         weights: How much each row, or position, of each output counts.
+        prior_rows: As in `calibration.fit_temperature`.
     """
     flat = map(keras.tree.flatten, (members, prediction, labels, likelihoods))
     values: list[Any] = []
     for of_members, combined, target, likelihood, weight in zip(*flat, weights, strict=True):
         if per == "ensemble":
-            values.append(likelihood.fit_temperature(combined, target, weight))
+            values.append(likelihood.fit_temperature(combined, target, weight, prior_rows))
         else:
-            values.append(tuple(likelihood.fit_temperature(member, target, weight) for member in of_members))
+            of_each = (likelihood.fit_temperature(member, target, weight, prior_rows) for member in of_members)
+            values.append(tuple(of_each))
     return Temperatures(per, tuple(values))
 
 

@@ -4,6 +4,7 @@ A score holds what its metric needs of T candidates and of the running sum of th
 what would the ensemble's score be if candidate t joined it now, for all t at once.
 """
 
+import copy
 import inspect
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -33,16 +34,40 @@ class Score:
         candidates: T.
         labels: What the predictions should be, `[N]` or `[N, C]`.
         weights: Of the rows, `[N]` and above 0, or `None`: all are equal.
+
+    Attributes:
+        samples: The sample of each row, `[N]`, where rows are positions of samples, or some were left out.
+        num_samples: Of how many samples.
     """
+
+    samples: np.ndarray | None = None
+    num_samples: int
 
     def __init__(self, rows: Rows, candidates: int, labels: np.ndarray, weights: np.ndarray | None = None) -> None:
         self.rows, self.candidates, self.labels, self.weights = rows, candidates, labels, weights
         self.finite = np.ones(candidates, bool)  # [T], False where the metric read something that is not a number
+        self.num_samples = len(labels)
         self.prepare()
         self.reset()
 
     def prepare(self) -> None:
         """Reads what is needed for all steps, and marks candidates that are not finite."""
+        raise NotImplementedError
+
+    def on_samples(self, kept: np.ndarray) -> "Score":
+        """The score on some of the samples, `[number]`; on all of them where none of those is read."""
+        rows = np.flatnonzero(kept if self.samples is None else kept[self.samples])
+        if not len(rows):
+            return self
+        part = copy.copy(self)
+        part.rows = lambda t: self.rows(t)[rows]
+        part.labels, part.weights = self.labels[rows], None if self.weights is None else self.weights[rows]
+        part.take(rows)
+        part.reset()
+        return part
+
+    def take(self, rows: np.ndarray) -> None:
+        """Makes what `prepare` made of all rows that of some; what they read is finite, or the candidate is out."""
         raise NotImplementedError
 
     @property
@@ -69,18 +94,26 @@ class NegativeLogLikelihood(Score):
         first = self.rows(0)
         classes = class_indices(self.labels, first.shape[-1])
         number = len(classes)
-        self.group = GROUP if self.weights is None else 1  # a product has one weight
-        self.width = -(-number // self.group)
-        self.probabilities = np.zeros((self.candidates, self.group * self.width))
+        self._pad(number)
         for t in range(self.candidates):
             rows = self.rows(t)
             check_probabilities(rows, t)
             of_truth = true_probabilities(rows, classes)
             self.finite[t] = np.isfinite(of_truth).all()
             self.probabilities[t, :number] = of_truth
-        self.number = number
         self.probabilities[~self.finite] = 0
         np.maximum(self.probabilities[:, :number], SMALLEST, out=self.probabilities[:, :number])
+
+    def _pad(self, number: int) -> None:
+        self.number = number
+        self.group = GROUP if self.weights is None else 1  # a product has one weight
+        self.width = -(-number // self.group)
+        self.probabilities = np.zeros((self.candidates, self.group * self.width))
+
+    def take(self, rows: np.ndarray) -> None:
+        of_all = self.probabilities
+        self._pad(len(rows))
+        self.probabilities[:, : self.number] = of_all[:, rows]
 
     def reset(self) -> None:
         super().reset()
@@ -109,11 +142,16 @@ class SquaredError(Score):
     """Needs inner products of the candidates' residuals with those of the chosen: one pass for each new member."""
 
     def prepare(self) -> None:
-        self.norms = np.empty(self.candidates)
         for t in range(self.candidates):
             self.finite[t] = np.isfinite(self.rows(t)).all()
-            self.norms[t] = self.product(t, self.residuals(t))
+        self._multiply()
+
+    def _multiply(self) -> None:
+        self.norms = np.array([self.product(t, self.residuals(t)) for t in range(self.candidates)])
         self.products: dict[int, np.ndarray] = {}  # chosen candidate -> [T]
+
+    def take(self, rows: np.ndarray) -> None:
+        self._multiply()
 
     def residuals(self, t: int) -> np.ndarray:
         residuals = self.rows(t).astype("float64") - self.labels
@@ -168,6 +206,9 @@ class ScoreOfSums(Score):
         for t in range(self.candidates):
             self.finite[t] = np.isfinite(self.rows(t)).all()
 
+    def take(self, rows: np.ndarray) -> None:
+        self.shape = (len(rows), self.shape[1])
+
     def reset(self) -> None:
         super().reset()
         self.sums = np.zeros(self.shape)
@@ -193,6 +234,10 @@ class ErrorRate(ScoreOfSums):
             check_probabilities(self.rows(t), t)
         self.classes = class_indices(self.labels, self.shape[-1])
         self.step = max(1, BLOCK_BYTES // (8 * self.shape[-1]))
+
+    def take(self, rows: np.ndarray) -> None:
+        super().take(rows)
+        self.classes = self.classes[rows]
 
     def with_rows(self, rows: np.ndarray) -> float:
         right = 0.0
@@ -231,6 +276,7 @@ class SumOfScores:
     def __init__(self, scores: list[Score]) -> None:
         self.scores = scores
         self.finite = np.all([score.finite for score in scores], axis=0)
+        self.num_samples = scores[0].num_samples
 
     def reset(self) -> None:
         for score in self.scores:
@@ -242,6 +288,10 @@ class SumOfScores:
     def add(self, candidate: int) -> None:
         for score in self.scores:
             score.add(candidate)
+
+    def on_samples(self, kept: np.ndarray) -> "SumOfScores":
+        """The sum on some of the samples."""
+        return SumOfScores([score.on_samples(kept) for score in self.scores])
 
 
 SCORES = {"nll": NegativeLogLikelihood, "brier": BrierScore, "accuracy": ErrorRate, "mse": SquaredError}
@@ -264,6 +314,13 @@ def score_of(
         labels, weights = labels[rows], None if weights is None else weights[rows]
     kept, weights = weighted_rows(weights)
     labels = flat_labels(labels, (len(labels), *shape[1:]), metric)
+    number = len(labels)
     labels = labels if kept is None else labels[kept]
-    score = SCORES[metric] if metric in SCORES else partial(CallableScore, metric)
-    return score(reader_of(predictions, rows, kept), len(predictions), labels, weights)
+    make = SCORES[metric] if metric in SCORES else partial(CallableScore, metric)
+    score = make(reader_of(predictions, rows, kept), len(predictions), labels, weights)
+    positions = int(np.prod(shape[1:-1]))
+    score.num_samples = number // positions
+    if positions > 1 or kept is not None:
+        of_all = np.repeat(np.arange(score.num_samples), positions)
+        score.samples = of_all if kept is None else of_all[kept]
+    return score
