@@ -18,8 +18,8 @@ import numpy as np
 from benchmarks.selection import pools
 from benchmarks.selection import report
 from benchmarks.selection.pools import Pool
-from benchmarks.selection.rules import AVERAGED
 from benchmarks.selection.rules import BEST
+from benchmarks.selection.rules import DEFAULT
 from benchmarks.selection.rules import GREEDY
 from benchmarks.selection.rules import OF_LIKELIHOOD
 from benchmarks.selection.rules import RULES
@@ -34,7 +34,7 @@ ROWS = (60, 150, 400, 1_000, 4_000)
 MOST_FOR_SLOW = 400  # rows, of 10 classes at most
 SPLITS_FOR_ALL = 3  # for slow rules and other metrics than the NLL
 PRIORS = (0, 20, 50, 100, 200)  # rows that a temperature of 1 counts as
-TEMPERED = (BEST, GREEDY, AVERAGED)
+TEMPERED = (BEST, GREEDY, DEFAULT)
 FOLDS = 5
 Line = dict[str, Any]
 
@@ -48,7 +48,7 @@ def measure(pool: Pool, rows: int, split: int) -> Line:
     for metric in ("mse",) if pool.is_of_values else ("nll", *others):
         line[metric] = {}
         for name, rule in RULES.items():
-            if metric == "nll" or name in TEMPERED or (metric == "mse" and name not in OF_LIKELIHOOD):
+            if metric == "nll" or name not in OF_LIKELIHOOD:
                 if not _is_too_slow(name, pool, rows, split):
                     weights = rule(pool.predictions[:, chosen], pool.labels[chosen], ENSEMBLE_SIZE, metric, split)
                     line[metric][name] = _score(_mean(pool, weights, test), pool.labels[test], metric)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.selection.pools import RECIPES
-from benchmarks.selection.rules import AVERAGED
+from benchmarks.selection.rules import DEFAULT
 from benchmarks.selection.rules import GREEDY
 
 Line = dict[str, Any]
@@ -35,7 +35,7 @@ def _of_metric(metric: str) -> Callable[[Line], dict[str, float]]:
 
 
 def _of_temperatures(line: Line) -> dict[str, float]:
-    scores = {GREEDY: line["nll"][GREEDY], AVERAGED: line["nll"][AVERAGED]}
+    scores = {GREEDY: line["nll"][GREEDY], DEFAULT: line["nll"][DEFAULT]}
     for rule, variants in line["tempered"].items():
         scores |= {f"{rule}, {name}": score for name, score in variants.items()}
     return scores
@@ -72,7 +72,7 @@ def _by_pool(lines: list[Line]) -> str:
     for pool in dict.fromkeys(line["pool"] for line in lines):
         of_pool = [line for line in lines if line["pool"] == pool]
         name = pool if RECIPES[pool].chooses else f"{pool} (confirms)"
-        rows.append([name, *(_mean(ratios_of(of_pool, size, AVERAGED, _of_metric("nll"))) for size in sizes)])
+        rows.append([name, *(_mean(ratios_of(of_pool, size, DEFAULT, _of_metric("nll"))) for size in sizes)])
     return _table(["", *(f"{size:,} rows" for size in sizes)], rows)
 
 

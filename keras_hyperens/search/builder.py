@@ -256,7 +256,7 @@ class HyperDeepEnsembleBuilder:
         metric: Any = None,
         *,
         combination: Any = "mean",
-        selection: str = "averaged",
+        selection: str = "convex",
         validation_data: Any = None,
         cost: Any = None,
         **arguments: Any,
@@ -267,9 +267,9 @@ class HyperDeepEnsembleBuilder:
             ensemble_size: K; default the builder's.
             metric: As in `greedy_selection`; default the builder's.
             combination: How members are combined, as in `HyperDeepEnsemble`.
-            selection: `"averaged"` (default): greedily on random halves of the validation rows, the K candidates
-                chosen most often, weighted by how often: 30 halves, fewer of many rows, none from 15,001 rows on or
-                where the metric is a loss or a function. `"greedy"`: greedily on all rows.
+            selection: How members that were chosen greedily are weighted. `"convex"` (default): best on the validation
+                rows, shrunk towards how often each was chosen, by the number of rows. `"greedy"`: by how often each was
+                chosen. (The metrics `"accuracy"`, `"loss"` and functions, and several outputs, have the second alone.)
             validation_data: Select on these rows in place of those of the search, as in `fit`: all candidates with
                 weights predict them anew, which takes their files and no training.
             cost: What a member costs: `"parameters"`, `"latency"` (seconds of a prediction of 32 rows, here and now) or

@@ -26,8 +26,7 @@ from keras_hyperens.search.selection import greedy_selection
 from keras_hyperens.search.settings import Settings
 from keras_hyperens.search.validation_rows import ValidationRows
 
-AVERAGED = "averaged"
-SELECTIONS: dict[str, dict[str, Any]] = {AVERAGED: {"row_bagging": "auto"}, "greedy": {}}  # arguments of the selection
+SELECTIONS = {"convex": "convex", "greedy": "counts"}  # names for users, and weights of `greedy_selection`
 
 
 class MemberChoice:
@@ -68,7 +67,7 @@ class MemberChoice:
         size: int,
         metric: Any,
         *,
-        selection: str = AVERAGED,
+        selection: str = "convex",
         rows: ValidationRows | None = None,
         cost: Any = None,
         **arguments: Any,
@@ -96,8 +95,7 @@ class MemberChoice:
                 + self.pool.why_none()
             )
         ends = {} if arguments.get("cost_weight") else {"tolerance": -math.inf}
-        of_rule = {} if arguments.get("bagging") else SELECTIONS[selection]
-        settings = {"seed": 0, **ends, **of_rule, **arguments}
+        settings = {"seed": 0, "weights": SELECTIONS[selection], **ends, **arguments}
         problem = self.scorer.problem(kept, metric, rows)
         self.costs, self.frontier = {}, []
         if cost is not None:
@@ -130,9 +128,7 @@ class MemberChoice:
             "single best": [single for _ in sizes],
             "deep ensemble": [self._score_of_mean(runs[:size]) for size in sizes if size <= len(runs)],
             "hyper-deep ensemble": [
-                self.scorer.select(finished, size, metric, tolerance=-math.inf, row_bagging="auto", seed=0).trajectory[
-                    -1
-                ]
+                self.scorer.select(finished, size, metric, tolerance=-math.inf).trajectory[-1]
                 for size in sizes
                 if size <= len(finished)
             ],

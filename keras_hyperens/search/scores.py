@@ -4,7 +4,6 @@ A score holds what its metric needs of T candidates and of the running sum of th
 what would the ensemble's score be if candidate t joined it now, for all t at once.
 """
 
-import copy
 import inspect
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -20,6 +19,8 @@ from keras_hyperens.search.score_inputs import flat_labels
 from keras_hyperens.search.score_inputs import reader_of
 from keras_hyperens.search.score_inputs import true_probabilities
 from keras_hyperens.search.score_inputs import weighted_rows
+from keras_hyperens.search.weights import most_likely_weights
+from keras_hyperens.search.weights import shortest_weights
 
 GROUP = 8  # probabilities multiplied before a logarithm is taken: even 8 of the smallest stay a legal float64
 SMALLEST = float(np.finfo("float32").tiny)  # stands in for a probability of 0
@@ -36,17 +37,14 @@ class Score:
         weights: Of the rows, `[N]` and above 0, or `None`: all are equal.
 
     Attributes:
-        samples: The sample of each row, `[N]`, where rows are positions of samples, or some were left out.
-        num_samples: Of how many samples.
+        positions: How many rows a sample has.
     """
 
-    samples: np.ndarray | None = None
-    num_samples: int
+    positions: int = 1
 
     def __init__(self, rows: Rows, candidates: int, labels: np.ndarray, weights: np.ndarray | None = None) -> None:
         self.rows, self.candidates, self.labels, self.weights = rows, candidates, labels, weights
         self.finite = np.ones(candidates, bool)  # [T], False where the metric read something that is not a number
-        self.num_samples = len(labels)
         self.prepare()
         self.reset()
 
@@ -54,26 +52,15 @@ class Score:
         """Reads what is needed for all steps, and marks candidates that are not finite."""
         raise NotImplementedError
 
-    def on_samples(self, kept: np.ndarray) -> "Score":
-        """The score on some of the samples, `[number]`; on all of them where none of those is read."""
-        rows = np.flatnonzero(kept if self.samples is None else kept[self.samples])
-        if not len(rows):
-            return self
-        part = copy.copy(self)
-        part.rows = lambda t: self.rows(t)[rows]
-        part.labels, part.weights = self.labels[rows], None if self.weights is None else self.weights[rows]
-        part.take(rows)
-        part.reset()
-        return part
-
-    def take(self, rows: np.ndarray) -> None:
-        """Makes what `prepare` made of all rows that of some; what they read is finite, or the candidate is out."""
-        raise NotImplementedError
-
     @property
     def total(self) -> float:
         """The sum of the weights of rows."""
         return len(self.labels) if self.weights is None else float(self.weights.sum())
+
+    @property
+    def num_samples(self) -> float:
+        """How many samples were read, one of weight 2 as two."""
+        return self.total / self.positions
 
     def reset(self) -> None:
         """Empties the ensemble."""
@@ -86,6 +73,15 @@ class Score:
     def add(self, candidate: int) -> None:
         self.count += 1
 
+    def convex_weights(self, members: Sequence[int], start: np.ndarray) -> np.ndarray | None:
+        """The weights of the chosen members with the lowest score, `[K]`; `None`: it is not convex in them.
+
+        Args:
+            members: All that were added, once each.
+            start: Weights to begin at, above 0 and of sum 1.
+        """
+        return None
+
 
 class NegativeLogLikelihood(Score):
     """Needs the probability of the true class alone, `[T, N]`, and one vectorised pass a step."""
@@ -94,26 +90,18 @@ class NegativeLogLikelihood(Score):
         first = self.rows(0)
         classes = class_indices(self.labels, first.shape[-1])
         number = len(classes)
-        self._pad(number)
+        self.group = GROUP if self.weights is None else 1  # a product has one weight
+        self.width = -(-number // self.group)
+        self.probabilities = np.zeros((self.candidates, self.group * self.width))
         for t in range(self.candidates):
             rows = self.rows(t)
             check_probabilities(rows, t)
             of_truth = true_probabilities(rows, classes)
             self.finite[t] = np.isfinite(of_truth).all()
             self.probabilities[t, :number] = of_truth
+        self.number = number
         self.probabilities[~self.finite] = 0
         np.maximum(self.probabilities[:, :number], SMALLEST, out=self.probabilities[:, :number])
-
-    def _pad(self, number: int) -> None:
-        self.number = number
-        self.group = GROUP if self.weights is None else 1  # a product has one weight
-        self.width = -(-number // self.group)
-        self.probabilities = np.zeros((self.candidates, self.group * self.width))
-
-    def take(self, rows: np.ndarray) -> None:
-        of_all = self.probabilities
-        self._pad(len(rows))
-        self.probabilities[:, : self.number] = of_all[:, rows]
 
     def reset(self) -> None:
         super().reset()
@@ -137,21 +125,19 @@ class NegativeLogLikelihood(Score):
         super().add(candidate)
         self.sums += self.probabilities[candidate]
 
+    def convex_weights(self, members: Sequence[int], start: np.ndarray) -> np.ndarray:
+        return most_likely_weights(self.probabilities[list(members), : self.number], start, self.weights)
+
 
 class SquaredError(Score):
     """Needs inner products of the candidates' residuals with those of the chosen: one pass for each new member."""
 
     def prepare(self) -> None:
+        self.norms = np.empty(self.candidates)
         for t in range(self.candidates):
             self.finite[t] = np.isfinite(self.rows(t)).all()
-        self._multiply()
-
-    def _multiply(self) -> None:
-        self.norms = np.array([self.product(t, self.residuals(t)) for t in range(self.candidates)])
+            self.norms[t] = self.product(t, self.residuals(t))
         self.products: dict[int, np.ndarray] = {}  # chosen candidate -> [T]
-
-    def take(self, rows: np.ndarray) -> None:
-        self._multiply()
 
     def residuals(self, t: int) -> np.ndarray:
         residuals = self.rows(t).astype("float64") - self.labels
@@ -181,6 +167,9 @@ class SquaredError(Score):
             self.products[candidate] = np.array([self.product(t, chosen) for t in range(self.candidates)])
         self.with_sum = self.with_sum + self.products[candidate]
 
+    def convex_weights(self, members: Sequence[int], start: np.ndarray) -> np.ndarray:
+        return shortest_weights(np.stack([self.products[member][list(members)] for member in members]), start)
+
 
 class BrierScore(SquaredError):
     """The squared error against one-hot labels, summed over classes and averaged over rows."""
@@ -205,9 +194,6 @@ class ScoreOfSums(Score):
         self.shape = self.rows(0).shape
         for t in range(self.candidates):
             self.finite[t] = np.isfinite(self.rows(t)).all()
-
-    def take(self, rows: np.ndarray) -> None:
-        self.shape = (len(rows), self.shape[1])
 
     def reset(self) -> None:
         super().reset()
@@ -234,10 +220,6 @@ class ErrorRate(ScoreOfSums):
             check_probabilities(self.rows(t), t)
         self.classes = class_indices(self.labels, self.shape[-1])
         self.step = max(1, BLOCK_BYTES // (8 * self.shape[-1]))
-
-    def take(self, rows: np.ndarray) -> None:
-        super().take(rows)
-        self.classes = self.classes[rows]
 
     def with_rows(self, rows: np.ndarray) -> float:
         right = 0.0
@@ -289,9 +271,9 @@ class SumOfScores:
         for score in self.scores:
             score.add(candidate)
 
-    def on_samples(self, kept: np.ndarray) -> "SumOfScores":
-        """The sum on some of the samples."""
-        return SumOfScores([score.on_samples(kept) for score in self.scores])
+    def convex_weights(self, members: Sequence[int], start: np.ndarray) -> None:
+        """None: those of one output may be bad for another."""
+        return None
 
 
 SCORES = {"nll": NegativeLogLikelihood, "brier": BrierScore, "accuracy": ErrorRate, "mse": SquaredError}
@@ -314,13 +296,8 @@ def score_of(
         labels, weights = labels[rows], None if weights is None else weights[rows]
     kept, weights = weighted_rows(weights)
     labels = flat_labels(labels, (len(labels), *shape[1:]), metric)
-    number = len(labels)
     labels = labels if kept is None else labels[kept]
     make = SCORES[metric] if metric in SCORES else partial(CallableScore, metric)
     score = make(reader_of(predictions, rows, kept), len(predictions), labels, weights)
-    positions = int(np.prod(shape[1:-1]))
-    score.num_samples = number // positions
-    if positions > 1 or kept is not None:
-        of_all = np.repeat(np.arange(score.num_samples), positions)
-        score.samples = of_all if kept is None else of_all[kept]
+    score.positions = int(np.prod(shape[1:-1]))
     return score

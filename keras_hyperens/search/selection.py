@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,17 @@ import numpy as np
 from keras_hyperens.checks import is_integer
 from keras_hyperens.checks import is_number
 from keras_hyperens.sample_weights import checked_weights
-from keras_hyperens.search.bagging import bags_for
-from keras_hyperens.search.bagging import of_candidates
-from keras_hyperens.search.bagging import of_rows
+from keras_hyperens.search.bagging import bagged
 from keras_hyperens.search.scores import SCORES
 from keras_hyperens.search.scores import Score
 from keras_hyperens.search.scores import SumOfScores
 from keras_hyperens.search.scores import score_of
 from keras_hyperens.search.steps import Steps
+from keras_hyperens.search.weights import PRIOR_ROWS
+from keras_hyperens.search.weights import shrunk
 
 STOPS = ("unique", "total")
+WEIGHTS = ("counts", "convex")
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,13 @@ class Selection:
         trajectory: The ensemble's score after each choice. Lower is better for every metric; that of `"accuracy"` is
             the error rate.
         excluded: Candidates left out because a value that the metric reads is not finite.
+        convex: Weights of `members` that were found after the choices, or `None`: they weigh as often as chosen.
     """
 
     indices: tuple[int, ...]
     trajectory: tuple[float, ...]
     excluded: tuple[int, ...] = ()
+    convex: tuple[float, ...] | None = None
 
     @property
     def members(self) -> tuple[int, ...]:
@@ -46,7 +50,9 @@ class Selection:
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """The share of each of `members` in the choices; they sum to 1."""
+        """Of each of `members`: the convex ones, or its share in the choices; they sum to 1."""
+        if self.convex is not None:
+            return self.convex
         counts = Counter(self.indices)
         return tuple(counts[member] / len(self.indices) for member in self.members)
 
@@ -68,7 +74,8 @@ def greedy_selection(
     tolerance: float = 0.0,
     subsample: int | float | None = None,
     bagging: int | None = None,
-    row_bagging: int | str | None = None,
+    weights: str = "counts",
+    prior_rows: float = PRIOR_ROWS,
     max_members: int | None = None,
     costs: Sequence[float] | None = None,
     cost_weight: float = 0.0,
@@ -102,20 +109,20 @@ def greedy_selection(
         subsample: Use only so many rows (an integer) or this share of them (a fraction), drawn from `seed`.
         bagging: Run on so many random halves of the candidates; those chosen most often over all runs are kept, and
             weigh as often as they were chosen. Guards against overfitting the rows when T is large.
-        row_bagging: Run on so many random halves of the rows (samples, with all of their positions), and keep and weigh
-            candidates in the same way. Guards against overfitting where there are few rows. `"auto"`: 30 times, or as
-            often as that reads 30,000 rows; once, on all of them, from 15,001 rows on, for one member, and where a
-            metric is a function.
+        weights: `"counts"`: members weigh as often as they were chosen. `"convex"`: the weights with the lowest score,
+            which is convex in them but for `"accuracy"`, functions and several outputs; there counts stay.
+        prior_rows: Convex weights are shrunk towards counts, as if these had been the best ones of so many more rows:
+            few rows change counts little.
         max_members: With `stop="total"`: when so many distinct candidates are chosen, only these can be chosen again.
         costs: What each candidate costs as a member, `[T]`.
         cost_weight: What is minimized is the score and this times the members' costs, in units of the costliest
             candidate: at 0.01 a member as costly as that must improve the score by more than 0.01.
         max_cost: Of all members together, in units of `costs`: candidates that no longer fit are not chosen, and there
             are fewer members than K when none fits.
-        seed: Of `subsample`, `bagging` and `row_bagging`.
+        seed: Of `subsample` and `bagging`.
 
     Returns:
-        A `Selection`: `indices`, `members`, `weights`, `trajectory`, `excluded`, `best_prefix()`.
+        A `Selection`: `indices`, `members`, `weights`, `trajectory`, `excluded`, `convex`, `best_prefix()`.
 
     Raises:
         ValueError: If there are fewer usable candidates than K, shapes do not fit, a choice is unknown, or values
@@ -134,7 +141,9 @@ def greedy_selection(
         - Wenzel et al., [Hyperparameter Ensembles](https://arxiv.org/abs/2006.13570), NeurIPS 2020
     """
     _check_choices(metric, ensemble_size, stop, tolerance)
-    _check_bags(bagging, row_bagging)
+    _check_weights(weights, prior_rows)
+    if bagging is not None:
+        _check_positive("bagging", bagging)
     _check_limits(stop, max_members, costs, cost_weight, max_cost)
     random = np.random.default_rng(seed)
     score = _score(metric, predictions, labels, sample_weight, subsample, random)
@@ -149,12 +158,22 @@ def greedy_selection(
     checked = _checked_costs(costs, score.finite, max_cost)
     limit = math.inf if max_cost is None else max_cost
     steps = Steps(ensemble_size, replacement, stop, tolerance, checked, cost_weight, limit, max_members)
-    row_bags = bags_for(score.num_samples, ensemble_size, metric) if row_bagging == "auto" else row_bagging
-    if bagging is not None:
-        return Selection(*of_candidates(score, steps, bagging, random), excluded)
-    if row_bags is not None:
-        return Selection(*of_rows(score, steps, int(row_bags), random), excluded)
-    return Selection(*steps.choices(score, score.finite), excluded)
+    if bagging is None:
+        indices, trajectory = steps.choices(score, score.finite)
+    else:
+        indices, trajectory = bagged(score, steps, bagging, random)
+    selection = Selection(indices, trajectory, excluded)
+    return selection if weights == "counts" else _with_convex_weights(selection, score, prior_rows)
+
+
+def _with_convex_weights(selection: Selection, score: Score | SumOfScores, prior_rows: float) -> Selection:
+    """The same members; the score has just been given all of them."""
+    counts = np.array(selection.weights)
+    best = score.convex_weights(selection.members, counts)
+    if best is None:
+        return selection
+    weights = shrunk(best, counts, score.num_samples, prior_rows)
+    return replace(selection, convex=tuple(float(weight) for weight in weights))
 
 
 def _score(
@@ -192,16 +211,11 @@ def _check_choices(metric: Any, size: int, stop: str, tolerance: float) -> None:
         raise ValueError(f"`tolerance` must be a number. Received: tolerance={tolerance!r}")
 
 
-def _check_bags(bagging: Any, row_bagging: Any) -> None:
-    if bagging is not None:
-        _check_positive("bagging", bagging)
-    if row_bagging not in (None, "auto"):
-        _check_positive("row_bagging", row_bagging)
-    if bagging is not None and row_bagging is not None:
-        raise ValueError(
-            "Halves are of candidates or of rows: give `bagging` or `row_bagging`. "
-            f"Received: bagging={bagging}, row_bagging={row_bagging!r}"
-        )
+def _check_weights(weights: Any, prior_rows: Any) -> None:
+    if weights not in WEIGHTS:
+        raise ValueError(f"`weights` must be one of {WEIGHTS}. Received: weights={weights!r}")
+    if not is_number(prior_rows) or prior_rows < 0:
+        raise ValueError(f"`prior_rows` must be a number of at least 0. Received: prior_rows={prior_rows!r}")
 
 
 def _check_limits(stop: str, max_members: Any, costs: Any, cost_weight: Any, max_cost: Any) -> None:

@@ -94,19 +94,17 @@ def test_the_ensemble_is_the_greedy_selection_of_all_candidates(builder):
     np.testing.assert_allclose(scores["loss"], selection.trajectory[-1], rtol=1e-5)
 
 
-def test_by_default_the_selection_is_averaged_over_halves_of_the_rows(builder):
+def test_by_default_weights_are_convex_ones_shrunk_towards_counts(builder):
     predictions = [builder.pool.predictions(each)[0] for each in builder.candidates]
     problem = predictions, blobs(45, seed=1)[1], 3
-    for given, arguments in (({}, {"row_bagging": 30, "seed": 0}), ({"seed": 3}, {"row_bagging": 30, "seed": 3}),
-                             ({"row_bagging": 5}, {"row_bagging": 5, "seed": 0}),
-                             ({"bagging": 5}, {"bagging": 5, "seed": 0})):  # fmt: skip
-        expected = khe.greedy_selection(*problem, tolerance=-math.inf, **arguments)
+    for given in ({}, {"prior_rows": 5}, {"bagging": 5}, {"stop": "total", "max_members": 2}):
+        expected = khe.greedy_selection(*problem, tolerance=-math.inf, weights="convex", **{"seed": 0, **given})
         ensemble = builder.build_ensemble(**given)
         assert [each.name for each in builder.members] == [builder.candidates[i].name for i in expected.members]
-        assert ensemble.member_weights == expected.weights
-    by_loss = builder.build_ensemble(metric="loss").member_weights  # a function: on all rows at once
+        assert ensemble.member_weights == expected.weights and expected.convex is not None
+    by_loss = builder.build_ensemble(metric="loss").member_weights  # a function
     assert by_loss == pytest.approx(builder.build_ensemble(selection="greedy").member_weights)
-    with pytest.raises(ValueError, match=r"`selection` must be one of \('averaged', 'greedy'\).*selection='best'"):
+    with pytest.raises(ValueError, match=r"`selection` must be one of \('convex', 'greedy'\).*selection='best'"):
         builder.build_ensemble(selection="best")
 
 
@@ -118,7 +116,7 @@ def test_a_selection_on_other_rows_trains_nothing(builder, monkeypatch):
     weights = np.random.default_rng(0).uniform(size=50)
     for given in ((x, y), (x, y, weights), tf.data.Dataset.from_tensor_slices((x, y)).batch(20)):
         of_rows = {"sample_weight": given[2]} if isinstance(given, tuple) and len(given) == 3 else {}
-        expected = khe.greedy_selection(predictions, y, 3, tolerance=-math.inf, row_bagging="auto", seed=0, **of_rows)
+        expected = khe.greedy_selection(predictions, y, 3, tolerance=-math.inf, weights="convex", **of_rows)
         ensemble = builder.build_ensemble(validation_data=given)
         assert [each.name for each in builder.members] == [builder.candidates[i].name for i in expected.members]
         assert ensemble.member_weights == expected.weights
@@ -130,7 +128,7 @@ def test_the_cost_of_members_and_what_ensembles_score_for_it(builder, capsys):
     y, names = blobs(45, seed=1)[1], [each.name for each in builder.candidates]
     predictions = [builder.pool.predictions(each)[0] for each in builder.candidates]
     counts = [load(builder, each).count_params() for each in builder.candidates]
-    expected = khe.greedy_selection(predictions, y, 3, costs=counts, cost_weight=0.01, row_bagging=30, seed=0)
+    expected = khe.greedy_selection(predictions, y, 3, costs=counts, cost_weight=0.01)
     builder.build_ensemble(cost="parameters", cost_weight=0.01)
     assert [each.name for each in builder.members] == [names[i] for i in expected.members]
     limit = 2.5 * min(counts)
