@@ -49,7 +49,7 @@ NUMPY_ONLY = (
     "search/selection.py",
     "search/steps.py",
     "search/bagging.py",
-    "search/weights.py",
+    "calibration/member_weights.py",
     "calibration/temperature.py",
     "calibration/conformal.py",
 )

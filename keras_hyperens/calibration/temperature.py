@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_hyperens.checks import is_number
+from keras_hyperens.calibration.member_weights import checked_prior_rows
 from keras_hyperens.sample_weights import checked_weights
 
 LARGEST = 1e3  # and 1 / LARGEST the smallest temperature: at these a prediction is all but uniform, or a single class
@@ -98,8 +98,7 @@ def fit_variance_scale(
 
 def _share_of_prior(prior_rows: Any, total: float, positions: float) -> float:
     """The share that `prior_rows` have, beside rows or positions of this total weight."""
-    if not is_number(prior_rows) or not 0 <= prior_rows < np.inf:
-        raise ValueError(f"`prior_rows` must be a number of at least 0. Received: prior_rows={prior_rows!r}")
+    prior_rows = checked_prior_rows(prior_rows)
     return float(prior_rows / (prior_rows + total / positions))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens.calibration import fit_variance_scale
+from keras_hyperens.likelihoods.likelihood import SMALLEST
 from keras_hyperens.likelihoods.likelihood import Combination
 from keras_hyperens.likelihoods.likelihood import Likelihood
 from keras_hyperens.likelihoods.likelihood import at_least_float32
@@ -61,6 +62,13 @@ class Gaussian(Likelihood):
         means, variances = np.split(np.asarray(prediction), 2, axis=-1)
         labels = labels_like(labels, prediction, means.shape[-1])
         return fit_variance_scale(means, variances, labels, weights, prior_rows)
+
+    def densities(self, members: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        means, variances = np.split(members.astype("float64"), 2, axis=-1)
+        labels = labels_like(labels, members[0], means.shape[-1])
+        logarithms = -0.5 * (np.square(labels - means) / variances + np.log(variances)).sum(-1)
+        logarithms = logarithms[:, weights > 0]
+        return np.maximum(np.exp(logarithms - logarithms.max(0)), SMALLEST), weights[weights > 0]
 
     def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Any) -> str:
         return "mse" if loss is None else "loss"

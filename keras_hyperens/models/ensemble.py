@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_hyperens import likelihoods
 from keras_hyperens import masks
+from keras_hyperens.calibration.member_weights import PRIOR_ROWS
 from keras_hyperens.likelihoods import Combination
 from keras_hyperens.likelihoods import Value
 from keras_hyperens.models.data import rows_and_labels
@@ -35,7 +36,6 @@ from keras_hyperens.models.views import Views
 from keras_hyperens.models.workers import MultiWorkerModel
 
 FORMAT_VERSION = 3  # of the files of ensembles
-PRIOR_ROWS = 50.0  # of a temperature: benchmarks/selection
 
 
 def inputs_of(model: keras.Model) -> Any:

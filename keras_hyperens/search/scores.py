@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_hyperens.calibration.member_weights import most_likely_weights
+from keras_hyperens.calibration.member_weights import shortest_weights
 from keras_hyperens.search.score_inputs import Rows
 from keras_hyperens.search.score_inputs import check_probabilities
 from keras_hyperens.search.score_inputs import class_indices
@@ -19,8 +21,6 @@ from keras_hyperens.search.score_inputs import flat_labels
 from keras_hyperens.search.score_inputs import reader_of
 from keras_hyperens.search.score_inputs import true_probabilities
 from keras_hyperens.search.score_inputs import weighted_rows
-from keras_hyperens.search.weights import most_likely_weights
-from keras_hyperens.search.weights import shortest_weights
 
 GROUP = 8  # probabilities multiplied before a logarithm is taken: even 8 of the smallest stay a legal float64
 SMALLEST = float(np.finfo("float32").tiny)  # stands in for a probability of 0

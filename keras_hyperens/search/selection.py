@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_hyperens.calibration.member_weights import PRIOR_ROWS
+from keras_hyperens.calibration.member_weights import checked_prior_rows
+from keras_hyperens.calibration.member_weights import shrunk
 from keras_hyperens.checks import is_integer
 from keras_hyperens.checks import is_number
 from keras_hyperens.sample_weights import checked_weights
@@ -19,8 +22,6 @@ from keras_hyperens.search.scores import Score
 from keras_hyperens.search.scores import SumOfScores
 from keras_hyperens.search.scores import score_of
 from keras_hyperens.search.steps import Steps
-from keras_hyperens.search.weights import PRIOR_ROWS
-from keras_hyperens.search.weights import shrunk
 
 STOPS = ("unique", "total")
 WEIGHTS = ("counts", "convex")
@@ -214,8 +215,7 @@ def _check_choices(metric: Any, size: int, stop: str, tolerance: float) -> None:
 def _check_weights(weights: Any, prior_rows: Any) -> None:
     if weights not in WEIGHTS:
         raise ValueError(f"`weights` must be one of {WEIGHTS}. Received: weights={weights!r}")
-    if not is_number(prior_rows) or prior_rows < 0:
-        raise ValueError(f"`prior_rows` must be a number of at least 0. Received: prior_rows={prior_rows!r}")
+    checked_prior_rows(prior_rows)
 
 
 def _check_limits(stop: str, max_members: Any, costs: Any, cost_weight: Any, max_cost: Any) -> None:

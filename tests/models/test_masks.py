@@ -7,9 +7,9 @@ import tensorflow as tf
 
 import keras_hyperens as khe
 from keras_hyperens.calibration import fit_temperature
+from keras_hyperens.calibration.member_weights import PRIOR_ROWS
 from keras_hyperens.conversion.probing import facts_of
 from keras_hyperens.hyperparameters.scope import member_scope
-from keras_hyperens.models.ensemble import PRIOR_ROWS
 from keras_hyperens.search.grouped.candidate_group import CandidateGroup
 from keras_hyperens.search.grouped.joint import sites_of
 from tests.models.networks import LOGITS

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 import keras_hyperens as khe
 from keras_hyperens import uncertainty
+from keras_hyperens.calibration.member_weights import PRIOR_ROWS
 from keras_hyperens.likelihoods import Gaussian
-from keras_hyperens.models.ensemble import PRIOR_ROWS
 from keras_hyperens.uncertainty import by_kind
 from tests.models.eagerly import eagerly_first
 from tests.models.networks import LOGITS

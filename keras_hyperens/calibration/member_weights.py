@@ -1,14 +1,19 @@
 """The convex weights of a few members with the lowest score, where the score is convex in them (NumPy only)."""
 
+from typing import Any
+
 import numpy as np
 
+from keras_hyperens.checks import is_number
+
 MOST_STEPS, SMALL = 500, 1e-7  # it ends when no weight changes by more
-PRIOR_ROWS = 50.0  # benchmarks/selection
+PRIOR_ROWS = 50.0  # of weights and of temperatures: benchmarks/selection
 
 
 def most_likely_weights(probabilities: np.ndarray, start: np.ndarray, row_weights: np.ndarray | None) -> np.ndarray:
-    """Of a mixture, by expectation maximization: each step makes the rows more likely. (A weight that should be 0 is
-    reached slowly: the score is then within 1e-4 of the lowest.)
+    """Of a mixture, by expectation maximization: each step makes the rows more likely.
+
+    A weight that should be 0 is reached slowly: the score is then within 1e-4 of the lowest.
 
     Args:
         probabilities: Of what happened, by each member, `[K, N]`, above 0.
@@ -46,6 +51,13 @@ def shortest_weights(products: np.ndarray, start: np.ndarray) -> np.ndarray:
         if np.abs(weights - before).max() < SMALL:
             break
     return weights
+
+
+def checked_prior_rows(prior_rows: Any) -> float:
+    """A number of rows; raises a `ValueError` for anything else."""
+    if not is_number(prior_rows) or prior_rows < 0:
+        raise ValueError(f"`prior_rows` must be a number of at least 0. Received: prior_rows={prior_rows!r}")
+    return float(prior_rows)
 
 
 def shrunk(weights: np.ndarray, towards: np.ndarray, rows: float, prior_rows: float) -> np.ndarray:
