@@ -25,8 +25,9 @@ def tables(lines: list[Line]) -> str:
     for metric, name in (("brier", "Brier score"), ("accuracy", "Error rate"), ("mse", "Squared error")):
         parts.append(f"{name} / greedy's, all pools")
         parts.append(_by_rows([line for line in lines if metric in line], _of_metric(metric)))
-    parts.append("Test NLL / greedy's with the default, by pool")
-    parts.append(_by_pool(lines))
+    for title, other in (("greedy's", GREEDY), ("the deep ensemble's", "deep")):
+        parts.append(f"Test NLL with the default / {title}, by pool")
+        parts.append(_by_pool([line for line in lines if other in line.get("nll", {})], other))
     return "\n\n".join(parts)
 
 
@@ -54,25 +55,26 @@ def _by_rows(lines: list[Line], scores_of: Callable[[Line], dict[str, float]]) -
     return _table(head, rows)
 
 
-def ratios_of(lines: list[Line], rows: int, name: str, scores_of: Callable[[Line], dict[str, float]]) -> list[float]:
-    """For each pool, the mean of a rule's scores over splits by that of greedy's."""
+def ratios_of(
+    lines: list[Line], rows: int, name: str, scores_of: Callable[[Line], dict[str, float]], other: str = GREEDY
+) -> list[float]:
+    """For each pool, the mean of a rule's scores over splits by that of another one's."""
     ratios = []
     for pool in sorted({line["pool"] for line in lines}):
         scores = [scores_of(line) for line in lines if line["pool"] == pool and line["rows"] == rows]
         scores = [each for each in scores if name in each]
         if scores:
-            ratios.append(np.mean([each[name] for each in scores]) / np.mean([each[GREEDY] for each in scores]))
+            ratios.append(np.mean([each[name] for each in scores]) / np.mean([each[other] for each in scores]))
     return ratios
 
 
-def _by_pool(lines: list[Line]) -> str:
-    lines = [line for line in lines if "nll" in line]
+def _by_pool(lines: list[Line], other: str) -> str:
     sizes = sorted({line["rows"] for line in lines})
     rows = []
     for pool in dict.fromkeys(line["pool"] for line in lines):
         of_pool = [line for line in lines if line["pool"] == pool]
         name = pool if RECIPES[pool].chooses else f"{pool} (confirms)"
-        rows.append([name, *(_mean(ratios_of(of_pool, size, DEFAULT, _of_metric("nll"))) for size in sizes)])
+        rows.append([name, *(_mean(ratios_of(of_pool, size, DEFAULT, _of_metric("nll"), other)) for size in sizes)])
     return _table(["", *(f"{size:,} rows" for size in sizes)], rows)
 
 

@@ -130,7 +130,7 @@ def nll(rows: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float
 
 
 GREEDY, BEST = "greedy", "mean of the best K"
-DEFAULT = "greedy, convex weights shrunk by 50 rows"
+DEFAULT = "greedy, convex weights shrunk by 100 rows"
 RULES: dict[str, Rule] = {
     "best single": _best(1),
     BEST: _best(None),
@@ -143,7 +143,8 @@ RULES: dict[str, Rule] = {
     "averaged over 30 bootstraps": _bootstraps,
     "greedy after its own temperature": _own_temperature,
     "greedy, convex weights": _greedy(weights="convex", prior_rows=0),
-    DEFAULT: _greedy(weights="convex"),
+    "greedy, convex weights shrunk by 50 rows": _greedy(weights="convex", prior_rows=50),
+    DEFAULT: _greedy(weights="convex", prior_rows=100),
     "greedy, convex weights shrunk by 200 rows": _greedy(weights="convex", prior_rows=200),
     "averaged over halves, convex weights": _convex(_halves),
     "greedy, shrunk towards equal by 100 rows": _shrunk(_greedy(), 100),

@@ -7,7 +7,7 @@ import numpy as np
 from keras_hyperens.checks import is_number
 
 MOST_STEPS, SMALL = 500, 1e-7  # it ends when no weight changes by more
-PRIOR_ROWS = 50.0  # of weights and of temperatures: benchmarks/selection
+PRIOR_ROWS = 100.0  # of weights and of temperatures: benchmarks/selection
 
 
 def most_likely_weights(probabilities: np.ndarray, start: np.ndarray, row_weights: np.ndarray | None) -> np.ndarray:

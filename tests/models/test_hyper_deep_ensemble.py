@@ -9,6 +9,7 @@ import scipy.stats
 import tensorflow as tf
 
 import keras_hyperens as khe
+from keras_hyperens.calibration.member_weights import PRIOR_ROWS
 from tests.serving import predicted_elsewhere
 
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -190,7 +191,7 @@ def test_members_are_weighted_anew_on_other_rows():
     ensemble.calibrate(x, y, verbose=0)
     best = best_weights(each[:, np.arange(60), y], counts)
     found = ensemble.reweight(x, y, sample_weight=counts, verbose=0)
-    expected = (counts.sum() * best + 50 * np.array([3, 1, 2]) / 6) / (counts.sum() + 50)
+    expected = (counts.sum() * best + PRIOR_ROWS * np.array([3, 1, 2]) / 6) / (counts.sum() + PRIOR_ROWS)
     np.testing.assert_allclose(found, expected, atol=1e-2)
     assert found == ensemble.member_weights and ensemble.temperatures is None
     np.testing.assert_allclose(ensemble.predict(x, verbose=0), np.average(each, 0, found), atol=1e-6)
