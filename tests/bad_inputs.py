@@ -162,6 +162,7 @@ def of_calibration() -> Iterator[Call]:
     bad = (P * NAN, P * 2, -P, P[:0], P[0], "p")
     yield from refused(fit, "robabilities", "probabilities", *bad, **good)
     yield from refused(fit, "labels", "labels", [0, 1], [0, 1, 7], [-1, 0, 1], P * 2, [0.5, 1, 2], **good)
+    yield from refused(fit, "prior_rows", "prior_rows", -1, NAN, None, "few", **good)
     variances = {"means": np.zeros(4), "variances": np.ones(4), "targets": np.zeros(4)}
     for argument in variances:
         yield from refused(
@@ -187,6 +188,12 @@ def of_selection() -> Iterator[Call]:
     yield from refused(select, "tolerance", "tolerance", NAN, "small", **good)
     yield from refused(select, "subsample", "subsample", 0, -1, 0.0, 1.5, NAN, **good)
     yield from refused(select, "bagging", "bagging", 0, -1, 1.5, **good)
+    yield from refused(select, "weights", "weights", "equal", None, [1, 2], **good)
+    yield from refused(select, "prior_rows", "prior_rows", -1, NAN, None, "few", **good)
+    yield from refused(select, "max_members", "max_members", 0, 1.5, "few", stop="total", **good)
+    yield from refused(select, "costs", "costs", [1], [-1, 1], [NAN, 1], **good)
+    yield from refused(select, "cost_weight", "cost_weight", -1, NAN, None, costs=[1, 1], **good)
+    yield from refused(select, "max_cost", "max_cost", -1, NAN, "low", 0.5, costs=[1, 1], **good)
     yield from refused(select, "labels|row", "labels", [0, 1], [0, 1, 7], [-1, 0, 1], [], **good)
     yield from refused(select, "redictions|robabilities|candidate", "predictions",
                        P, P[None] * NAN, P[None] * 9, P[None][:0], "p", **good)  # fmt: skip

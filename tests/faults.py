@@ -214,8 +214,24 @@ FAULTS = (
         "calibration/test_temperature.py::test_finds_by_how_much_logits_were_scaled",
     ),
     Fault(
-        "search/selection.py", "allowed[chosen] = replacement", "allowed[chosen] = True",
+        "search/steps.py", "allowed[chosen] = self.replacement", "allowed[chosen] = True",
         "search/test_selection.py::test_equals_brute_force",
+    ),
+    Fault(
+        "search/steps.py", "self.costs[members].sum() + of_new", "of_new",
+        "search/test_costs.py::test_costs_and_limits_equal_brute_force",
+    ),
+    Fault(
+        "calibration/member_weights.py", "(rows * weights + prior_rows", "(rows * weights + 2 * prior_rows",
+        "search/test_costs.py::test_convex_weights_are_the_best_that_scipy_finds",
+    ),
+    Fault(
+        "calibration/temperature.py", "(1 - share) * scale + share", "(1 - share) * scale",
+        "calibration/test_temperature.py::test_prior_rows_are_samples_and_not_positions",
+    ),
+    Fault(
+        "likelihoods/gaussian.py", "np.square(labels - means) / variances + np", "np.square(labels - means) + np",
+        "models/test_hyper_deep_ensemble.py::test_weights_of_several_outputs_and_of_gaussians_are_the_most_likely",
     ),
     Fault(
         "search/scores.py", "self.sum_norm + 2 * self.with_sum", "self.sum_norm + self.with_sum",

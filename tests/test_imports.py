@@ -47,6 +47,9 @@ NUMPY_ONLY = (
     "search/score_inputs.py",
     "search/scores.py",
     "search/selection.py",
+    "search/steps.py",
+    "search/bagging.py",
+    "calibration/member_weights.py",
     "calibration/temperature.py",
     "calibration/conformal.py",
 )

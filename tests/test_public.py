@@ -52,11 +52,11 @@ PUBLIC = {
         "leave_out", "left_out",
         "member", "response_curves", "temperature_values",
     },
-    "HyperDeepEnsemble": OF_ENSEMBLES | {"devices", "on_devices"},
+    "HyperDeepEnsemble": OF_ENSEMBLES | {"devices", "on_devices", "reweight"},
     "HyperDeepEnsembleBuilder": {
-        "build_deep_ensemble", "build_ensemble", "candidates", "from_tuner", "results_summary", "retrain",
-        "scores_by_size", "search", "search_hyperparameters", "select_hyperparameters", "train_initializations",
-        "weights_by_name",
+        "build_deep_ensemble", "build_ensemble", "candidates", "cost_frontier", "from_tuner", "results_summary",
+        "retrain", "scores_by_size", "search", "search_hyperparameters", "select_hyperparameters",
+        "train_initializations", "weights_by_name",
     },
     "HyperparameterSpace": {
         "column", "from_config", "from_keras_tuner", "get_config", "mean_values", "names", "positions",
@@ -72,7 +72,7 @@ PUBLIC = {
         "best_epoch", "build_config", "failure", "likelihoods", "outputs", "reason", "score", "seconds", "weights",
     },
     "Record": {"became", "driven_by", "reason", "trained", "weights"},
-    "Selection": {"best_prefix", "excluded", "members", "weights"},
+    "Selection": {"best_prefix", "convex", "excluded", "members", "weights"},
 }  # fmt: skip
 
 

@@ -24,7 +24,12 @@ from docs.tools import notebooks
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 REPOSITORY = "repository"  # where files from outside docs/ are in the site
-ALWAYS = ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/paper/README.md")
+ALWAYS = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "benchmarks/paper/README.md",
+    "benchmarks/selection/README.md",
+)
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 CODE = re.compile(r"(^```.*?^```$)", re.M | re.S)
 SHIM = re.compile(r'<script src="?https://unpkg.com/iframe-worker/shim"?>')

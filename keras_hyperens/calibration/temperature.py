@@ -1,7 +1,10 @@
 """The temperature that makes probabilities most likely on rows that were not trained on."""
 
+from typing import Any
+
 import numpy as np
 
+from keras_hyperens.calibration.member_weights import checked_prior_rows
 from keras_hyperens.sample_weights import checked_weights
 from keras_hyperens.types import ArrayLike
 
@@ -10,7 +13,9 @@ HALVINGS = 60
 SMALLEST = 1e-38
 
 
-def fit_temperature(probabilities: ArrayLike, labels: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+def fit_temperature(
+    probabilities: ArrayLike, labels: ArrayLike, sample_weight: ArrayLike | None = None, prior_rows: float = 0.0
+) -> float:
     """The T for which `p ** (1 / T)`, normalized, has the lowest negative log-likelihood.
 
     The likelihood is convex in 1 / T, so the temperature is where its derivative,
@@ -20,6 +25,8 @@ def fit_temperature(probabilities: ArrayLike, labels: ArrayLike, sample_weight: 
         probabilities: `[N, ..., C]`.
         labels: Classes, `[N, ...]` or `[N, ..., 1]`, or one-hot or soft `[N, ..., C]`.
         sample_weight: `[N, ...]`: a sample of weight 2 counts as two equal ones. Default: all equal.
+        prior_rows: As if on so many more samples the probabilities were right as they are: a truth `p_c` in place of a
+            label. The temperature of few rows stays near 1, that of many is the one without it.
 
     Returns:
         The temperature: above 1 if the probabilities were too sure; in [1e-3, 1e3].
@@ -38,7 +45,10 @@ def fit_temperature(probabilities: ArrayLike, labels: ArrayLike, sample_weight: 
     References:
         - Guo et al., [On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599)
     """
+    positions = np.prod(np.shape(probabilities)[1:-1])
     probabilities, truth, weights = checked_truth(probabilities, labels, sample_weight)
+    share = _share_of_prior(prior_rows, len(truth) if weights is None else weights.sum(), positions)
+    truth = (1 - share) * truth + share * probabilities / probabilities.sum(-1, keepdims=True)
     logarithms = np.log(np.maximum(probabilities, SMALLEST))
     true = (truth * logarithms).sum(-1)
 
@@ -56,13 +66,18 @@ def fit_temperature(probabilities: ArrayLike, labels: ArrayLike, sample_weight: 
 
 
 def fit_variance_scale(
-    means: ArrayLike, variances: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None
+    means: ArrayLike,
+    variances: ArrayLike,
+    targets: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    prior_rows: float = 0.0,
 ) -> float:
     """The factor of Gaussian variances with the lowest negative log-likelihood: `mean((y - m)² / v)`.
 
     Args:
         means, variances, targets: Arrays of one shape, `[N, ..., D]`.
         sample_weight: `[N, ...]`. Default: all equal.
+        prior_rows: As in `fit_temperature`: of so many more samples the mean is 1.
 
     Example:
     >>> fit_variance_scale([[0.0], [0.0]], [[1.0], [1.0]], [[2.0], [-2.0]])
@@ -75,6 +90,8 @@ def fit_variance_scale(
             f"Received: shapes {means.shape}, {variances.shape}, {targets.shape}"
         )
     weights = checked_weights(sample_weight, means.shape[:-1])
+    total = np.prod(means.shape[:-1]) if weights is None else weights.sum()
+    share = _share_of_prior(prior_rows, total, np.prod(means.shape[1:-1]))
     if weights is not None:
         means, variances, targets, weights = (each[weights > 0] for each in (means, variances, targets, weights))
     if not all(np.isfinite(each).all() for each in (means, variances, targets)) or variances.min() <= 0:
@@ -82,7 +99,14 @@ def fit_variance_scale(
             "Means, variances and targets must be finite, and variances positive. "
             f"Received: variances from {variances.min():.4g} to {variances.max():.4g}"
         )
-    return float(np.average((np.square(targets - means) / variances).mean(-1), weights=weights))
+    scale = np.average((np.square(targets - means) / variances).mean(-1), weights=weights)
+    return float((1 - share) * scale + share)
+
+
+def _share_of_prior(prior_rows: float, total: Any, positions: Any) -> float:
+    """The share that `prior_rows` have, beside rows or positions of this total weight."""
+    prior_rows = checked_prior_rows(prior_rows)
+    return float(prior_rows / (prior_rows + total / positions))
 
 
 def numbers(values: ArrayLike, name: str = "Labels") -> np.ndarray:

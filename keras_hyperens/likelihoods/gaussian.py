@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens.calibration import fit_variance_scale
+from keras_hyperens.likelihoods.likelihood import SMALLEST
 from keras_hyperens.likelihoods.likelihood import Combination
 from keras_hyperens.likelihoods.likelihood import Likelihood
 from keras_hyperens.likelihoods.likelihood import at_least_float32
@@ -56,9 +57,19 @@ class Gaussian(Likelihood):
         means, log_scales = ops.split(raw, 2, axis=-1)
         return ops.concatenate([means, log_scales + ops.cast(ops.log(temperature) / 2, raw.dtype)], axis=-1)
 
-    def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    def fit_temperature(
+        self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior_rows: float = 0.0
+    ) -> float:
         means, variances = np.split(np.asarray(prediction), 2, axis=-1)
-        return fit_variance_scale(means, variances, labels_like(labels, prediction, means.shape[-1]), weights)
+        labels = labels_like(labels, prediction, means.shape[-1])
+        return fit_variance_scale(means, variances, labels, weights, prior_rows)
+
+    def densities(self, members: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        means, variances = np.split(members.astype("float64"), 2, axis=-1)
+        labels = labels_like(labels, members[0], means.shape[-1])
+        logarithms = -0.5 * (np.square(labels - means) / variances + np.log(variances)).sum(-1)
+        logarithms = logarithms[:, weights > 0]
+        return np.maximum(np.exp(logarithms - logarithms.max(0)), SMALLEST), weights[weights > 0]
 
     def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:
         return "mse" if loss is None else "loss"

@@ -86,9 +86,27 @@ class Likelihood:
         """The raw output whose prediction is the tempered one of a raw output."""
         return self.temper(raw, temperature)
 
-    def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-        """The temperature for which the predictions of these rows are most likely."""
+    def fit_temperature(
+        self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior_rows: float = 0.0
+    ) -> float:
+        """The temperature for which the predictions of these rows are most likely; `prior_rows` as in `calibration`."""
         raise NotImplementedError
+
+    def densities(self, members: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How likely each member finds what happened, and how much that counts.
+
+        Args:
+            members: Their predictions `[M, B, ..., C]`.
+            labels: As the loss takes them.
+            weights: How much each row, or position, counts.
+
+        Returns:
+            Probabilities, or densities up to a factor of each column, `[M, N]`, and weights above 0, `[N]`.
+        """
+        raise ValueError(
+            "Members are weighted by how likely they find the labels, which takes probabilities or Gaussians. "
+            f"Received: an output of {self.description}"
+        )
 
     def distributions(self, prediction: Tensor) -> Tensor:
         """Predictions as measures of uncertainty take them."""

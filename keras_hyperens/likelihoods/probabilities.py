@@ -6,7 +6,9 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens.calibration import fit_temperature
+from keras_hyperens.calibration.temperature import checked_truth
 from keras_hyperens.checks import is_one_hot
+from keras_hyperens.likelihoods.likelihood import SMALLEST
 from keras_hyperens.likelihoods.likelihood import Combination
 from keras_hyperens.likelihoods.likelihood import Likelihood
 from keras_hyperens.likelihoods.likelihood import at_least_float32
@@ -81,8 +83,13 @@ class Categorical(Probabilities):
         """`p ** (1 / T)`, normalized."""
         return ops.softmax(safe_log(prediction) / ops.cast(temperature, prediction.dtype), axis=-1)
 
-    def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-        return fit_temperature(prediction, labels, weights)
+    def fit_temperature(
+        self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior_rows: float = 0.0
+    ) -> float:
+        return fit_temperature(prediction, labels, weights, prior_rows)
+
+    def densities(self, members: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return _densities(members, labels, weights)
 
     def logits(self, raw: Tensor) -> Tensor:
         return raw if self.from_logits else super().logits(raw)
@@ -134,11 +141,19 @@ class Bernoulli(Probabilities):
         logits = safe_log(prediction) - safe_log(1 - prediction)
         return ops.sigmoid(logits / ops.cast(temperature, prediction.dtype))
 
-    def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    def fit_temperature(
+        self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior_rows: float = 0.0
+    ) -> float:
         labels = labels_like(labels, prediction, prediction.shape[-1])
         of_every = np.broadcast_to(weights[..., None], labels.shape)  # a row's weight is that of each of its labels
         predicted, true = (np.stack([1 - yes, yes], axis=-1) for yes in (prediction, labels))
-        return fit_temperature(predicted, true, of_every)
+        return fit_temperature(predicted, true, of_every, prior_rows)
+
+    def densities(self, members: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        labels = labels_like(labels, members[0], members.shape[-1])
+        of_every = np.broadcast_to(weights[..., None], labels.shape)
+        predicted, true = (np.stack([1 - yes, yes], axis=-1) for yes in (members, labels))
+        return _densities(predicted, true, of_every)
 
     def distributions(self, prediction: Tensor) -> Tensor:
         """No and yes of each question, `[..., C, 2]`."""
@@ -172,3 +187,12 @@ class Bernoulli(Probabilities):
 
     def neutral(self, width: int) -> np.ndarray:
         return np.full(width, 0.5, "float32")
+
+
+def _densities(members: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each class that happened, or may have: a soft label is several."""
+    _, truth, counts = checked_truth(members[0], labels, weights)
+    happened = truth * (1.0 if counts is None else counts[:, None])
+    read = happened > 0
+    predicted = members[:, np.asarray(weights) > 0].astype("float64")
+    return np.maximum(predicted[:, read], SMALLEST), happened[read]

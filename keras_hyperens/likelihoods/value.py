@@ -28,7 +28,9 @@ class Value(Likelihood):
     def name(self) -> None:
         return None
 
-    def fit_temperature(self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    def fit_temperature(
+        self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior_rows: float = 0.0
+    ) -> float:
         raise ValueError(
             "Only probabilities and Gaussians can be calibrated: compile with a loss that says what the outputs are, "
             "or give `output_activation`. Received: an output of values"

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_hyperens import likelihoods
 from keras_hyperens import masks
+from keras_hyperens.calibration.member_weights import PRIOR_ROWS
 from keras_hyperens.likelihoods import Combination
 from keras_hyperens.likelihoods import Value
 from keras_hyperens.likelihoods.likelihood import Likelihood
@@ -167,14 +168,22 @@ class Ensemble(SharedModel, MultiWorkerModel):
         return self._views.of(self, kind, describe, self._temperatures).predict(x, **predict_arguments)
 
     def calibrate(
-        self, x: Any, y: Any = None, per: str = "ensemble", *, sample_weight: Any = None, **predict_arguments: Any
+        self,
+        x: Any,
+        y: Any = None,
+        per: str = "ensemble",
+        *,
+        sample_weight: Any = None,
+        prior_rows: float = PRIOR_ROWS,
+        **predict_arguments: Any,
     ) -> Temperatures:
         """Fits temperatures on rows that were not trained on; from now on they are part of every prediction.
 
         A temperature T above 1 makes predictions less sure: probabilities become `p ** (1 / T)`, normalized; the
-        variance of a Gaussian is multiplied by T. Each has the lowest negative log-likelihood on these rows. They are
-        saved with the ensemble and exported; `fit`, which makes other members, forgets them. Mutual information and
-        divergences, which compare members with what they say together, are taken before a temperature of the ensemble.
+        variance of a Gaussian is multiplied by T. Each has the lowest negative log-likelihood on these rows, and on
+        `prior_rows` more on which the predictions are right as they are: few rows change little. They are saved with
+        the ensemble and exported; `fit`, which makes other members, forgets them. Mutual information and divergences,
+        which compare members with what they say together, are taken before a temperature of the ensemble.
 
         Args:
             x, y: Rows and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or `keras.utils.PyDataset` of both.
@@ -182,6 +191,9 @@ class Ensemble(SharedModel, MultiWorkerModel):
                 before they are combined.
             sample_weight: As in `fit`: a sample of weight 2 counts as two equal ones. Positions that Keras' mask leaves
                 out, and those of a class that the loss ignores, do not count in any case.
+            prior_rows: As if on so many more rows predictions were right as they are. 0: the temperature of these rows
+                alone, which below some hundred of them makes new predictions worse as often as better, above all where
+                the same rows chose the members.
             **predict_arguments: As in `predict`: `batch_size`, `verbose`.
 
         Returns:
@@ -202,7 +214,7 @@ class Ensemble(SharedModel, MultiWorkerModel):
         with temperature_scope(self, None):
             combined = keras.tree.map_structure(ops.convert_to_numpy, self._combine(members))
         y, weights = self._labels_and_weights(y, sample_weight, members, counts)
-        temperatures = fitted(members, combined, y, self.likelihoods_of(members), per, weights)
+        temperatures = fitted(members, combined, y, self.likelihoods_of(members), per, weights, prior_rows)
         self._set_temperatures(temperatures)
         return temperatures
 

@@ -9,9 +9,14 @@ import numpy as np
 
 from keras_hyperens import likelihoods
 from keras_hyperens import masks
+from keras_hyperens.calibration.member_weights import PRIOR_ROWS
+from keras_hyperens.calibration.member_weights import checked_prior_rows
+from keras_hyperens.calibration.member_weights import most_likely_weights
+from keras_hyperens.calibration.member_weights import shrunk
 from keras_hyperens.conversion.compiled import recompiling_arguments
 from keras_hyperens.models.compiled_metrics import check_metrics
 from keras_hyperens.models.compiled_metrics import tell_metrics
+from keras_hyperens.models.data import rows_and_labels
 from keras_hyperens.models.devices import checked_devices
 from keras_hyperens.models.devices import copied_to
 from keras_hyperens.models.devices import device_of
@@ -170,6 +175,50 @@ class HyperDeepEnsemble(Ensemble):
         if self.compiled:
             spread.compile(**{**recompiling_arguments(self), "jit_compile": False})
         return spread
+
+    def reweight(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        prior_rows: float = PRIOR_ROWS,
+        **predict_arguments: Any,
+    ) -> tuple[float, ...]:
+        """Weighs the members anew on rows that they were not trained on; trains nothing.
+
+        The weights are those of the mixture of the members' predictions with the lowest negative log-likelihood, shrunk
+        towards the weights that the members have, as if these had been best on `prior_rows` more rows. Temperatures are
+        forgotten: `calibrate` comes after. (To choose other members: `HyperDeepEnsembleBuilder.build_ensemble` with
+        `validation_data`.)
+
+        Args:
+            x, y: Rows and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or `keras.utils.PyDataset` of both.
+            sample_weight: As in `calibrate`.
+            prior_rows: 0: the best weights of these rows, which few rows say little about.
+            **predict_arguments: As in `predict`: `batch_size`, `verbose`.
+
+        Returns:
+            The new `member_weights`, whose sum is 1.
+
+        Raises:
+            ValueError: If an output is neither probabilities nor Gaussians, or labels or weights do not fit. The
+                ensemble stays as it is.
+        """
+        prior_rows = checked_prior_rows(prior_rows)
+        x, y, sample_weight = rows_and_labels(x, y, sample_weight)
+        members, counts = self._members_and_counts(x, predict_arguments)
+        y, weights = self._labels_and_weights(y, sample_weight, members, counts)
+        flat = map(keras.tree.flatten, (members, y, self.likelihoods_of(members)))
+        parts = [one.densities(*of_output, weight) for *of_output, one, weight in zip(*flat, weights, strict=True)]
+        densities, row_weights = (np.concatenate(each, axis=-1) for each in zip(*parts, strict=True))
+        before = np.array(self.member_weights) / sum(self.member_weights)
+        best = most_likely_weights(densities, before, row_weights)
+        samples = weights[0].sum() / np.prod(weights[0].shape[1:])
+        self.member_weights = tuple(float(each) for each in shrunk(best, before, samples, prior_rows))
+        self._set_temperatures(None)
+        self._forget_traces()
+        return self.member_weights
 
     def export(self, *args: Any, **kwargs: Any) -> None:
         """As `Ensemble.export`; the file names no device: whoever serves it says where it runs."""

@@ -81,6 +81,7 @@ def fitted(
     likelihoods: LikelihoodTree,
     per: str,
     weights: list[Any],
+    prior_rows: float,
 ) -> Temperatures:
     """Temperatures for which the predictions of these rows are most likely.
 
@@ -90,14 +91,16 @@ def fitted(
         likelihoods: Of each output, in that structure too.
         per: `"ensemble"` or `"member"`.
         weights: How much each row, or position, of each output counts.
+        prior_rows: As in `calibration.fit_temperature`.
     """
     flat = map(keras.tree.flatten, (members, prediction, labels, likelihoods))
     values: list[Any] = []
     for of_members, combined, target, likelihood, weight in zip(*flat, weights, strict=True):
         if per == "ensemble":
-            values.append(likelihood.fit_temperature(combined, target, weight))
+            values.append(likelihood.fit_temperature(combined, target, weight, prior_rows))
         else:
-            values.append(tuple(likelihood.fit_temperature(member, target, weight) for member in of_members))
+            of_each = (likelihood.fit_temperature(member, target, weight, prior_rows) for member in of_members)
+            values.append(tuple(of_each))
     return Temperatures(per, tuple(values))
 
 

@@ -4,6 +4,7 @@ Every function draws on `ax`, or on a new figure, and returns the figure; each p
 """
 
 from keras_hyperens.plots.calibration import reliability_diagram as reliability_diagram
+from keras_hyperens.plots.costs import cost_frontier as cost_frontier
 from keras_hyperens.plots.detection import uncertainty_histograms as uncertainty_histograms
 from keras_hyperens.plots.diversity import diversity_matrix as diversity_matrix
 from keras_hyperens.plots.hyperparameters import hyperparameter_path as hyperparameter_path
@@ -17,6 +18,7 @@ from keras_hyperens.plots.scores import scores_by_size as scores_by_size
 __all__ = [
     "certain_images",
     "corruption_curves",
+    "cost_frontier",
     "diversity_matrix",
     "hyperparameter_path",
     "image_grid",

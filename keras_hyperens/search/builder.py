@@ -15,6 +15,7 @@ from keras_hyperens.search.assembly import assembled
 from keras_hyperens.search.candidate import RETRAINING
 from keras_hyperens.search.candidate import Candidate
 from keras_hyperens.search.candidate_models import as_hypermodel
+from keras_hyperens.search.costs import FrontierPoint
 from keras_hyperens.search.directory import SearchDirectory
 from keras_hyperens.search.display import summary
 from keras_hyperens.search.distributed.processes import is_worker
@@ -29,6 +30,7 @@ from keras_hyperens.search.settings import Settings
 from keras_hyperens.search.settings import check_metric
 from keras_hyperens.search.settings import check_workers
 from keras_hyperens.search.stages import Stages
+from keras_hyperens.search.validation_rows import ValidationRows
 
 
 class HyperDeepEnsembleBuilder:
@@ -249,7 +251,15 @@ class HyperDeepEnsembleBuilder:
         return self._choice.hyperparameter_sets()
 
     def build_ensemble(
-        self, ensemble_size: int | None = None, metric: Any = None, *, combination: Any = "mean", **selection: Any
+        self,
+        ensemble_size: int | None = None,
+        metric: Any = None,
+        *,
+        combination: Any = "mean",
+        selection: str = "convex",
+        validation_data: Any = None,
+        cost: Any = None,
+        **arguments: Any,
     ) -> HyperDeepEnsemble:
         """Chooses the members among all candidates and puts them together. Trains nothing, so it can be called often.
 
@@ -257,22 +267,32 @@ class HyperDeepEnsembleBuilder:
             ensemble_size: K; default the builder's.
             metric: As in `greedy_selection`; default the builder's.
             combination: How members are combined, as in `HyperDeepEnsemble`.
-            **selection: Other arguments of `greedy_selection`: `replacement`, `stop`, `bagging`, ... The `tolerance` is
-                `-math.inf` unless given: an ensemble that stops growing when the validation rows say so relies on them
-                more than a few hundred rows deserve.
+            selection: How members that were chosen greedily are weighted. `"convex"` (default): best on the validation
+                rows, shrunk towards how often each was chosen, by the number of rows. `"greedy"`: by how often each was
+                chosen. (The metrics `"accuracy"`, `"loss"` and functions, and several outputs, have the second alone.)
+            validation_data: Select on these rows in place of those of the search, as in `fit`: all candidates with
+                weights predict them anew, which takes their files and no training.
+            cost: What a member costs: `"parameters"`, `"latency"` (seconds of a prediction of 32 rows, here and now) or
+                a function of a Keras model. With it `cost_weight` and `max_cost` are as in `greedy_selection`, and
+                `results_summary` shows what ensembles up to K score for their cost.
+            **arguments: Others of `greedy_selection`: `replacement`, `stop`, `max_members`, `cost_weight`, `max_cost`,
+                `bagging`, ... The `seed` is 0 unless given, and the `tolerance` is `-math.inf` but with a
+                `cost_weight`: an ensemble that stops growing when the validation rows say so relies on them more than a
+                few hundred rows deserve.
 
         Returns:
             The ensemble, compiled with the loss and metrics of the hypermodel. (Its method `on_devices` spreads its
             members over devices.)
 
         Raises:
-            ValueError: If there are fewer candidates than K.
+            ValueError: If there are fewer candidates than K, or a choice is unknown.
         """
         size = self._settings.ensemble_size if ensemble_size is None else ensemble_size
         metric = self._settings.metric if metric is None else metric
         check_metric(metric)
-        members, weights = self._choice.members(size, metric, **selection)
-        return self._assemble(members, weights, combination)
+        rows = None if validation_data is None else ValidationRows(validation_data, self._settings.output_activation)
+        chosen = self._choice.members(size, metric, selection=selection, rows=rows, cost=cost, **arguments)
+        return self._assemble(*chosen, combination)
 
     def build_deep_ensemble(self, ensemble_size: int | None = None) -> HyperDeepEnsemble:
         """The ordinary deep ensemble, to compare with: the best set of hyperparameters from K initializations.
@@ -320,13 +340,16 @@ class HyperDeepEnsembleBuilder:
         return self.pool.candidates()
 
     def results_summary(self, num_candidates: int = 10, print_fn: Callable[[str], Any] | None = None) -> None:
-        """Prints the best candidates: their scores, hyperparameters, initializations, and weights in the ensemble.
+        """Prints the best candidates: their scores, hyperparameters, and weights in the ensemble.
+
+        If the last ensemble was built with a `cost`: also what candidates cost, and the frontier of score and cost.
 
         Args:
             num_candidates: So many lines.
             print_fn: As in `keras.Model.summary`: gets the text in place of the standard output.
         """
-        (print_fn or print)(summary(self.pool, self.weights_by_name(), num_candidates))
+        costs = self._choice.costs, self._choice.frontier
+        (print_fn or print)(summary(self.pool, self.weights_by_name(), num_candidates, *costs))
 
     def scores_by_size(self, max_size: int | None = None) -> dict[str, list[float]]:
         """Validation scores of ensembles of 1, 2, ... members, for `plots.scores_by_size`.
@@ -336,6 +359,13 @@ class HyperDeepEnsembleBuilder:
             hyperparameters from as many initializations, under `"single best"` the best candidate's.
         """
         return self._choice.scores_by_size(max_size or self._settings.ensemble_size)
+
+    def cost_frontier(self) -> list[FrontierPoint]:
+        """What ensembles score for their cost, the cheapest first, for `plots.cost_frontier`.
+
+        Of the last `build_ensemble` with a `cost`; empty if there was none.
+        """
+        return list(self._choice.frontier)
 
     def weights_by_name(self) -> dict[str, float]:
         """The weight of each member of the last ensemble, by the candidate's name."""

@@ -3,9 +3,11 @@
 import sys
 import time
 from collections.abc import Mapping
+from collections.abc import Sequence
 
 from keras_hyperens.search.candidate import Candidate
 from keras_hyperens.search.candidate import rank
+from keras_hyperens.search.costs import FrontierPoint
 from keras_hyperens.search.pool import Pool
 
 
@@ -81,22 +83,44 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def summary(pool: Pool, weights: dict[str, float], number: int) -> str:
-    """A table of the best candidates and of all members."""
+def summary(
+    pool: Pool,
+    weights: Mapping[str, float],
+    number: int,
+    costs: Mapping[str, float],
+    frontier: Sequence[FrontierPoint],
+) -> str:
+    """A table of the best candidates and of all members, and one of the frontier if there is one.
+
+    Args:
+        pool: Of the search.
+        weights, costs: Of members, and of candidates whose cost is known, by name.
+        number: Of the best candidates.
+        frontier: Ensembles that no other one beats in score and cost.
+    """
     candidates = sorted(pool.finished(), key=rank)
     failed = len(pool.candidates()) - len(candidates)
     shown = [each for rank, each in enumerate(candidates) if rank < number or each.name in weights]
     hyperparameters = sorted({name for each in shown for name in each.values})
-    rows = [["candidate", "score", "weight", *hyperparameters]]
+    cost = ["cost"] if costs else []
+    rows = [["candidate", "score", "weight", *cost, *hyperparameters]]
     for each in shown:
         weight = weights.get(each.name)
         score = "" if each.score is None else f"{each.score:.4f}"
         values = [_brief(each.values.get(name, "")) for name in hyperparameters]
-        rows.append([each.name, score, "" if weight is None else f"{weight:.2f}", *values])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        spent = [_brief(costs.get(each.name, ""))] if costs else []
+        rows.append([each.name, score, "" if weight is None else f"{weight:.2f}", *spent, *values])
     head = f"{len(candidates)} candidates finished, {failed} failed, in {pool.directory}"
-    return "\n".join([head, *lines])
+    tables = [head, *_table(rows)]
+    if frontier:
+        points = [[_brief(each.cost), f"{each.score:.4f}", ", ".join(each.members)] for each in frontier]
+        tables += ["", "what ensembles score for their cost", *_table([["cost", "score", "members"], *points])]
+    return "\n".join(tables)
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
 def _brief(value: object) -> str:

@@ -1,5 +1,6 @@
 """The choice of members: sets of hyperparameters that are best together, candidates that are, and what they gain."""
 
+import functools
 import math
 import warnings
 from collections.abc import Sequence
@@ -15,9 +16,17 @@ from keras_hyperens.search.candidate import Candidate
 from keras_hyperens.search.candidate import best_of_equal_values
 from keras_hyperens.search.candidate import number_of_run
 from keras_hyperens.search.candidate import rank
+from keras_hyperens.search.costs import FrontierPoint
+from keras_hyperens.search.costs import check_cost
+from keras_hyperens.search.costs import costs_of
+from keras_hyperens.search.costs import frontier
 from keras_hyperens.search.scorer import Scorer
 from keras_hyperens.search.selection import Selection
+from keras_hyperens.search.selection import greedy_selection
 from keras_hyperens.search.settings import Settings
+from keras_hyperens.search.validation_rows import ValidationRows
+
+SELECTIONS = {"convex": "convex", "greedy": "counts"}  # names for users, and weights of `greedy_selection`
 
 
 class MemberChoice:
@@ -26,10 +35,16 @@ class MemberChoice:
     Args:
         settings: Of the builder.
         scorer: Of the search.
+
+    Attributes:
+        costs: Of candidates, by name, where the last choice was given a cost.
+        frontier: What ensembles of them score for their cost, the cheapest first.
     """
 
     def __init__(self, settings: Settings, scorer: Scorer) -> None:
         self.settings, self.scorer, self.pool = settings, scorer, scorer.pool
+        self.costs: dict[str, float] = {}
+        self.frontier: list[FrontierPoint] = []
 
     def hyperparameter_sets(self) -> list[Candidate]:
         """The candidates of the search whose hyperparameters are best together, the best one first.
@@ -47,12 +62,30 @@ class MemberChoice:
         others = sorted((each for each in best if each not in chosen), key=rank)
         return (chosen + others)[:size]  # the selection ends early where nothing improves
 
-    def members(self, size: int, metric: Any, **selection: Any) -> tuple[list[Candidate], tuple[float, ...]]:
+    def members(
+        self,
+        size: int,
+        metric: Any,
+        *,
+        selection: str = "convex",
+        rows: ValidationRows | None = None,
+        cost: Any = None,
+        **arguments: Any,
+    ) -> tuple[list[Candidate], tuple[float, ...]]:
         """So many candidates with weights on disk that are best together, and their weights in the ensemble.
 
+        Args:
+            size, metric, **arguments: As in `greedy_selection`.
+            selection: A name of `SELECTIONS`.
+            rows: To select on in place of those of the search.
+            cost: As in `costs_of`, or `None`.
+
         Raises:
-            ValueError: If there are fewer.
+            ValueError: If there are fewer, or a choice is unknown.
         """
+        if selection not in SELECTIONS:
+            raise ValueError(f"`selection` must be one of {tuple(SELECTIONS)}. Received: selection={selection!r}")
+        check_cost(cost, "cost_weight" in arguments or "max_cost" in arguments)
         finished = self._eligible()
         kept = [candidate for candidate in finished if self.pool.has_weights(candidate)]
         if len(kept) < size:
@@ -61,11 +94,24 @@ class MemberChoice:
                 f"trials, or keep more weights. Received: {len(kept)} with weights of {len(finished)} finished; "
                 + self.pool.why_none()
             )
-        selection = {"tolerance": -math.inf, **selection}
-        chosen = self.scorer.select(kept, size, metric, **selection)
-        if len(kept) < len(finished):
-            self._say_if_a_better_one_was_not_kept(chosen, self.scorer.select(finished, size, metric, **selection))
+        ends = {} if arguments.get("cost_weight") else {"tolerance": -math.inf}
+        settings = {"seed": 0, "weights": SELECTIONS[selection], **ends, **arguments}
+        problem = self.scorer.problem(kept, metric, rows)
+        self.costs, self.frontier = {}, []
+        if cost is not None:
+            settings["costs"] = self._costs(kept, cost, problem, size)
+        chosen = greedy_selection(**problem, ensemble_size=size, **settings)
+        if len(kept) < len(finished) and rows is None and cost is None:
+            self._say_if_a_better_one_was_not_kept(chosen, self.scorer.select(finished, size, metric, **settings))
         return [kept[index] for index in chosen.members], chosen.weights
+
+    def _costs(self, kept: list[Candidate], cost: Any, problem: dict[str, Any], size: int) -> list[float]:
+        """What each candidate costs; keeps that, and the frontier of score and cost."""
+        costs, names = costs_of(kept, cost, self.settings, self.pool), [each.name for each in kept]
+        self.costs = dict(zip(names, costs))
+        select = functools.partial(greedy_selection, **problem, tolerance=-math.inf)
+        self.frontier = frontier(lambda number, **given: select(ensemble_size=number, **given), names, costs, size)
+        return costs
 
     def runs_of_best_set(self) -> list[Candidate]:
         """Trainings of the best hyperparameters from different initializations, in their order."""

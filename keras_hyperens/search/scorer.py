@@ -10,6 +10,7 @@ import numpy as np
 from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.likelihoods import named
 from keras_hyperens.models.compiled_loss import CompiledLoss
+from keras_hyperens.search.assembly import trained_model
 from keras_hyperens.search.candidate import INITIALIZATIONS
 from keras_hyperens.search.candidate import SEARCH
 from keras_hyperens.search.candidate import Candidate
@@ -17,6 +18,7 @@ from keras_hyperens.search.directory import SearchDirectory
 from keras_hyperens.search.scores import SCORES
 from keras_hyperens.search.selection import Selection
 from keras_hyperens.search.selection import greedy_selection
+from keras_hyperens.search.validation_rows import ValidationRows
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,54 @@ class Scorer:
         problem = as_problem([predictions], targets or self._targets_on_disk(), likelihoods, self.metric)
         return greedy_selection(**problem, ensemble_size=1).trajectory[0]
 
-    def select(self, candidates: list[Candidate], size: int, metric: Any, **selection: Any) -> Selection:
-        """So many of these candidates, by a metric; other arguments as in `greedy_selection`."""
+    def select(
+        self,
+        candidates: list[Candidate],
+        size: int,
+        metric: Any,
+        rows: ValidationRows | None = None,
+        **selection: Any,
+    ) -> Selection:
+        """So many of these candidates, by a metric; on the rows of the search, or on others.
+
+        Args:
+            candidates: With weights, if there are other rows.
+            size, metric, **selection: As in `greedy_selection`.
+            rows: The others.
+        """
+        problem = self.problem(candidates, metric, rows)
+        return greedy_selection(**problem, ensemble_size=size, **selection)
+
+    def problem(self, candidates: list[Candidate], metric: Any, rows: ValidationRows | None = None) -> dict[str, Any]:
+        """Arguments of `greedy_selection`, as in `select`."""
+        return as_problem(*(self._on_disk(candidates) if rows is None else self._on_rows(candidates, rows)), metric)
+
+    def _on_disk(
+        self, candidates: list[Candidate]
+    ) -> tuple[list[list[np.ndarray]], list[Target], Sequence[Likelihood]]:
         predictions = [self.pool.predictions(each) for each in candidates]
         targets = self._targets_on_disk(candidates[0].outputs)
         rows = len(targets[0].labels)
         if any(len(of_candidate[0]) == rows for of_candidate in predictions):  # else the labels are wrong
             for each, of_candidate in zip(candidates, predictions):
                 self.pool.check_predictions(each, of_candidate, rows)
-        problem = as_problem(predictions, targets, named(candidates[0].likelihoods), metric)
-        return greedy_selection(**problem, ensemble_size=size, **selection)
+        return predictions, targets, named(candidates[0].likelihoods)
+
+    def _on_rows(
+        self, candidates: list[Candidate], rows: ValidationRows
+    ) -> tuple[list[list[np.ndarray]], list[Target], Sequence[Likelihood]]:
+        """What models of all candidates predict now; those are read one after the other, and not kept."""
+        settings, predictions = self.directory.settings, []
+        likelihoods: Sequence[Likelihood] = ()
+        for number, each in enumerate(candidates):
+            file = self.pool.weights_file(each)
+            model = trained_model(settings.hypermodel, each.values, file, each.build_config)
+            if number == 0:
+                rows.leave_out_masked(model, None)
+            outputs = rows.outputs(model, None)
+            of_model, likelihoods = rows.predictions(model, outputs, settings.prediction_dtype)
+            predictions.append(of_model)
+        return predictions, self.targets(rows.labels, rows.weights, rows.names or ()), likelihoods
 
     def score_again(self) -> None:
         """By another metric than that of the search so far: predictions are on disk."""

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_hyperens.calibration.member_weights import most_likely_weights
+from keras_hyperens.calibration.member_weights import shortest_weights
 from keras_hyperens.search.score_inputs import Rows
 from keras_hyperens.search.score_inputs import check_probabilities
 from keras_hyperens.search.score_inputs import class_indices
@@ -33,7 +35,12 @@ class Score:
         candidates: T.
         labels: What the predictions should be, `[N]` or `[N, C]`.
         weights: Of the rows, `[N]` and above 0, or `None`: all are equal.
+
+    Attributes:
+        positions: How many rows a sample has.
     """
+
+    positions: int = 1
 
     def __init__(self, rows: Rows, candidates: int, labels: np.ndarray, weights: np.ndarray | None = None) -> None:
         self.rows, self.candidates, self.labels, self.weights = rows, candidates, labels, weights
@@ -50,6 +57,11 @@ class Score:
         """The sum of the weights of rows."""
         return len(self.labels) if self.weights is None else float(self.weights.sum())
 
+    @property
+    def num_samples(self) -> float:
+        """How many samples were read, one of weight 2 as two."""
+        return self.total / self.positions
+
     def reset(self) -> None:
         """Empties the ensemble."""
         self.count = 0
@@ -60,6 +72,15 @@ class Score:
 
     def add(self, candidate: int) -> None:
         self.count += 1
+
+    def convex_weights(self, members: Sequence[int], start: np.ndarray) -> np.ndarray | None:
+        """The weights of the chosen members with the lowest score, `[K]`; `None`: it is not convex in them.
+
+        Args:
+            members: All that were added, once each.
+            start: Weights to begin at, above 0 and of sum 1.
+        """
+        return None
 
 
 class NegativeLogLikelihood(Score):
@@ -104,6 +125,9 @@ class NegativeLogLikelihood(Score):
         super().add(candidate)
         self.sums += self.probabilities[candidate]
 
+    def convex_weights(self, members: Sequence[int], start: np.ndarray) -> np.ndarray:
+        return most_likely_weights(self.probabilities[list(members), : self.number], start, self.weights)
+
 
 class SquaredError(Score):
     """Needs inner products of the candidates' residuals with those of the chosen: one pass for each new member."""
@@ -142,6 +166,9 @@ class SquaredError(Score):
             chosen = self.residuals(candidate)
             self.products[candidate] = np.array([self.product(t, chosen) for t in range(self.candidates)])
         self.with_sum = self.with_sum + self.products[candidate]
+
+    def convex_weights(self, members: Sequence[int], start: np.ndarray) -> np.ndarray:
+        return shortest_weights(np.stack([self.products[member][list(members)] for member in members]), start)
 
 
 class BrierScore(SquaredError):
@@ -231,6 +258,7 @@ class SumOfScores:
     def __init__(self, scores: list[Score]) -> None:
         self.scores = scores
         self.finite = np.all([score.finite for score in scores], axis=0)
+        self.num_samples = scores[0].num_samples
 
     def reset(self) -> None:
         for score in self.scores:
@@ -242,6 +270,10 @@ class SumOfScores:
     def add(self, candidate: int) -> None:
         for score in self.scores:
             score.add(candidate)
+
+    def convex_weights(self, members: Sequence[int], start: np.ndarray) -> None:
+        """None: those of one output may be bad for another."""
+        return None
 
 
 SCORES = {"nll": NegativeLogLikelihood, "brier": BrierScore, "accuracy": ErrorRate, "mse": SquaredError}
@@ -265,5 +297,7 @@ def score_of(
     kept, weights = weighted_rows(weights)
     labels = flat_labels(labels, (len(labels), *shape[1:]), metric)
     labels = labels if kept is None else labels[kept]
-    score = SCORES[metric] if metric in SCORES else partial(CallableScore, metric)
-    return score(reader_of(predictions, rows, kept), len(predictions), labels, weights)
+    make = SCORES[metric] if metric in SCORES else partial(CallableScore, metric)
+    score = make(reader_of(predictions, rows, kept), len(predictions), labels, weights)
+    score.positions = int(np.prod(shape[1:-1]))
+    return score

@@ -5,21 +5,26 @@ from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from keras_hyperens.calibration.member_weights import PRIOR_ROWS
+from keras_hyperens.calibration.member_weights import checked_prior_rows
+from keras_hyperens.calibration.member_weights import shrunk
 from keras_hyperens.checks import is_integer
 from keras_hyperens.checks import is_number
 from keras_hyperens.sample_weights import checked_weights
+from keras_hyperens.search.bagging import bagged
 from keras_hyperens.search.scores import SCORES
 from keras_hyperens.search.scores import Score
 from keras_hyperens.search.scores import SumOfScores
 from keras_hyperens.search.scores import score_of
+from keras_hyperens.search.steps import Steps
 
-ROUNDING = 1e-12  # scores that differ by less, relatively, are equal
-MOST = 100  # choices for each member, with replacement: weights finer than this fit noise
 STOPS = ("unique", "total")
+WEIGHTS = ("counts", "convex")
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,13 @@ class Selection:
         trajectory: The ensemble's score after each choice. Lower is better for every metric; that of `"accuracy"` is
             the error rate.
         excluded: Candidates left out because a value that the metric reads is not finite.
+        convex: Weights of `members` that were found after the choices, or `None`: they weigh as often as chosen.
     """
 
     indices: tuple[int, ...]
     trajectory: tuple[float, ...]
     excluded: tuple[int, ...] = ()
+    convex: tuple[float, ...] | None = None
 
     @property
     def members(self) -> tuple[int, ...]:
@@ -44,7 +51,9 @@ class Selection:
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """The share of each of `members` in the choices; they sum to 1."""
+        """Of each of `members`: the convex ones, or its share in the choices; they sum to 1."""
+        if self.convex is not None:
+            return self.convex
         counts = Counter(self.indices)
         return tuple(counts[member] / len(self.indices) for member in self.members)
 
@@ -66,6 +75,12 @@ def greedy_selection(
     tolerance: float = 0.0,
     subsample: int | float | None = None,
     bagging: int | None = None,
+    weights: str = "counts",
+    prior_rows: float = PRIOR_ROWS,
+    max_members: int | None = None,
+    costs: Sequence[float] | None = None,
+    cost_weight: float = 0.0,
+    max_cost: float | None = None,
     seed: int | None = None,
 ) -> Selection:
     """Builds an ensemble by adding, step by step, the candidate that improves the combined prediction most.
@@ -95,10 +110,20 @@ def greedy_selection(
         subsample: Use only so many rows (an integer) or this share of them (a fraction), drawn from `seed`.
         bagging: Run on so many random halves of the candidates; those chosen most often over all runs are kept, and
             weigh as often as they were chosen. Guards against overfitting the rows when T is large.
+        weights: `"counts"`: members weigh as often as they were chosen. `"convex"`: the weights with the lowest score,
+            which is convex in them but for `"accuracy"`, functions and several outputs; there counts stay.
+        prior_rows: Convex weights are shrunk towards counts, as if these had been the best ones of so many more rows:
+            few rows change counts little.
+        max_members: With `stop="total"`: when so many distinct candidates are chosen, only these can be chosen again.
+        costs: What each candidate costs as a member, `[T]`.
+        cost_weight: What is minimized is the score and this times the members' costs, in units of the costliest
+            candidate: at 0.01 a member as costly as that must improve the score by more than 0.01.
+        max_cost: Of all members together, in units of `costs`: candidates that no longer fit are not chosen, and there
+            are fewer members than K when none fits.
         seed: Of `subsample` and `bagging`.
 
     Returns:
-        A `Selection`: `indices`, `members`, `weights`, `trajectory`, `excluded`, `best_prefix()`.
+        A `Selection`: `indices`, `members`, `weights`, `trajectory`, `excluded`, `convex`, `best_prefix()`.
 
     Raises:
         ValueError: If there are fewer usable candidates than K, shapes do not fit, a choice is unknown, or values
@@ -116,7 +141,11 @@ def greedy_selection(
           Models](https://dl.acm.org/doi/10.1145/1015330.1015432), ICML 2004
         - Wenzel et al., [Hyperparameter Ensembles](https://arxiv.org/abs/2006.13570), NeurIPS 2020
     """
-    _check_choices(metric, ensemble_size, replacement, stop, tolerance, bagging)
+    _check_choices(metric, ensemble_size, stop, tolerance)
+    _check_weights(weights, prior_rows)
+    if bagging is not None:
+        _check_positive("bagging", bagging)
+    _check_limits(stop, max_members, costs, cost_weight, max_cost)
     random = np.random.default_rng(seed)
     score = _score(metric, predictions, labels, sample_weight, subsample, random)
     excluded = tuple(int(t) for t in np.flatnonzero(~score.finite))
@@ -127,10 +156,25 @@ def greedy_selection(
             f"Received: ensemble_size={ensemble_size}, {len(score.finite)} candidates, "
             f"of which {list(excluded)} have values that are not finite"
         )
-    settings = (ensemble_size, replacement, stop, tolerance)
+    checked = _checked_costs(costs, score.finite, max_cost)
+    limit = math.inf if max_cost is None else max_cost
+    steps = Steps(ensemble_size, replacement, stop, tolerance, checked, cost_weight, limit, max_members)
     if bagging is None:
-        return Selection(*_greedy(score, score.finite, *settings), excluded)
-    return Selection(*_bagged(score, bagging, random, *settings), excluded)
+        indices, trajectory = steps.choices(score, score.finite)
+    else:
+        indices, trajectory = bagged(score, steps, bagging, random)
+    selection = Selection(indices, trajectory, excluded)
+    return selection if weights == "counts" else _with_convex_weights(selection, score, prior_rows)
+
+
+def _with_convex_weights(selection: Selection, score: Score | SumOfScores, prior_rows: float) -> Selection:
+    """The same members; the score has just been given all of them."""
+    counts = np.array(selection.weights)
+    best = score.convex_weights(selection.members, counts)
+    if best is None:
+        return selection
+    weights = shrunk(best, counts, score.num_samples, prior_rows)
+    return replace(selection, convex=tuple(float(weight) for weight in weights))
 
 
 def _score(
@@ -157,82 +201,62 @@ def _score(
     return SumOfScores([score_of(metrics[name], *arrays, rows) for name, arrays in checked.items()])
 
 
-def _greedy(
-    score: Score | SumOfScores, allowed: np.ndarray, size: int, replacement: bool, stop: str, tolerance: float
-) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    score.reset()
-    allowed = allowed.copy()
-    indices: list[int] = []
-    trajectory: list[float] = []
-    while len(set(indices) if stop == "unique" else indices) < size and len(indices) < MOST * size and allowed.any():
-        added = score.if_added()
-        scores = np.where(allowed & ~np.isnan(added), added, np.inf)  # what is no number is never the lowest
-        chosen = _first_of_lowest(scores)
-        if (
-            stop == "unique"
-            and tolerance < 0
-            and chosen in indices
-            and not _improves(min(trajectory), scores[chosen], 0.0)
-        ):
-            scores[indices] = np.inf  # nothing improves: it goes on with a new one
-            chosen = _first_of_lowest(scores)
-        if indices and not _improves(trajectory[-1], scores[chosen], tolerance):
-            break
-        score.add(chosen)
-        indices.append(chosen)
-        trajectory.append(float(added[chosen]))
-        allowed[chosen] = replacement
-    return tuple(indices), tuple(trajectory)
-
-
-def _first_of_lowest(scores: np.ndarray) -> int:
-    lowest = scores.min()
-    return int(np.argmax(scores <= lowest + ROUNDING * max(1.0, abs(lowest))))
-
-
-def _improves(before: float, after: float, tolerance: float) -> bool:
-    if tolerance < 0:
-        return before - after > tolerance
-    return before - after > tolerance + ROUNDING * max(1.0, abs(before))
-
-
-def _bagged(
-    score: Score | SumOfScores,
-    bags: int,
-    random: np.random.Generator,
-    size: int,
-    replacement: bool,
-    stop: str,
-    tolerance: float,
-) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """The choices of all bags, of the candidates chosen most often, and the score after each of them."""
-    usable = np.flatnonzero(score.finite)
-    chosen: list[int] = []
-    for _ in range(bags):
-        allowed = np.zeros(len(score.finite), bool)
-        allowed[random.choice(usable, -(-len(usable) // 2), replace=False)] = True
-        chosen += _greedy(score, allowed, size, replacement, stop, tolerance)[0]
-    kept = {index for index, _ in Counter(chosen).most_common(size)}
-    indices = tuple(index for index in chosen if index in kept)
-    score.reset()
-    trajectory = []
-    for index in indices:
-        trajectory.append(float(score.if_added()[index]))
-        score.add(index)
-    return indices, tuple(trajectory)
-
-
-def _check_choices(metric: Any, size: int, replacement: bool, stop: str, tolerance: float, bagging: int | None) -> None:
+def _check_choices(metric: Any, size: int, stop: str, tolerance: float) -> None:
     for each in metric.values() if isinstance(metric, dict) else [metric]:
         if not callable(each) and each not in SCORES:
             raise ValueError(f"`metric` must be one of {tuple(SCORES)} or a function. Received: metric={metric!r}")
     if stop not in STOPS:
         raise ValueError(f"`stop` must be one of {STOPS}. Received: stop={stop!r}")
-    for name, value in (("ensemble_size", size), ("bagging", bagging)):
-        if not (value is None and name == "bagging") and not (is_integer(value) and value >= 1):
-            raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}")
+    _check_positive("ensemble_size", size)
     if not isinstance(tolerance, int | float) or math.isnan(tolerance):
         raise ValueError(f"`tolerance` must be a number. Received: tolerance={tolerance!r}")
+
+
+def _check_weights(weights: Any, prior_rows: Any) -> None:
+    if weights not in WEIGHTS:
+        raise ValueError(f"`weights` must be one of {WEIGHTS}. Received: weights={weights!r}")
+    checked_prior_rows(prior_rows)
+
+
+def _check_limits(stop: str, max_members: Any, costs: Any, cost_weight: Any, max_cost: Any) -> None:
+    if max_members is not None:
+        _check_positive("max_members", max_members)
+        if stop != "total":
+            raise ValueError(
+                '`max_members` is for stop="total": with stop="unique" there are `ensemble_size` members. '
+                f"Received: max_members={max_members}, stop={stop!r}"
+            )
+    if not is_number(cost_weight) or not 0 <= cost_weight < math.inf:
+        raise ValueError(f"`cost_weight` must be a number of at least 0. Received: cost_weight={cost_weight!r}")
+    if max_cost is not None and (not is_number(max_cost) or max_cost < 0):
+        raise ValueError(f"`max_cost` must be a number of at least 0. Received: max_cost={max_cost!r}")
+    if costs is None and (cost_weight or max_cost is not None):
+        raise ValueError(
+            "`cost_weight` and `max_cost` need what each candidate costs. "
+            f"Received: costs=None, cost_weight={cost_weight}, max_cost={max_cost}"
+        )
+
+
+def _checked_costs(costs: Any, usable: np.ndarray, max_cost: float | None) -> np.ndarray:
+    if costs is None:
+        return np.zeros(len(usable))
+    checked = np.asarray(costs, "float64")
+    if checked.shape != usable.shape or not np.isfinite(checked).all() or checked.min() < 0:
+        raise ValueError(
+            f"`costs` must be a finite number of at least 0 for each of {len(usable)} candidates. "
+            f"Received: costs={costs!r}"
+        )
+    if max_cost is not None and checked[usable].min() > max_cost:
+        raise ValueError(
+            f"`max_cost` must allow at least the cheapest candidate, which costs {checked[usable].min():g}. "
+            f"Received: max_cost={max_cost}"
+        )
+    return checked
+
+
+def _check_positive(name: str, value: Any) -> None:
+    if not (is_integer(value) and value >= 1):
+        raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}")
 
 
 def _check_shapes(

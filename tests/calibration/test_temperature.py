@@ -121,3 +121,48 @@ def test_soft_labels_are_classes_with_weights():
 def test_bad_labels_are_named(labels, message):
     with pytest.raises(ValueError, match=message):
         fit_temperature(np.full((3, 2), 0.5), labels)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_prior_rows_are_samples_on_which_predictions_are_right(weighted):
+    logits, labels = 2 * TRUTH[:40], LABELS[:40]
+    probabilities, weights = scipy.special.softmax(logits, -1), GENERATOR.uniform(size=40) if weighted else np.ones(40)
+
+    def nll(log_temperature):
+        tempered = scipy.special.log_softmax(logits / np.exp(log_temperature), -1)
+        own = (probabilities * tempered).sum(-1)
+        return -(weights @ tempered[np.arange(40), labels] + 15 * np.average(own, weights=weights))
+
+    best = np.exp(scipy.optimize.minimize_scalar(nll, bounds=(-3, 3), method="bounded", options={"xatol": 1e-9}).x)
+    found = fit_temperature(probabilities, labels, weights if weighted else None, prior_rows=15)
+    np.testing.assert_allclose(found, best, rtol=1e-5)
+
+
+def test_a_temperature_of_few_rows_stays_near_1_and_that_of_many_is_the_best():
+    probabilities = scipy.special.softmax(3 * TRUTH, -1)
+    free = [fit_temperature(probabilities[:rows], LABELS[:rows]) for rows in (10, 3000)]
+    held = [fit_temperature(probabilities[:rows], LABELS[:rows], prior_rows=50) for rows in (10, 3000)]
+    assert abs(np.log(held[0])) < 0.5 * abs(np.log(free[0])) and abs(np.log(held[1] / free[1])) < 0.03
+    np.testing.assert_allclose(fit_temperature(probabilities[:9], LABELS[:9], prior_rows=1e9), 1, atol=1e-4)
+    always_right = fit_temperature(np.tile([[0.9, 0.1]], (60, 1)), np.zeros(60, int), prior_rows=50)
+    assert 0.5 < always_right < 1  # without them it is 1e-3
+
+
+def test_prior_rows_are_samples_and_not_positions():
+    probabilities = scipy.special.softmax(3 * TRUTH[:60], -1)
+    shaped = fit_temperature(probabilities.reshape(12, 5, 4), LABELS[:60].reshape(12, 5), prior_rows=6)
+    np.testing.assert_allclose(shaped, fit_temperature(probabilities, LABELS[:60], prior_rows=30))
+    means, targets = GENERATOR.normal(size=(2, 12, 5, 2))
+    free = fit_variance_scale(means, np.ones_like(means), targets)
+    held = fit_variance_scale(means, np.ones_like(means), targets, prior_rows=6)
+    np.testing.assert_allclose(held, (12 * free + 6) / 18)
+    weighted = fit_variance_scale(means, np.ones_like(means), targets, np.full((12, 5), 2.0), prior_rows=6)
+    np.testing.assert_allclose(weighted, (24 * free + 6) / 30)
+
+
+@pytest.mark.parametrize("prior_rows", [-1, np.nan, np.inf, "many", None, True])
+def test_bad_prior_rows(prior_rows):
+    with pytest.raises(ValueError, match="`prior_rows` must be a number of at least 0. Received: prior_rows="):
+        fit_temperature(np.full((3, 2), 0.5), [0, 0, 1], prior_rows=prior_rows)
+    with pytest.raises(ValueError, match="`prior_rows` must be a number of at least 0. Received: prior_rows="):
+        fit_variance_scale(*np.ones((3, 3, 1)), prior_rows=prior_rows)

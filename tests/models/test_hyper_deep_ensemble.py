@@ -3,9 +3,13 @@ from types import MappingProxyType
 import keras
 import numpy as np
 import pytest
+import scipy.optimize
+import scipy.special
+import scipy.stats
 import tensorflow as tf
 
 import keras_hyperens as khe
+from keras_hyperens.calibration.member_weights import PRIOR_ROWS
 from tests.serving import predicted_elsewhere
 
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -166,6 +170,66 @@ def test_several_inputs_and_outputs(tmp_path):
     np.testing.assert_allclose(outputs["kind_prediction"], expected["kind"], atol=1e-5)
     deviations = np.stack([each["size"] for each in raw]) - expected["size"]
     np.testing.assert_allclose(outputs["size_variance"], np.average(deviations**2, 0, [1, 3]), atol=1e-5)
+
+
+def best_weights(densities, row_weights):
+    """Of a mixture, found by SciPy: densities `[K, N]`."""
+
+    def loss(logits):
+        return -np.average(np.log(scipy.special.softmax(logits) @ densities), weights=row_weights)
+
+    found = scipy.optimize.minimize(loss, np.zeros(len(densities)), method="Nelder-Mead", options={"xatol": 1e-6})
+    return scipy.special.softmax(found.x)
+
+
+def test_members_are_weighted_anew_on_other_rows():
+    ensemble = khe.HyperDeepEnsemble(mixed_members(), member_weights=[3, 1, 2])
+    ensemble.compile(loss=LOGITS, run_eagerly=True)
+    x, y = np.tile(X, (5, 1)), np.tile(Y, 5)
+    each = ensemble.predict_members(x, verbose=0)
+    counts = np.random.default_rng(0).integers(0, 4, 60)
+    ensemble.calibrate(x, y, verbose=0)
+    best = best_weights(each[:, np.arange(60), y], counts)
+    found = ensemble.reweight(x, y, sample_weight=counts, verbose=0)
+    expected = (counts.sum() * best + PRIOR_ROWS * np.array([3, 1, 2]) / 6) / (counts.sum() + PRIOR_ROWS)
+    np.testing.assert_allclose(found, expected, atol=1e-2)
+    assert found == ensemble.member_weights and ensemble.temperatures is None
+    np.testing.assert_allclose(ensemble.predict(x, verbose=0), np.average(each, 0, found), atol=1e-6)
+    assert khe.HyperDeepEnsemble.from_config(ensemble.get_config()).member_weights == pytest.approx(found)
+    unread = np.where(counts > 0, y, 99)
+    batches = tf.data.Dataset.from_tensor_slices((x, unread, counts)).batch(7)
+    free = ensemble.reweight(batches, prior_rows=0, verbose=0)
+    np.testing.assert_allclose(free, best, atol=2e-2)
+    assert ensemble.reweight(x, y, prior_rows=1e12, verbose=0) == pytest.approx(free)
+    for given, message in (({"y": y + 1}, "in \\[0, 3\\)"), ({"prior_rows": -1}, "prior_rows=-1")):
+        with pytest.raises(ValueError, match=message):
+            ensemble.reweight(x, **{"y": y, "verbose": 0, **given})
+    assert ensemble.member_weights == pytest.approx(free)
+
+
+def test_weights_of_several_outputs_and_of_gaussians_are_the_most_likely():
+    inputs = {"left": X, "right": X[:, :2]}
+    labels = {"kind": Y, "size": X[:, :2] > 0}
+    yes_or_no = {"kind": LOGITS, "size": keras.losses.BinaryCrossentropy(from_logits=True)}
+    ensemble = khe.HyperDeepEnsemble([two_in_two_out(units, 2, yes_or_no) for units in (3, 6)])
+    ensemble.run_eagerly = True
+    each = ensemble.predict_members(inputs, verbose=0)
+    yes = np.where(labels["size"], each["size"], 1 - each["size"]).reshape(2, -1)
+    densities = np.concatenate([each["kind"][:, np.arange(12), Y], yes], -1)
+    found = ensemble.reweight(inputs, labels, prior_rows=0, verbose=0)
+    np.testing.assert_allclose(found, best_weights(densities, np.ones(36)), atol=1e-2)
+    gaussians = khe.HyperDeepEnsemble(
+        [network(units, loss=khe.losses.GaussianNegativeLogLikelihood(), outputs=2) for units in (3, 6)]
+    )
+    gaussians.run_eagerly = True
+    means, variances = np.split(gaussians.predict_members(X, verbose=0), 2, axis=-1)
+    densities = scipy.stats.norm.pdf(X[:, :1], means, np.sqrt(variances))[..., 0]
+    found = gaussians.reweight(X, X[:, :1], prior_rows=0, verbose=0)
+    np.testing.assert_allclose(found, best_weights(densities, np.ones(12)), atol=1e-2)
+    values = khe.HyperDeepEnsemble([network(units, loss="mse") for units in (3, 6)])
+    values.run_eagerly = True
+    with pytest.raises(ValueError, match="takes probabilities or Gaussians. Received: an output of"):
+        values.reweight(X, X[:, :3], verbose=0)
 
 
 @pytest.mark.parametrize("per", ["ensemble", "member"])

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import keras_hyperens as khe
 from keras_hyperens.calibration import fit_temperature
+from keras_hyperens.calibration.member_weights import PRIOR_ROWS
 from keras_hyperens.conversion.probing import facts_of
 from keras_hyperens.hyperparameters.scope import member_scope
 from keras_hyperens.search.grouped.candidate_group import CandidateGroup
@@ -152,11 +153,16 @@ def test_calibration_looks_at_what_counts(loss, per):
         labels = np.where(X > 0, Y, -1)  # what stands at padding does not matter
         members = ensemble.predict_members(X, verbose=0)
         of_each = members if per == "member" else [members.mean(0)]
-        expected = [fit_temperature(each[counts], Y[counts], WEIGHTS[counts]) for each in of_each]
-        found = ensemble.calibrate(X, labels, per, sample_weight=WEIGHTS, verbose=0)
+        counted = Y[counts], WEIGHTS[counts]
+        expected = [fit_temperature(each[counts], *counted) for each in of_each]
+        settings = {"per": per, "prior_rows": 0, "verbose": 0}
+        found = ensemble.calibrate(X, labels, sample_weight=WEIGHTS, **settings)
         np.testing.assert_allclose(np.ravel(found.values), expected, rtol=1e-4)
         rows = tf.data.Dataset.from_tensor_slices((X, labels, WEIGHTS)).batch(5)
-        np.testing.assert_allclose(np.ravel(ensemble.calibrate(rows, per=per, verbose=0).values), expected, rtol=1e-4)
+        np.testing.assert_allclose(np.ravel(ensemble.calibrate(rows, **settings).values), expected, rtol=1e-4)
+        held = [fit_temperature(each[counts], *counted, PRIOR_ROWS * X.shape[1]) for each in of_each]  # of rows
+        found = ensemble.calibrate(X, labels, per, sample_weight=WEIGHTS, verbose=0)
+        np.testing.assert_allclose(np.ravel(found.values), held, rtol=1e-4)
 
 
 CONVERTED = {

@@ -198,7 +198,7 @@ def test_it_is_kept_in_files_and_exports_and_calibration_goes_on_from_it(fitted,
     ensemble.export(tmp_path / "served")
     served = tf.saved_model.load(tmp_path / "served")
     np.testing.assert_allclose(served.serve(x), expected, atol=1e-5)
-    found = loaded.calibrate(x, y, verbose=0)
+    found = loaded.calibrate(x, y, prior_rows=0, verbose=0)
     total = fitted_temperature(ensemble, x, y)
     np.testing.assert_allclose(found.values[0] * temperature, [total], rtol=1e-3)
     loaded.calibrate(x, y, per="member", verbose=0)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import keras_hyperens as khe
 from keras_hyperens import uncertainty
+from keras_hyperens.calibration.member_weights import PRIOR_ROWS
 from keras_hyperens.likelihoods import Gaussian
 from keras_hyperens.uncertainty import by_kind
 from tests.models.eagerly import eagerly_first
@@ -129,8 +130,8 @@ def test_gaussian_outputs(tmp_path):
     assert described["prediction_interval"].shape == (len(X), 1, 2)
     loss = -scipy.stats.norm.logpdf(targets, means.mean(0), np.sqrt(total)).mean()
     np.testing.assert_allclose(ensemble.evaluate(X, targets, verbose=0, return_dict=True)["loss"], loss, rtol=1e-4)
-    found = ensemble.calibrate(X, targets, verbose=0)
-    np.testing.assert_allclose(found.values[0], ((targets - means.mean(0)) ** 2 / total).mean(), rtol=1e-4)
+    found, scale = ensemble.calibrate(X, targets, verbose=0), ((targets - means.mean(0)) ** 2 / total).mean()
+    np.testing.assert_allclose(found.values[0], (len(X) * scale + PRIOR_ROWS) / (len(X) + PRIOR_ROWS), rtol=1e-4)
     assert served(ensemble, tmp_path).shape == (len(X), 2)
     with pytest.raises(ValueError, match="by \"mean\". Received: combination='median'"):
         ensemble.likelihoods.combine(each, combination="median")

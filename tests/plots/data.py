@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_hyperens import plots
+from keras_hyperens.search import FrontierPoint
 
 GENERATOR = np.random.default_rng(0)
 ROWS, MEMBERS, CLASSES = 400, 4, 5
@@ -17,6 +18,7 @@ VALUES = np.geomspace(1e-5, 1e-1, 9)
 LOSSES = 0.3 + 0.1 * GENERATOR.uniform(size=(MEMBERS, 9))
 BOUNDS = np.sort(10 ** GENERATOR.uniform(-5, -1, (12, MEMBERS, 2)))
 KNOWN, FOREIGN = GENERATOR.beta(0.2, 4, 300), GENERATOR.beta(3, 2, 200)
+FRONTIER = [FrontierPoint(("a",), (1.0,), 1e3, 0.5), FrontierPoint(("a", "b"), (0.5, 0.5), 5e3, 0.4)]
 SCORES = {"single network": [0.2, 0.5, 0.9], "batch ensemble": [0.2, 0.4, 0.7], "hyper-batch ensemble": [0.1, 0.3, 0.6]}
 
 PICTURES = {
@@ -36,6 +38,7 @@ PICTURES = {
         VALUES, LOSSES.mean(0), "l2", members=LOSSES, at=[2e-5, 1e-4, 1e-3, 1e-2], **at
     ),
     "scores_by_size": lambda **at: plots.scores_by_size(SCORES, **at),
+    "cost_frontier": lambda **at: plots.cost_frontier(FRONTIER, **at),
     "diversity_matrix": lambda **at: plots.diversity_matrix(MEMBER_PROBABILITIES, **at),
     "corruption_curves": lambda **at: plots.corruption_curves(SCORES, **at),
 }

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from keras_hyperens import plots
+from tests.plots.data import FRONTIER
 from tests.plots.data import SCORES
 
 
@@ -31,3 +32,11 @@ def test_nothing_to_draw(draw, scores):
 def test_strengths_of_different_number():
     with pytest.raises(ValueError, match="for each strength. Received: numbers of scores {'deep': 2, 'single': 1}"):
         plots.corruption_curves({"deep": [0.5, 0.4], "single": [0.5]})
+
+
+def test_a_frontier_has_a_step_at_each_ensemble(ax):
+    plots.cost_frontier(FRONTIER, "Brier score", "parameters", ax=ax)
+    assert ax.get_xlabel() == "parameters" and ax.lines[0].get_drawstyle() == "steps-post"
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[1e3, 0.5], [5e3, 0.4]])
+    with pytest.raises(ValueError, match="must have an ensemble.*Received: an empty frontier"):
+        plots.cost_frontier([])

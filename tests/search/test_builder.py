@@ -9,6 +9,7 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_hyperens as khe
 from keras_hyperens.likelihoods import Gaussian
@@ -83,7 +84,7 @@ def test_the_ensemble_is_the_greedy_selection_of_all_candidates(builder):
     x, y = blobs(45, seed=1)
     predictions = [builder.pool.predictions(each)[0] for each in builder.candidates]
     selection = khe.greedy_selection(predictions, y, 3, tolerance=-math.inf)
-    ensemble = builder.build_ensemble()
+    ensemble = builder.build_ensemble(selection="greedy")
     assert [each.name for each in builder.members] == [builder.candidates[i].name for i in selection.members]
     assert ensemble.member_weights == selection.weights
     mean = np.average([predictions[i] for i in selection.members], 0, selection.weights)
@@ -91,6 +92,72 @@ def test_the_ensemble_is_the_greedy_selection_of_all_candidates(builder):
     scores = ensemble.evaluate(x, y, verbose=0, return_dict=True)
     np.testing.assert_allclose([scores["loss"], scores["nll"]], nll(mean, y), rtol=1e-5)
     np.testing.assert_allclose(scores["loss"], selection.trajectory[-1], rtol=1e-5)
+
+
+def test_by_default_weights_are_convex_ones_shrunk_towards_counts(builder):
+    predictions = [builder.pool.predictions(each)[0] for each in builder.candidates]
+    problem = predictions, blobs(45, seed=1)[1], 3
+    for given in ({}, {"prior_rows": 5}, {"bagging": 5}, {"stop": "total", "max_members": 2}):
+        expected = khe.greedy_selection(*problem, tolerance=-math.inf, weights="convex", **{"seed": 0, **given})
+        ensemble = builder.build_ensemble(**given)
+        assert [each.name for each in builder.members] == [builder.candidates[i].name for i in expected.members]
+        assert ensemble.member_weights == expected.weights and expected.convex is not None
+    by_loss = builder.build_ensemble(metric="loss").member_weights  # a function
+    assert by_loss == pytest.approx(builder.build_ensemble(selection="greedy").member_weights)
+    with pytest.raises(ValueError, match=r"`selection` must be one of \('convex', 'greedy'\).*selection='best'"):
+        builder.build_ensemble(selection="best")
+
+
+def test_a_selection_on_other_rows_trains_nothing(builder, monkeypatch):
+    monkeypatch.setattr(keras.Model, "fit", untrainable)
+    x, y = blobs(50, seed=7)
+    predictions = [keras.ops.softmax(load(builder, each).predict(x, verbose=0)) for each in builder.candidates]
+    predictions = np.stack([keras.ops.convert_to_numpy(each) for each in predictions])
+    weights = np.random.default_rng(0).uniform(size=50)
+    for given in ((x, y), (x, y, weights), tf.data.Dataset.from_tensor_slices((x, y)).batch(20)):
+        of_rows = {"sample_weight": given[2]} if isinstance(given, tuple) and len(given) == 3 else {}
+        expected = khe.greedy_selection(predictions, y, 3, tolerance=-math.inf, weights="convex", **of_rows)
+        ensemble = builder.build_ensemble(validation_data=given)
+        assert [each.name for each in builder.members] == [builder.candidates[i].name for i in expected.members]
+        assert ensemble.member_weights == expected.weights
+    with pytest.raises(ValueError, match="must have rows and labels"):
+        builder.build_ensemble(validation_data=(x, None))
+
+
+def test_the_cost_of_members_and_what_ensembles_score_for_it(builder, capsys):
+    y, names = blobs(45, seed=1)[1], [each.name for each in builder.candidates]
+    predictions = [builder.pool.predictions(each)[0] for each in builder.candidates]
+    counts = [load(builder, each).count_params() for each in builder.candidates]
+    expected = khe.greedy_selection(predictions, y, 3, costs=counts, cost_weight=0.01)
+    builder.build_ensemble(cost="parameters", cost_weight=0.01)
+    assert [each.name for each in builder.members] == [names[i] for i in expected.members]
+    limit = 2.5 * min(counts)
+    builder.build_ensemble(cost=lambda model: model.count_params(), max_cost=limit)
+    assert sum(counts[names.index(each.name)] for each in builder.members) <= limit
+    frontier = builder.cost_frontier()
+    assert len(frontier) > 1 and [each.cost for each in frontier] == sorted({each.cost for each in frontier})
+    assert [each.score for each in frontier] == sorted((each.score for each in frontier), reverse=True)
+    for point in frontier:
+        of_members = [names.index(name) for name in point.members]
+        assert point.cost == sum(counts[i] for i in of_members)
+        mean = np.average([predictions[i] for i in of_members], 0, point.weights)
+        np.testing.assert_allclose(point.score, nll(mean, y), rtol=1e-5)
+    builder.results_summary()
+    printed = capsys.readouterr().out
+    assert "cost" in printed.splitlines()[1] and "what ensembles score for their cost" in printed
+    assert f"{frontier[0].cost:.4g}  " in printed and frontier[-1].members[-1] in printed
+    builder.build_ensemble(1, cost="latency")
+    assert all(0 < each.cost < 60 for each in builder.cost_frontier())
+    builder.build_ensemble()
+    builder.results_summary()
+    assert not builder.cost_frontier() and "cost" not in capsys.readouterr().out.splitlines()[1]
+    for given, message in (
+        ({"cost_weight": 0.1}, "need a `cost`.*cost=None"),
+        ({"cost": "watts"}, r"`cost` must be one of \('parameters', 'latency'\).*cost='watts'"),
+        ({"cost": lambda model: -1.0}, "a number of at least 0 for each model. Received: -1.0 of initializations-"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            builder.build_ensemble(**given)
 
 
 def test_another_size_and_metric_cost_no_training(builder, monkeypatch):

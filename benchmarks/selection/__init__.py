@@ -1,0 +1,1 @@
+"""How members are chosen from few rows: rules of selection and temperatures, on pools of real predictions."""
