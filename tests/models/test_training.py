@@ -126,7 +126,7 @@ def test_entropy_pulls_intervals_open():
         settings = {"tuning_every": 1, "tuning_optimizer": keras.optimizers.Adam(0.01), "run_eagerly": True}
         ensemble = compiled(entropy_weight=weight, **settings)
         x, y = blobs(16)
-        entropies[weight] = ensemble.fit(x, y, epochs=7, tuning_data=(x, y), verbose=0).history["entropy"]
+        entropies[weight] = ensemble.fit(x, y, epochs=5, tuning_data=(x, y), verbose=0).history["entropy"]
     np.testing.assert_allclose(entropies[10.0][0], M * 2 * np.log(2 / 3), atol=0.2)
     assert entropies[10.0][-1] > entropies[0.0][-1] + 0.5
 
