@@ -8,16 +8,17 @@ A text that is not in its file exactly once is an error, so that no fault is lef
 """
 
 import argparse
+import multiprocessing
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 COPIED = ("keras_hyperens", "tests", "benchmarks", "pyproject.toml")
+IMPORTED = ("benchmarks", "keras", "keras_tuner", "pytest")  # once, by the server that processes are forked from
 FAILED, PASSED = 1, 0  # exit codes of pytest
 
 
@@ -377,13 +378,32 @@ def exit_code(root: pathlib.Path, tests: list[str], fault: Fault | None = None) 
         if fault is not None:
             file = copy / "keras_hyperens" / fault.file
             file.write_text(fault.planted(file.read_text()))
-        options = ("-m", "not integration", "--exitfirst", "--quiet", "-p", "no:cacheprovider")
-        command = [sys.executable, "-m", "pytest", *options, *(f"tests/{each}" for each in tests)]
-        environment = {**os.environ, "PYTHONPATH": name, "PYTHONDONTWRITEBYTECODE": "1"}
-        result = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode not in (FAILED, PASSED):
-        raise RuntimeError(f"pytest did not run {tests}: {result.stdout[-2000:]}{result.stderr[-2000:]}")
-    return result.returncode
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([*IMPORTED])
+        process = context.Process(target=_run, args=(copy, tests))
+        process.start()
+        process.join()
+        output = (copy / "output.txt").read_text()
+    if process.exitcode not in (FAILED, PASSED):
+        raise RuntimeError(f"pytest did not run {tests}: {output[-4000:]}")
+    return process.exitcode
+
+
+def _run(copy: pathlib.Path, tests: list[str]) -> None:
+    """Runs tests of a copy, in a process that has imported Keras and forgets this checkout."""
+    import pytest
+
+    with (copy / "output.txt").open("w") as output:
+        for descriptor in (1, 2):
+            os.dup2(output.fileno(), descriptor)
+    os.chdir(copy)
+    for name in [name for name in sys.modules if name.split(".")[0] in COPIED]:
+        del sys.modules[name]
+    sys.path.insert(0, str(copy))
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONPATH"] = str(copy)
+    options = ("-m", "not integration", "--exitfirst", "--quiet", "-p", "no:cacheprovider")
+    sys.exit(int(pytest.main([*options, *(f"tests/{each}" for each in tests)])))
 
 
 def main() -> None:

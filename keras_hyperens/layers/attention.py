@@ -46,7 +46,7 @@ class HyperBatchAttention(HyperBatchComposite):
         """Numbers of query heads and of key and value heads, lengths of a key and of a value."""
         raise NotImplementedError
 
-    def _output_units(self, query_shape: tuple[int | None, ...]) -> int:
+    def _output_units(self, query_shape: Shape) -> int:
         """Length of an output."""
         return int(query_shape[-1] or 0)
 
@@ -68,9 +68,7 @@ class HyperBatchAttention(HyperBatchComposite):
         self.attention_output.build((query_shape[0], None, queries, value_dim))
         self.built = True
 
-    def _projection(
-        self, name: str, equation: str, shape: tuple[int | None, ...], bias_axes: str
-    ) -> keras.layers.Layer:
+    def _projection(self, name: str, equation: str, shape: Shape, bias_axes: str) -> keras.layers.Layer:
         config = self.plain.get_config()
         common = ("kernel_initializer", "bias_initializer", "kernel_constraint", "bias_constraint")
         arguments = {argument: config[argument] for argument in common}
@@ -238,7 +236,7 @@ class HyperBatchMultiHeadAttention(HyperBatchAttention):
         config = self.plain.get_config()
         return config["num_heads"], config["num_heads"], config["key_dim"], config["value_dim"]
 
-    def _output_units(self, query_shape: tuple[int | None, ...]) -> int:
+    def _output_units(self, query_shape: Shape) -> int:
         units = self.plain.get_config()["output_shape"]
         if units is None:
             return super()._output_units(query_shape)

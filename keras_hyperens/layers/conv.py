@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.layers.kernel import HyperBatchLayer
+from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
 
 
@@ -17,7 +18,7 @@ class HyperBatchConv(HyperBatchLayer):
         self.data_format = self.plain.data_format
         self._channel_axis = -1 if self.data_format == "channels_last" else 1
 
-    def _input_channels(self, input_shape: tuple[int | None, ...]) -> int:
+    def _input_channels(self, input_shape: Shape) -> int:
         """Checks the shape of rows and gives their number of channels."""
         rank = len(self.plain.kernel_size) + 2
         channels = input_shape[self._channel_axis] if len(input_shape) == rank else None
@@ -29,7 +30,7 @@ class HyperBatchConv(HyperBatchLayer):
         self.input_spec = keras.layers.InputSpec(ndim=rank, axes={self._channel_axis: channels})
         return channels
 
-    def _kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _kernel_shape(self, input_shape: Shape) -> tuple[int, ...]:
         channels = self._input_channels(input_shape)
         if channels % self.plain.groups:
             raise ValueError(
@@ -48,7 +49,7 @@ class HyperBatchConv(HyperBatchLayer):
             dilation_rate=self.plain.dilation_rate,
         )
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(self.plain.compute_output_shape(input_shape))
 
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_hyperens.layers.conv import HyperBatchConv
+from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
 
 
@@ -16,7 +17,7 @@ class HyperBatchConvTranspose(HyperBatchConv):
     _fan_in_axes = (-1,)
     _unit_axes = (-2,)
 
-    def _kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _kernel_shape(self, input_shape: Shape) -> tuple[int, ...]:
         return (*self.plain.kernel_size, self.plain.filters, self._input_channels(input_shape))
 
     def _apply_kernel(self, rows: Tensor, kernel: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from keras import ops
 from keras_hyperens.layers.form import meets_few_rows
 from keras_hyperens.layers.kernel import HyperBatchLayer
 from keras_hyperens.layers.members import split_members
+from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
 
 
@@ -56,7 +57,7 @@ class HyperBatchDense(HyperBatchLayer):
             raise ValueError(f"`units` must be a positive integer. Received: units={units!r}")
         super().__init__(units, *arguments, **keywords)
 
-    def _kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _kernel_shape(self, input_shape: Shape) -> tuple[int, ...]:
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise ValueError(
                 f"Layer {self.name!r} needs rows with a known last axis. Received: input_shape={input_shape}"
@@ -76,5 +77,5 @@ class HyperBatchDense(HyperBatchLayer):
         flat = ops.reshape(members, (self.ensemble_size, -1, shape[-1]))  # one batched product, whatever the rank
         return ops.reshape(ops.matmul(flat, kernels), (*shape[:-1], self.plain.units))
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.plain.units)

@@ -7,6 +7,7 @@ from keras_hyperens.layers.composite import HyperBatchComposite
 from keras_hyperens.layers.conv import HyperBatchConv
 from keras_hyperens.layers.conv import HyperBatchConv1D
 from keras_hyperens.layers.conv import HyperBatchConv2D
+from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
 
 
@@ -20,7 +21,7 @@ class HyperBatchDepthwiseConv(HyperBatchConv):
     roles = {"kernel": "depthwise", "bias": "bias"}
     _unit_axes = (-2, -1)
 
-    def _kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _kernel_shape(self, input_shape: Shape) -> tuple[int, ...]:
         return (*self.plain.kernel_size, self._input_channels(input_shape), self.plain.depth_multiplier)
 
     def _apply_kernel(self, rows: Tensor, kernel: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ class HyperBatchSeparableConv(HyperBatchComposite):
             bias_constraint=plain.bias_constraint,
         )
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: Shape) -> None:
         self.depthwise.build(input_shape)
         self.pointwise.build(self.depthwise.compute_output_shape(input_shape))
         self.built = True
@@ -125,7 +126,7 @@ class HyperBatchSeparableConv(HyperBatchComposite):
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return self.pointwise(self.depthwise(inputs, training=training), training=training)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(self.plain.compute_output_shape(input_shape))
 
 

@@ -9,6 +9,7 @@ from keras import ops
 from keras_hyperens.layers.form import meets_few_rows
 from keras_hyperens.layers.kernel import HyperBatchLayer
 from keras_hyperens.layers.members import split_members
+from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
 
 MEMBER = "Z"  # the letter of the member axis; Keras' equations are in small letters
@@ -63,7 +64,7 @@ class HyperBatchEinsumDense(HyperBatchLayer):
         inputs, kernel, outputs = self.plain.equation.replace(" ", "").replace("->", ",").split(",")
         return inputs.replace("...", others), kernel, outputs.replace("...", others)
 
-    def _kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _kernel_shape(self, input_shape: Shape) -> tuple[int, ...]:
         config = {**self.plain.get_config(), "kernel_initializer": "zeros", "bias_initializer": "zeros"}
         plain = keras.layers.EinsumDense.from_config(config)
         plain.build(input_shape)
@@ -111,7 +112,7 @@ class HyperBatchEinsumDense(HyperBatchLayer):
         shape = [self._lengths[letter] if letter in mine else 1 for letter in target]
         return ops.reshape(vectors, [*ops.shape(vectors)[:2], *shape])
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         inputs, _, outputs = self._letters(ascii_uppercase[: len(input_shape) - len(self._letters("")[0])])
         given = self.plain.get_config()["output_shape"]
         given = list(given) if isinstance(given, list | tuple) else [given]

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_hyperens.layers.kernel import HyperBatchLayer
 from keras_hyperens.layers.members import split_members
+from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
 
 
@@ -47,7 +48,7 @@ class HyperBatchEmbedding(HyperBatchLayer):
         super().__init__(*arguments, **keywords)
         self.autocast = False  # indices of a half precision would be rounded
 
-    def _kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _kernel_shape(self, input_shape: Shape) -> tuple[int, ...]:
         return (self.plain.input_dim, self.plain.output_dim)
 
     def _folds(self, inputs: Tensor, draw_by_row: bool) -> bool:
@@ -75,5 +76,5 @@ class HyperBatchEmbedding(HyperBatchLayer):
     def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         return ops.not_equal(inputs, 0) if self.plain.mask_zero else None
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape, self.plain.output_dim)

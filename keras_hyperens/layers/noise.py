@@ -9,6 +9,7 @@ from keras_hyperens.hyperparameters.driven import Driven
 from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.members import join_members
 from keras_hyperens.layers.members import split_members
+from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
 
 
@@ -45,7 +46,7 @@ class HyperNoise(HyperLayer):
             level = ops.reshape(level, (*ops.shape(level), *[1] * (len(members.shape) - 2)))
         return join_members(self._disturb(members, level))
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
     def adopt(self, weights: list[Any]) -> None:

@@ -45,7 +45,7 @@ class MemberNormalization(HyperLayer):
     def _arguments(self, training: bool | None, mask: Tensor, member: int) -> dict[str, Any]:
         return {}
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
     def adopt(self, weights: list[Any]) -> None:

@@ -11,6 +11,7 @@ from keras_hyperens.layers.initializers import ConstrainEachMember
 from keras_hyperens.layers.initializers import another
 from keras_hyperens.layers.initializers import get_initializer
 from keras_hyperens.layers.initializers import of_each_member
+from keras_hyperens.types import Shape
 
 SHARINGS = ("hyper", "batch", "independent")
 
@@ -56,7 +57,7 @@ class KernelWeights(HyperLayer):
         self.activation = getattr(self.plain, "activation", keras.activations.linear)
         self.use_bias = getattr(self.plain, "use_bias", False)
 
-    def _kernel_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    def _kernel_shape(self, input_shape: Shape) -> tuple[int, ...]:
         """The shape of the plain layer's kernel."""
         raise NotImplementedError
 
@@ -74,7 +75,7 @@ class KernelWeights(HyperLayer):
         """Whether kernels depend on hyperparameters."""
         return self.sharing == "hyper" and len(self.space) > 0
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: Shape) -> None:
         shape = self._kernel_shape(input_shape)
         self.axes = KernelAxes(shape, self._fan_in_axes, self._unit_axes)
         name = self.roles["kernel"]

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.checks import is_concrete
 from keras_hyperens.uncertainty.checks import shape_of
@@ -62,7 +63,7 @@ def of_one_member(values: Tensor, name: str) -> Tensor:
     return values[0]
 
 
-def agree(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
+def agree(one: Shape, other: Shape) -> bool:
     """Whether two static shapes can be the same."""
     return len(one) == len(other) and all(None in (a, b) or a == b for a, b in zip(one, other))
 

@@ -10,6 +10,7 @@ from keras_hyperens.metrics.checks import agree
 from keras_hyperens.metrics.checks import check_values
 from keras_hyperens.metrics.checks import is_known
 from keras_hyperens.metrics.checks import row_weights
+from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.checks import check_sums
 from keras_hyperens.uncertainty.checks import is_concrete
@@ -114,7 +115,7 @@ def no_classes(labels: Tensor, number: int | None) -> Tensor:
     return wrong if number is None else wrong | (labels < 0) | (labels >= number)
 
 
-def label_values(y_true: Tensor, rows: tuple[int | None, ...], number: int | None) -> Tensor:
+def label_values(y_true: Tensor, rows: Shape, number: int | None) -> Tensor:
     """Labels `[B, ...]`, or distributions `[B, ..., number]`, in float32 at least.
 
     Raises:

@@ -10,6 +10,7 @@ from keras_hyperens.metrics.checks import agree
 from keras_hyperens.metrics.checks import check_values
 from keras_hyperens.metrics.checks import row_weights
 from keras_hyperens.metrics.mean_over_rows import MeanOverRows
+from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
 from keras_hyperens.uncertainty.checks import is_concrete
 from keras_hyperens.uncertainty.checks import shape_of
@@ -74,7 +75,7 @@ def means_and_scales(y_pred: Tensor, dtype: str, from_log_scale: bool = False) -
     return means, ops.sqrt(ops.maximum(variances, SMALLEST_VARIANCE)), ops.any(variances < 0, axis=-1)
 
 
-def _labels(y_true: Tensor, expected: tuple[int | None, ...], dtype: str) -> Tensor:
+def _labels(y_true: Tensor, expected: Shape, dtype: str) -> Tensor:
     """Labels `[B, ..., D]`; with D = 1 their last axis may be missing."""
     check_values(y_true, "y_true")
     shape = shape_of(y_true)

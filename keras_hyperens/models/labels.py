@@ -16,6 +16,7 @@ from keras_hyperens.likelihoods import symbolic_outputs
 from keras_hyperens.types import LikelihoodTree
 from keras_hyperens.types import Loss
 from keras_hyperens.types import LossTree
+from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
 from keras_hyperens.types import TensorTree
 
@@ -59,7 +60,7 @@ def check_labels(
                 check_meaning(labels, of_output, likelihood, shape)
 
 
-def check_classes(labels: Tensor, loss: Loss, likelihood: Likelihood, shape: tuple[int | None, ...], name: str) -> None:
+def check_classes(labels: Tensor, loss: Loss, likelihood: Likelihood, shape: Shape, name: str) -> None:
     """Raises a `ValueError` for labels that are no class: of one output whose predictions have this shape."""
     number, is_array = (
         likelihood.num_classes(shape[-1]),
@@ -111,7 +112,7 @@ def _check_answers(labels: np.ndarray, loss: Loss, likelihood: Likelihood, name:
         )
 
 
-def _check_width(labels: np.ndarray, loss: Loss, shape: tuple[int | None, ...], name: str) -> None:
+def _check_width(labels: np.ndarray, loss: Loss, shape: Shape, name: str) -> None:
     """Raises a `ValueError` for one value in the place of several, which Keras' losses take for each of them."""
     is_column = labels.ndim == len(shape) and labels.shape[-1] == 1
     if is_column and shape[-1] not in (None, 1) and Value.is_implied_by(loss) and _is_of_keras(loss):

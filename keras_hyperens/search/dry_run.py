@@ -14,6 +14,7 @@ from keras_hyperens.search.scorer import Target
 from keras_hyperens.search.validation_rows import ValidationRows
 from keras_hyperens.search.validation_rows import check_lengths
 from keras_hyperens.search.validation_rows import fixed_batch_size
+from keras_hyperens.types import Shape
 
 
 def check_scoring(
@@ -104,12 +105,12 @@ def check_training_data(x: Any, y: Any, sample_weight: Any, rows: ValidationRows
         )
 
 
-def _row_shapes(specs: Any) -> list[tuple[int | None, ...]]:
+def _row_shapes(specs: Any) -> list[Shape]:
     """The shape of a row of each input; Keras makes a column of plain numbers."""
     return [tuple(spec.shape[1:]) or (1,) for spec in keras.tree.flatten(specs) if spec is not None]
 
 
-def _are_alike(ours: list[tuple[int | None, ...]], theirs: list[tuple[int | None, ...]]) -> bool:
+def _are_alike(ours: list[Shape], theirs: list[Shape]) -> bool:
     if [len(a) for a in ours] != [len(b) for b in theirs]:
         return False
     return all(None in (m, n) or m == n for a, b in zip(ours, theirs) for m, n in zip(a, b))

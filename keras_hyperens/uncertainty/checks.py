@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
 
 
@@ -12,7 +13,7 @@ def is_concrete(values: Tensor) -> bool:
     return isinstance(values, np.ndarray | list | tuple)
 
 
-def shape_of(values: Tensor) -> tuple[int | None, ...]:
+def shape_of(values: Tensor) -> Shape:
     """Static shape; sizes not known yet are `None`."""
     return tuple(np.shape(values) if isinstance(values, list | tuple) else values.shape)
 
