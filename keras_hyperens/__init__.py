@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from keras_hyperens import calibration as calibration
+from keras_hyperens import decisions as decisions
 from keras_hyperens import layers as layers
 from keras_hyperens import losses as losses
 from keras_hyperens import metrics as metrics
@@ -51,6 +52,7 @@ __all__ = [
     "HyperparameterSpace",
     "__version__",
     "calibration",
+    "decisions",
     "greedy_selection",
     "hyperparameter_scope",
     "layers",

@@ -177,6 +177,29 @@ def of_calibration() -> Iterator[Call]:
     yield from refused(unfitted, "fit", "probabilities", P)
 
 
+def of_decisions(ensemble: khe.HyperBatchEnsemble) -> Iterator[Call]:
+    """Of an ensemble of four inputs and three values."""
+    good = {"x": np.zeros((8, 4), "float32"), "y": np.zeros((8, 3)), "verbose": 0}
+    conformalize = ensemble.conformalize
+    yield from refused(conformalize, "coverage", "coverage", 0.0, 1.0, -1, 2, NAN, "most", None, **good)
+    yield from refused(conformalize, "method", "method", "lac", "aps", "quantile", 3, [], ["interval", 3], **good)
+    yield from refused(conformalize, "per_class", "per_class", True, "yes", 1, None, **good)
+    yield from refused(conformalize, "sample_weight", "sample_weight", -np.ones(8), np.zeros(8), np.ones(7), **good)
+    yield from refused(
+        conformalize, "abels|finite|numbers", "y", np.zeros((8, 2)), np.full((8, 3), NAN), ["a"] * 8, **good
+    )
+    yield from refused(ensemble.abstain, "answered", "answered", 0, -0.1, 1.5, NAN, "most", None, x=good["x"])
+    yield from refused(ensemble.abstain, "threshold", "threshold", NAN, INFINITE, "low", None, [0.5, "low"])
+    measures = ("unknown", "max_probability", "prediction_interval", 3, uncertainty.variance)
+    yield from refused(ensemble.abstain, "measure", "measure", *measures, threshold=0.5)
+    weights = (-np.ones(8), np.zeros(8), np.ones(7))
+    yield from refused(
+        ensemble.abstain, "sample_weight", "sample_weight", *weights, x=good["x"], answered=0.5, verbose=0
+    )
+    yield from refused(ensemble.decide, "conformalize", "x", good["x"])
+    yield from refused(losses.Quantile, "levels", "levels", (), (0, 0.5), (0.5, 0.1), 0.5, "low", None, (NAN,))
+
+
 def of_selection() -> Iterator[Call]:
     good = {"predictions": np.stack([P, P[::-1]]), "labels": Y, "ensemble_size": 2}
     select = khe.greedy_selection
@@ -262,6 +285,7 @@ def of_hyper_batch_ensembles() -> Iterator[Call]:
     yield from refused(
         ensemble.fit, "class_weight", "class_weight", "balanced", [1.0], {0: NAN}, {0: -1.0}, {"a": 1.0}, **fit
     )
+    yield from of_decisions(ensemble)
     yield from refused(make.from_model, "model", "model", None, "model", keras.Model, roles={}, ensemble_size=2)
     roles = ({"unknown": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}, {"l2": 1e-3}, {"l2": "l2"}, 3)
     yield from refused(make.from_model, "role", "roles", *roles, model=plain, ensemble_size=2)

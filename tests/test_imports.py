@@ -21,6 +21,7 @@ FORBIDDEN = {
     "layers": ("models", "metrics", "uncertainty", "losses", "likelihoods", "plots", "search"),
     "uncertainty": ("hyperparameters", "layers", "models", "metrics", "losses", "likelihoods", "plots", "search"),
     "calibration": ("hyperparameters", "layers", "models", "metrics", "losses", "likelihoods", "plots", "search"),
+    "decisions": ("hyperparameters", "layers", "models", "metrics", "losses", "plots", "search"),
     "metrics": ("hyperparameters", "layers", "models", "losses", "likelihoods", "plots", "search"),
     "losses": ("layers", "models", "metrics", "plots", "search"),
     "likelihoods": ("hyperparameters", "losses", "layers", "models", "metrics", "plots", "search"),

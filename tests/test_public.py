@@ -32,8 +32,8 @@ BASES = (
     keras.initializers.Initializer, object,
 )  # fmt: skip
 MODULES = (
-    "calibration", "callbacks", "conversion", "hyperparameters", "layers", "losses", "metrics", "models", "reporting",
-    "search", "uncertainty",
+    "calibration", "callbacks", "conversion", "decisions", "hyperparameters", "layers", "losses", "metrics", "models",
+    "reporting", "search", "uncertainty",
 )  # fmt: skip
 OF_LAYERS = {  # what a class over `HyperLayer` may say or ask
     "adopt", "adopt_each", "also_takes", "current_values", "from_plain", "has_kernels", "highest",
@@ -48,6 +48,7 @@ OF_KERNELS = OF_LAYERS | {  # and over `HyperBatchLayer`
 OF_COMPOSITES = OF_LAYERS | {"plain_layer", "make_parts", "part"}
 OF_ENSEMBLES = {
     "calibrate", "combination", "hyperparameter_values", "member_weights", "predict_members", "predict_uncertainty",
+    "abstain", "abstention", "conformal", "conformalize", "decide",
     "temperatures", "likelihoods", "likelihoods_of",
 }  # fmt: skip
 PUBLIC = {
@@ -71,6 +72,10 @@ PUBLIC = {
     "HyperBatchTimeDistributed": set(),
     "ConformalIntervals": {"fit", "predict"},
     "ConformalSets": {"fit", "predict"},
+    "Abstention": {"from_config", "of_output", "refused"},
+    "ClassSets": {"fitted", "of", "penalty", "rank", "scores", "thresholds"},
+    "Conformal": {"from_config"},
+    "Intervals": {"fitted", "of"},
     "Sharing": {"converter"},
     "Candidate": {
         "best_epoch", "build_config", "failure", "likelihoods", "outputs", "reason", "score", "seconds", "weights",

@@ -16,6 +16,11 @@ ROOMS = {
         "`conversion_summary()` of an ensemble that was made says what became of each layer. See [Before "
         "training](faq.md#before-training)."
     ),
+    "decisions": (
+        "`conformalize` and `abstain` are fitted on held-out data, from what `predict` gives. Look for labels that are "
+        "not class numbers, for NaN, and for a method or measure of another kind of output: see [Decisions]"
+        "(api/decisions.md)."
+    ),
     "files": (
         "A directory of a search: a path of this machine, or an address that TensorFlow reads, such as "
         "`gs://bucket/runs`, as a string."

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens.calibration import fit_variance_scale
+from keras_hyperens.likelihoods.likelihood import SMALLEST
 from keras_hyperens.likelihoods.likelihood import Combination
 from keras_hyperens.likelihoods.likelihood import Likelihood
 from keras_hyperens.likelihoods.likelihood import at_least_float32
@@ -76,6 +77,13 @@ class Gaussian(Likelihood):
     def from_moments(self, moments: np.ndarray) -> np.ndarray:
         means, seconds = np.split(moments, 2, axis=-1)
         return np.concatenate([means, seconds - means**2], axis=-1)
+
+    def num_targets(self, labels: np.ndarray, shape: tuple[int, ...]) -> int:
+        return shape[-1] // 2
+
+    def band(self, prediction: Any, num_targets: int) -> tuple[Any, Any, Any]:
+        means, variances = ops.split(prediction, 2, axis=-1)
+        return means, means, ops.sqrt(ops.maximum(variances, SMALLEST))
 
     def neutral(self, width: int) -> np.ndarray:
         """Of mean 0 and variance 1."""

@@ -15,6 +15,8 @@ from keras_hyperens import masks
 from keras_hyperens.likelihoods import Combination
 from keras_hyperens.likelihoods import Value
 from keras_hyperens.models.data import rows_and_labels
+from keras_hyperens.models.deciding import DecidingModel
+from keras_hyperens.models.deciding import Decisions
 from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import check_arguments
 from keras_hyperens.models.export import export_file
@@ -44,7 +46,7 @@ def inputs_of(model: keras.Model) -> Any:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-class Ensemble(SharedModel, MultiWorkerModel):
+class Ensemble(DecidingModel, SharedModel, MultiWorkerModel):
     """Prediction, members' predictions, export, files. Abstract: a subclass knows its members and what they put out."""
 
     likelihoods: Any = Value()  # of all outputs, or of each by name or by position
@@ -170,7 +172,8 @@ class Ensemble(SharedModel, MultiWorkerModel):
 
         A temperature T above 1 makes predictions less sure: probabilities become `p ** (1 / T)`, normalized; the
         variance of a Gaussian is multiplied by T. Each has the lowest negative log-likelihood on these rows. They are
-        saved with the ensemble and exported; `fit`, which makes other members, forgets them. Mutual information and
+        saved with the ensemble and exported; `fit`, which makes other members, forgets them. `conformalize` and
+        `abstain` come after it: what they found before is forgotten. Mutual information and
         divergences, which compare members with what they say together, are taken before a temperature of the ensemble.
 
         Args:
@@ -215,6 +218,19 @@ class Ensemble(SharedModel, MultiWorkerModel):
         members, counts = self._predict("untempered", untempered, x, predict_arguments)
         return keras.tree.map_structure(lambda output: np.swapaxes(output, 0, 1), members), counts
 
+    def _predictions_and_counts(self, x: Any, predict_arguments: dict[str, Any]) -> tuple[Any, Any]:
+        """What `predict` gives, and which rows or positions count."""
+
+        def counted(inputs: Any) -> tuple[Any, Any]:
+            members = self._member_predictions(inputs, training=False)
+            return self._combine(members), self._counts_of(members)
+
+        return self._predict("counted", counted, x, predict_arguments)
+
+    def _counts_of(self, members: Any) -> Any:
+        """Which rows or positions of each output count, `[B, ...]`."""
+        return keras.tree.map_structure(_counts, members)
+
     def _labels_and_weights(self, y: Any, sample_weight: Any, members: Any, counts: Any) -> tuple[Any, list[Any]]:
         """Labels in the structure of the outputs, and a weight of each row or position of each output."""
         names = self.output_names
@@ -226,7 +242,8 @@ class Ensemble(SharedModel, MultiWorkerModel):
         return keras.tree.pack_sequence_as(members, labels), list(weights)
 
     def _set_temperatures(self, temperatures: Temperatures | None) -> None:
-        """Takes temperatures, or none; what was traced with others is forgotten."""
+        """Takes temperatures, or none; what was traced with others is forgotten, and what was decided by others."""
+        self._set_decisions(Decisions())
         if temperatures != self._temperatures:
             self._temperatures = temperatures
             self._forget_traces()
@@ -263,7 +280,8 @@ class Ensemble(SharedModel, MultiWorkerModel):
         at its hyperparameters. Its signatures, whose outputs all have the batch first:
 
         - `serving_default`: a batch to the combined prediction;
-        - `uncertainty`: a batch to `prediction`, `members` `[B, M, ..., C]` and the measures of `predict_uncertainty`.
+        - `uncertainty`: a batch to `prediction`, `members` `[B, M, ..., C]` and the measures of `predict_uncertainty`;
+        - `decide`, after `conformalize` or `abstain`: a batch to what `decide` gives.
 
         Args:
             filepath: The directory to write.
@@ -293,12 +311,13 @@ class Ensemble(SharedModel, MultiWorkerModel):
             **super().get_config(),
             "combination": self.combination,
             "temperatures": temperatures,
+            "decisions": self._decisions.get_config(),
             "format_version": FORMAT_VERSION,
         }
 
     @staticmethod
-    def _readable(config: dict[str, Any]) -> tuple[dict[str, Any], Temperatures | None]:
-        """Arguments of the ensemble, and its temperatures, from what `get_config` wrote.
+    def _readable(config: dict[str, Any]) -> tuple[dict[str, Any], Temperatures | None, Decisions]:
+        """Arguments of the ensemble, its temperatures and its decisions, from what `get_config` wrote.
 
         Raises:
             ValueError: If another version wrote it.
@@ -309,7 +328,8 @@ class Ensemble(SharedModel, MultiWorkerModel):
                 f"This version of keras_hyperens reads files of format {FORMAT_VERSION}; save the ensemble again with "
                 f"this version, or install the one that wrote the file. Received: format_version={version}"
             )
-        return config, None if temperatures is None else Temperatures.from_config(temperatures)
+        decisions = Decisions.from_config(config.pop("decisions", None))
+        return config, None if temperatures is None else Temperatures.from_config(temperatures), decisions
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))

@@ -771,7 +771,7 @@ class HyperBatchEnsemble(Ensemble):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "HyperBatchEnsemble":
-        config, temperatures = cls._readable(config)
+        config, temperatures, decisions = cls._readable(config)
         names, conversion = config.pop("likelihoods", None), config.pop("conversion", None)
         left_out = config.pop("left_out", ())
         for name in ("network", "space"):
@@ -781,6 +781,7 @@ class HyperBatchEnsemble(Ensemble):
         ensemble._members.left_out = tuple(left_out)
         ensemble._set_conversion(conversion)
         ensemble._set_temperatures(temperatures)
+        ensemble._set_decisions(decisions)
         return ensemble
 
 

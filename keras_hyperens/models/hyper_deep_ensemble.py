@@ -270,13 +270,14 @@ class HyperDeepEnsemble(Ensemble):
     @classmethod
     def _from_members(cls, members: list[keras.Model], config: dict[str, Any]) -> "HyperDeepEnsemble":
         """From members of its own, and what `get_config` says of everything else."""
-        config, temperatures = cls._readable(config)
+        config, temperatures, decisions = cls._readable(config)
         names, activation = config.pop("member_likelihoods"), config.pop("output_activation")
         ensemble = cls(members, output_activation=None, **config)  # members need not be compiled
         ensemble.output_activation = activation
         ensemble.member_likelihoods = likelihoods.named(names)
         ensemble.likelihoods = ensemble.member_likelihoods[0]
         ensemble._set_temperatures(temperatures)
+        ensemble._set_decisions(decisions)
         for k, member in enumerate(ensemble.members):
             member.name = f"member_{k}"  # summaries and graphs tell them apart by it
         return ensemble

@@ -19,6 +19,7 @@ MODULES = (
     "calibration",
     "callbacks",
     "conversion",
+    "decisions",
     "hyperparameters",
     "layers",
     "losses",

@@ -180,12 +180,13 @@ class Trainer:
         """Gives back what the last `fit` left, if an error comes before the first step."""
         ensemble = self.ensemble
         before = (self.tuning.rows, self.batch_size, self.window)
-        temperatures, step = ensemble.temperatures, int(ensemble.step.numpy())
+        temperatures, decisions, step = ensemble.temperatures, ensemble._decisions, int(ensemble.step.numpy())
         try:
             yield
         except BaseException:
             if int(ensemble.step.numpy()) == step:
                 ensemble._set_temperatures(temperatures)
+                ensemble._set_decisions(decisions)
                 self.tuning.rows, self.batch_size, self.window = before
                 self.forget_traces()  # a trace may hold the rows of the refused one
             raise
