@@ -239,6 +239,11 @@ def of_plots() -> Iterator[Call]:
     yield from refused(plots.image_grid, "columns", "columns", 0, -1, images=np.zeros((2, 4, 4, 1)), titles=["a", "b"])
 
 
+def of_callbacks() -> Iterator[Call]:
+    yield from refused(khe.HyperparameterHistory, "in_logs", "in_logs", "yes", 1, None)
+    yield from refused(plots.TuningPath, "directory", "directory", None, 3, ["a"])
+
+
 def of_hyper_batch_ensembles() -> Iterator[Call]:
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     make = khe.HyperBatchEnsemble
@@ -286,6 +291,8 @@ def of_hyper_batch_ensembles() -> Iterator[Call]:
         ensemble.fit, "class_weight", "class_weight", "balanced", [1.0], {0: NAN}, {0: -1.0}, {"a": 1.0}, **fit
     )
     yield from of_decisions(ensemble)
+    counts = [*NOT_COUNTS, 3, 7]
+    yield from refused(ensemble.pruned, "ensemble_size", "ensemble_size", *counts, x=fit["x"], y=fit["y"])
     yield from refused(make.from_model, "model", "model", None, "model", keras.Model, roles={}, ensemble_size=2)
     roles = ({"unknown": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}, {"l2": 1e-3}, {"l2": "l2"}, 3)
     yield from refused(make.from_model, "role", "roles", *roles, model=plain, ensemble_size=2)
@@ -330,7 +337,7 @@ def of_builders() -> Iterator[Call]:
 
 def calls() -> list[Call]:
     parts = [of_hyperparameters, of_layers, of_losses, of_metrics, of_calibration, of_selection, of_uncertainty]
-    parts += [of_plots, of_hyper_batch_ensembles, of_builders]
+    parts += [of_plots, of_callbacks, of_hyper_batch_ensembles, of_builders]
     return [call for part in parts for call in part()]
 
 

@@ -211,6 +211,11 @@ FAULTS = (
         "decisions/test_intervals.py::test_coverage_over_200_splits",
     ),
     Fault(
+        "models/pruning.py", "target.assign(ops.convert_to_numpy(source)[list(members)])",
+        "target.assign(ops.convert_to_numpy(source)[: len(members)])",
+        "models/test_pruning.py::test_members_are_what_they_were",
+    ),
+    Fault(
         "models/ensemble.py", "        self._set_decisions(Decisions())\n", "",
         "models/test_decisions.py::test_what_makes_other_predictions_forgets_them",
     ),

@@ -42,7 +42,15 @@ FORBIDDEN = {
     "plots": ("layers", "models", "metrics", "search"),
 }
 HOOKS = "search/tuner_hooks.py"  # what others do not promise
-NEEDS_TENSORFLOW = ("hyperparameters/distribution.py", "models/", "callbacks.py", "files.py", "search/grouped/", HOOKS)
+NEEDS_TENSORFLOW = (
+    "hyperparameters/distribution.py",
+    "models/",
+    "callbacks.py",
+    "files.py",
+    "search/grouped/",
+    HOOKS,
+    "plots/tuning_path.py",
+)
 NUMPY_ONLY = (
     "sample_weights.py",
     "search/score_inputs.py",

@@ -55,7 +55,7 @@ PUBLIC = {
     "HyperBatchEnsemble": OF_ENSEMBLES | {
         "conversion_summary", "from_hypermodel", "from_model", "hyperparameter_bounds", "hyperparameter_distributions",
         "leave_out", "left_out",
-        "member", "response_curves", "temperature_values",
+        "member", "pruned", "response_curves", "temperature_values",
     },
     "HyperDeepEnsemble": OF_ENSEMBLES | {"devices", "on_devices"},
     "HyperDeepEnsembleBuilder": {

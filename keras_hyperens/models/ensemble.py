@@ -22,6 +22,8 @@ from keras_hyperens.models.export import check_arguments
 from keras_hyperens.models.export import export_file
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
+from keras_hyperens.models.reading import Parameters
+from keras_hyperens.models.reading import ReadableModel
 from keras_hyperens.models.saving import save_model
 from keras_hyperens.models.saving import save_weights
 from keras_hyperens.models.temperatures import Temperatures
@@ -46,7 +48,7 @@ def inputs_of(model: keras.Model) -> Any:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-class Ensemble(DecidingModel, SharedModel, MultiWorkerModel):
+class Ensemble(DecidingModel, ReadableModel, SharedModel, MultiWorkerModel):
     """Prediction, members' predictions, export, files. Abstract: a subclass knows its members and what they put out."""
 
     likelihoods: Any = Value()  # of all outputs, or of each by name or by position
@@ -71,6 +73,14 @@ class Ensemble(DecidingModel, SharedModel, MultiWorkerModel):
     def _member_predictions(self, inputs: Any, training: bool | None = None) -> Any:
         """Predictions of every member, `[M, B, ..., C]`, in the structure of the outputs."""
         return self._predictions_of(self._member_outputs(inputs, training))
+
+    def _parameters(self) -> Parameters | None:
+        """How many parameters members share and have; `None` if that is not known yet."""
+        raise NotImplementedError
+
+    def _bounds(self) -> dict[str, Any]:
+        """Each hyperparameter's tuned bounds, `[M, 2]`, where there are such."""
+        return {}
 
     def _declared_inputs(self) -> Any:
         """The symbolic inputs in the structure of a batch, or `None` if they are not known without one."""

@@ -18,6 +18,7 @@ from keras_hyperens.models.devices import device_of
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.labels import check_labels
+from keras_hyperens.models.reading import Parameters
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
@@ -241,6 +242,10 @@ class HyperDeepEnsemble(Ensemble):
         """Each hyperparameter's values, one per member, as far as they are known; `None` where a member has none."""
         values = self.member_hyperparameters or []
         return {name: [each.get(name) for each in values] for name in dict.fromkeys(n for each in values for n in each)}
+
+    def _parameters(self) -> Parameters | None:
+        is_known = all(member.built for member in self.members)
+        return Parameters(0, tuple(member.count_params() for member in self.members)) if is_known else None
 
     def _declared_inputs(self) -> Any:
         return inputs_of(self.members[0])
