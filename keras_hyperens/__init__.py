@@ -12,6 +12,7 @@ from keras_hyperens import decisions as decisions
 from keras_hyperens import layers as layers
 from keras_hyperens import losses as losses
 from keras_hyperens import metrics as metrics
+from keras_hyperens import monitoring as monitoring
 from keras_hyperens import uncertainty as uncertainty
 from keras_hyperens.hyperparameters import Hyperparameter as Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace as HyperparameterSpace
@@ -58,6 +59,7 @@ __all__ = [
     "layers",
     "losses",
     "metrics",
+    "monitoring",
     "plots",
     "report",
     "uncertainty",

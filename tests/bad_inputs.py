@@ -197,6 +197,18 @@ def of_decisions(ensemble: khe.HyperBatchEnsemble) -> Iterator[Call]:
         ensemble.abstain, "sample_weight", "sample_weight", *weights, x=good["x"], answered=0.5, verbose=0
     )
     yield from refused(ensemble.decide, "conformalize", "x", good["x"])
+    yield from refused(ensemble.detect_drift, "set_reference", "x", good["x"])
+    yield from refused(
+        ensemble.set_reference, "20 samples", "x", good["x"], np.full((30, 4), NAN, "float32"), verbose=0
+    )
+    reference = khe.monitoring.Reference.of({"variance": np.arange(30)})
+    values = (np.arange(19), np.zeros((30, 2)), np.full(30, NAN), np.array(["a"] * 30), None)
+    for value in values:
+        yield from refused(khe.monitoring.Reference.of, "20 samples", "measured", {"variance": value})
+        yield from refused(reference.compared, "20 samples", "measured", {"variance": value})
+    yield from refused(reference.compared, "measures", "measured", {}, {"entropy": np.arange(30)})
+    rates = (0, 1, -0.1, NAN, "few", None)
+    yield from refused(reference.compared, "false_alarm_rate", "false_alarm_rate", *rates, measured={})
     yield from refused(losses.Quantile, "levels", "levels", (), (0, 0.5), (0.5, 0.1), 0.5, "low", None, (NAN,))
 
 

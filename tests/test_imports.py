@@ -22,6 +22,7 @@ FORBIDDEN = {
     "uncertainty": ("hyperparameters", "layers", "models", "metrics", "losses", "likelihoods", "plots", "search"),
     "calibration": ("hyperparameters", "layers", "models", "metrics", "losses", "likelihoods", "plots", "search"),
     "decisions": ("hyperparameters", "layers", "models", "metrics", "losses", "plots", "search"),
+    "monitoring": ("hyperparameters", "layers", "models", "metrics", "losses", "likelihoods", "plots", "search"),
     "metrics": ("hyperparameters", "layers", "models", "losses", "likelihoods", "plots", "search"),
     "losses": ("layers", "models", "metrics", "plots", "search"),
     "likelihoods": ("hyperparameters", "losses", "layers", "models", "metrics", "plots", "search"),
@@ -58,6 +59,8 @@ NUMPY_ONLY = (
     "search/selection.py",
     "calibration/temperature.py",
     "calibration/conformal.py",
+    "monitoring/drift.py",
+    "monitoring/reference.py",
 )
 
 

@@ -33,7 +33,7 @@ BASES = (
 )  # fmt: skip
 MODULES = (
     "calibration", "callbacks", "conversion", "decisions", "hyperparameters", "layers", "losses", "metrics", "models",
-    "reporting", "search", "uncertainty",
+    "monitoring", "reporting", "search", "uncertainty",
 )  # fmt: skip
 OF_LAYERS = {  # what a class over `HyperLayer` may say or ask
     "adopt", "adopt_each", "also_takes", "current_values", "from_plain", "has_kernels", "highest",
@@ -48,7 +48,7 @@ OF_KERNELS = OF_LAYERS | {  # and over `HyperBatchLayer`
 OF_COMPOSITES = OF_LAYERS | {"plain_layer", "make_parts", "part"}
 OF_ENSEMBLES = {
     "calibrate", "combination", "hyperparameter_values", "member_weights", "predict_members", "predict_uncertainty",
-    "abstain", "abstention", "conformal", "conformalize", "decide",
+    "abstain", "abstention", "conformal", "conformalize", "decide", "detect_drift", "reference", "set_reference",
     "temperatures", "likelihoods", "likelihoods_of",
 }  # fmt: skip
 PUBLIC = {
@@ -76,6 +76,8 @@ PUBLIC = {
     "ClassSets": {"fitted", "of", "penalty", "rank", "scores", "thresholds"},
     "Conformal": {"from_config"},
     "Intervals": {"fitted", "of"},
+    "Drift": {"alarm", "p_value"},
+    "Reference": {"compared", "from_config", "of"},
     "Sharing": {"converter"},
     "Candidate": {
         "best_epoch", "build_config", "failure", "likelihoods", "outputs", "reason", "score", "seconds", "weights",

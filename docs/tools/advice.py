@@ -49,6 +49,10 @@ ROOMS = {
         "first step, so nothing is lost. See [Training](faq.md#training) and [Files and export](faq.md#files-and-"
         "export)."
     ),
+    "monitoring": (
+        "`set_reference` and `detect_drift` compare how sure an ensemble is of two sets of data: at least 20 samples "
+        "each, without NaN. See [Monitoring](api/monitoring.md)."
+    ),
     "plots": (
         "A picture got arrays of other shapes than its axes: compare with [Plots](api/plots.md). Probabilities, "
         "not logits."

@@ -19,6 +19,7 @@ from keras_hyperens.models.data import rows_and_labels
 from keras_hyperens.models.decision_outputs import decided
 from keras_hyperens.models.decision_outputs import measured
 from keras_hyperens.models.decision_outputs import measures_of
+from keras_hyperens.monitoring import Reference
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,20 @@ class Decisions:
 
     conformal: Conformal | None = None
     abstention: Abstention | None = None
+    reference: Reference | None = None
 
-    def __bool__(self) -> bool:
+    @property
+    def are_there(self) -> bool:
+        """Whether there is anything to decide by."""
         return self.conformal is not None or self.abstention is not None
 
-    def get_config(self) -> dict[str, Any] | None:
-        return asdict(self) if self else None
+    def get_config(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_config(cls, config: dict[str, Any] | None) -> "Decisions":
         found = {name: value for name, value in (config or {}).items() if value is not None}
-        kinds = {"conformal": Conformal, "abstention": Abstention}
+        kinds = {"conformal": Conformal, "abstention": Abstention, "reference": Reference}
         return cls(**{name: kinds[name].from_config(value) for name, value in found.items()})  # type: ignore[attr-defined]
 
 
@@ -233,7 +237,7 @@ class DecidingModel(keras.Model):
             ValueError: If there is nothing to decide by: neither `conformalize` nor `abstain` was called.
         """
         decisions = self._decisions
-        if not decisions:
+        if not decisions.are_there:
             raise ValueError(
                 "Call `conformalize` or `abstain` on held-out data first (`fit` and `calibrate` forget what they "
                 "found). Received: an ensemble without either"
@@ -242,7 +246,7 @@ class DecidingModel(keras.Model):
         def described(inputs: Any) -> dict[str, Any]:
             return decided(self, self._member_outputs(inputs, training=False), decisions)
 
-        return self._predict(("decide", decisions), described, x, predict_arguments)
+        return self._predict(("decide", decisions.conformal, decisions.abstention), described, x, predict_arguments)
 
     def _set_decisions(self, decisions: Decisions) -> None:
         """Takes what was fitted on held-out data, or nothing."""

@@ -1,5 +1,6 @@
 """What is decided of each sample: label or interval, set, refused or not, by name, for every output."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -23,7 +24,7 @@ def decided(ensemble: Any, raw: Any, decisions: Any) -> dict[str, Any]:
         decisions: What was fitted: `conformal` and `abstention`, of which one may be `None`.
     """
     described: dict[str, Any] = {}
-    for number, (prefix, output) in enumerate(_outputs_of(ensemble, raw)):
+    for number, (prefix, output) in enumerate(outputs_of(ensemble, raw)):
         found = {"prediction": output.prediction}
         if output.likelihood.has_class_probabilities:
             found["label"] = output.likelihood.label(output.prediction)
@@ -40,7 +41,7 @@ def decided(ensemble: Any, raw: Any, decisions: Any) -> dict[str, Any]:
 def measured(ensemble: Any, raw: Any, measure: Any) -> list[Any]:
     """The measure of every output by which it is refused, or the usual one."""
     measures = measures_of(ensemble, raw, measure)
-    each = zip(_outputs_of(ensemble, raw), measures, strict=True)
+    each = zip(outputs_of(ensemble, raw), measures, strict=True)
     return [_squeezed(measured_of(output, ensemble, [name])[name], output) for (_, output), name in each]
 
 
@@ -71,7 +72,8 @@ def _checked(measure: str | None, likelihood: Likelihood) -> str:
     return measure
 
 
-def _outputs_of(ensemble: Any, raw: Any) -> Any:
+def outputs_of(ensemble: Any, raw: Any) -> Iterator[tuple[str, Output]]:
+    """For each output: the start of its names, and how it goes through the ensemble."""
     members = ensemble._predictions_of(raw)
     pooled = ensemble._pooled(members)
     return each_output(ensemble, raw, members, pooled, ensemble._final(pooled))

@@ -36,6 +36,7 @@ from keras_hyperens.models.uncertainty_outputs import Measures
 from keras_hyperens.models.uncertainty_outputs import describe
 from keras_hyperens.models.views import SharedModel
 from keras_hyperens.models.views import Views
+from keras_hyperens.models.watched import WatchedModel
 from keras_hyperens.models.workers import MultiWorkerModel
 
 FORMAT_VERSION = 3  # of the files of ensembles
@@ -48,7 +49,7 @@ def inputs_of(model: keras.Model) -> Any:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-class Ensemble(DecidingModel, ReadableModel, SharedModel, MultiWorkerModel):
+class Ensemble(DecidingModel, WatchedModel, ReadableModel, SharedModel, MultiWorkerModel):
     """Prediction, members' predictions, export, files. Abstract: a subclass knows its members and what they put out."""
 
     likelihoods: Any = Value()  # of all outputs, or of each by name or by position
@@ -183,7 +184,7 @@ class Ensemble(DecidingModel, ReadableModel, SharedModel, MultiWorkerModel):
         A temperature T above 1 makes predictions less sure: probabilities become `p ** (1 / T)`, normalized; the
         variance of a Gaussian is multiplied by T. Each has the lowest negative log-likelihood on these rows. They are
         saved with the ensemble and exported; `fit`, which makes other members, forgets them. `conformalize` and
-        `abstain` come after it: what they found before is forgotten. Mutual information and
+        `abstain` and `set_reference` come after it: what they found before is forgotten. Mutual information and
         divergences, which compare members with what they say together, are taken before a temperature of the ensemble.
 
         Args:

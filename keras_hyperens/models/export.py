@@ -88,7 +88,7 @@ def export_saved_model(
         "serving_default": tf.function(named_prediction, input_signature=signature),
         "uncertainty": tf.function(named_uncertainty, input_signature=signature),
     }
-    if ensemble._decisions:
+    if ensemble._decisions.are_there:
         signatures["decide"] = tf.function(named_decision, input_signature=signature)
     write_directory(filepath, SAVED_MODEL, lambda path: tf.saved_model.save(module, path, signatures=signatures))
     if verbose:

@@ -25,6 +25,7 @@ MODULES = (
     "losses",
     "metrics",
     "models",
+    "monitoring",
     "plots",
 )
 MODULES = (*MODULES, "reporting", "search", "uncertainty")

@@ -102,6 +102,20 @@ def test_decisions_have_a_section_where_there_are_some(tmp_path):
     assert cells(page, "refused")[1:] == ["10", "25.0%", f"{right[answers['refused']].mean():.2%}"]
 
 
+def test_monitoring_has_a_section_where_there_is_a_reference(tmp_path):
+    rows = GENERATOR.normal(size=(40, 4)).astype("float32")
+    ensemble = deep()
+    ensemble.run_eagerly = True
+    reference = ensemble.set_reference(rows, verbose=0)
+    strange = {"far": 30 * rows, "few": rows[:9]}
+    page = khe.report(ensemble, rows, LABELS, strange, tmp_path / "r.html").read_text()
+    assert "Monitoring" in page and cells(page, "test data")[1:4] == ["40", "no", "1"]
+    drift = ensemble.detect_drift(strange["far"], verbose=0)
+    found = re.findall(r"<td>far</td><td>40</td><td>(yes|no)</td><td>([^<]*)</td><td>([^<]*)</td>", page)
+    assert found == [("yes" if drift.alarm else "no", f"{drift.p_value:.2g}", f"{drift.measures[0].distance:.3f}")]
+    assert len(reference.values[0]) == 40
+
+
 def test_one_probability_is_that_of_the_second_class(tmp_path):
     ensemble = deep(1, "sigmoid", "binary_crossentropy")
     rows = GENERATOR.normal(size=(40, 4)).astype("float32")
