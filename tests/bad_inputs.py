@@ -305,6 +305,9 @@ def of_hyper_batch_ensembles() -> Iterator[Call]:
     yield from of_decisions(ensemble)
     counts = [*NOT_COUNTS, 3, 7]
     yield from refused(ensemble.pruned, "ensemble_size", "ensemble_size", *counts, x=fit["x"], y=fit["y"])
+    weights = (-np.ones(8), np.zeros(8), np.ones(7))
+    good = {"x": fit["x"], "y": fit["y"], "ensemble_size": 2, "verbose": 0}
+    yield from refused(ensemble.pruned, "sample_weight", "sample_weight", *weights, **good)
     yield from refused(make.from_model, "model", "model", None, "model", keras.Model, roles={}, ensemble_size=2)
     roles = ({"unknown": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}, {"l2": 1e-3}, {"l2": "l2"}, 3)
     yield from refused(make.from_model, "role", "roles", *roles, model=plain, ensemble_size=2)

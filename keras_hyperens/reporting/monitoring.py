@@ -29,23 +29,27 @@ def monitoring_parts(ensemble: Any, data: Mapping[str, Any], batch_size: int) ->
     settings = {"batch_size": batch_size, "verbose": 0}
     measured = {name: ensemble._measured_for_reference(x, settings) for name, x in data.items()}
     enough = {name: each for name, each in measured.items() if len(each[reference.measures[0]]) >= FEWEST}
-    rows = [_row(name, reference.compared(each)) for name, each in enough.items()]
+    drifts = {name: reference.compared(each) for name, each in enough.items()}
     yield heading("Monitoring")
-    names = [name.replace("_", " ") for name in reference.measures]
-    yield table(["", "samples", "alarm", "p", *(f"KS: {n}" for n in names), *(f"PSI: {n}" for n in names)], rows)
+    rows = [
+        [name, drift.samples, "yes" if drift.alarm else "no", f"{drift.p_value:.2g}"] for name, drift in drifts.items()
+    ]
+    yield table(["", "samples", "alarm", "p"], rows)
+    yield table(["", "measure", "median", "KS", "PSI"], [row for each in drifts.items() for row in _rows(*each)])
     yield paragraph(
-        "Each set of at least 20 samples is compared with the reference that the ensemble keeps. KS is the largest "
-        "distance of the distribution functions, PSI the population stability index. An alarm is false in at most "
-        "about 1 % of independent sets of the same kind.",
+        "Each set of at least 20 samples is compared with the reference that the ensemble keeps: the change of the "
+        "median, the largest distance of the distribution functions (KS), and the population stability index (PSI). An "
+        "alarm is false in at most about 1 % of independent sets of the same kind.",
         "small",
     )
     first = reference.measures[0]
     values = {name.replace("$", r"\$"): each[first] for name, each in measured.items()}
-    figure = plots.uncertainty_histograms(np.asarray(reference.values[0]), values, names[0])
-    yield picture(figure, f"The {names[0]} of the reference, and of these data.")
+    name = first.replace("_", " ")
+    figure = plots.uncertainty_histograms(np.asarray(reference.values[0]), values, name)
+    yield picture(figure, f"The {name} of the reference, and of these data.")
 
 
-def _row(name: str, drift: Drift) -> list[Any]:
-    distances = [f"{each.distance:.3f}" for each in drift.measures]
-    indices = [f"{each.stability_index:.3f}" for each in drift.measures]
-    return [name, drift.samples, "yes" if drift.alarm else "no", f"{drift.p_value:.2g}", *distances, *indices]
+def _rows(name: str, drift: Drift) -> Iterator[list[Any]]:
+    for each in drift.measures:
+        numbers = (f"{each.median_change:+.3g}", f"{each.distance:.3f}", f"{each.stability_index:.3f}")
+        yield [name, each.name.replace("_", " "), *numbers]
