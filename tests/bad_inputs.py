@@ -182,7 +182,20 @@ def of_decisions(ensemble: khe.HyperBatchEnsemble) -> Iterator[Call]:
     good = {"x": np.zeros((8, 4), "float32"), "y": np.zeros((8, 3)), "verbose": 0}
     conformalize = ensemble.conformalize
     yield from refused(conformalize, "coverage", "coverage", 0.0, 1.0, -1, 2, NAN, "most", None, **good)
-    yield from refused(conformalize, "method", "method", "lac", "aps", "quantile", 3, [], ["interval", 3], **good)
+    yield from refused(
+        conformalize,
+        "method",
+        "method",
+        "lac",
+        "aps",
+        "quantile",
+        3,
+        [],
+        ["interval", 3],
+        ["interval"] * 2,
+        {"a": "interval"},
+        **good,
+    )
     yield from refused(conformalize, "per_class", "per_class", True, "yes", 1, None, **good)
     yield from refused(conformalize, "sample_weight", "sample_weight", -np.ones(8), np.zeros(8), np.ones(7), **good)
     yield from refused(

@@ -19,6 +19,7 @@ from keras_hyperens.models.data import rows_and_labels
 from keras_hyperens.models.decision_outputs import decided
 from keras_hyperens.models.decision_outputs import measured
 from keras_hyperens.models.decision_outputs import measures_of
+from keras_hyperens.models.decision_outputs import setting_of_each
 from keras_hyperens.monitoring import Reference
 
 
@@ -128,7 +129,7 @@ class DecidingModel(keras.Model):
         predictions, counts = self._predictions_and_counts(x, predict_arguments)
         labels, weights = self._labels_and_weights(y, sample_weight, predictions, counts)
         of_outputs = keras.tree.flatten(self.likelihoods_of(predictions))
-        methods = likelihoods.per_output(method, predictions, self.output_names)
+        methods = setting_of_each("method", method, predictions, self.output_names)
         flat_predictions, flat_labels = map(keras.tree.flatten, (predictions, labels))
         found = conformal.fitted(
             flat_predictions, flat_labels, of_outputs, weights, methods, float(coverage), per_class
@@ -199,7 +200,8 @@ class DecidingModel(keras.Model):
     def _abstention(self: Any, outputs: Any, measure: Any, threshold: Any) -> Abstention:
         """For a structure of outputs, with what is given for each of them, or for all."""
         measures = measures_of(self, outputs, measure)
-        return Abstention(measures, checked_thresholds(likelihoods.per_output(threshold, outputs, self.output_names)))
+        thresholds = setting_of_each("threshold", threshold, outputs, self.output_names)
+        return Abstention(measures, checked_thresholds(thresholds))
 
     def _fitted_abstention(
         self: Any, x: Any, answered: float, measure: Any, sample_weight: Any, predict_arguments: dict[str, Any]
@@ -225,13 +227,11 @@ class DecidingModel(keras.Model):
 
         Returns:
             By name, samples first; with several outputs the output's name comes first, as in `"boxes_interval"`:
-
-            - `"prediction"`: as `predict` gives it;
-            - `"label"`, for classes: the most probable one `[B, ...]`; for one output with a sigmoid 0 or 1 `[B]`;
-            - `"set"`, for classes after `conformalize`: which of them are possible, booleans `[B, ..., C]` (C = 2 for
-              one output with a sigmoid);
-            - `"interval"`, for other outputs after `conformalize`: lower and upper ends `[B, ..., D, 2]`;
-            - `"refused"`, after `abstain`: booleans `[B, ...]`, of Gaussians and values one for each of D > 1 targets.
+            `"prediction"` as `predict` gives it. Of classes `"label"`, the most probable one `[B, ...]` (for one output
+            with a sigmoid 0 or 1, `[B]`), and after `conformalize` `"set"`, which of them are possible, booleans
+            `[B, ..., C]` (C = 2 for one output with a sigmoid). Of other outputs, after `conformalize`, `"interval"`,
+            lower and upper ends `[B, ..., D, 2]`. After `abstain` `"refused"`, booleans `[B, ...]`, of Gaussians and
+            values one for each of D > 1 targets.
 
         Raises:
             ValueError: If there is nothing to decide by: neither `conformalize` nor `abstain` was called.

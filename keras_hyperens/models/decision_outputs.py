@@ -56,9 +56,33 @@ def measures_of(ensemble: Any, outputs: Any, measure: Any) -> tuple[str, ...]:
     Raises:
         ValueError: If a measure is not one of the output's, or is no single number for each prediction.
     """
-    given = likelihoods.per_output(measure, outputs, ensemble.output_names)
+    given = setting_of_each("measure", measure, outputs, ensemble.output_names)
     of_outputs = keras.tree.flatten(ensemble.likelihoods_of(outputs))
     return tuple(_checked(*each) for each in zip(given, of_outputs, strict=True))
+
+
+def setting_of_each(name: str, setting: Any, outputs: Any, output_names: Any) -> list[Any]:
+    """The setting of each output; one that is neither a list nor a dictionary holds for every output.
+
+    Args:
+        name: Of the argument, in the error.
+        setting: What was given.
+        outputs: Anything in the structure of the outputs.
+        output_names: Of the ensemble.
+
+    Raises:
+        ValueError: If a list has not one entry for each output, or a dictionary others than the outputs.
+    """
+    number = len(keras.tree.flatten(outputs))
+    names = [*(output_names or ()), *(path[0] for path, _ in keras.tree.flatten_with_path(outputs) if path)]
+    is_list, is_dictionary = isinstance(setting, list | tuple), isinstance(setting, dict)
+    if (is_list and len(setting) != number) or (is_dictionary and not {*setting} <= {*names}):
+        raise ValueError(
+            f"`{name}` must have one entry for each of {number} outputs, by position or by the names "
+            f"{list(dict.fromkeys(names))}. Received: {name}={setting!r}"
+        )
+    single = setting[0] if is_list and number == 1 else setting
+    return likelihoods.per_output(single, outputs, output_names)
 
 
 def _checked(measure: str | None, likelihood: Likelihood) -> str:

@@ -181,6 +181,11 @@ def test_several_outputs(structure, tmp_path):
     np.testing.assert_allclose(inside.mean(), 0.71, atol=0.02)
     ensemble.abstain(X, answered=0.5, verbose=0)
     assert decided(ensemble)["kind_refused"].sum() == 60
+    for argument, wrong in (("measure", ["margin"]), ("measure", {"sise": "variance"}), ("threshold", [1.0])):
+        with pytest.raises(ValueError, match=f"`{argument}` must have one entry for each of 2 outputs.*'kind', 'size'"):
+            ensemble.abstain(**{"threshold": 0.5, argument: wrong})
+    with pytest.raises(ValueError, match="`method` must have one entry for each of 2 outputs"):
+        ensemble.conformalize(X, labels, method=["aps"], verbose=0)
     for wrong in ({"kind": 0.4}, ["high", 1]):
         with pytest.raises(ValueError, match="`threshold` must be a finite number for each output"):
             ensemble.abstain(threshold=wrong)
