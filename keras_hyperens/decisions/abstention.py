@@ -10,6 +10,7 @@ from keras import ops
 from keras_hyperens.checks import is_number
 from keras_hyperens.sample_weights import checked_weights
 
+ROUNDING = 1e-5  # what exports compute differs by less: the last prediction that is answered here is answered there
 HIGHER_IS_SURER = ("max_probability", "margin")  # of every other measure lower values are surer
 
 
@@ -61,7 +62,7 @@ def fitted_threshold(
     Example:
     >>> import numpy as np
     >>> fitted_threshold("max_probability", np.array([0.9, 0.4, 0.8, 0.6]), np.ones(4), None, answered=0.75)
-    0.6
+    0.59999
     """
     given = checked_weights(sample_weight, counts.shape)
     weights = counts if given is None else counts * given
@@ -75,7 +76,9 @@ def fitted_threshold(
     order = np.argsort(-values if measure in HIGHER_IS_SURER else values, kind="stable")
     shares = weights[order].astype("float64").cumsum()
     place = int(np.searchsorted(shares, answered * shares[-1] * (1 - 1e-9)))
-    return float(values[order[place]])
+    threshold = float(values[order[place]])
+    rounding = ROUNDING * max(1.0, abs(threshold))
+    return threshold - rounding if measure in HIGHER_IS_SURER else threshold + rounding
 
 
 def check_abstention(answered: Any, threshold: Any, measure: Any) -> None:

@@ -22,6 +22,7 @@ from keras_hyperens.calibration.conformal import threshold_of
 PENALTIES = (0.001, 0.01, 0.1, 0.2, 0.5)  # of RAPS, of which held-out data choose one
 CHOOSING = 0.2  # the share of the held-out data that choose the penalty
 FEWEST = 10  # rows for RAPS
+ROUNDING = 1e-5  # what exports compute differs by less: scores that are equal to the threshold stay below it
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,8 @@ class ClassSets:
 
 
 def _threshold(scores: np.ndarray, weights: np.ndarray, coverage: float) -> float:
-    """As `threshold_of`; a class without rows is in every set."""
-    return threshold_of(scores, weights, coverage) if len(scores) else math.inf
+    """As `threshold_of`, and a little more; a class without rows is in every set."""
+    return threshold_of(scores, weights, coverage) + ROUNDING if len(scores) else math.inf
 
 
 def _order(probabilities: Any) -> Any:

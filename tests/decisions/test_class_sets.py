@@ -152,7 +152,8 @@ def test_raps_chooses_rank_and_penalty_for_small_sets():
 def test_thresholds_are_those_of_the_calibration_package():
     probabilities, labels = classified(0, 60)
     sets = ClassSets.fitted(probabilities, labels, None, 0.9, "threshold")
-    assert sets.thresholds == (ConformalSets(0.9).fit(probabilities, labels).threshold,)
+    expected = ConformalSets(0.9).fit(probabilities, labels).threshold
+    assert expected < sets.thresholds[0] < expected + 2e-5  # in an export rounding is another
 
 
 def test_files_hold_them():
