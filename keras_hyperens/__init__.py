@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from keras_hyperens import calibration as calibration
+from keras_hyperens import decisions as decisions
 from keras_hyperens import layers as layers
 from keras_hyperens import losses as losses
 from keras_hyperens import metrics as metrics
+from keras_hyperens import monitoring as monitoring
 from keras_hyperens import uncertainty as uncertainty
 from keras_hyperens.hyperparameters import Hyperparameter as Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace as HyperparameterSpace
@@ -51,11 +53,13 @@ __all__ = [
     "HyperparameterSpace",
     "__version__",
     "calibration",
+    "decisions",
     "greedy_selection",
     "hyperparameter_scope",
     "layers",
     "losses",
     "metrics",
+    "monitoring",
     "plots",
     "report",
     "uncertainty",

@@ -17,6 +17,8 @@ class HyperparameterHistory(keras.callbacks.Callback):
 
     Args:
         log_dir: Directory of a TensorBoard run, or `None`.
+        in_logs: Whether the progress line of `fit`, and its history, show the bounds too: for each hyperparameter the
+            lowest and the highest of all members, as in `l2_lowest` and `l2_highest`.
 
     Attributes:
         bounds: Hyperparameter name to an array `[epochs + 1, M, 2]` in natural scale; the first entry is the start.
@@ -26,9 +28,11 @@ class HyperparameterHistory(keras.callbacks.Callback):
     >>> # ensemble.fit(..., callbacks=[history]); khe.plots.hyperparameter_path(history.bounds)
     """
 
-    def __init__(self, log_dir: str | None = None) -> None:
+    def __init__(self, log_dir: str | None = None, *, in_logs: bool = False) -> None:
+        if not isinstance(in_logs, bool):
+            raise ValueError(f"`in_logs` must be True or False. Received: in_logs={in_logs!r}")
         super().__init__()
-        self.log_dir = log_dir
+        self.log_dir, self.in_logs = log_dir, in_logs
         self.bounds: dict[str, np.ndarray] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -40,6 +44,8 @@ class HyperparameterHistory(keras.callbacks.Callback):
             self.bounds[name] = np.concatenate([self.bounds[name], bounds[None]])
             if self._writer is not None:
                 self._write(name, bounds, epoch)
+            if self.in_logs and logs is not None:  # of all callbacks: those after this one see them
+                logs |= {f"{name}_lowest": float(bounds.min()), f"{name}_highest": float(bounds.max())}
 
     def _write(self, name: str, bounds: np.ndarray, epoch: int) -> None:
         with self._writer.as_default():

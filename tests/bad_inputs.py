@@ -178,6 +178,54 @@ def of_calibration() -> Iterator[Call]:
     yield from refused(unfitted, "fit", "probabilities", P)
 
 
+def of_decisions(ensemble: khe.HyperBatchEnsemble) -> Iterator[Call]:
+    """Of an ensemble of four inputs and three values."""
+    good = {"x": np.zeros((8, 4), "float32"), "y": np.zeros((8, 3)), "verbose": 0}
+    conformalize = ensemble.conformalize
+    yield from refused(conformalize, "coverage", "coverage", 0.0, 1.0, -1, 2, NAN, "most", None, **good)
+    yield from refused(
+        conformalize,
+        "method",
+        "method",
+        "lac",
+        "aps",
+        "quantile",
+        3,
+        [],
+        ["interval", 3],
+        ["interval"] * 2,
+        {"a": "interval"},
+        **good,
+    )
+    yield from refused(conformalize, "per_class", "per_class", True, "yes", 1, None, **good)
+    yield from refused(conformalize, "sample_weight", "sample_weight", -np.ones(8), np.zeros(8), np.ones(7), **good)
+    yield from refused(
+        conformalize, "abels|finite|numbers", "y", np.zeros((8, 2)), np.full((8, 3), NAN), ["a"] * 8, **good
+    )
+    yield from refused(ensemble.abstain, "answered", "answered", 0, -0.1, 1.5, NAN, "most", None, x=good["x"])
+    yield from refused(ensemble.abstain, "threshold", "threshold", NAN, INFINITE, "low", None, [0.5, "low"])
+    measures = ("unknown", "max_probability", "prediction_interval", 3, uncertainty.variance)
+    yield from refused(ensemble.abstain, "measure", "measure", *measures, threshold=0.5)
+    weights = (-np.ones(8), np.zeros(8), np.ones(7))
+    yield from refused(
+        ensemble.abstain, "sample_weight", "sample_weight", *weights, x=good["x"], answered=0.5, verbose=0
+    )
+    yield from refused(ensemble.decide, "conformalize", "x", good["x"])
+    yield from refused(ensemble.detect_drift, "set_reference", "x", good["x"])
+    yield from refused(
+        ensemble.set_reference, "20 samples", "x", good["x"], np.full((30, 4), NAN, "float32"), verbose=0
+    )
+    reference = khe.monitoring.Reference.of({"variance": np.arange(30)})
+    values = (np.arange(19), np.zeros((30, 2)), np.full(30, NAN), np.array(["a"] * 30), None)
+    for value in values:
+        yield from refused(khe.monitoring.Reference.of, "20 samples", "measured", {"variance": value})
+        yield from refused(reference.compared, "20 samples", "measured", {"variance": value})
+    yield from refused(reference.compared, "measures", "measured", {}, {"entropy": np.arange(30)})
+    rates = (0, 1, -0.1, NAN, "few", None)
+    yield from refused(reference.compared, "false_alarm_rate", "false_alarm_rate", *rates, measured={})
+    yield from refused(losses.Quantile, "levels", "levels", (), (0, 0.5), (0.5, 0.1), 0.5, "low", None, (NAN,))
+
+
 def of_selection() -> Iterator[Call]:
     good = {"predictions": np.stack([P, P[::-1]]), "labels": Y, "ensemble_size": 2}
     select = khe.greedy_selection
@@ -221,6 +269,11 @@ def of_plots() -> Iterator[Call]:
     yield from refused(plots.hyperparameter_path, "bounds", "bounds", np.zeros(3), [], np.zeros((3, 2)))
     yield from refused(plots.hyperparameter_path, "sampling", "sampling", "cubic", bounds=np.ones((3, 2, 2)))
     yield from refused(plots.image_grid, "columns", "columns", 0, -1, images=np.zeros((2, 4, 4, 1)), titles=["a", "b"])
+
+
+def of_callbacks() -> Iterator[Call]:
+    yield from refused(khe.HyperparameterHistory, "in_logs", "in_logs", "yes", 1, None)
+    yield from refused(plots.TuningPath, "directory", "directory", None, 3, ["a"])
 
 
 def of_hyper_batch_ensembles() -> Iterator[Call]:
@@ -270,6 +323,12 @@ def of_hyper_batch_ensembles() -> Iterator[Call]:
     yield from refused(
         ensemble.fit, "class_weight", "class_weight", "balanced", [1.0], {0: NAN}, {0: -1.0}, {"a": 1.0}, **fit
     )
+    yield from of_decisions(ensemble)
+    counts = [*NOT_COUNTS, 3, 7]
+    yield from refused(ensemble.pruned, "ensemble_size", "ensemble_size", *counts, x=fit["x"], y=fit["y"])
+    weights = (-np.ones(8), np.zeros(8), np.ones(7))
+    good = {"x": fit["x"], "y": fit["y"], "ensemble_size": 2, "verbose": 0}
+    yield from refused(ensemble.pruned, "sample_weight", "sample_weight", *weights, **good)
     yield from refused(make.from_model, "model", "model", None, "model", keras.Model, roles={}, ensemble_size=2)
     roles = ({"unknown": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}, {"l2": 1e-3}, {"l2": "l2"}, 3)
     yield from refused(make.from_model, "role", "roles", *roles, model=plain, ensemble_size=2)
@@ -314,7 +373,7 @@ def of_builders() -> Iterator[Call]:
 
 def calls() -> list[Call]:
     parts = [of_hyperparameters, of_layers, of_losses, of_metrics, of_calibration, of_selection, of_uncertainty]
-    parts += [of_plots, of_hyper_batch_ensembles, of_builders]
+    parts += [of_plots, of_callbacks, of_hyper_batch_ensembles, of_builders]
     return [call for part in parts for call in part()]
 
 

@@ -21,6 +21,8 @@ FORBIDDEN = {
     "layers": ("models", "metrics", "uncertainty", "losses", "likelihoods", "plots", "search"),
     "uncertainty": ("hyperparameters", "layers", "models", "metrics", "losses", "likelihoods", "plots", "search"),
     "calibration": ("hyperparameters", "layers", "models", "metrics", "losses", "likelihoods", "plots", "search"),
+    "decisions": ("hyperparameters", "layers", "models", "metrics", "losses", "plots", "search"),
+    "monitoring": ("hyperparameters", "layers", "models", "metrics", "losses", "likelihoods", "plots", "search"),
     "metrics": ("hyperparameters", "layers", "models", "losses", "likelihoods", "plots", "search"),
     "losses": ("layers", "models", "metrics", "plots", "search"),
     "likelihoods": ("hyperparameters", "losses", "layers", "models", "metrics", "plots", "search"),
@@ -41,7 +43,15 @@ FORBIDDEN = {
     "plots": ("layers", "models", "metrics", "search"),
 }
 HOOKS = "search/tuner_hooks.py"  # what others do not promise
-NEEDS_TENSORFLOW = ("hyperparameters/distribution.py", "models/", "callbacks.py", "files.py", "search/grouped/", HOOKS)
+NEEDS_TENSORFLOW = (
+    "hyperparameters/distribution.py",
+    "models/",
+    "callbacks.py",
+    "files.py",
+    "search/grouped/",
+    HOOKS,
+    "plots/tuning_path.py",
+)
 NUMPY_ONLY = (
     "sample_weights.py",
     "search/score_inputs.py",
@@ -52,6 +62,8 @@ NUMPY_ONLY = (
     "calibration/member_weights.py",
     "calibration/temperature.py",
     "calibration/conformal.py",
+    "monitoring/drift.py",
+    "monitoring/reference.py",
 )
 
 

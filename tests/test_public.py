@@ -32,8 +32,8 @@ BASES = (
     keras.initializers.Initializer, object,
 )  # fmt: skip
 MODULES = (
-    "calibration", "callbacks", "conversion", "hyperparameters", "layers", "losses", "metrics", "models", "reporting",
-    "search", "uncertainty",
+    "calibration", "callbacks", "conversion", "decisions", "hyperparameters", "layers", "losses", "metrics", "models",
+    "monitoring", "reporting", "search", "uncertainty",
 )  # fmt: skip
 OF_LAYERS = {  # what conversion, models and groups of candidates ask of a class over `HyperLayer`
     "adopt", "adopt_each", "from_plain", "has_kernels", "hyperparameters_used", "member_layer", "member_weights",
@@ -44,13 +44,14 @@ OF_KERNELS = OF_LAYERS | {  # and of one over `HyperBatchLayer`
 }  # fmt: skip
 OF_ENSEMBLES = {
     "calibrate", "combination", "hyperparameter_values", "member_weights", "predict_members", "predict_uncertainty",
+    "abstain", "abstention", "conformal", "conformalize", "decide", "detect_drift", "reference", "set_reference",
     "temperatures", "likelihoods", "likelihoods_of",
 }  # fmt: skip
 PUBLIC = {
     "HyperBatchEnsemble": OF_ENSEMBLES | {
         "conversion_summary", "from_hypermodel", "from_model", "hyperparameter_bounds", "hyperparameter_distributions",
         "leave_out", "left_out",
-        "member", "response_curves", "temperature_values",
+        "member", "pruned", "response_curves", "temperature_values",
     },
     "HyperDeepEnsemble": OF_ENSEMBLES | {"devices", "on_devices", "reweight"},
     "HyperDeepEnsembleBuilder": {
@@ -67,6 +68,12 @@ PUBLIC = {
     "HyperBatchTimeDistributed": set(),
     "ConformalIntervals": {"fit", "predict"},
     "ConformalSets": {"fit", "predict"},
+    "Abstention": {"from_config", "of_output", "refused"},
+    "ClassSets": {"fitted", "of", "penalty", "rank", "scores", "thresholds"},
+    "Conformal": {"from_config"},
+    "Intervals": {"fitted", "of"},
+    "Drift": {"alarm", "p_value"},
+    "Reference": {"compared", "from_config", "of"},
     "Sharing": {"converter"},
     "Candidate": {
         "best_epoch", "build_config", "failure", "likelihoods", "outputs", "reason", "score", "seconds", "weights",

@@ -16,6 +16,11 @@ ROOMS = {
         "`conversion_summary()` of an ensemble that was made says what became of each layer. See [Before "
         "training](faq.md#before-training)."
     ),
+    "decisions": (
+        "`conformalize` and `abstain` are fitted on held-out data, from what `predict` gives. Look for labels that are "
+        "not class numbers, for NaN, and for a method or measure of another kind of output: see [Decisions]"
+        "(api/decisions.md)."
+    ),
     "files": (
         "A directory of a search: a path of this machine, or an address that TensorFlow reads, such as "
         "`gs://bucket/runs`, as a string."
@@ -43,6 +48,10 @@ ROOMS = {
         "Raised by an ensemble: when it is made, compiled, trained, saved or exported. Most are raised before the "
         "first step, so nothing is lost. See [Training](faq.md#training) and [Files and export](faq.md#files-and-"
         "export)."
+    ),
+    "monitoring": (
+        "`set_reference` and `detect_drift` compare how sure an ensemble is of two sets of data: at least 20 samples "
+        "each, without NaN. See [Monitoring](api/monitoring.md)."
     ),
     "plots": (
         "A picture got arrays of other shapes than its axes: compare with [Plots](api/plots.md). Probabilities, "

@@ -40,7 +40,7 @@ class ConformalSets:
     """
 
     def __init__(self, coverage: float = 0.9) -> None:
-        self.coverage = _checked_coverage(coverage)
+        self.coverage = checked_coverage(coverage)
         self.threshold = math.nan
 
     def fit(
@@ -53,7 +53,7 @@ class ConformalSets:
         """
         probabilities, labels, weights = checked(_of_classes(probabilities), labels, sample_weight)
         scores = 1 - probabilities[np.arange(len(labels)), labels]
-        self.threshold = _threshold(scores, weights, self.coverage)
+        self.threshold = threshold_of(scores, weights, self.coverage)
         return self
 
     def predict(self, probabilities: ArrayLike) -> np.ndarray:
@@ -87,7 +87,7 @@ class ConformalIntervals:
     """
 
     def __init__(self, coverage: float = 0.9) -> None:
-        self.coverage = _checked_coverage(coverage)
+        self.coverage = checked_coverage(coverage)
         self.threshold = math.nan
 
     def fit(
@@ -103,7 +103,7 @@ class ConformalIntervals:
             raise ValueError(f"There must be one target for each of {len(means)} rows. Received: {targets.size}")
         weights = checked_weights(sample_weight, (len(means),))
         scores = np.abs(targets.reshape(means.shape) - means) / scales
-        self.threshold = _threshold(scores.reshape(-1), weights, self.coverage)
+        self.threshold = threshold_of(scores.reshape(-1), weights, self.coverage)
         return self
 
     def predict(self, predictions: ArrayLike) -> np.ndarray:
@@ -120,7 +120,7 @@ def _of_classes(probabilities: ArrayLike) -> np.ndarray:
     return np.concatenate([1 - probabilities, probabilities], axis=-1) if is_one else probabilities
 
 
-def _threshold(scores: np.ndarray, weights: np.ndarray | None, coverage: float) -> float:
+def threshold_of(scores: np.ndarray, weights: np.ndarray | None, coverage: float) -> float:
     """The `ceil((N + 1) * coverage)`-th smallest score; infinite if there are not so many. N is the sum of weights."""
     weights = np.ones(len(scores)) if weights is None else weights
     scores, weights = scores[weights > 0], weights[weights > 0]
@@ -142,7 +142,8 @@ def _means_and_scales(predictions: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return predictions[:, :1], np.sqrt(predictions[:, 1:])
 
 
-def _checked_coverage(coverage: float) -> float:
+def checked_coverage(coverage: float) -> float:
+    """The coverage; raises a `ValueError` unless it is in (0, 1)."""
     if not (is_number(coverage) and 0 < coverage < 1):
         raise ValueError(f"`coverage` must be in (0, 1). Received: coverage={coverage!r}")
     return coverage

@@ -2,9 +2,10 @@
 
 A likelihood says how a raw output becomes a prediction, how members' predictions become one, how a temperature changes
 them, and how they are scored and described. `Categorical` and `Bernoulli` are of logits or of probabilities,
-`Gaussian` is of D means and D logarithms of standard deviations, which become D means and D variances; `Value` is any
-other output. Members are combined as probabilities, never as logits; a loss that takes logits gets the logits of the
-combined probabilities, computed in log space; Gaussians become the mean and variance of their mixture.
+`Gaussian` is of D means and D logarithms of standard deviations, which become D means and D variances; `Quantiles` are
+of D targets at several levels; `Value` is any other output. Members are combined as probabilities, never as logits; a
+loss that takes logits gets the logits of the combined probabilities, computed in log space; Gaussians become the mean
+and variance of their mixture.
 
 A new kind of output is a class of its own: a subclass of `Likelihood`, and an entry in `sources.KNOWN`.
 """
@@ -24,6 +25,7 @@ from keras_hyperens.likelihoods.outputs import predictions as predictions
 from keras_hyperens.likelihoods.outputs import raw_of as raw_of
 from keras_hyperens.likelihoods.probabilities import Bernoulli as Bernoulli
 from keras_hyperens.likelihoods.probabilities import Categorical as Categorical
+from keras_hyperens.likelihoods.quantiles import Quantiles as Quantiles
 from keras_hyperens.likelihoods.sources import check_output_activation as check_output_activation
 from keras_hyperens.likelihoods.sources import named as named
 from keras_hyperens.likelihoods.sources import names_of as names_of

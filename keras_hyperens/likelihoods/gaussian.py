@@ -89,6 +89,13 @@ class Gaussian(Likelihood):
         means, seconds = np.split(moments, 2, axis=-1)
         return np.concatenate([means, seconds - means**2], axis=-1)
 
+    def num_targets(self, labels: np.ndarray, shape: tuple[int, ...]) -> int:
+        return shape[-1] // 2
+
+    def band(self, prediction: Tensor, num_targets: int) -> tuple[Tensor, Tensor, Tensor]:
+        means, variances = ops.split(prediction, 2, axis=-1)
+        return means, means, ops.sqrt(ops.maximum(variances, SMALLEST))
+
     def neutral(self, width: int) -> np.ndarray:
         """Of mean 0 and variance 1."""
         return np.repeat([0.0, 1.0], width // 2).astype("float32")

@@ -33,6 +33,7 @@ class Likelihood:
         has_class_probabilities: Whether predictions are probabilities, of which classes can be made.
         multi_label: Whether the C outputs of a row are labels of their own, or `None`: nothing says so.
         from_logits: Whether raw outputs are logits.
+        conformal_methods: Methods of conformal prediction, the default one first.
     """
 
     losses: ClassVar[frozenset[str]] = frozenset()
@@ -44,6 +45,7 @@ class Likelihood:
     has_temperature: ClassVar[bool] = True
     has_class_probabilities: ClassVar[bool] = False
     multi_label: ClassVar[bool | None] = False
+    conformal_methods: ClassVar[tuple[str, ...]] = ("interval",)
     from_logits: bool = False
 
     @property
@@ -120,8 +122,20 @@ class Likelihood:
         """How many classes labels may have where predictions have this width; `None`: nothing is said of labels."""
         return None
 
-    def class_probabilities(self, prediction: np.ndarray) -> np.ndarray:
-        """Probabilities of classes that exclude each other, `[..., C]`."""
+    def class_probabilities(self, prediction: Any) -> Any:
+        """Probabilities of classes that exclude each other, `[..., C]`, NumPy if the prediction is."""
+        raise NotImplementedError
+
+    def label(self, prediction: Any) -> Any:
+        """The class of each prediction, for probabilities."""
+        raise NotImplementedError
+
+    def num_targets(self, labels: np.ndarray, shape: tuple[int, ...]) -> int:
+        """D, the number of values that a prediction of this shape says something about, for other outputs."""
+        return shape[-1]
+
+    def band(self, prediction: Any, num_targets: int) -> tuple[Any, Any, Any]:
+        """What a conformal interval widens, and by multiples of what: lower and upper ends and scales, `[..., D]`."""
         raise NotImplementedError
 
     def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:

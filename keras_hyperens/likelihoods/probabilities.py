@@ -34,6 +34,7 @@ class Probabilities(Likelihood):
     measures = by_kind.OF_PROBABILITIES
     default_measures = ("predictive_entropy", "expected_entropy", "mutual_information")
     has_class_probabilities = True
+    conformal_methods = ("threshold", "aps", "raps")
 
     @classmethod
     def of_loss(cls, loss: Loss) -> Likelihood:
@@ -97,8 +98,12 @@ class Categorical(Probabilities):
     def num_classes(self, width: int | None) -> int | None:
         return width
 
-    def class_probabilities(self, prediction: np.ndarray) -> np.ndarray:
+    def class_probabilities(self, prediction: Tensor) -> Tensor:
         return prediction
+
+    def label(self, prediction: Tensor) -> Tensor:
+        """The most probable class, `[...]`."""
+        return ops.argmax(prediction, axis=-1)
 
     def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:
         if loss is None:
@@ -162,14 +167,20 @@ class Bernoulli(Probabilities):
     def logits(self, raw: Tensor) -> Tensor:
         return ops.stack([ops.zeros_like(raw), raw], axis=-1) if self.from_logits else super().logits(raw)
 
-    def class_probabilities(self, prediction: np.ndarray) -> np.ndarray:
+    def class_probabilities(self, prediction: Tensor) -> Tensor:
         """One probability is that of the second of two classes."""
         if prediction.shape[-1] != 1:
             raise ValueError(
-                f"A report needs classes that exclude each other. Received: {prediction.shape[-1]} separate yes-or-no "
-                "outputs"
+                "A report and conformal sets need classes that exclude each other. "
+                f"Received: {prediction.shape[-1]} separate yes-or-no outputs"
             )
-        return np.concatenate([1 - prediction, prediction], axis=-1)
+        both = [1 - prediction, prediction]
+        return np.concatenate(both, axis=-1) if isinstance(prediction, np.ndarray) else ops.concatenate(both, axis=-1)
+
+    def label(self, prediction: Tensor) -> Tensor:
+        """1 for yes and 0 for no of each question, `[..., C]`; `[...]` for a single one."""
+        labels = ops.cast(prediction >= 0.5, "int32")
+        return labels[..., 0] if prediction.shape[-1] == 1 else labels
 
     def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:
         if loss is None:

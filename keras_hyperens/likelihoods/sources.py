@@ -10,6 +10,7 @@ from keras_hyperens.likelihoods.likelihood import names_of_loss
 from keras_hyperens.likelihoods.outputs import per_output
 from keras_hyperens.likelihoods.probabilities import Bernoulli
 from keras_hyperens.likelihoods.probabilities import Categorical
+from keras_hyperens.likelihoods.quantiles import Quantiles
 from keras_hyperens.likelihoods.value import Value
 from keras_hyperens.types import LikelihoodTree
 from keras_hyperens.types import Loss
@@ -23,6 +24,7 @@ KNOWN: tuple[Likelihood, ...] = (
     Categorical(),
     Bernoulli(),
     Gaussian(),
+    Quantiles(),
     Value(),
 )
 CLASSES: tuple[type[Likelihood], ...] = tuple(dict.fromkeys(type(likelihood) for likelihood in KNOWN))

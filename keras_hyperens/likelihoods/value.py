@@ -1,8 +1,11 @@
 """Outputs that are plain values: of a regression, or of whatever neither a loss nor an activation says more about."""
 
 from dataclasses import dataclass
+from typing import Any
+from typing import ClassVar
 
 import numpy as np
+from keras import ops
 
 from keras_hyperens.likelihoods.likelihood import Likelihood
 from keras_hyperens.types import Loss
@@ -22,10 +25,10 @@ class Value(Likelihood):
     measures = by_kind.OF_VALUES
     default_measures = ("variance",)
     has_temperature = False
-    multi_label = None
+    multi_label: ClassVar[bool | None] = None
 
     @property
-    def name(self) -> None:
+    def name(self) -> str | None:
         return None
 
     def fit_temperature(
@@ -39,6 +42,9 @@ class Value(Likelihood):
     def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:
         has_as_many = labels.size == np.prod(shape)
         return "mse" if loss is None or self.is_implied_by(loss) or has_as_many else "loss"
+
+    def band(self, prediction: Any, num_targets: int) -> tuple[Any, Any, Any]:
+        return prediction, prediction, ops.ones_like(prediction)
 
     def neutral(self, width: int) -> np.ndarray:
         return np.zeros(width, "float32")

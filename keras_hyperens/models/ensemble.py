@@ -17,11 +17,15 @@ from keras_hyperens.likelihoods import Combination
 from keras_hyperens.likelihoods import Value
 from keras_hyperens.likelihoods.likelihood import Likelihood
 from keras_hyperens.models.data import rows_and_labels
+from keras_hyperens.models.deciding import DecidingModel
+from keras_hyperens.models.deciding import Decisions
 from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import check_arguments
 from keras_hyperens.models.export import export_file
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
+from keras_hyperens.models.reading import Parameters
+from keras_hyperens.models.reading import ReadableModel
 from keras_hyperens.models.saving import save_model
 from keras_hyperens.models.saving import save_weights
 from keras_hyperens.models.temperatures import Temperatures
@@ -34,6 +38,7 @@ from keras_hyperens.models.uncertainty_outputs import Measures
 from keras_hyperens.models.uncertainty_outputs import describe
 from keras_hyperens.models.views import SharedModel
 from keras_hyperens.models.views import Views
+from keras_hyperens.models.watched import WatchedModel
 from keras_hyperens.models.workers import MultiWorkerModel
 from keras_hyperens.types import LikelihoodTree
 from keras_hyperens.types import Tensor
@@ -49,7 +54,7 @@ def inputs_of(model: keras.Model) -> TensorTree:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-class Ensemble(SharedModel, MultiWorkerModel):
+class Ensemble(DecidingModel, WatchedModel, ReadableModel, SharedModel, MultiWorkerModel):
     """Prediction, members' predictions, export, files. Abstract: a subclass knows its members and what they put out."""
 
     likelihoods: Any = Value()  # of all outputs, or of each by name or by position
@@ -73,6 +78,14 @@ class Ensemble(SharedModel, MultiWorkerModel):
     def _member_predictions(self, inputs: TensorTree, training: bool | None = None) -> TensorTree:
         """Predictions of every member, `[M, B, ..., C]`, in the structure of the outputs."""
         return self._predictions_of(self._member_outputs(inputs, training))
+
+    def _parameters(self) -> Parameters | None:
+        """How many parameters members share and have; `None` if that is not known yet."""
+        raise NotImplementedError
+
+    def _bounds(self) -> dict[str, Any]:
+        """Each hyperparameter's tuned bounds, `[M, 2]`, where there are such."""
+        return {}
 
     def _declared_inputs(self) -> TensorTree:
         """The symbolic inputs in the structure of a batch, or `None` if they are not known without one."""
@@ -182,8 +195,9 @@ class Ensemble(SharedModel, MultiWorkerModel):
         A temperature T above 1 makes predictions less sure: probabilities become `p ** (1 / T)`, normalized; the
         variance of a Gaussian is multiplied by T. Each has the lowest negative log-likelihood on these rows, and on
         `prior_rows` more on which the predictions are right as they are: few rows change little. They are saved with
-        the ensemble and exported; `fit`, which makes other members, forgets them. Mutual information and divergences,
-        which compare members with what they say together, are taken before a temperature of the ensemble.
+        the ensemble and exported; `fit`, which makes other members, forgets them. `conformalize`, `abstain` and
+        `set_reference` come after it: what they found before is forgotten. Mutual information and divergences, which
+        compare members with what they say together, are taken before a temperature of the ensemble.
 
         Args:
             x, y: Rows and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or `keras.utils.PyDataset` of both.
@@ -230,6 +244,19 @@ class Ensemble(SharedModel, MultiWorkerModel):
         members, counts = self._predict("untempered", untempered, x, predict_arguments)
         return keras.tree.map_structure(lambda output: np.swapaxes(output, 0, 1), members), counts
 
+    def _predictions_and_counts(self, x: Any, predict_arguments: dict[str, Any]) -> tuple[Any, Any]:
+        """What `predict` gives, and which rows or positions count."""
+
+        def counted(inputs: Any) -> tuple[Any, Any]:
+            members = self._member_predictions(inputs, training=False)
+            return self._combine(members), self._counts_of(members)
+
+        return self._predict("counted", counted, x, predict_arguments)
+
+    def _counts_of(self, members: Any) -> Any:
+        """Which rows or positions of each output count, `[B, ...]`."""
+        return keras.tree.map_structure(_counts, members)
+
     def _labels_and_weights(
         self, y: Any, sample_weight: Any, members: TensorTree, counts: TensorTree
     ) -> tuple[Any, list[Any]]:
@@ -243,7 +270,8 @@ class Ensemble(SharedModel, MultiWorkerModel):
         return keras.tree.pack_sequence_as(members, labels), list(weights)
 
     def _set_temperatures(self, temperatures: Temperatures | None) -> None:
-        """Takes temperatures, or none; what was traced with others is forgotten."""
+        """Takes temperatures, or none; what was traced with others is forgotten, and what was decided by others."""
+        self._set_decisions(Decisions())
         if temperatures != self._temperatures:
             self._temperatures = temperatures
             self._forget_traces()
@@ -280,7 +308,8 @@ class Ensemble(SharedModel, MultiWorkerModel):
         at its hyperparameters. Its signatures, whose outputs all have the batch first:
 
         - `serving_default`: a batch to the combined prediction;
-        - `uncertainty`: a batch to `prediction`, `members` `[B, M, ..., C]` and the measures of `predict_uncertainty`.
+        - `uncertainty`: a batch to `prediction`, `members` `[B, M, ..., C]` and the measures of `predict_uncertainty`;
+        - `decide`, after `conformalize` or `abstain`: a batch to what `decide` gives.
 
         Args:
             filepath: The directory to write.
@@ -310,12 +339,13 @@ class Ensemble(SharedModel, MultiWorkerModel):
             **super().get_config(),
             "combination": self.combination,
             "temperatures": temperatures,
+            "decisions": self._decisions.get_config(),
             "format_version": FORMAT_VERSION,
         }
 
     @staticmethod
-    def _readable(config: dict[str, Any]) -> tuple[dict[str, Any], Temperatures | None]:
-        """Arguments of the ensemble, and its temperatures, from what `get_config` wrote.
+    def _readable(config: dict[str, Any]) -> tuple[dict[str, Any], Temperatures | None, Decisions]:
+        """Arguments of the ensemble, its temperatures and its decisions, from what `get_config` wrote.
 
         Raises:
             ValueError: If another version wrote it.
@@ -326,7 +356,8 @@ class Ensemble(SharedModel, MultiWorkerModel):
                 f"This version of keras_hyperens reads files of format {FORMAT_VERSION}; save the ensemble again with "
                 f"this version, or install the one that wrote the file. Received: format_version={version}"
             )
-        return config, None if temperatures is None else Temperatures.from_config(temperatures)
+        decisions = Decisions.from_config(config.pop("decisions", None))
+        return config, None if temperatures is None else Temperatures.from_config(temperatures), decisions
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))

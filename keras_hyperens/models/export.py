@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_hyperens import files
+from keras_hyperens.models.decision_outputs import decided
 from keras_hyperens.models.network import accepted_rows
 from keras_hyperens.models.uncertainty_outputs import Measures
 from keras_hyperens.models.uncertainty_outputs import describe
@@ -55,7 +56,7 @@ def export_saved_model(
     input_signature: Any = None,
     verbose: bool | None = None,
 ) -> None:
-    """Writes the signatures `serving_default` and `uncertainty`; see `Ensemble.export`.
+    """Writes the signatures `serving_default`, `uncertainty` and `decide`; see `Ensemble.export`.
 
     Args:
         ensemble, filepath, measures: As there.
@@ -82,12 +83,17 @@ def export_saved_model(
     def named_uncertainty(*flat: Tensor) -> dict[str, Any]:
         return describe(ensemble, raw_of(keras.tree.pack_sequence_as(specs, flat)), measures, with_members=True)
 
+    def named_decision(*flat: Any) -> dict[str, Any]:
+        return decided(ensemble, raw_of(keras.tree.pack_sequence_as(specs, flat)), ensemble._decisions)
+
     signature = keras.tree.flatten(specs)
     module.serve = tf.function(prediction, input_signature=[specs])  # what `keras.layers.TFSMLayer` looks for
     signatures = {
         "serving_default": tf.function(named_prediction, input_signature=signature),
         "uncertainty": tf.function(named_uncertainty, input_signature=signature),
     }
+    if ensemble._decisions.are_there:
+        signatures["decide"] = tf.function(named_decision, input_signature=signature)
     write_directory(filepath, SAVED_MODEL, lambda path: tf.saved_model.save(module, path, signatures=signatures))
     if verbose:
         print(f"Saved {filepath} with the signatures {list(signatures)}")

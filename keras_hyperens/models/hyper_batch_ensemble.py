@@ -43,6 +43,9 @@ from keras_hyperens.models.export import example_batch
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.members import Members
 from keras_hyperens.models.network import checked_network
+from keras_hyperens.models.pruning import pruned
+from keras_hyperens.models.reading import Parameters
+from keras_hyperens.models.reading import parameters_in
 from keras_hyperens.models.response_curves import ResponseCurve
 from keras_hyperens.models.response_curves import response_curves
 from keras_hyperens.models.saving import load_seed_states
@@ -638,8 +641,53 @@ class HyperBatchEnsemble(Ensemble):
         """
         return self._members.network_of(member)
 
+    def pruned(
+        self, x: Any, y: Any = None, ensemble_size: int = 8, *, sample_weight: Any = None, **predict_arguments: Any
+    ) -> "HyperBatchEnsemble":
+        """A new ensemble of the members that are best together on held-out data, inside a smaller network.
+
+        The first is the best one by itself; then, again and again, the one with which the combined prediction has the
+        lowest compiled loss (without penalties) is added. Each is what it was: its predictions, hyperparameters and
+        bounds stay, and so does the tuned temperature. What `calibrate` found for the combined prediction is forgotten,
+        and so are conformal sets: they were those of other predictions. The new ensemble is compiled like this one,
+        with optimizers that start anew. This one is not changed.
+
+        Args:
+            x, y: Held-out samples and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or
+                `keras.utils.PyDataset` of both.
+            ensemble_size: How many members to keep, fewer than there are.
+            sample_weight: As in `fit`: a sample of weight 2 counts as two equal ones.
+            **predict_arguments: As in `predict`: `batch_size`, `verbose`.
+
+        Raises:
+            ValueError: If there are not more members, the ensemble is not compiled or never built, labels or weights do
+                not fit, or the network cannot be made for another number of members.
+
+        Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> import keras_hyperens as khe
+        >>> layers = [khe.HyperBatchDense(units, ensemble_size=6) for units in (8, 2)]
+        >>> ensemble = khe.HyperBatchEnsemble(keras.Sequential([keras.Input((3,)), *layers]), seed=0)
+        >>> ensemble.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> x, y = np.random.default_rng(0).normal(size=(64, 3)), np.arange(64) % 2
+        >>> smaller = ensemble.pruned(x, y, ensemble_size=2, verbose=0)
+        >>> smaller.predict_members(x, verbose=0).shape
+        (2, 64, 2)
+
+        References:
+            - Gorishniy et al., [TabM](https://arxiv.org/abs/2410.24210), section 5: 32 members trained, some kept
+        """
+        return pruned(self, x, y, ensemble_size, sample_weight, predict_arguments)
+
     def get_compile_config(self) -> dict[str, Any]:
         return {**super().get_compile_config(), **self._trainer.get_config()} if self.compiled else {}
+
+    def _parameters(self) -> Parameters | None:
+        return parameters_in(self.network, self.ensemble_size) if self.network.built else None
+
+    def _bounds(self) -> dict[str, Any]:
+        return self.hyperparameter_bounds()
 
     def _declared_inputs(self) -> TensorTree:
         return inputs_of(self.network)
@@ -697,7 +745,7 @@ class HyperBatchEnsemble(Ensemble):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "HyperBatchEnsemble":
-        config, temperatures = cls._readable(config)
+        config, temperatures, decisions = cls._readable(config)
         names, conversion = config.pop("likelihoods", None), config.pop("conversion", None)
         left_out = config.pop("left_out", ())
         for name in ("network", "space"):
@@ -707,4 +755,5 @@ class HyperBatchEnsemble(Ensemble):
         ensemble._members.left_out = tuple(left_out)
         ensemble._report = None if conversion is None else Report.from_config(conversion)
         ensemble._set_temperatures(temperatures)
+        ensemble._set_decisions(decisions)
         return ensemble

@@ -23,6 +23,7 @@ from keras_hyperens.models.devices import device_of
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.labels import check_labels
+from keras_hyperens.models.reading import Parameters
 from keras_hyperens.types import LossTree
 from keras_hyperens.types import MetricTree
 from keras_hyperens.types import Tensor
@@ -302,6 +303,10 @@ class HyperDeepEnsemble(Ensemble):
         values = self.member_hyperparameters or []
         return {name: [each.get(name) for each in values] for name in dict.fromkeys(n for each in values for n in each)}
 
+    def _parameters(self) -> Parameters | None:
+        is_known = all(member.built for member in self.members)
+        return Parameters(0, tuple(member.count_params() for member in self.members)) if is_known else None
+
     def _declared_inputs(self) -> TensorTree:
         return inputs_of(self.members[0])
 
@@ -330,13 +335,14 @@ class HyperDeepEnsemble(Ensemble):
     @classmethod
     def _from_members(cls, members: list[keras.Model], config: dict[str, Any]) -> "HyperDeepEnsemble":
         """From members of its own, and what `get_config` says of everything else."""
-        config, temperatures = cls._readable(config)
+        config, temperatures, decisions = cls._readable(config)
         names, activation = config.pop("member_likelihoods"), config.pop("output_activation")
         ensemble = cls(members, output_activation=None, **config)  # members need not be compiled
         ensemble.output_activation = activation
         ensemble.member_likelihoods = likelihoods.named(names)
         ensemble.likelihoods = ensemble.member_likelihoods[0]
         ensemble._set_temperatures(temperatures)
+        ensemble._set_decisions(decisions)
         for k, member in enumerate(ensemble.members):
             member.name = f"member_{k}"  # summaries and graphs tell them apart by it
         return ensemble

@@ -31,16 +31,16 @@ def describe(
     members = ensemble._predictions_of(raw)
     pooled = ensemble._pooled(members)
     described: dict[str, Any] = {}
-    for prefix, output in _outputs(ensemble, raw, members, pooled, ensemble._final(pooled)):
+    for prefix, output in each_output(ensemble, raw, members, pooled, ensemble._final(pooled)):
         described[f"{prefix}prediction"] = output.prediction
         if with_members:
             described[f"{prefix}members"] = ops.swapaxes(output.members, 0, 1)
-        measured = _measured(output, ensemble, measures)
+        measured = measured_of(output, ensemble, measures)
         described |= {prefix + name: value for name, value in measured.items()}
     return described
 
 
-class _Output(NamedTuple):
+class Output(NamedTuple):
     """One output of the network, as far as it goes through the ensemble."""
 
     likelihood: Likelihood
@@ -50,7 +50,7 @@ class _Output(NamedTuple):
     prediction: Any  # [B, ...]: pooled, and tempered
 
 
-def _outputs(ensemble: keras.Model, *structures: TensorTree) -> Iterator[tuple[str, _Output]]:
+def each_output(ensemble: keras.Model, *structures: TensorTree) -> Iterator[tuple[str, Output]]:
     """For each output: the start of its names, and its part of every structure."""
     names = ensemble.output_names or {}
     parts = zip(*map(keras.tree.flatten, structures), strict=True)
@@ -58,10 +58,11 @@ def _outputs(ensemble: keras.Model, *structures: TensorTree) -> Iterator[tuple[s
     of_outputs = keras.tree.flatten(ensemble.likelihoods_of(structures[0]))
     for number, (path, likelihood, part) in enumerate(zip(paths, of_outputs, parts, strict=True)):
         name = path[0] if path and isinstance(path[0], str) else (names[number] if path and names else number)
-        yield f"{name}_" if path else "", _Output(likelihood, *part)
+        yield f"{name}_" if path else "", Output(likelihood, *part)
 
 
-def _measured(output: _Output, ensemble: keras.Model, measures: Measures | None) -> dict[str, Any]:
+def measured_of(output: Output, ensemble: keras.Model, measures: Measures | None) -> dict[str, Any]:
+    """Measures of one output, `[B, ...]`, by name; arguments as in `describe`."""
     weights, likelihood = ensemble.member_weights, output.likelihood
     members, pooled, prediction = map(likelihood.distributions, (output.members, output.pooled, output.prediction))
     pooled = None if ensemble.combination == "mean" else pooled  # then the measure takes the mean itself

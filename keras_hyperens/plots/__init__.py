@@ -14,8 +14,10 @@ from keras_hyperens.plots.rejection import risk_coverage_curve as risk_coverage_
 from keras_hyperens.plots.response import response_curve as response_curve
 from keras_hyperens.plots.scores import corruption_curves as corruption_curves
 from keras_hyperens.plots.scores import scores_by_size as scores_by_size
+from keras_hyperens.plots.tuning_path import TuningPath as TuningPath
 
 __all__ = [
+    "TuningPath",
     "certain_images",
     "corruption_curves",
     "cost_frontier",

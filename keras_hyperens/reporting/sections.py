@@ -16,6 +16,8 @@ from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.models import HyperBatchEnsemble
 from keras_hyperens.models import HyperDeepEnsemble
 from keras_hyperens.reporting import numbers
+from keras_hyperens.reporting.decisions import decision_parts
+from keras_hyperens.reporting.monitoring import monitoring_parts
 from keras_hyperens.reporting.page import heading
 from keras_hyperens.reporting.page import page
 from keras_hyperens.reporting.page import pair
@@ -97,8 +99,10 @@ def report(
     facts = _facts(ensemble, x, np.asarray(y), batch_size)
     sections = [_summary, _calibration, _certainty, _members, _hyperparameters]
     parts = [part for section in sections for part in section(facts)]
+    parts += decision_parts(ensemble, x, facts.labels, batch_size)
     if foreign:
         parts += _out_of_distribution(facts, foreign, batch_size)
+    parts += monitoring_parts(ensemble, {"test data": x, **foreign}, batch_size)
     parts.append(paragraph(f"Written by keras_hyperens {__version__}.", "small"))
     path, text = pathlib.Path(path), page(title, parts)
     write_text(path, text)

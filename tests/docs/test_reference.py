@@ -19,11 +19,13 @@ MODULES = (
     "calibration",
     "callbacks",
     "conversion",
+    "decisions",
     "hyperparameters",
     "layers",
     "losses",
     "metrics",
     "models",
+    "monitoring",
     "plots",
 )
 MODULES = (*MODULES, "reporting", "search", "uncertainty")

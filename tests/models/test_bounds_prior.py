@@ -35,7 +35,7 @@ def test_the_pull_is_the_standard_error_times_the_distance_in_half_widths():
     moved = initial + np.float32([0.1, -0.2])
     weights = MEMORY ** np.arange(40)[::-1]
     mean = np.average(gradients, axis=0, weights=weights)
-    deviation = np.sqrt(np.average(np.square(gradients - mean), axis=0, weights=weights))
+    deviation = np.sqrt(np.average(np.square(gradients - mean), axis=0, weights=weights))  # [2, M, P]
     expected = deviation / np.sqrt(16) * (moved - initial) / [0.15, 1 / 3]  # l2 begins around a value, dropout does not
     np.testing.assert_allclose(np.stack(prior.pull(list(moved), state, 16.0)), expected, rtol=2e-4)
 

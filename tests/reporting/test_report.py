@@ -87,9 +87,41 @@ def test_a_hyper_deep_ensemble_with_one_hot_labels(tmp_path):
     assert cells(page, "member 0")[1] == "0.750" and cells(page, "member 0")[5:] == ["2", "0.001"]
     assert cells(page, "member 1")[5:] == ["4", ""]
     assert len(re.findall("<img", page)) == 4  # no images to show, nothing tuned
+    assert "Decisions" not in page
     ensemble.save(tmp_path / "e.keras")
     loaded = keras.models.load_model(tmp_path / "e.keras")
     assert loaded.hyperparameter_values() == {"units": [2, 4], "l2": [1e-3, None]}
+
+
+def test_decisions_have_a_section_where_there_are_some(tmp_path):
+    rows = GENERATOR.normal(size=(40, 4)).astype("float32")
+    ensemble = deep()
+    ensemble.run_eagerly = True
+    ensemble.conformalize(rows, LABELS, 0.8, "aps", verbose=0)
+    ensemble.abstain(rows, answered=0.75, verbose=0)
+    page = khe.report(ensemble, rows, LABELS, path=tmp_path / "r.html").read_text()
+    answers = ensemble.decide(rows, verbose=0)
+    inside, right = answers["set"][np.arange(40), LABELS], answers["label"] == LABELS
+    assert f"hold that of {inside.mean():.1%}" in page
+    assert cells(page, "all")[1:] == ["40", "100.0%", f"{inside.mean():.1%}"]
+    assert cells(page, "answered")[1:] == ["30", "75.0%", f"{right[~answers['refused']].mean():.2%}"]
+    assert cells(page, "refused")[1:] == ["10", "25.0%", f"{right[answers['refused']].mean():.2%}"]
+
+
+def test_monitoring_has_a_section_where_there_is_a_reference(tmp_path):
+    rows = GENERATOR.normal(size=(40, 4)).astype("float32")
+    ensemble = deep()
+    ensemble.run_eagerly = True
+    reference = ensemble.set_reference(rows, verbose=0)
+    strange = {"far": 30 * rows, "few": rows[:9]}
+    page = khe.report(ensemble, rows, LABELS, strange, tmp_path / "r.html").read_text()
+    assert "Monitoring" in page and cells(page, "test data")[1:4] == ["40", "no", "1"]
+    drift = ensemble.detect_drift(strange["far"], verbose=0)
+    found = re.findall(r"<td>far</td><td>40</td><td>(yes|no)</td><td>([^<]*)</td>", page)
+    assert found == [("yes" if drift.alarm else "no", f"{drift.p_value:.2g}")]
+    distances = re.findall(r"<td>far</td><td>predictive entropy</td><td>[^<]*</td><td>([^<]*)</td>", page)
+    assert distances == [f"{drift.measures[0].distance:.3f}"]
+    assert len(reference.values[0]) == 40
 
 
 def test_one_probability_is_that_of_the_second_class(tmp_path):

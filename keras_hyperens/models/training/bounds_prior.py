@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -27,15 +28,22 @@ class BoundsPrior(keras.layers.Layer):
 
     def __init__(self, distribution: HyperparameterDistribution, **kwargs: Any) -> None:
         super().__init__(dtype="float32", trainable=False, **kwargs)
-        self.initial = ops.convert_to_numpy(ops.stack(distribution.bounds()))  # [2, M, P]
+        bounds = ops.convert_to_numpy(ops.stack(distribution.bounds(), axis=1))  # [M, 2, P]
         self.half_widths = distribution.initial_half_widths  # [P]
-        self.mean = self._add("mean", self.initial.shape)  # of gradients g
-        self.square = self._add("square", self.initial.shape)  # of their squares
-        self.share = self._add("share", ())  # of the averages that is not yet their initial 0
+        self.initial = self._add("initial", bounds)
+        self.mean = self._add("mean", np.zeros_like(bounds))  # of gradients g
+        self.square = self._add("square", np.zeros_like(bounds))  # of their squares
+        self.share = self._add("share", np.zeros((), "float32"))  # of the averages that is not yet their initial 0
         self.built = True
 
-    def _add(self, name: str, shape: tuple[int, ...]) -> keras.Variable:
-        return self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False, autocast=False)
+    def _add(self, name: str, value: np.ndarray) -> keras.Variable:
+        return self.add_weight(
+            name=name,
+            shape=value.shape,
+            initializer=lambda *_, **__: ops.convert_to_tensor(value),
+            trainable=False,
+            autocast=False,
+        )
 
     @property
     def state(self) -> list[keras.Variable]:
@@ -47,7 +55,7 @@ class BoundsPrior(keras.layers.Layer):
 
         One that is not finite, of a loss scale that is too large, changes nothing.
         """
-        gradient = tf.stack(gradients)
+        gradient = tf.stack(gradients, axis=1)
         part = tf.where(tf.reduce_all(tf.math.is_finite(gradient)), 1 - MEMORY, 0.0)
         gradient = tf.where(part > 0, gradient, 0.0)
         old = [tf.convert_to_tensor(variable) for variable in self.state]
@@ -66,4 +74,5 @@ class BoundsPrior(keras.layers.Layer):
         share = tf.maximum(share, 1e-30)
         variance = tf.maximum(square / share - tf.square(mean / share), 0.0)
         error = tf.sqrt(variance / num_batches)
-        return tf.unstack(error * (tf.stack(bounds) - self.initial) / self.half_widths)
+        moved = tf.stack(bounds, axis=1) - tf.convert_to_tensor(self.initial)
+        return tf.unstack(error * moved / self.half_widths, axis=1)

@@ -63,11 +63,11 @@ class Trainer:
         self.batch_size: int | None = None  # of the last `fit`, on all replicas together
         self._traces: dict[bool, Any] = {}  # with tuning rows, or without: the one that is not in use, and its rows
         self._said_untuned = False
-        self._given = {"member_metrics": member_metrics, "tuning_optimizer": tuning_optimizer}
+        self.given = {"member_metrics": member_metrics, "tuning_optimizer": tuning_optimizer}
 
     def get_config(self) -> dict[str, Any]:
         """What `HyperBatchEnsemble.compile` was given beyond Keras' own arguments."""
-        return {**asdict(self.settings), **keras.saving.serialize_keras_object(self._given)}
+        return {**asdict(self.settings), **keras.saving.serialize_keras_object(self.given)}
 
     @property
     def members_have_own_samples(self) -> bool:
@@ -222,12 +222,13 @@ class Trainer:
         """Gives back what the last `fit` left, if an error comes before the first step."""
         ensemble = self.ensemble
         before = (self.tuning.rows, self.batch_size, self.window)
-        temperatures, step = ensemble.temperatures, int(ensemble.step.numpy())
+        temperatures, decisions, step = ensemble.temperatures, ensemble._decisions, int(ensemble.step.numpy())
         try:
             yield
         except BaseException:
             if int(ensemble.step.numpy()) == step:
                 ensemble._set_temperatures(temperatures)
+                ensemble._set_decisions(decisions)
                 self.tuning.rows, self.batch_size, self.window = before
                 self.forget_traces()  # a trace may hold the rows of the refused one
             raise

@@ -1,0 +1,115 @@
+"""What is decided of each sample: label or interval, set, refused or not, by name, for every output."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_hyperens import likelihoods
+from keras_hyperens.likelihoods import Likelihood
+from keras_hyperens.models.uncertainty_outputs import Output
+from keras_hyperens.models.uncertainty_outputs import each_output
+from keras_hyperens.models.uncertainty_outputs import measured_of
+
+NOT_ONE_NUMBER = ("prediction_interval",)  # of the measures
+
+
+def decided(ensemble: Any, raw: Any, decisions: Any) -> dict[str, Any]:
+    """See `DecidingModel.decide`.
+
+    Args:
+        ensemble: The ensemble.
+        raw: The members' raw outputs, `[M, B, ...]`, in the structure of the outputs.
+        decisions: What was fitted: `conformal` and `abstention`, of which one may be `None`.
+    """
+    described: dict[str, Any] = {}
+    for number, (prefix, output) in enumerate(outputs_of(ensemble, raw)):
+        found = {"prediction": output.prediction}
+        if output.likelihood.has_class_probabilities:
+            found["label"] = output.likelihood.label(output.prediction)
+        if decisions.conformal is not None:
+            found |= _conformal(output, decisions.conformal.outputs[number])
+        if decisions.abstention is not None:
+            measure, _ = decisions.abstention.of_output(number)
+            values = _squeezed(measured_of(output, ensemble, [measure])[measure], output)
+            found["refused"] = decisions.abstention.refused(values, number)
+        described |= {prefix + name: value for name, value in found.items()}
+    return described
+
+
+def measured(ensemble: Any, raw: Any, measure: Any) -> list[Any]:
+    """The measure of every output by which it is refused, or the usual one."""
+    measures = measures_of(ensemble, raw, measure)
+    each = zip(outputs_of(ensemble, raw), measures, strict=True)
+    return [_squeezed(measured_of(output, ensemble, [name])[name], output) for (_, output), name in each]
+
+
+def measures_of(ensemble: Any, outputs: Any, measure: Any) -> tuple[str, ...]:
+    """The name of the measure of every output: the given one, or the usual one.
+
+    Args:
+        ensemble: The ensemble.
+        outputs: Anything in the structure of the outputs.
+        measure: A name, or a list or dictionary of names by output, or `None`.
+
+    Raises:
+        ValueError: If a measure is not one of the output's, or is no single number for each prediction.
+    """
+    given = setting_of_each("measure", measure, outputs, ensemble.output_names)
+    of_outputs = keras.tree.flatten(ensemble.likelihoods_of(outputs))
+    return tuple(_checked(*each) for each in zip(given, of_outputs, strict=True))
+
+
+def setting_of_each(name: str, setting: Any, outputs: Any, output_names: Any) -> list[Any]:
+    """The setting of each output; one that is neither a list nor a dictionary holds for every output.
+
+    Args:
+        name: Of the argument, in the error.
+        setting: What was given.
+        outputs: Anything in the structure of the outputs.
+        output_names: Of the ensemble.
+
+    Raises:
+        ValueError: If a list has not one entry for each output, or a dictionary others than the outputs.
+    """
+    number = len(keras.tree.flatten(outputs))
+    names = [*(output_names or ()), *(path[0] for path, _ in keras.tree.flatten_with_path(outputs) if path)]
+    is_list, is_dictionary = isinstance(setting, list | tuple), isinstance(setting, dict)
+    if (is_list and len(setting) != number) or (is_dictionary and not {*setting} <= {*names}):
+        raise ValueError(
+            f"`{name}` must have one entry for each of {number} outputs, by position or by the names "
+            f"{list(dict.fromkeys(names))}. Received: {name}={setting!r}"
+        )
+    single = setting[0] if is_list and number == 1 else setting
+    return likelihoods.per_output(single, outputs, output_names)
+
+
+def _checked(measure: str | None, likelihood: Likelihood) -> str:
+    if measure is None:
+        return "max_probability" if likelihood.has_class_probabilities else likelihood.default_measures[0]
+    names = [each.__name__ for each in likelihood.measures if each.__name__ not in NOT_ONE_NUMBER]
+    if measure not in names:
+        raise ValueError(
+            f"`measure` must be one of {names} for {likelihood.description}. Received: measure={measure!r}"
+        )
+    return measure
+
+
+def outputs_of(ensemble: Any, raw: Any) -> Iterator[tuple[str, Output]]:
+    """For each output: the start of its names, and how it goes through the ensemble."""
+    members = ensemble._predictions_of(raw)
+    pooled = ensemble._pooled(members)
+    return each_output(ensemble, raw, members, pooled, ensemble._final(pooled))
+
+
+def _conformal(output: Output, rule: Any) -> dict[str, Any]:
+    if output.likelihood.has_class_probabilities:
+        return {"set": rule.of(output.likelihood.class_probabilities(output.prediction))}
+    return {"interval": rule.of(output.prediction, output.likelihood)}
+
+
+def _squeezed(values: Any, output: Output) -> Any:
+    """`[B, ...]` where a measure keeps the last axis of an output that has a single question or target."""
+    is_kept = len(values.shape) == len(output.prediction.shape)
+    return ops.squeeze(values, -1) if is_kept and values.shape[-1] == 1 else values

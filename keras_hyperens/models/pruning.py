@@ -1,0 +1,164 @@
+"""A hyper-batch ensemble of fewer members: those that are best together on held-out data, as a smaller network."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_hyperens import likelihoods
+from keras_hyperens.checks import is_integer
+from keras_hyperens.conversion.compiled import fresh_metrics
+from keras_hyperens.conversion.compiled import recompiling_arguments
+from keras_hyperens.layers.normalization import MemberNormalization
+from keras_hyperens.models.compiled_loss import unpenalized
+from keras_hyperens.models.data import rows_and_labels
+from keras_hyperens.models.temperatures import temperature_scope
+
+Pair = tuple[keras.Variable, keras.Variable]
+
+
+def pruned(ensemble: Any, x: Any, y: Any, ensemble_size: int, sample_weight: Any, arguments: dict[str, Any]) -> Any:
+    """See `HyperBatchEnsemble.pruned`."""
+    _check(ensemble, ensemble_size)
+    x, y, sample_weight = rows_and_labels(x, y, sample_weight)
+    members, counts = ensemble._members_and_counts(x, arguments)
+    y, weights = ensemble._labels_and_weights(y, sample_weight, members, counts)
+    weights = keras.tree.pack_sequence_as(members, weights)
+    loss = unpenalized(ensemble.loss, recompiling_arguments(ensemble).get("loss_weights"), ensemble.output_names)
+
+    def score(places: Sequence[int]) -> float:
+        chosen = keras.tree.map_structure(lambda output: output[list(places)], members)
+        with temperature_scope(ensemble, None):
+            prediction = ensemble._combine(chosen)
+        raw = likelihoods.raw_of(prediction, ensemble.likelihoods_of(prediction))
+        return float(ops.convert_to_numpy(loss(None, y, raw, weights)))
+
+    places = greedily_chosen(score, len(ensemble._members.living), ensemble_size)
+    return with_members(ensemble, [ensemble._members.living[place] for place in places])
+
+
+def greedily_chosen(score: Callable[[Sequence[int]], float], number: int, size: int) -> list[int]:
+    """The best one, then, again and again, the one with which those chosen are best, until there are `size`.
+
+    Args:
+        score: Of chosen ones; lower is better. One that is no number is never the best.
+        number: How many there are.
+        size: How many to choose.
+
+    Example:
+    >>> values = [3.0, -1.0, 5.0]
+    >>> greedily_chosen(lambda chosen: abs(sum(values[place] for place in chosen) - 2), number=3, size=2)
+    [0, 1]
+    """
+    chosen: list[int] = []
+    while len(chosen) < size:
+        others = [place for place in range(number) if place not in chosen]
+        scores = [score([*chosen, place]) for place in others]
+        chosen.append(others[int(np.argmin(np.where(np.isnan(scores), np.inf, scores)))])
+    return chosen
+
+
+def with_members(ensemble: Any, members: Sequence[int]) -> Any:
+    """The ensemble of these members alone, compiled like this one, with an optimizer that starts anew."""
+    temperatures, tuned = ensemble.temperatures, ensemble.temperature
+    config = _resized(ensemble.get_config(), ensemble.ensemble_size, len(members))
+    config |= {"left_out": [], "decisions": None, "temperatures": None}
+    if temperatures is not None and temperatures.per == "member":
+        places = [ensemble._members.living.index(member) for member in members]
+        of_outputs = [[values[place] for place in places] for values in temperatures.values]
+        config["temperatures"] = {"per": "member", "values": of_outputs}
+    with keras.saving.custom_object_scope(_classes(ensemble.network)):
+        smaller = type(ensemble).from_config(config)
+    if not smaller.built:
+        smaller._members.check_rows(ensemble._seen.batch)  # calls the network: it is built now
+        smaller.build(keras.tree.map_structure(lambda spec: tuple(spec.shape), ensemble._seen.batch))
+    parts = [(ensemble.network, smaller.network), (ensemble.distribution, smaller.distribution)]
+    for old, new in (*parts, (ensemble._prior, smaller._prior), (tuned, smaller.temperature)):
+        for source, target in _pairs(old, new, members):
+            _take(source, target, members, ensemble.ensemble_size)
+    smaller.step.assign(ensemble.step)
+    if ensemble.compiled:
+        smaller.compile(**_compile_arguments(ensemble))
+        smaller.likelihoods = ensemble.likelihoods
+    return smaller
+
+
+def _check(ensemble: Any, ensemble_size: Any) -> None:
+    living = len(ensemble._members.living)
+    if not is_integer(ensemble_size) or not 1 <= ensemble_size < living:
+        raise ValueError(
+            f"`ensemble_size` must be a positive integer below {living}, the number of members. "
+            f"Received: ensemble_size={ensemble_size!r}"
+        )
+    if not ensemble.compiled or ensemble.loss is None or not ensemble.built:
+        raise ValueError(
+            "Members are chosen by the compiled loss: compile the ensemble, and train it, first. Received: "
+            f"compiled={ensemble.compiled}, built={ensemble.built}, loss={getattr(ensemble, 'loss', None)!r}"
+        )
+
+
+def _resized(config: Any, old: int, new: int) -> Any:
+    """A configuration in which everything of so many members has the new number of them."""
+    if isinstance(config, dict):
+        return {
+            name: new if name == "ensemble_size" and each == old else _resized(each, old, new)
+            for name, each in config.items()
+        }
+    return type(config)(_resized(each, old, new) for each in config) if isinstance(config, list | tuple) else config
+
+
+def _classes(network: keras.Model) -> dict[str, type]:
+    """Classes of all layers by their names, which need not be registered."""
+    kinds = {type(layer) for layer in network._flatten_layers()}
+    return {name: kind for kind in kinds for name in (kind.__name__, keras.saving.get_registered_name(kind))}
+
+
+def _pairs(old: Any, new: Any, members: Sequence[int]) -> Iterator[Pair]:
+    """Variables of a layer of all members, each with that in its place in the layer of some members."""
+    if isinstance(old, MemberNormalization):
+        for member, part in zip(members, new.parts, strict=True):
+            yield from zip(old.parts[member].variables, part.variables, strict=True)
+        return
+    yield from zip(_own_variables(old), _own_variables(new), strict=True)
+    for pair in zip(_children(old), _children(new), strict=True):
+        yield from _pairs(*pair, members)
+
+
+def _children(layer: Any) -> list[Any]:
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def _own_variables(layer: Any) -> list[keras.Variable]:
+    """Weights and random states of a layer that are not those of a layer inside it, nor of a metric."""
+    others = {id(each) for child in _children(layer) for each in child.variables}
+    others |= {id(each) for each in layer.metrics_variables}
+    return [each for each in layer.variables if id(each) not in others]
+
+
+def _take(source: keras.Variable, target: keras.Variable, members: Sequence[int], number: int) -> None:
+    """Gives a variable the value of another, or the members' part of it."""
+    if source.shape == target.shape:
+        target.assign(source)
+    elif source.shape[0] == number and target.shape == (len(members), *source.shape[1:]):
+        target.assign(ops.convert_to_numpy(source)[list(members)])
+    else:
+        raise ValueError(
+            "Only networks whose layers say `ensemble_size` in their configuration can be pruned. Received: "
+            f"{source.path!r} of shape {tuple(source.shape)}, which would become {tuple(target.shape)}"
+        )
+
+
+def _compile_arguments(ensemble: Any) -> dict[str, Any]:
+    given = ensemble._trainer.given
+    optimizer = given["tuning_optimizer"]
+    return {
+        **recompiling_arguments(ensemble),
+        **asdict(ensemble._trainer.settings),
+        "member_metrics": fresh_metrics(given["member_metrics"]),
+        "tuning_optimizer": type(optimizer).from_config(optimizer.get_config()),
+    }

@@ -1,0 +1,78 @@
+"""How sure an ensemble is of data like those it was made for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_hyperens.checks import is_number
+from keras_hyperens.monitoring.drift import Drift
+from keras_hyperens.monitoring.drift import drift_between
+
+MOST = 1000  # values of a measure that are kept, drawn at random: files hold them as numbers
+FEWEST = 20  # samples: of fewer nothing can be said
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Measures of uncertainty of held-out data.
+
+    Attributes:
+        measures: Their names.
+        values: Of each measure, ascending, one for each sample that is kept.
+
+    Example:
+    >>> import numpy as np
+    >>> generator = np.random.default_rng(0)
+    >>> reference = Reference.of({"predictive_entropy": generator.gamma(1.0, size=500)})
+    >>> reference.compared({"predictive_entropy": generator.gamma(1.0, size=100)}).alarm
+    False
+    >>> reference.compared({"predictive_entropy": generator.gamma(3.0, size=100)}).alarm
+    True
+    """
+
+    measures: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def of(cls, measured: Mapping[str, Any]) -> "Reference":
+        """Keeps measures by name, `[N]` each; of more than 1,000 samples a thousand, drawn always alike.
+
+        Raises:
+            ValueError: If there are fewer than 20 samples, or a value is not finite.
+        """
+        arrays = {name: _checked(name, values) for name, values in measured.items()}
+        number = len(next(iter(arrays.values())))
+        kept = np.random.default_rng(0).permutation(number)[:MOST]
+        return cls(tuple(arrays), tuple(tuple(map(float, np.sort(each[kept]))) for each in arrays.values()))
+
+    def compared(self, measured: Mapping[str, Any], false_alarm_rate: float = 0.01) -> Drift:
+        """How far new data, `[N]` of each measure, are from these; see `Drift`.
+
+        Raises:
+            ValueError: If a measure is missing, there are fewer than 20 samples, a value is not finite, or the rate is
+                not in (0, 1).
+        """
+        if not (is_number(false_alarm_rate) and 0 < false_alarm_rate < 1):
+            raise ValueError(f"`false_alarm_rate` must be in (0, 1). Received: false_alarm_rate={false_alarm_rate!r}")
+        if missing := [name for name in self.measures if name not in measured]:
+            raise ValueError(f"The measures {list(self.measures)} are compared. Received: none of {missing}")
+        new = {name: _checked(name, measured[name]) for name in self.measures}
+        old = dict(zip(self.measures, map(np.asarray, self.values), strict=True))
+        return drift_between(old, new, false_alarm_rate)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Reference":
+        """What `dataclasses.asdict` wrote, also after it was JSON."""
+        return cls(tuple(config["measures"]), tuple(map(tuple, config["values"])))
+
+
+def _checked(name: str, values: Any) -> np.ndarray:
+    values = np.asarray(values)
+    if values.ndim != 1 or len(values) < FEWEST or values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+        raise ValueError(
+            f"At least {FEWEST} samples are needed, each with a finite {name}. "
+            f"Received: shape={values.shape}, dtype={values.dtype}"
+        )
+    return values.astype("float64")
