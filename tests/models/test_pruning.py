@@ -190,7 +190,7 @@ def test_what_cannot_be_pruned_is_named():
     ensemble.compile("sgd", LOGITS, run_eagerly=True)
     with pytest.raises(ValueError, match="built=False"):
         ensemble.pruned(X, Y, 2)
-    ensemble._prepare(tf.TensorSpec([None, 4]))
+    ensemble._trainer.build(tf.TensorSpec([None, 4]))
     with pytest.raises(ValueError, match="must have the ensemble's `ensemble_size=2`"):
         ensemble.pruned(X, Y, 2, verbose=0)
     assert greedily_chosen(lambda chosen: float("nan") if 0 in chosen else 1.0, 3, 2) == [1, 2]

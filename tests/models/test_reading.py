@@ -94,7 +94,7 @@ def test_one_that_was_never_called():
     ensemble = khe.HyperBatchEnsemble(Subclassed(), **members(), seed=0)
     assert "Parameters: unknown before the first call" in ensemble._repr_html_()
     ensemble.compile("sgd", LOGITS, run_eagerly=True)
-    ensemble._prepare(tf.TensorSpec([None, 4]))
+    ensemble._trainer.build(tf.TensorSpec([None, 4]))
     assert "shared" in ensemble._repr_html_()
 
 

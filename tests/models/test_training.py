@@ -61,7 +61,7 @@ def test_a_step_is_the_mean_of_what_lone_members_would_do(sampling):
 def test_gradients_for_the_bounds_equal_finite_differences(tuning_loss, sampling):
     ensemble = compiled(tuning_loss=tuning_loss, sampling=sampling, entropy_weight=0.1, seed=3)
     x, y = blobs(24)
-    ensemble._prepare(tf.TensorSpec((None, 4)))
+    ensemble._trainer.build(tf.TensorSpec((None, 4)))
     ensemble._trainer._set_tuning_rows((x, y), None)
     generator = np.random.default_rng(0)
     for weight in ensemble.network.trainable_weights:  # as after training: outputs depend on hyperparameters
