@@ -1,9 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# By files: what a file trains once, one worker trains. Three workers on two cores, because some tests wait for processes.
+# By files: what a file trains once, one worker trains. Three workers on two cores, because some tests wait for processes;
+# of the integration tests more do.
 WORKERS ?= 3
 IF_DATA := test -z "$$TFDS_DATA_DIR" ||
-TESTS := -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
+TESTS = -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
 
 .PHONY: demo test test-all test-lowest faults zoo check format docs tutorials benchmark
 
@@ -13,6 +14,7 @@ demo: .venv/installed          ## train, compare, explain and export an ensemble
 test: .venv/installed          ## the unit tests, and one of each kind of the others
 	$(BIN)/python $(TESTS) -m "not integration"
 
+test-all: WORKERS = 4
 test-all: .venv/installed      ## the integration tests, too: processes, devices, notebooks, whole trainings
 	$(BIN)/python $(TESTS)
 
