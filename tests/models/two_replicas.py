@@ -40,13 +40,14 @@ def draw_by(draw):
         step.draw = draw
 
 
-def same_draws(ensemble, bounds, batch_size, purpose):
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+def same_draws(ensemble, bounds, rows, purpose):
+    by_row = ensemble._trainer.settings.sampling == "example"
     draws.replica_number = lambda: 0
-    values = draw_of_replica(ensemble, bounds, batch_size * replicas, purpose)
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync if by_row else 1
+    values = draw_of_replica(ensemble, bounds, rows * replicas, purpose)
     draws.replica_number = replica_number
-    first = replica_number() * batch_size
-    return values if values.shape[1] == 1 else values[:, first : first + batch_size]
+    first = replica_number() * rows
+    return values[:, first : first + rows] if by_row else values
 
 
 def network():
@@ -136,7 +137,7 @@ def own_draws(strategy):
     with strategy.scope():
         model = compiled(dense_network(), tuning_every=2, optimizer=keras.optimizers.AdamW(0.03))
     bounds = model.distribution.bounds()
-    drawn = strategy.run(tf.function(lambda: draws.draw(model, bounds, 4, draws.TRAINING_DRAW)))
+    drawn = strategy.run(tf.function(lambda: draws.draw(model, bounds, 1, draws.TRAINING_DRAW)))
     history = model.fit(X, Y, batch_size=32, epochs=4, shuffle=False, tuning_data=(X, Y), verbose=0).history
     iterations = strategy.experimental_local_results(model.tuning_optimizer.iterations.value)
     return {
