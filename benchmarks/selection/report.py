@@ -16,14 +16,14 @@ def tables(lines: list[Line]) -> str:
     """All tables, those of the pools that chose first."""
     parts = []
     for title, chooses in (("pools that chose", True), ("pools that confirm", False)):
-        of_part = [line for line in lines if RECIPES[line["pool"]].chooses == chooses]
+        of_part = [line for line in lines if "nll" in line and RECIPES[line["pool"]].chooses == chooses]
         count = len({line["pool"] for line in of_part})
         parts.append(f"Test NLL / greedy's, {count} {title}")
-        parts.append(_by_rows([line for line in of_part if "nll" in line], _of_metric("nll")))
+        parts.append(_by_rows(of_part, _of_metric("nll")))
         parts.append(f"After a temperature, test NLL / greedy's without one, {title}")
-        parts.append(_by_rows([line for line in of_part if "tempered" in line], _of_temperatures))
+        parts.append(_by_rows(of_part, _of_temperatures))
     for metric, name in (("brier", "Brier score"), ("accuracy", "Error rate"), ("mse", "Squared error")):
-        parts.append(f"{name} / greedy's, all pools")
+        parts.append(f"{name} / greedy's, selected by it, all pools that have it")
         parts.append(_by_rows([line for line in lines if metric in line], _of_metric(metric)))
     for title, other in (("greedy's", GREEDY), ("the deep ensemble's", "deep")):
         parts.append(f"Test NLL with the default / {title}, by pool")
