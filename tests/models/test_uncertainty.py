@@ -149,7 +149,7 @@ def test_a_gaussian_export_loads_in_a_process_without_this_package(tmp_path):
 @pytest.mark.parametrize("combination", ["median", ("trimmed_mean", 2)])
 def test_hyper_batch_combinations_in_files_exports_and_losses(combination, tmp_path):
     ensemble = khe.HyperBatchEnsemble(dense_network(), **members(), combination=combination, seed=0)
-    ensemble.compile("adam", LOGITS, tune_temperature=False)
+    ensemble.compile("adam", LOGITS, tune_temperature=False, run_eagerly=True)
     ensemble.fit(X, Y, tuning_split=0.25, verbose=0)
     each, predicted = ensemble.predict_members(X, verbose=0), ensemble.predict(X, verbose=0)
     if combination == "median":
