@@ -16,7 +16,7 @@ NOT_ONE_NUMBER = ("prediction_interval",)  # of the measures
 
 
 def decided(ensemble: Any, raw: Any, decisions: Any) -> dict[str, Any]:
-    """See `DecidingModel.decide`.
+    """See `DecisionModel.decide`.
 
     Args:
         ensemble: The ensemble.

@@ -17,17 +17,18 @@ from keras_hyperens.likelihoods import Combination
 from keras_hyperens.likelihoods import Value
 from keras_hyperens.likelihoods.likelihood import Likelihood
 from keras_hyperens.models.data import rows_and_labels
-from keras_hyperens.models.deciding import DecidingModel
-from keras_hyperens.models.deciding import Decisions
+from keras_hyperens.models.decision_model import DecisionModel
+from keras_hyperens.models.decision_model import Decisions
+from keras_hyperens.models.drift_model import DriftModel
 from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import check_arguments
 from keras_hyperens.models.export import export_file
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
-from keras_hyperens.models.reading import Parameters
-from keras_hyperens.models.reading import ReadableModel
 from keras_hyperens.models.saving import save_model
 from keras_hyperens.models.saving import save_weights
+from keras_hyperens.models.summary import Parameters
+from keras_hyperens.models.summary import SummaryModel
 from keras_hyperens.models.temperatures import Temperatures
 from keras_hyperens.models.temperatures import check_per
 from keras_hyperens.models.temperatures import fitted
@@ -38,7 +39,6 @@ from keras_hyperens.models.uncertainty_outputs import Measures
 from keras_hyperens.models.uncertainty_outputs import describe
 from keras_hyperens.models.views import SharedModel
 from keras_hyperens.models.views import Views
-from keras_hyperens.models.watched import WatchedModel
 from keras_hyperens.models.workers import MultiWorkerModel
 from keras_hyperens.types import LikelihoodTree
 from keras_hyperens.types import Tensor
@@ -54,7 +54,7 @@ def inputs_of(model: keras.Model) -> TensorTree:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-class Ensemble(DecidingModel, WatchedModel, ReadableModel, SharedModel, MultiWorkerModel):
+class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorkerModel):
     """Prediction, members' predictions, export, files. Abstract: a subclass knows its members and what they put out."""
 
     likelihoods: Any = Value()  # of all outputs, or of each by name or by position

@@ -44,12 +44,12 @@ from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.members import Members
 from keras_hyperens.models.network import checked_network
 from keras_hyperens.models.pruning import pruned
-from keras_hyperens.models.reading import Parameters
-from keras_hyperens.models.reading import parameters_in
 from keras_hyperens.models.response_curves import ResponseCurve
 from keras_hyperens.models.response_curves import response_curves
 from keras_hyperens.models.saving import load_seed_states
 from keras_hyperens.models.saving import save_seed_states
+from keras_hyperens.models.summary import Parameters
+from keras_hyperens.models.summary import parameters_in
 from keras_hyperens.models.temperatures import Temperatures
 from keras_hyperens.models.training.bounds_prior import BoundsPrior
 from keras_hyperens.models.training.optimizers import checked_optimizer

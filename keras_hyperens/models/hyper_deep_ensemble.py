@@ -23,7 +23,7 @@ from keras_hyperens.models.devices import device_of
 from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.models.ensemble import inputs_of
 from keras_hyperens.models.labels import check_labels
-from keras_hyperens.models.reading import Parameters
+from keras_hyperens.models.summary import Parameters
 from keras_hyperens.types import LossTree
 from keras_hyperens.types import MetricTree
 from keras_hyperens.types import Tensor

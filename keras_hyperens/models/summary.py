@@ -36,7 +36,7 @@ def parameters_in(network: keras.Model, ensemble_size: int) -> Parameters:
     return Parameters(shared, tuple(map(int, own)))
 
 
-class ReadableModel(keras.Model):
+class SummaryModel(keras.Model):
     """The part of every ensemble that describes it. Abstract; `Ensemble` has what it asks for."""
 
     def summary(

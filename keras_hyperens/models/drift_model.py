@@ -17,7 +17,7 @@ from keras_hyperens.monitoring import Reference
 OF_CLASSES = ("predictive_entropy", "mutual_information", "disagreement")
 
 
-class WatchedModel(keras.Model):
+class DriftModel(keras.Model):
     """The part of every ensemble that compares data with a reference. Abstract; `Ensemble` has what it asks for."""
 
     @property

@@ -46,7 +46,7 @@ class Decisions:
         return cls(**{name: kinds[name].from_config(value) for name, value in found.items()})  # type: ignore[attr-defined]
 
 
-class DecidingModel(keras.Model):
+class DecisionModel(keras.Model):
     """The part of every ensemble that decides. Abstract; `Ensemble` has what it asks for."""
 
     _decisions = Decisions()
