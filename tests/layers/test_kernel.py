@@ -169,6 +169,19 @@ def test_a_member_taken_out_predicts_what_it_predicted(case):
         np.testing.assert_allclose(plain(rows[k * B : (k + 1) * B]), outputs[k * B : (k + 1) * B], rtol=1e-4, atol=1e-4)
 
 
+def test_at_the_centers_nothing_is_shifted():
+    layer = dense(kernel_l2="l2", bias_l2="l2")
+    layer.build((None, 4))
+    randomize(layer)
+    rows, values = np.ones((M * B, 4), "float32"), draw(1)
+    with khe.hyperparameter_scope(values, values):
+        there = layer(rows)
+    for delta in (layer.delta_kernel, layer.delta_bias):
+        delta.assign(np.zeros(delta.shape))
+    with khe.hyperparameter_scope(values):
+        np.testing.assert_allclose(layer(rows), there, rtol=1e-5)
+
+
 def test_penalties_only_in_training():
     layer = dense(kernel_l2="l2", bias_l2="l2")
     with khe.hyperparameter_scope(draw(1)):
