@@ -53,10 +53,10 @@ def folded_bytes(layers: Sequence[Layer], others: int, members: int) -> int:
 
 
 def gradient_bytes(weights: int, members: int, hyperparameters: int) -> int:
-    """What replicas add up at a step: a number for each trained weight, the bounds, the temperature's two, and which
-    members, and whether what they share, are finite.
+    """What replicas add up at a step: a number for each trained weight, the bounds twice (the optimizer and the prior),
+    the temperature's two, and which members, and whether what they share, are finite.
     """
-    return FLOAT * (weights + 2 * members * hyperparameters + 2 + members + 1)
+    return FLOAT * (weights + 4 * members * hyperparameters + 2 + members + 1)
 
 
 def ring_bytes(gradients: float, replicas: int) -> float:

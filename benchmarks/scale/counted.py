@@ -100,7 +100,7 @@ def measure_reductions(name: str = "LeNet") -> Iterator[Point]:
     trained, counted = in_new_process(partial(_reduced_bytes, name))
     what = f"added up by replicas at a step, hyper-batch {name}"
     expected = costs.gradient_bytes(trained, M, P)
-    yield Point(what, "4 (trained weights + 2 M P + M + 3)", expected, counted, "bytes")
+    yield Point(what, "4 (trained weights + 4 M P + M + 3)", expected, counted, "bytes")
 
 
 def _reduced_bytes(name: str) -> tuple[int, int]:

@@ -113,7 +113,11 @@ def _file(name: str) -> pathlib.Path:
 
 def lines() -> list[Line]:
     """All lines that are there."""
-    return [json.loads(line) for file in sorted((FOLDER / "results").glob("*.jsonl")) for line in file.open()]
+    return [
+        json.loads(line)
+        for file in sorted((FOLDER / "results").glob("*.jsonl"))
+        for line in file.read_text().splitlines()
+    ]
 
 
 def main() -> None:

@@ -128,7 +128,7 @@ def test_candidates_of_a_pool_differ(tmp_path):
 @pytest.mark.integration
 def test_input_on_little(tiny):
     slowdown, decoded = training.measure_input(1, (tiny,), rows=64)
-    assert 0.2 < slowdown.ratio < 5 and decoded.is_met and decoded.note == "64 / 64"
+    assert 0.2 < slowdown.ratio < 10 and decoded.is_met and decoded.note == "64 / 64"
 
 
 def test_parameters_of_lenet():

@@ -12,7 +12,7 @@ EVERY = pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
 
 
 def test_none_is_missing():
-    public = {name for name in vars(khe.plots) if callable(getattr(khe.plots, name))}
+    public = {name for name in vars(khe.plots) if callable(getattr(khe.plots, name))} - {"TuningPath"}  # a callback
     assert public == {name.partition(" ")[0] for name in PICTURES}
 
 
