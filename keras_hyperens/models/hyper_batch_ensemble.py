@@ -183,6 +183,13 @@ class HyperBatchEnsemble(Ensemble):
             self.network.build(input_shape)
         self.built = True
 
+    def _build_for(self, batch: TensorTree) -> None:
+        """Builds the network for such batches, and checks the order of rows."""
+        self._seen.batch = batch
+        self._members.check_rows(batch)  # calls the network: it is built now
+        if not self.built:
+            self.build(keras.tree.map_structure(lambda spec: tuple(spec.shape), batch))
+
     @classmethod
     def from_model(
         cls,

@@ -75,8 +75,7 @@ def with_members(ensemble: Any, members: Sequence[int]) -> Any:
     with keras.saving.custom_object_scope(_classes(ensemble.network)):
         smaller = type(ensemble).from_config(config)
     if not smaller.built:
-        smaller._members.check_rows(ensemble._seen.batch)  # calls the network: it is built now
-        smaller.build(keras.tree.map_structure(lambda spec: tuple(spec.shape), ensemble._seen.batch))
+        smaller._build_for(ensemble._seen.batch)
     parts = [(ensemble.network, smaller.network), (ensemble.distribution, smaller.distribution)]
     for old, new in (*parts, (ensemble._prior, smaller._prior), (tuned, smaller.temperature)):
         for source, target in _pairs(old, new, members):

@@ -81,3 +81,19 @@ def compiled(network=None, size=M, seed=0, **arguments):
     ensemble = khe.HyperBatchEnsemble(network, **members(size), seed=seed)
     ensemble.compile(**{"optimizer": "adam", "loss": LOGITS, "tune_temperature": False, **arguments})
     return ensemble
+
+
+def deep(outputs=3, activation=None, loss=LOGITS):
+    """A hyper-deep ensemble of two small members, with weights and hyperparameters."""
+
+    def member(units):
+        model = keras.Sequential(
+            [keras.Input((4,)), keras.layers.Dense(units, "relu"), keras.layers.Dense(outputs, activation)]
+        )
+        model.compile("sgd", loss)
+        return model
+
+    values = [{"units": 2, "l2": 1e-3}, {"units": 4}]
+    ensemble = khe.HyperDeepEnsemble([member(2), member(4)], member_weights=[3, 1], member_hyperparameters=values)
+    ensemble.run_eagerly = True
+    return ensemble

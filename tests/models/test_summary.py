@@ -12,22 +12,11 @@ from tests.models.networks import LOGITS
 from tests.models.networks import Subclassed
 from tests.models.networks import blobs
 from tests.models.networks import compiled
+from tests.models.networks import deep
 from tests.models.networks import dense_network
 from tests.models.networks import members
 
 X, Y = blobs(40)
-
-
-def deep():
-    def member(units):
-        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units, "relu"), keras.layers.Dense(3)])
-        model.compile("sgd", LOGITS)
-        return model
-
-    values = [{"units": 2, "l2": 1e-3}, {"units": 4}]
-    ensemble = khe.HyperDeepEnsemble([member(2), member(4)], member_weights=[3, 1], member_hyperparameters=values)
-    ensemble.run_eagerly = True
-    return ensemble
 
 
 def summary(ensemble, **arguments):

@@ -11,6 +11,7 @@ import keras_hyperens as khe
 from tests.models.networks import LOGITS
 from tests.models.networks import compiled
 from tests.models.networks import conv_network
+from tests.models.networks import deep
 from tests.models.networks import dense_network
 
 GENERATOR = np.random.default_rng(0)
@@ -64,20 +65,6 @@ def test_everything_is_inside(written):
     assert len(pictures) == 8 and all(base64.b64decode(each).startswith(b"\x89PNG") for each in pictures)
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert [each.name for each in written.parent.iterdir()] == ["report.html"]  # nothing half-written
-
-
-def deep(outputs=3, activation=None, loss=LOGITS):
-    def member(units):
-        model = keras.Sequential(
-            [keras.Input((4,)), keras.layers.Dense(units, "relu"), keras.layers.Dense(outputs, activation)]
-        )
-        model.compile("sgd", loss)
-        return model
-
-    values = [{"units": 2, "l2": 1e-3}, {"units": 4}]
-    ensemble = khe.HyperDeepEnsemble([member(2), member(4)], member_weights=[3, 1], member_hyperparameters=values)
-    ensemble.run_eagerly = True
-    return ensemble
 
 
 def test_a_hyper_deep_ensemble_with_one_hot_labels(tmp_path):

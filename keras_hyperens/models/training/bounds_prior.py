@@ -33,7 +33,7 @@ class BoundsPrior(keras.layers.Layer):
         self.initial = self._add("initial", bounds)
         self.mean = self._add("mean", np.zeros_like(bounds))  # of gradients g
         self.square = self._add("square", np.zeros_like(bounds))  # of their squares
-        self.share = self._add("share", np.zeros((), "float32"))  # of the averages that is not yet their initial 0
+        self.share = self._add("share", np.zeros((), "float32"))  # of gradients in both; the rest is the initial 0
         self.built = True
 
     def _add(self, name: str, value: np.ndarray) -> keras.Variable:

@@ -133,11 +133,7 @@ class Trainer:
 
     def build(self, batch: TensorTree) -> None:
         """Builds the ensemble for such batches and checks the order of rows."""
-        ensemble = self.ensemble
-        ensemble._seen.batch = batch
-        ensemble._members.check_rows(batch)  # calls the network: it is built now
-        if not ensemble.built:
-            ensemble.build(keras.tree.map_structure(lambda spec: tuple(spec.shape), batch))
+        self.ensemble._build_for(batch)
         self.build_optimizers()
 
     def build_optimizers(self) -> None:

@@ -79,8 +79,12 @@ class TuningRows:
 
     def num_batches(self, size: Tensor, replicas: int = 1) -> Tensor:
         """How many batches they make, of `size` rows on each replica: a fraction above 1, or 1."""
-        rows = tf.shape(keras.tree.flatten(self._variables)[0], tf.int64)[0]
-        return tf.maximum(tf.cast(rows, tf.float32) / tf.cast(tf.cast(size, tf.int64) * replicas, tf.float32), 1.0)
+        size = tf.cast(size, tf.float32) * replicas
+        return tf.maximum(tf.cast(self._num_rows(), tf.float32) / size, 1.0)
+
+    def _num_rows(self) -> Tensor:
+        """Read from the device: a trace may be used with other rows than it was made for."""
+        return tf.shape(keras.tree.flatten(self._variables)[0], tf.int64)[0]
 
     def check_like(self, x: TensorTree, y: TensorTree) -> None:
         """Raises a `ValueError` unless tuning rows have the structure and shapes of the training rows."""
@@ -100,7 +104,7 @@ class TuningRows:
 
         A part has `size` rows, or fewer where all parts together would have more than there are.
         """
-        rows = tf.shape(keras.tree.flatten(self._variables)[0], tf.int64)[0]
+        rows = self._num_rows()
         size = tf.maximum(tf.minimum(tf.cast(size, tf.int64) * replicas, rows) // replicas, 1)
         first = (number * replicas + tf.cast(replica, tf.int64)) * size
         indices = (first + tf.range(size)) % rows
