@@ -50,14 +50,12 @@ benchmark: .venv/installed     ## the measurements of README; those on TFDS data
 	$(BIN)/python -m tests.search.test_search_memory
 	$(BIN)/python -m benchmarks.fine_tuning
 	$(BIN)/python -m benchmarks.tasks
-	$(BIN)/python -m benchmarks.paper.former
 	$(BIN)/python -m benchmarks.paper --dataset digits --network conv --ensemble-size 4
 	$(IF_DATA) $(BIN)/python -m benchmarks.out_of_distribution
-	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset mnist --network mlp
-	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset mnist --network lenet
-	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset cifar10_jpeg --network mlp
-	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset cifar10_jpeg --network lenet
-	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset mnist --network mlp --ablation --seeds 3
+	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset fashion_mnist --network mlp
+	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset fashion_mnist --network lenet
+	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset cifar100 --network mlp
+	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset cifar100 --network lenet
 
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv

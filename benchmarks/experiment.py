@@ -166,9 +166,15 @@ def calibrated(model: keras.Model, data: Data) -> keras.Model:
 
 
 def measured(model: keras.Model, data: Data) -> Run:
-    """Scores on the test rows as the model was trained, and with a temperature fitted on the held-out rows."""
+    """Scores on the test samples as the model was trained, and with a temperature fitted on the held-out samples."""
     as_trained = asdict(score(model, data.test))
-    return {**as_trained, "calibrated": asdict(score(calibrated(model, data), data.test))}
+    after = score(calibrated(model, data), data.test)
+    return {**as_trained, "calibrated_nll": after.nll, "calibrated_ece": after.ece}
+
+
+def after_calibration(done: list[Run]) -> list[Run]:
+    """The same runs, with the scores that they have with a temperature in the place of those without."""
+    return [{**run, "nll": run["calibrated_nll"], "ece": run["calibrated_ece"]} for run in done]
 
 
 def _is_ensemble(model: keras.Model) -> bool:

@@ -39,3 +39,10 @@ def gray(images: np.ndarray, size: int) -> np.ndarray:
     edge = (images.shape[1] - size) // 2
     middle = images[:, edge : edge + size, edge : edge + size]
     return (middle @ np.array([0.299, 0.587, 0.114], "float32"))[..., None]
+
+
+def fitted(images: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Smaller images in the middle of larger black ones, their gray as each color: `shape` is that of an image."""
+    edges = [(inside // 2, inside - inside // 2) for inside in np.subtract(shape[:2], images.shape[1:3])]
+    padded = np.pad(images, [(0, 0), *edges, (0, 0)])
+    return np.broadcast_to(padded, (len(images), *shape)) if images.shape[3] == 1 else padded

@@ -96,7 +96,7 @@ def test_every_command_exists():
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # one seed has no standard error
 @pytest.mark.integration
-@pytest.mark.parametrize("command", sorted({each for each in commands() if each.endswith(("--report", ".former"))}))
+@pytest.mark.parametrize("command", sorted({each for each in commands() if each.endswith("--report")}))
 def test_tables_are_what_the_commands_print(command, monkeypatch, capsys):
     """Every row with a standard error is on a page, but for the method's name and the last columns.
 

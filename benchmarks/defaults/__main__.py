@@ -157,7 +157,7 @@ def report() -> str:
     for file in sorted((FOLDER / "results").glob("*.jsonl")):
         done = experiment.read(file)
         as_trained = experiment.by_seed(done, METHODS)
-        after = experiment.by_seed([{**run, **run["calibrated"]} for run in done], METHODS)
+        after = experiment.by_seed(experiment.after_calibration(done), METHODS)
         baseline, calibrated = as_trained.get("batch", {}), after.get("batch", {})
         rows = []
         for method, of_seed in as_trained.items():

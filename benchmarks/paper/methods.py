@@ -1,4 +1,4 @@
-"""The seven methods of the comparison, all from one hypermodel and by the package's public interface alone."""
+"""The methods of the comparison, all from one hypermodel and by the package's public interface alone."""
 
 import contextlib
 import pathlib
@@ -131,8 +131,8 @@ def _fixed_initialization(cell: Cell) -> keras.Model:
     return searched(cell, same_initialization=True, project_name="fixed_initialization").build_ensemble()
 
 
-def _batch(cell: Cell) -> keras.Model:
-    return _shared(cell, cell.ensemble_size, fixed=best_settings(cell), sharing="batch")
+def _batch(cell: Cell, compiled: dict[str, Any] | None = None) -> keras.Model:
+    return _shared(cell, cell.ensemble_size, compiled, fixed=best_settings(cell), sharing="batch")
 
 
 def _self_tuning(cell: Cell) -> keras.Model:
@@ -167,7 +167,8 @@ METHODS: dict[str, Callable[[Cell], keras.Model]] = {
     "fixed-initialization": _fixed_initialization,
     "deep": lambda cell: searched(cell).build_deep_ensemble(),
     "hyper-deep": lambda cell: searched(cell).build_ensemble(),
-    "batch": _batch,
+    "batch": lambda cell: _batch(cell, {"member_rows": "same", "tune_temperature": False}),
+    "batch-distinct-rows": _batch,
     "self-tuning": _self_tuning,
     "hyper-batch": hyper_batch,
 }

@@ -8,27 +8,41 @@ from benchmarks import experiment
 from benchmarks.experiment import Run
 from benchmarks.experiment import Scores
 from benchmarks.experiment import mean_and_error
-from benchmarks.paper import ablation
 from benchmarks.paper import figures
 from benchmarks.paper.methods import METHODS
 from benchmarks.paper.methods import SIZES
 
 BEGIN, END = "<!-- what --report prints begins here -->", "<!-- and ends here -->"
-PAIRS = (("hyper-deep", "deep"), ("hyper-batch", "batch"), ("hyper-batch", "self-tuning"))
-NOT_COMMON = ("seed", "method", "nll", "accuracy", "ece", "calibrated", "network_epochs", "seconds")
+PAIRS = (
+    ("hyper-deep", "deep"),
+    ("hyper-batch", "batch"),
+    ("hyper-batch", "batch-distinct-rows"),
+    ("hyper-batch", "self-tuning"),
+    ("hyper-batch", "deep"),
+)
+BUDGET = ("train_rows", "held_out_rows", "ensemble_size", "trials", "epochs")
+DIVERSITY = {
+    "disagreement": "disagreement",
+    "disagreement_over_error": "disagreement / error",
+    "mutual_information": "mutual information",
+    "mutual_information_out_of_distribution": "out of distribution",
+    "auroc_entropy": "AUROC, entropy",
+    "auroc_mutual_information": "AUROC, mutual information",
+}
 PUBLISHED = {  # on CIFAR-100, of WRN-28-10 with 4 members, by the paper and uncertainty-baselines
     "deep": Scores(0.666, 0.827, 0.021),
     "hyper-deep": Scores(0.654, 0.830, 0.022),
     "batch": Scores(0.690, 0.819, 0.0265),
     "hyper-batch": Scores(0.678, 0.819, 0.020),
 }
+SCORES = ("nll", "accuracy", "ece", "calibrated_nll", "calibrated_ece")
 Table = dict[str, dict[int, Run]]  # by method and seed
 
 
 def publish(folder: pathlib.Path) -> None:
     """Prints the report, puts it into the README of the folder if it has the marks for it, and draws the plots."""
     done = [run for file in sorted((folder / "results").glob("*.jsonl")) for run in experiment.read(file)]
-    text = report(done, experiment.read(folder / ablation.FILE))
+    text = report(done)
     print(text)
     plots = figures.draw(tables(done), experiment.read(folder / SIZES), folder / "plots")
     pictures = [f"![{title}](plots/{file.name})" for title, file in plots.items()]
@@ -37,24 +51,23 @@ def publish(folder: pathlib.Path) -> None:
         readme.write_text(_between_marks(readme.read_text(), "\n\n".join([text, *pictures])))
 
 
-def report(done: list[Run], ablated: list[Run]) -> str:
-    """Markdown: a table of each cell, the paired comparisons of all, what was published, and the ablation."""
-    if not done and not ablated:
+def report(done: list[Run]) -> str:
+    """Markdown: the scores of each cell, the paired comparisons of all, how members differ, and what was published."""
+    if not done:
         return "no runs yet"
     found = tables(done)
     parts = [f"{title}\n\n{_table(by_method)}" for title, by_method in found.items()]
-    if done:
-        parts += ["Seed by seed, and what was published:", _pairs(found), _published()]
-    return "\n\n".join([*parts, *([ablation.report(ablated)] if ablated else [])])
+    parts += ["Seed by seed, and what was published:", _pairs(found), _published()]
+    parts += ["How members differ; out-of-distribution samples are MNIST's test images:", _diversity(found)]
+    return "\n\n".join(parts)
 
 
 def tables(done: list[Run]) -> dict[str, Table]:
     """Runs by the title of their table, method and seed; runs of another budget are another table."""
     found: dict[str, list[Run]] = {}
     for run in done:
-        common = {name: value for name, value in run.items() if name not in NOT_COMMON}
-        cell = f"{common.pop('dataset')}, {common.pop('network')}"
-        title = ": ".join([cell, ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in common.items())])
+        budget = ", ".join(f"{name.replace('_', ' ')} {run[name]}" for name in BUDGET)
+        title = f"{run['dataset']}, {run['network']}: {budget}"
         found.setdefault(title, []).append(run)
     return {title: experiment.by_seed(runs, METHODS) for title, runs in found.items()}
 
@@ -63,8 +76,7 @@ def _table(by_method: Table) -> str:
     rows = []
     for method, of_seed in by_method.items():
         each = list(of_seed.values())
-        scores = [mean_and_error([run[name] for run in each]) for name in ("nll", "accuracy", "ece")]
-        scores += [mean_and_error([run["calibrated"][name] for run in each]) for name in ("nll", "ece")]
+        scores = [mean_and_error([run[name] for run in each]) for name in SCORES]
         rows.append([method, *scores, str(each[0]["network_epochs"]), str(len(each))])
     columns = ["", "NLL", "accuracy", "ECE", "calibrated NLL", "calibrated ECE", "network-epochs", "seeds"]
     return experiment.table(columns, rows)
@@ -78,8 +90,9 @@ def _pairs(found: dict[str, Table]) -> str:
             rows += [[title.partition(":")[0], f"{ours} / {theirs}", *row]] if row else []
     for ours, theirs in PAIRS[:2]:
         ratio = PUBLISHED[ours].nll / PUBLISHED[theirs].nll
-        rows.append(["cifar100, wrn28-10, published", f"{ours} / {theirs}", f"{ratio:.3f}", "", "", ""])
-    return experiment.table(["cell", "", "NLL ratio", "lower NLL", "accuracy no lower", "ECE no higher"], rows)
+        rows.append(["cifar100, wrn28-10, published", f"{ours} / {theirs}", f"{ratio:.3f}", *[""] * 4])
+    columns = ["NLL ratio", "both calibrated", "lower NLL", "accuracy no lower", "calibrated ECE no higher"]
+    return experiment.table(["cell", "", *columns], rows)
 
 
 def paired(ours: dict[int, Run], theirs: dict[int, Run]) -> list[str]:
@@ -87,12 +100,22 @@ def paired(ours: dict[int, Run], theirs: dict[int, Run]) -> list[str]:
     pairs = [(run, theirs[seed]) for seed, run in ours.items() if seed in theirs]
     if not pairs:
         return []
+    ratios = [f"{np.mean([a[name] / b[name] for a, b in pairs]):.3f}" for name in ("nll", "calibrated_nll")]
     wins = (
         sum(a["nll"] < b["nll"] for a, b in pairs),
         sum(a["accuracy"] >= b["accuracy"] for a, b in pairs),
-        sum(a["ece"] <= b["ece"] for a, b in pairs),
+        sum(a["calibrated_ece"] <= b["calibrated_ece"] for a, b in pairs),
     )
-    return [f"{np.mean([a['nll'] / b['nll'] for a, b in pairs]):.3f}", *(f"{each} of {len(pairs)}" for each in wins)]
+    return [*ratios, *(f"{each} of {len(pairs)}" for each in wins)]
+
+
+def _diversity(found: dict[str, Table]) -> str:
+    rows = []
+    for title, by_method in found.items():
+        for method, of_seed in by_method.items():
+            values = [mean_and_error([run[name] for run in of_seed.values()]) for name in DIVERSITY]
+            rows.append([title.partition(":")[0], method, *values])
+    return experiment.table(["cell", "", *DIVERSITY.values()], rows)
 
 
 def _published() -> str:

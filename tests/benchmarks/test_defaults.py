@@ -13,7 +13,7 @@ def test_the_report_has_ratios_to_the_batch_ensemble_of_the_same_seed(monkeypatc
     lines = [
         {
             "dataset": "digits", "network": "mlp", "seed": seed, "method": method, "nll": nll, "accuracy": 0.9,
-            "ece": 0.01, "calibrated": {"nll": nll / 2},
+            "ece": 0.01, "calibrated_nll": nll / 2, "calibrated_ece": 0.01,
         }
         for (method, seed), nll in nlls.items()
     ]  # fmt: skip

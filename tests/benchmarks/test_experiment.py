@@ -13,7 +13,6 @@ from benchmarks import experiment
 from benchmarks import fine_tuning
 from benchmarks import memory
 from benchmarks import networks
-from benchmarks.paper import former
 
 
 def test_digits_are_split_without_overlap():
@@ -84,37 +83,6 @@ def test_a_table_by_hand():
         "| b | 2.0000 ± 1.0000 | 0.5000 ± 0.0000 | 0.1000 ± 0.0000 | 0.250 | 1 of 1 |",
         "| | | | | | |",
     ]
-
-
-def test_former_tables_by_hand():
-    common = {"dataset": "d", "train_rows": 5, "learning_rate": 0.01, "accuracy": 0.5, "ece": 0.1}
-    runs = [
-        {
-            **common,
-            "method": method,
-            "ensemble_size": size,
-            "seed": seed,
-            "nll": nll,
-            "calibrated": {"accuracy": 0.5, "ece": 0.05, "nll": nll / (1 + (method == "hyper-batch"))},
-        }
-        for method, size, nlls in (("single", 1, (2, 2)), ("batch", 4, (1, 2)), ("hyper-batch", 4, (0.5, 4)))
-        for seed, nll in enumerate(nlls)
-    ]
-    lines = former.of_shared([*runs, {**runs[0], "seed": former.FIRST_SELECTION_SEED, "nll": 99}]).splitlines()
-    assert lines[0] == "d: 5 training rows, 4 members, 2 seeds, learning rate 0.01"
-    assert lines[-1] == (
-        "| hyper-batch | 2.2500 ± 1.7500 | 0.5000 ± 0.0000 | 0.1000 ± 0.0000 | 1.250 | 1 of 2 "
-        "| 1.1250 ± 0.8750 | 0.0500 ± 0.0000 | 0.625 | 1 of 2 |"
-    )
-    separate = [
-        {**common, "ensemble_size": 3, "trials": 9, "method": method, "seed": seed, "nll": nll}
-        for method, nlls in zip(former.SEPARATE, ((2, 2), (1, 2), (0.5, 3)))
-        for seed, nll in enumerate(nlls)
-    ]
-    lines = former.of_separate(separate).splitlines()
-    assert lines[0] == "d: 5 training rows, 3 members, 9 trials, 2 seeds"
-    row = "| hyper-deep ensemble | 1.7500 ± 1.2500 | 0.5000 ± 0.0000 | 0.1000 ± 0.0000 | 1.000 | 1 of 2 |"
-    assert lines[-1] == row
 
 
 @pytest.mark.integration

@@ -64,3 +64,12 @@ def test_curves_are_means_over_seeds():
     done = [one(0, 1.0), one(1, 2.0)]
     curves = out_of_distribution.curves(done, "noise", "nll")
     assert curves == {out_of_distribution.METHODS[0]: [1.5, 2.5, 3.5, 4.5, 5.5, 6.5]}
+
+
+def test_smaller_images_fit_into_larger_ones():
+    images = np.arange(2 * 2 * 3, dtype="float32").reshape(2, 2, 3, 1)
+    fitted = shifts.fitted(images, (5, 5, 3))
+    assert fitted.shape == (2, 5, 5, 3)
+    for color in range(3):
+        np.testing.assert_array_equal(fitted[:, 1:3, 1:4, color], images[..., 0])
+    assert fitted.sum() == 3 * images.sum()

@@ -13,12 +13,13 @@ from benchmarks import experiment
 from benchmarks.data import Data
 from benchmarks.experiment import Schedule
 from benchmarks.paper import __main__ as paper
-from benchmarks.paper import ablation
+from benchmarks.paper import diversity
 from benchmarks.paper import figures
 from benchmarks.paper import methods
 from benchmarks.paper import networks
 from benchmarks.paper import report
 
+ONE = ("single", "self-tuning")
 RESIDUAL = ("input", "group_1", "group_2", "group_3", "output")
 TITLE = "d, mlp: train rows 9, held out rows 4, ensemble size 3, trials 7, epochs 2"
 
@@ -58,14 +59,15 @@ def test_one_hypermodel_gives_every_method(tmp_path):
         strengths[group] for group in (0, 0, 1, 1, 2)
     ]
     assert list(methods.METHODS) == [
-        *("single", "fixed-initialization", "deep", "hyper-deep", "batch", "self-tuning", "hyper-batch")
+        *("single", "fixed-initialization", "deep", "hyper-deep"),
+        *("batch", "batch-distinct-rows", "self-tuning", "hyper-batch"),
     ]
 
 
 def test_budgets_by_hand(tmp_path):
     cell = made_up(tmp_path, schedule=Schedule(10, 10, 8), ensemble_size=3, trials=25)
     budgets = {method: methods.network_epochs(method, cell) for method in methods.METHODS}
-    assert list(budgets.values()) == [260, 250, 280, 340, 280, 260, 280]
+    assert list(budgets.values()) == [260, 250, 280, 340, 280, 280, 260, 280]
 
 
 @pytest.mark.integration
@@ -108,6 +110,7 @@ def test_every_method_is_scored_though_the_search_is_killed(tmp_path, monkeypatc
     """Killed in its second training, started again, and once more when all is there."""
     monkeypatch.setattr(methods, "AT_ONCE", 1)  # no graph of many is traced
     monkeypatch.setattr(paper, "load", lambda *_: made_up_data())
+    monkeypatch.setattr(diversity, "unfamiliar", lambda data, _: 1 - data.test[0])
     given = ["--network", "mlp", "--seeds", 1, "--epochs", 1, "--ensemble-size", 2, "--trials", 2]
     given += ["--results", tmp_path, "--directory", tmp_path / "searches"]
     trained, fit = [], keras.Model.fit
@@ -125,19 +128,20 @@ def test_every_method_is_scored_though_the_search_is_killed(tmp_path, monkeypatc
     assert len(before) == 1 and not file.exists()
     printed = run(paper, *given)
     assert "hyper-batch, seed 0: 4 network-epochs" in printed and "| deep | " in printed
-    # Two of the search and four from new initializations, two from one initialization, three of networks with members.
-    assert before.items() <= contents(tmp_path).items() and len(trained) == 6 + 2 + 3 + 1
+    # Two of the search and four from new initializations, two from one initialization, four of networks with members.
+    assert before.items() <= contents(tmp_path).items() and len(trained) == 6 + 2 + 4 + 1
     check_runs(experiment.read(file), experiment.read(tmp_path / methods.SIZES))
     written = file.read_text()
     run(paper, *given)
-    assert len(trained) == 12 and file.read_text() == written
+    assert len(trained) == 13 and file.read_text() == written
 
 
 def check_runs(done, sizes):
     assert [each["method"] for each in done] == list(methods.METHODS)
     for each in done:
         assert all(np.isfinite(each[name]) for name in ("nll", "accuracy", "ece")) and 0 <= each["accuracy"] <= 1
-        assert each["network_epochs"] > 0 and np.isfinite(each["calibrated"]["nll"])
+        assert each["network_epochs"] > 0 and np.isfinite(each["calibrated_nll"])
+        assert 0 <= each["disagreement"] <= 1 and (each["mutual_information"] > 0) == (each["method"] not in ONE)
         assert list(each)[:4] == ["dataset", "network", "method", "seed"]
     nll = {each["method"]: each["nll"] for each in done}
     expected = {("deep", 1): nll["single"], ("deep", 2): nll["deep"], ("hyper-deep", 2): nll["hyper-deep"]}
@@ -152,35 +156,20 @@ def test_under_a_strategy(tmp_path):
     assert np.isfinite(experiment.measured(methods.trained("hyper-batch", cell), cell.data)["nll"])
 
 
-@pytest.mark.integration
-def test_defaults_are_switched_off(tmp_path, monkeypatch, eagerly):
-    """Each choice makes a model; those before the last of each kind are not trained."""
-    cell = searched_before(made_up(tmp_path), dropout=0.2)
-    in_full = ("initial intervals of 0.02", "no tuning")
-    models, train = {}, experiment.train
-
-    def trained(choice):
-        monkeypatch.setattr(experiment, "train", train if choice in in_full else lambda *_: None)
-        models[choice] = trained_as_it_is(choice, cell)
-        return models[choice]
-
-    trained_as_it_is = ablation.trained
-    monkeypatch.setattr(ablation, "trained", lambda choice, _: trained(choice))
-    ablation.run(cell)
-    done = experiment.read(tmp_path / ablation.FILE)
-    assert [each["choice"] for each in done] == list(ablation.CHOICES) == list(models)
-    assert all(np.isfinite(each[name]) for each in done for name in ("nll", "validation_nll"))
-    narrow, still = (models[choice] for choice in in_full)
-    for name, bounds in still.hyperparameter_bounds().items():
-        assert np.ptp(narrow.hyperparameter_bounds()[name], axis=1).max() < np.ptp(bounds, axis=1).max()
-    assert still._trainer.settings.tuning_warmup == ablation.NEVER and still._trainer.settings.entropy_weight == 1e-4
-
-
 def line(method, seed, nll, **changes):
     scores = {"nll": nll, "accuracy": 0.5, "ece": 0.1}
     budget = {"train_rows": 9, "held_out_rows": 4, "ensemble_size": 3, "trials": 7, "epochs": 2}
     own = {"dataset": "d", "network": "mlp", "method": method, "seed": seed, **budget, **scores}
-    return {**own, "calibrated": scores, "network_epochs": 14, "seconds": 1, **changes}
+    differing = dict.fromkeys(report.DIVERSITY, 0.25)
+    return {
+        **own,
+        "calibrated_nll": nll,
+        "calibrated_ece": 0.1,
+        **differing,
+        "network_epochs": 14,
+        "seconds": 1,
+        **changes,
+    }
 
 
 LINES = [
@@ -191,16 +180,17 @@ LINES = [
 
 
 def test_a_report_by_hand():
-    text = report.report(LINES, []).splitlines()
+    text = report.report(LINES).splitlines()
     assert text[0] == TITLE
     assert [row.split(" | ")[0] for row in text[4:8]] == ["| deep", "| hyper-deep", "| batch", "| hyper-batch"]
     scores = "1.7500 ± 1.2500 | 0.5000 ± 0.0000 | 0.1000 ± 0.0000 | 1.7500 ± 1.2500 | 0.1000 ± 0.0000"
     assert text[5] == f"| hyper-deep | {scores} | 14 | 2 |"
-    assert "| d, mlp | hyper-deep / deep | 1.000 | 1 of 2 | 2 of 2 | 2 of 2 |" in text
-    assert "| d, mlp | hyper-batch / batch | 0.500 | 2 of 2 | 2 of 2 | 2 of 2 |" in text
-    assert "| cifar100, wrn28-10, published | hyper-deep / deep | 0.982 | | | |" in text
-    assert "| cifar100, wrn28-10, published | hyper-batch / batch | 0.983 | | | |" in text
-    assert report.report([], []) == "no runs yet"
+    assert "| d, mlp | hyper-deep / deep | 1.000 | 1.000 | 1 of 2 | 2 of 2 | 2 of 2 |" in text
+    assert "| d, mlp | hyper-batch / batch | 0.500 | 0.500 | 2 of 2 | 2 of 2 | 2 of 2 |" in text
+    assert "| cifar100, wrn28-10, published | hyper-deep / deep | 0.982 | | | | |" in text
+    assert "| cifar100, wrn28-10, published | hyper-batch / batch | 0.983 | | | | |" in text
+    assert "| d, mlp | deep" + " | 0.2500 ± 0.0000" * 6 + " |" in text
+    assert report.report([]) == "no runs yet"
 
 
 def test_another_budget_is_another_table():
@@ -228,17 +218,6 @@ def test_curves_are_means_over_seeds_of_one_budget():
     of_size = [{name: run[name] for name in ("dataset", "trials", "network", "method", "size", "nll")} for run in sizes]
     figure = figures.sizes_figure([*of_size, {**of_size[0], "trials": 8}])
     assert [len(ax.lines) for ax in figure.axes] == [1, 1]
-
-
-def test_a_report_of_the_ablation_by_hand():
-    done = [
-        line("", seed, nll, choice=choice, validation_nll=1.0)
-        for choice, nlls in ((ablation.DEFAULTS, (1, 2)), ("no tuning", (2, 1)))
-        for seed, nll in enumerate(nlls)
-    ]
-    rows = ablation.report(done).splitlines()
-    assert rows[0] == "d, mlp: hyper-batch with one default changed, 2 seeds" and len(rows) == 6
-    assert rows[-1].startswith("| no tuning | 1.5000 ± 0.5000 |") and "| 1.250 | 1 of 2 |" in rows[-1]
 
 
 def test_the_readme_has_a_place_for_the_report():
