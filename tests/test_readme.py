@@ -1,6 +1,5 @@
 """What README shows runs as it stands there."""
 
-import importlib
 import os
 import pathlib
 import re
@@ -10,6 +9,11 @@ import sys
 import sysconfig
 
 import pytest
+
+from benchmarks import page
+from benchmarks.defaults import __main__ as defaults
+from benchmarks.paper import report as paper
+from benchmarks.selection import __main__ as selection
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -94,50 +98,23 @@ def test_every_command_exists():
                 assert not option.startswith("--") or f'"{option}"' in source + shared, command
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # one seed has no standard error
-@pytest.mark.integration
-@pytest.mark.parametrize("command", sorted({each for each in commands() if each.endswith("--report")}))
-def test_tables_are_what_the_commands_print(command, monkeypatch, capsys):
-    """Every row with a standard error is on a page, but for the method's name and the last columns.
-
-    What has a page of its own is there whole.
-    """
-    _, _, module, *options = shlex.split(command)
-    is_package = (ROOT / module.replace(".", "/")).is_dir()
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", [module, *options])
-    importlib.import_module(f"{module}.__main__" if is_package else module).main()
-    printed = capsys.readouterr().out
-    page = ROOT / module.replace(".", "/") / "README.md"
-    if page.exists() and "what --report prints begins here" in page.read_text():
-        assert printed.strip() in page.read_text()
-        return
-    rows = [cells(line)[1:] for line in printed.splitlines() if "±" in line]
-    pages = "".join(page.read_text() for page in (PAGES[1], ROOT / "benchmarks" / "paper" / "README.md"))
-    shown = [cells(line)[1:] for line in pages.splitlines() if line.startswith("|") and "±" in line]
-    assert rows
-    for row in rows:
-        assert any(row[: len(each)] == each or row[:3] == each[:3] for each in shown), row
+@pytest.mark.parametrize("path", page.PAGES, ids=lambda path: path.name)
+def test_tables_are_those_of_the_results(path):
+    """`python -m benchmarks.page` changes nothing."""
+    text = path.read_text()
+    assert "<!-- table: " in text and page.filled(text) == text
 
 
-def test_ratios_are_those_of_the_papers_comparison():
-    """README's short table, against the page that `benchmarks.paper --report` writes itself."""
-    page = (ROOT / "benchmarks" / "paper" / "README.md").read_text()
-    lines = [cells(line) for line in page.splitlines() if line.startswith("|") and " / " in line and " of 5 " in line]
-    written = {(cell, pair): f"{ratio} ({lower[0]})" for cell, pair, ratio, lower, *_ in lines}
-    table = README.read_text().split("## Results")[1].split("##")[0]
-    (_, *header), _, *rows = [cells(line) for line in table.splitlines() if line.startswith("|")]
-    columns = [each.lower().replace("cifar-10,", "cifar10_jpeg,") for each in header[:4]]  # the last is published
-    shown = {
-        (column, re.sub(" (ensemble|network)$", "", pair)): ratio
-        for pair, *ratios in rows
-        for column, ratio in zip(columns, ratios[:4], strict=True)
-    }
-    assert shown == written and len(shown) == 12
-
-
-def cells(line):
-    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+@pytest.mark.parametrize(
+    ("name", "report"),
+    [
+        ("paper", lambda: paper.report(paper.runs_of(ROOT / "benchmarks" / "paper"))),
+        ("defaults", defaults.report),
+        ("selection", lambda: selection.report.tables(selection.lines())),
+    ],
+)
+def test_pages_of_benchmarks_have_what_their_commands_print(name, report):
+    assert report() in (ROOT / "benchmarks" / name / "README.md").read_text()
 
 
 @pytest.mark.integration

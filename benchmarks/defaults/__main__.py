@@ -168,6 +168,19 @@ def report() -> str:
     return "\n\n".join(tables)
 
 
+def ratios() -> str:
+    """A row for each method, a column for each cell: mean NLL over the batch ensemble's, and how often it is lower."""
+    found = {}
+    for file in sorted((FOLDER / "results").glob("*.jsonl")):
+        done = experiment.read(file)
+        found[f"{done[0]['dataset']}, {done[0]['network']}"] = experiment.by_seed(done, METHODS)
+    rows = []
+    for method in METHODS:
+        cells = [experiment.cells(each[method], each["batch"])[3:] if method in each else [] for each in found.values()]
+        rows += [[method, *(f"{cell[0]} ({cell[1]})" if cell else "" for cell in cells)]] if any(cells) else []
+    return experiment.table(["NLL / batch", *found], rows)
+
+
 def main() -> None:
     parser = experiment.parser(__doc__, pathlib.Path())
     experiment.add_data(parser)

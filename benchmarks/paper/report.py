@@ -41,7 +41,7 @@ Table = dict[str, dict[int, Run]]  # by method and seed
 
 def publish(folder: pathlib.Path) -> None:
     """Prints the report, puts it into the README of the folder if it has the marks for it, and draws the plots."""
-    done = [run for file in sorted((folder / "results").glob("*.jsonl")) for run in experiment.read(file)]
+    done = runs_of(folder)
     text = report(done)
     print(text)
     plots = figures.draw(tables(done), experiment.read(folder / SIZES), folder / "plots")
@@ -51,14 +51,19 @@ def publish(folder: pathlib.Path) -> None:
         readme.write_text(_between_marks(readme.read_text(), "\n\n".join([text, *pictures])))
 
 
+def runs_of(folder: pathlib.Path) -> list[Run]:
+    """All runs of a folder of results."""
+    return [run for file in sorted((folder / "results").glob("*.jsonl")) for run in experiment.read(file)]
+
+
 def report(done: list[Run]) -> str:
     """Markdown: the scores of each cell, the paired comparisons of all, how members differ, and what was published."""
     if not done:
         return "no runs yet"
     found = tables(done)
     parts = [f"{title}\n\n{_table(by_method)}" for title, by_method in found.items()]
-    parts += ["Seed by seed, and what was published:", _pairs(found), _published()]
-    parts += ["How members differ; out-of-distribution samples are MNIST's test images:", _diversity(found)]
+    parts += ["Seed by seed, and what was published:", pairs(found), _published()]
+    parts += ["How members differ; out-of-distribution samples are MNIST's test images:", diversity(found)]
     return "\n\n".join(parts)
 
 
@@ -82,7 +87,29 @@ def _table(by_method: Table) -> str:
     return experiment.table(columns, rows)
 
 
-def _pairs(found: dict[str, Table]) -> str:
+def nll_by_cell(found: dict[str, Table]) -> str:
+    """A row for each method, a column for each cell."""
+    columns = ["NLL", *(title.partition(":")[0] for title in found)]
+    rows = []
+    for method in METHODS:
+        runs = [list(by_method.get(method, {}).values()) for by_method in found.values()]
+        cells = [mean_and_error([run["nll"] for run in of_cell]) if of_cell else "" for of_cell in runs]
+        rows += [[method, *cells]] if any(cells) else []
+    return experiment.table(columns, rows)
+
+
+def ratios(found: dict[str, Table]) -> str:
+    """The mean ratio of NLL and how often it is lower: a row for each comparison, a column for each cell."""
+    rows = []
+    for ours, theirs in PAIRS:
+        of_cells = [paired(each.get(ours, {}), each.get(theirs, {})) for each in found.values()]
+        cells = [f"{cell[0]} ({cell[2]})" if cell else "" for cell in of_cells]
+        rows += [[f"{ours} / {theirs}", *cells]] if any(cells) else []
+    return experiment.table(["NLL ratio", *(title.partition(":")[0] for title in found)], rows)
+
+
+def pairs(found: dict[str, Table]) -> str:
+    """Mean ratios of NLL and, in how many seeds which score is better."""
     rows = []
     for title, by_method in found.items():
         for ours, theirs in PAIRS:
@@ -109,7 +136,8 @@ def paired(ours: dict[int, Run], theirs: dict[int, Run]) -> list[str]:
     return [*ratios, *(f"{each} of {len(pairs)}" for each in wins)]
 
 
-def _diversity(found: dict[str, Table]) -> str:
+def diversity(found: dict[str, Table]) -> str:
+    """How much members differ, in distribution and out of it."""
     rows = []
     for title, by_method in found.items():
         for method, of_seed in by_method.items():

@@ -27,7 +27,7 @@ def tables(lines: list[Line]) -> str:
         parts.append(_by_rows([line for line in lines if metric in line], _of_metric(metric)))
     for title, other in (("greedy's", GREEDY), ("the deep ensemble's", "deep")):
         parts.append(f"Test NLL with the default / {title}, by pool")
-        parts.append(_by_pool([line for line in lines if other in line.get("nll", {})], other))
+        parts.append(against(lines, other))
     return "\n\n".join(parts)
 
 
@@ -68,7 +68,9 @@ def ratios_of(
     return ratios
 
 
-def _by_pool(lines: list[Line], other: str) -> str:
+def against(lines: list[Line], other: str) -> str:
+    """Test NLL of the default over another rule's, by pool and number of validation samples."""
+    lines = [line for line in lines if other in line.get("nll", {})]
     sizes = sorted({line["rows"] for line in lines})
     rows = []
     for pool in dict.fromkeys(line["pool"] for line in lines):

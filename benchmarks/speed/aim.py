@@ -39,6 +39,10 @@ class Aim:
         return self.ratio <= self.limit if self.at_most else self.ratio >= self.limit
 
     @property
+    def measured(self) -> list[str]:
+        return [self.part, self.name, f"{self.ratio:.2f}", self.note]
+
+    @property
     def row(self) -> list[str]:
         limit = f"{'at most' if self.at_most else 'at least'} {self.limit:g}"
         return [self.part, self.name, f"{self.ratio:.2f}", limit, self.note, "met" if self.is_met else "MISSED"]

@@ -1,7 +1,6 @@
 """What MkDocs does to the pages of this site before it reads them (mkdocs.yml names this file).
 
 - Links out of `docs/` work: the file becomes part of the site, under `repository/`; a missing one fails the build.
-- `{{ Heading; row; column }}` is replaced by that cell of the first table under the heading in benchmarks.md.
 - A block of `math` becomes MathML, which needs no script.
 - `<!-- tutorials -->` is replaced by a list of the notebooks, each of which is a page.
 - `<!-- messages -->` is replaced by a list of all errors and warnings.
@@ -53,7 +52,6 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     source = uri.removeprefix(f"{REPOSITORY}/") if uri.startswith(REPOSITORY) else f"docs/{uri}"
     markdown = with_site_links(markdown, pathlib.PurePosixPath(source).parent, uri)
     if not uri.startswith(REPOSITORY):
-        markdown = re.sub(r"\{\{ (.*?); (.*?); (.*?) \}\}", lambda match: cell(*match.groups()), markdown)
         listed = "\n".join(notebooks.entry(path, ROOT) for path in notebooks.paths(ROOT))
         if uri == "messages.md":
             markdown = markdown.replace("<!-- messages -->", messages.listing())
@@ -115,25 +113,3 @@ def with_site_links(markdown: str, folder: pathlib.PurePosixPath, uri: str) -> s
 
     parts = CODE.split(markdown)  # text, code, text, ...
     return "".join(part if number % 2 else LINK.sub(replace, part) for number, part in enumerate(parts))
-
-
-def cell(place: str, row: str, column: str) -> str:
-    """One cell of the first table of benchmarks.md after a line that begins with `place`, without emphasis.
-
-    A row is known by its first cell, or by its first two, joined by a colon.
-    """
-    lines = (DOCS / "benchmarks.md").read_text().splitlines()
-    begins = [number for number, line in enumerate(lines) if line.startswith(place)]
-    if not begins:
-        raise ValueError(f"benchmarks.md has no line that begins with {place!r}")
-    start = next(number for number in range(begins[0], len(lines)) if lines[number].startswith("| "))
-    end = start
-    while lines[end].startswith("|"):
-        end += 1
-    head, _, *rows = [[part.strip().replace("**", "") for part in line.split("|")[1:-1]] for line in lines[start:end]]
-    found = [cells for cells in rows if row in (cells[0], ": ".join(cells[:2]))]
-    if len(found) != 1 or column not in head:
-        raise ValueError(
-            f"The table of benchmarks.md under {place!r} has {len(found)} rows {row!r} and the columns {head}"
-        )
-    return found[0][head.index(column)]

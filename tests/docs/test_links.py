@@ -8,9 +8,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 LINK = re.compile(r"\]\((?!\w+:|#)([^)\s#]+)(?:#([^)\s]*))?\)")
-ELSEWHERE = (".venv", ".venv-lowest", "build", "demo_output", "benchmark_runs", "dist")
-PAGES = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.rglob("*.md"))]
-PAGES = [path for path in PAGES if not path.startswith(ELSEWHERE) and "/." not in f"/{path}"]
+OURS = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
+PAGES = sorted(subprocess.run(OURS, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split())
+PAGES = [page for page in PAGES if (ROOT / page).exists()]
 
 
 def anchors(path):
