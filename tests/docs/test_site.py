@@ -62,7 +62,7 @@ def test_the_site_has_what_the_pages_promise(site):
     choosing = html.unescape((site / "choosing.html").read_text())
     assert "{{" not in choosing and hooks.cell("## Hyper-deep", "hyper-deep ensemble", "NLL") in choosing
     assert "<math" in (site / "concepts.html").read_text()
-    assert "Segmentation: which digit" in (site / "benchmarks.html").read_text()
+    assert "Segmentation: the digit" in (site / "benchmarks.html").read_text()
     layers = (site / "api" / "layers.html").read_text()
     assert 'id="keras_hyperens.layers.HyperBatchDense"' in layers and "Input shape" in layers
     assert (site / "repository" / "tutorials" / "images" / "digits.png").exists()
