@@ -40,8 +40,8 @@ class AdaptiveCalibrationError(ConfidenceHistogram):
 
     Example:
     >>> import numpy as np
+    >>> metric = AdaptiveCalibrationError(num_bins=2)
     >>> metric.update_state([0, 1], np.array([[0.9, 0.1], [0.8, 0.2]]))  # gaps of 0.1 and 0.8, one sample each
-    >>> metric.update_state([0, 1], np.array([[0.9, 0.1], [0.8, 0.2]]))  # gaps of 0.1 and 0.8, one row each
     >>> round(float(metric.result()), 4)
     0.45
 
