@@ -1,6 +1,6 @@
 """Hyperparameter ensembles for Keras: members that differ in weights and in hyperparameters.
 
-What needs TensorFlow is loaded when it is first used, so the layers import on any Keras backend.
+Modules that require TensorFlow are loaded on first use, so the layers import on any Keras backend.
 """
 
 import importlib

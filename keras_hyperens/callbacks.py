@@ -8,20 +8,21 @@ import numpy as np
 import tensorflow as tf
 
 __all__ = ["HyperparameterHistory", "LeaveOutDiverged", "StopOnNaN"]
-LOOK_EVERY = 20  # steps: each look waits for the device
-PATIENCE = 10  # steps in a row after which a member counts as diverged
+LOOK_EVERY = 20  # steps between checks: each check waits for the device
+PATIENCE = 10  # consecutive steps after which a member counts as diverged
 
 
 class HyperparameterHistory(keras.callbacks.Callback):
-    """Records each member's bounds, per epoch, and writes them to TensorBoard when asked.
+    """Callback that records each member's bounds after every epoch, and optionally writes them to TensorBoard.
 
     Args:
         log_dir: Directory of a TensorBoard run, or `None`.
-        in_logs: Whether the progress line of `fit`, and its history, show the bounds too: for each hyperparameter the
-            lowest and the highest of all members, as in `l2_lowest` and `l2_highest`.
+        in_logs: Whether the logs of `fit` (progress bar and history) include the bounds: for each hyperparameter the
+            minimum and maximum over the members, as in `l2_lowest` and `l2_highest`.
 
     Attributes:
-        bounds: Hyperparameter name to an array `[epochs + 1, M, 2]` in natural scale; the first entry is the start.
+        bounds: Dictionary from hyperparameter names to arrays `[epochs + 1, M, 2]` in natural scale, starting with the
+            initial bounds.
 
     Example:
     >>> history = HyperparameterHistory()
@@ -44,7 +45,7 @@ class HyperparameterHistory(keras.callbacks.Callback):
             self.bounds[name] = np.concatenate([self.bounds[name], bounds[None]])
             if self._writer is not None:
                 self._write(name, bounds, epoch)
-            if self.in_logs and logs is not None:  # of all callbacks: those after this one see them
+            if self.in_logs and logs is not None:  # shared by all callbacks: later ones receive them
                 logs |= {f"{name}_lowest": float(bounds.min()), f"{name}_highest": float(bounds.max())}
 
     def _write(self, name: str, bounds: np.ndarray, epoch: int) -> None:
@@ -59,26 +60,26 @@ class HyperparameterHistory(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops after an epoch whose loss is not finite, unless members are at fault, and says so.
+    """Callback that stops training with a warning after an epoch with a non-finite loss, unless a member caused it.
 
-    The bounds never take part in it.
+    The bounds are unaffected.
     """
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         loss = (logs or {}).get("loss")
-        at_fault = self.model._trainer.weights.counts.left_out.numpy().any()  # it will be left out for good
+        at_fault = self.model._trainer.weights.counts.left_out.numpy().any()  # will be excluded permanently
         if loss is not None and not tf.math.is_finite(loss) and not self.model.stop_training and not at_fault:
             self.model.stop_training = True
             warnings.warn(
-                "The training loss is not finite: training stops. Look for NaN in the data, or lower the learning "
-                "rate; `EarlyStopping(restore_best_weights=True)` gives back the best weights. "
+                "The training loss is not finite: training stops. Check the data for NaN, or lower the learning "
+                "rate; `EarlyStopping(restore_best_weights=True)` restores the best weights. "
                 f"Received: loss={float(loss)} in epoch {epoch + 1}",
                 stacklevel=2,
             )
 
 
 class LeaveOutDiverged(keras.callbacks.Callback):
-    """Leaves members out for good whose loss or gradients stay infinite or NaN, and says which steps were skipped."""
+    """Callback that excludes members with a persistently non-finite loss or gradient, and warns about skipped steps."""
 
     _living = 0  # at the end of the last epoch
 
@@ -98,19 +99,19 @@ class LeaveOutDiverged(keras.callbacks.Callback):
         left_out = self._counts.left_out.numpy()
         members = {k: int(left_out[k]) for k in self.model._members.living if left_out[k]}
         if steps and skipped == steps and not members and len(self.model._members.living) == self._living:
-            self.model.stop_training = True  # nothing changes any more
+            self.model.stop_training = True  # no step changes the weights
             warnings.warn(
-                "The training loss or gradients are not finite in any step: all were skipped, and training stops. Look "
-                "for NaN in the data, or lower the learning rate. "
+                "The training loss or gradients are not finite in any step: all were skipped, and training stops. "
+                "Check the data for NaN, or lower the learning rate. "
                 f"Received: loss={float((logs or {}).get('loss', np.nan))} in epoch {epoch + 1}",
                 stacklevel=2,
             )
         elif skipped or members:
             warnings.warn(
-                "In some steps a loss or gradients were not finite: members were left out of them, or, where it cannot "
-                "be told apart what members share, they were skipped. Look for NaN in the data, or lower the learning "
-                f"rate. Received: in epoch {epoch + 1}, {skipped} of {steps} steps skipped; steps without a member, by "
-                f"its number: {members}",
+                "In some steps a loss or gradients were not finite: members were excluded from these steps, or, if "
+                "the members share the affected weights, the steps were skipped. Check the data for NaN, or lower the "
+                f"learning rate. Received: in epoch {epoch + 1}, {skipped} of {steps} steps skipped; steps without a "
+                f"member, by its number: {members}",
                 stacklevel=2,
             )
         self._living = len(self.model._members.living)
@@ -132,8 +133,9 @@ class LeaveOutDiverged(keras.callbacks.Callback):
         if diverged:
             self.model.leave_out(diverged)
             warnings.warn(
-                "Members whose loss or gradients stay infinite or NaN are trained no further, and left out of every "
-                "prediction; the others go on. Narrow the ranges of the hyperparameters, or lower the learning rate. "
+                "Members with a persistently infinite or NaN loss or gradient are no longer trained and are excluded "
+                "from predictions; the others continue. Narrow the hyperparameter ranges, or lower the learning "
+                "rate. "
                 f"Received: members {diverged} of {self.model.ensemble_size}",
                 stacklevel=3,
             )

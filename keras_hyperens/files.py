@@ -1,6 +1,6 @@
-"""Files wherever TensorFlow reaches: on this machine, or at an address like `gs://bucket/runs`.
+"""Files on this machine or at an address that TensorFlow reads, such as `gs://bucket/runs`.
 
-What is written is there whole or not at all: it gets another name first. Every failure is an `OSError`.
+Writes are atomic: a file has a temporary name until it is complete. Every failure is an `OSError`.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import tensorflow as tf
 
 Path = str | os.PathLike[str]
 gfile = tf.io.gfile
-OUTAGES = (  # what says that a place cannot be reached just now
+OUTAGES = (  # errors of an address that is temporarily unavailable
     OSError,
     tf.errors.AbortedError,
     tf.errors.DeadlineExceededError,
@@ -37,20 +37,20 @@ NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
 class Damaged(ValueError):
-    """A file that is there and cannot be read."""
+    """Raised for an existing file that cannot be read."""
 
     def __init__(self, path: Path, error: Exception) -> None:
         super().__init__(
-            f"{os.fspath(path)} is damaged: call `search` again, which makes again what it can; if it says the same, "
+            f"{os.fspath(path)} is damaged: call `search` again to recreate it; if the error remains, "
             f"delete the file or use `overwrite=True`. Received: {type(error).__name__}: {error}"
         )
 
 
 def checked_name(name: Any) -> str:
-    """A name from outside, which becomes a part of a path.
+    """Checks an external name that becomes part of a path.
 
     Raises:
-        ValueError: If it could lead out of the directory.
+        ValueError: If it could refer to a path outside of the directory.
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(
@@ -61,36 +61,36 @@ def checked_name(name: Any) -> str:
 
 
 def is_remote(path: Path) -> bool:
-    """Whether it is an address, `scheme://...`, and not a path of this machine."""
+    """Whether the path is an address, `scheme://...`, instead of a local path."""
     return "://" in os.fspath(path)
 
 
 def as_directory(directory: Path) -> Any:
-    """A `pathlib.Path`; an address stays a string, because `pathlib` takes a slash from it."""
+    """Returns a `pathlib.Path`; addresses stay strings, because `pathlib` removes a slash."""
     if not isinstance(directory, str | os.PathLike):
         raise TypeError(f"`directory` must be a path or an address. Received: directory={directory!r}")
     if re.match(r"[a-zA-Z][\w+.-]+:/[^/]", os.fspath(directory)):
         raise ValueError(
-            "An address must be a string: `pathlib` takes a slash from `scheme://`. "
+            "An address must be a string: `pathlib` removes a slash from `scheme://`. "
             f"Received: directory={os.fspath(directory)!r}"
         )
     return os.fspath(directory) if is_remote(directory) else pathlib.Path(directory)
 
 
 def join(directory: Path, *names: str) -> str:
-    """The path of a file in a directory; a last name that is a whole path or address stays what it is."""
+    """Returns the path of a file in a directory; a last name that is an absolute path or address is kept."""
     return names[-1] if is_remote(names[-1]) else os.path.join(os.fspath(directory), *names)
 
 
 def relative(path: Path, directory: Path) -> str:
-    """How `join` finds a file from a directory: by its name in it, else by a path that leads there."""
+    """Returns the path for `join` to find a file from a directory: its name in it, or else a relative path."""
     if is_inside(path, directory) or not (is_remote(path) or is_remote(directory)):
         return os.path.relpath(path, directory)
     return os.fspath(path) if is_remote(path) else os.path.abspath(path)
 
 
 def is_inside(path: Path, directory: Path) -> bool:
-    """Whether a file is in a directory or below it."""
+    """Whether a file is in a directory or its subdirectories."""
     return pathlib.PurePath(_normal(path)).is_relative_to(_normal(directory))
 
 
@@ -100,7 +100,7 @@ def _normal(path: Path) -> str:
 
 @contextlib.contextmanager
 def _as_os_errors() -> Iterator[None]:
-    """TensorFlow's errors are none of Python's: what catches a full disk must not have to know them."""
+    """Converts TensorFlow errors into `OSError`, so that callers can handle a full disk."""
     try:
         yield
     except tf.errors.NotFoundError as error:
@@ -111,29 +111,29 @@ def _as_os_errors() -> Iterator[None]:
 
 @_as_os_errors()
 def exists(path: Path) -> bool:
-    """Whether there is a file or directory."""
+    """Whether the file or directory exists."""
     return gfile.exists(path)
 
 
 @_as_os_errors()
 def is_directory(path: Path) -> bool:
-    """Whether there is a directory."""
+    """Whether the directory exists."""
     return gfile.isdir(path)
 
 
 @_as_os_errors()
 def names(directory: Path, pattern: str) -> list[str]:
-    """Names in a directory that fit a pattern like `*.json`, sorted; none if there is no such directory."""
+    """Returns the sorted names in a directory that match a pattern like `*.json`; empty without the directory."""
     found = gfile.listdir(directory) if gfile.isdir(directory) else []
     return sorted(fnmatch.filter((name.rstrip("/") for name in found), pattern))
 
 
 @_as_os_errors()
 def read_json(path: Path) -> Any:
-    """What a JSON file says.
+    """Returns the content of a JSON file.
 
     Raises:
-        Damaged: If it is none.
+        Damaged: If it is not valid JSON.
     """
     try:
         with gfile.GFile(path, "r") as file:
@@ -143,13 +143,13 @@ def read_json(path: Path) -> Any:
 
 
 def read_array(path: Path) -> np.ndarray:
-    """A `.npy` file, memory-mapped.
+    """Returns a memory-mapped `.npy` file.
 
-    One at an address is copied to this machine first, once: a selection reads the predictions of all candidates several
-    times, and together they need not fit into memory.
+    A file at an address is first copied to this machine, once: a selection reads the predictions of all candidates
+    several times, and together they may exceed the memory.
 
     Raises:
-        Damaged: If it is none.
+        Damaged: If it is not a valid file.
     """
     local = _local_copy(path) if is_remote(path) else path
     try:
@@ -160,26 +160,26 @@ def read_array(path: Path) -> np.ndarray:
 
 @_as_os_errors()
 def remove(path: Path) -> None:
-    """Deletes a file, if it is there."""
+    """Deletes a file if it exists."""
     with contextlib.suppress(tf.errors.NotFoundError):
         gfile.remove(path)
 
 
 @_as_os_errors()
 def remove_tree(directory: Path) -> None:
-    """Deletes a directory with all that is in it, if it is there; of a link, the link alone."""
+    """Deletes a directory with its content if it exists; for a link, only the link."""
     with contextlib.suppress(tf.errors.NotFoundError, FileNotFoundError):
         if is_remote(directory):
             gfile.rmtree(directory)
         elif os.path.islink(directory) or os.path.isfile(directory):
             os.remove(directory)
         else:
-            shutil.rmtree(directory)  # TensorFlow's follows links
+            shutil.rmtree(directory)  # TensorFlow's function follows links
 
 
 @_as_os_errors()
 def move(path: Path, to: Path) -> None:
-    """Renames a file, over another one if there is one."""
+    """Renames a file and replaces an existing one."""
     if is_remote(path) != is_remote(to):
         copy(path, to)
         return gfile.remove(path)
@@ -189,19 +189,19 @@ def move(path: Path, to: Path) -> None:
 
 @_as_os_errors()
 def rename(path: Path, to: Path) -> None:
-    """Renames a file or a directory, to a name that is free."""
+    """Renames a file or a directory to an unused name."""
     gfile.rename(path, to)
 
 
 def copy(path: Path, to: Path) -> None:
-    """Copies a file, over another one if there is one."""
+    """Copies a file and replaces an existing one."""
     with _as_os_errors():
         write_whole(to, lambda temporary: gfile.copy(path, temporary))
 
 
 @_as_os_errors()
 def write_whole(path: Path, write: Callable[[str], Any]) -> None:
-    """Calls `write` with a temporary name beside `path` that has its ending, and renames the file to `path`."""
+    """Calls `write` with a temporary name with the same suffix next to `path`, and renames the file to `path`."""
     directory, name = os.path.split(os.fspath(path))
     gfile.makedirs(directory or ".")
     first, *endings = name.split(".")
@@ -224,7 +224,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes what `json` can say."""
+    """Writes JSON-serializable content."""
     write_text(path, json.dumps(content, indent=1))
 
 
@@ -241,16 +241,16 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 @functools.cache
 def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A directory on this machine that is deleted when the process ends."""
+    """Returns a directory on this machine that is deleted when the process ends."""
     return tempfile.TemporaryDirectory(prefix="keras_hyperens-")
 
 
-_copies: dict[str, tuple[Any, str]] = {}  # of files at addresses: in which state, and where
+_copies: dict[str, tuple[Any, str]] = {}  # of files at addresses: state and local path
 
 
 @_as_os_errors()
 def _local_copy(path: Path) -> str:
-    """The file on this machine, copied anew when it has changed."""
+    """Returns the local path of the file, which is copied again if it has changed."""
     path, stat = os.fspath(path), gfile.stat(path)
     state = stat.mtime_nsec, stat.length
     if _copies.get(path, (None, ""))[0] != state:

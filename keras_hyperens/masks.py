@@ -1,7 +1,7 @@
-"""Keras' masks: which positions of an output count. Tensors carry them; what is computed of a tensor loses them.
+"""Keras masks: which positions of an output count. Operations on tensors drop the masks that the tensors carry.
 
-Layers hand masks on by themselves, and Keras' losses and metrics look for them; what ensembles compute between the two
-goes through these functions.
+Layers propagate masks, and Keras losses and metrics use them; the computations of ensembles between the two use these
+functions.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from keras_hyperens.types import TensorTree
 
 
 def mask_of(tensor: Tensor) -> Tensor:
-    """The mask of a tensor, or `None`."""
+    """Returns the mask of a tensor, or `None`."""
     return getattr(tensor, "_keras_mask", None)
 
 
 def with_mask(tensor: Tensor, mask: Tensor) -> Tensor:
-    """The tensor, which from now on carries the mask; as it is for `None`."""
+    """Attaches a mask to the tensor and returns it; unchanged for `None`."""
     if mask is not None:
         tensor._keras_mask = mask
     return tensor
@@ -30,13 +30,13 @@ def with_mask(tensor: Tensor, mask: Tensor) -> Tensor:
 def mapped(
     function: Callable[..., Any], outputs: TensorTree, *others: TensorTree, mask: Callable[[Any], Any] | None = None
 ) -> TensorTree:
-    """`keras.tree.map_structure`, where results carry the masks of the outputs.
+    """`keras.tree.map_structure` that propagates the masks of the outputs.
 
     Args:
-        function: What is done with each output.
+        function: Function of each output.
         outputs: The structure of outputs.
         *others: More structures, as in `keras.tree.map_structure`.
-        mask: What is done with their masks. Default: they stay as they are.
+        mask: Function of their masks. By default masks are unchanged.
     """
 
     def one(output: Tensor, *rest: Any) -> Tensor:
@@ -47,17 +47,17 @@ def mapped(
 
 
 def member(outputs: TensorTree, k: int) -> TensorTree:
-    """Outputs of member k, from those of all members `[M, B, ...]`."""
+    """Returns the outputs of member k, from those of all members `[M, B, ...]`."""
     return mapped(lambda output: output[k], outputs, mask=lambda mask: mask[k])
 
 
 def of_all_members(mask: Tensor) -> Tensor:
-    """Positions that count for every member, `[M, B, ...]` to `[B, ...]`."""
+    """Returns the positions that count for every member, `[M, B, ...]` to `[B, ...]`."""
     return ops.all(mask, axis=0)
 
 
 def stacked(outputs: Sequence[Any]) -> TensorTree:
-    """Outputs `[M, B, ...]` from one structure for each member."""
+    """Returns outputs `[M, B, ...]` from one structure per member."""
     return keras.tree.map_structure(_stacked, *outputs)
 
 

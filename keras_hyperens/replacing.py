@@ -1,7 +1,7 @@
-"""Directories and files that take the place of older ones: those are lost last, and only if they are of the same kind.
+"""Atomic replacement of files and directories by new ones of the same kind.
 
-What is written has another name beside until it is whole. A process that is killed, or finds the disk full, leaves what
-was there as it was.
+New content has a temporary name until it is complete. If a process is killed or the disk is full, the old content
+remains.
 """
 
 import ctypes
@@ -14,17 +14,17 @@ from typing import NamedTuple
 
 from keras_hyperens import files
 
-VARIABLES = "variables"  # the directory of a SavedModel that holds `variables.index` and shards, and nothing else
+VARIABLES = "variables"  # directory of a SavedModel that only contains `variables.index` and shards
 HERE, EXCHANGE = -100, 2  # Linux: AT_FDCWD, RENAME_EXCHANGE
 
 
 class Kind(NamedTuple):
-    """What a directory may be.
+    """Kind of a directory.
 
     Attributes:
-        words: Its kind, in words.
-        needed: A name that is in each of them.
-        others: Names that may be in it too.
+        words: Name of the kind in messages.
+        needed: Name of a required file.
+        others: Names of optional files.
     """
 
     words: str
@@ -37,13 +37,13 @@ UNZIPPED = Kind("a model of `zipped=False`", "config.json", ("metadata.json", "m
 
 
 def resolved(path: files.Path) -> str:
-    """The path itself: behind links, and whatever the working directory becomes."""
+    """Returns the absolute path with links resolved."""
     path = os.fspath(path)
     return path.rstrip("/") if files.is_remote(path) else os.path.realpath(path)
 
 
 def check_replaceable(path: files.Path, kind: Kind) -> None:
-    """Raises a `ValueError` if something is there that a directory of this kind must not replace."""
+    """Raises a `ValueError` if the path exists and must not be replaced by a directory of this kind."""
     path = resolved(path)
     found = files.names(path, "*")
     if not files.exists(path) or (files.is_directory(path) and not found):
@@ -55,18 +55,18 @@ def check_replaceable(path: files.Path, kind: Kind) -> None:
     if others or kind.needed not in found:
         there = f"a directory with {(others or found)[:3]}" if found else "a file"
         raise ValueError(
-            f"Only {kind.words} is replaced, because nothing else may be deleted: choose another path, or move away "
-            f"what is there. Received: filepath={path!r}, which is {there}"
+            f"Only {kind.words} can be replaced, to avoid deleting other data: choose another path, or move "
+            f"the existing one. Received: filepath={path!r}, which is {there}"
         )
 
 
 def write_directory(path: files.Path, kind: Kind, write: Callable[[str], Any]) -> None:
-    """Calls `write` with another name beside `path`, and then lets that directory take the place of the old one."""
+    """Calls `write` with a temporary name next to `path`, and then replaces the old directory."""
     path = resolved(path)
     temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         write(temporary)
-        check_replaceable(path, kind)  # once more: writing took a while
+        check_replaceable(path, kind)  # again, because writing takes time
         if files.exists(path):
             _replace(temporary, path)
         else:
@@ -76,16 +76,16 @@ def write_directory(path: files.Path, kind: Kind, write: Callable[[str], Any]) -
 
 
 def write_files(path: files.Path, first_suffix: str, write: Callable[[str], Any], others: str) -> None:
-    """Files of fixed names, of which one is read first: in a directory of their own until they are whole.
+    """Writes files with fixed names, of which one is read first, in a separate directory until they are complete.
 
-    They cannot take the place of older ones at one instant. These are put aside first, so that a process that is killed
-    meanwhile leaves them in `{path}...old`, and never some of both.
+    Several files cannot be replaced at once. The old ones are moved aside first, so that a process that is killed
+    leaves them in `{path}...old`, and never a mixture of both.
 
     Args:
-        path: Where `write` would write.
-        first_suffix: Of the file that is read first; it comes last.
-        write: Takes a path of the same name in another directory.
-        others: Pattern of the other files' names.
+        path: Target path of `write`.
+        first_suffix: Suffix of the file that is read first; it is moved last.
+        write: Takes a path with the same name in another directory.
+        others: Pattern of the names of the other files.
     """
     path = resolved(path)
     directory, name = os.path.split(path)
@@ -116,7 +116,7 @@ def _move_all(names: list[str], directory: str, to: str) -> None:
 
 
 def _replace(new: str, old: str) -> None:
-    """Two directories change their names; what is left under the new one's is the old one."""
+    """Exchanges two directories; the old one then has the name of the new one."""
     if _exchange(new, old):
         return
     aside = f"{new}.old"
@@ -130,7 +130,7 @@ def _replace(new: str, old: str) -> None:
 
 
 def _exchange(first: str, second: str) -> bool:
-    """Whether the two could change their names at one instant: Linux can, in most of its file systems."""
+    """Exchanges two names atomically and returns whether this is supported (on Linux by most file systems)."""
     if not sys.platform.startswith("linux") or files.is_remote(first):
         return False
     rename = getattr(ctypes.CDLL(None), "renameat2", None)

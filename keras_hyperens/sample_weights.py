@@ -1,4 +1,4 @@
-"""Weights of samples: a sample of weight 2 counts as two equal samples, one of weight 0 as none. NumPy alone."""
+"""Sample weights: a weight of 2 counts as two equal samples, a weight of 0 as none. Requires only NumPy."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,14 +10,14 @@ from keras_hyperens.checks import is_number
 
 
 def checked_weights(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray | None:
-    """One weight for each sample, `shape`, in float64; `None` stays `None`: all are equal.
+    """Returns one weight per sample, `shape`, in float64; `None`, for equal weights, is returned unchanged.
 
     Args:
-        sample_weight: `[N]`, `[N, 1]` or `[N, ...]`; where it has fewer axes than the samples, its last ones share it.
-        shape: Of the samples, `(N, ...)`.
+        sample_weight: `[N]`, `[N, 1]` or `[N, ...]`; with fewer axes than the samples, it applies to all last axes.
+        shape: Shape of the samples, `(N, ...)`.
 
     Raises:
-        ValueError: If weights do not fit, are negative or not finite, or are all 0.
+        ValueError: If weights have another shape, are negative or not finite, or are all 0.
     """
     if sample_weight is None:
         return None
@@ -38,13 +38,13 @@ def checked_weights(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray | 
 
 
 def check_class_weight(class_weight: Any) -> None:
-    """Raises a `ValueError` unless it is `None`, or a dictionary from class to weight."""
+    """Raises a `ValueError` unless the argument is `None` or a dictionary from classes to weights."""
     if class_weight is None:
         return
     is_dictionary = isinstance(class_weight, Mapping)
     if not is_dictionary or not all(is_integer(label) and _is_weight(w) for label, w in class_weight.items()):
         raise ValueError(
-            "`class_weight` must be a dictionary from class to a finite weight of at least 0. "
+            "`class_weight` must be a dictionary from classes to finite weights of at least 0. "
             f"Received: class_weight={class_weight!r}"
         )
 

@@ -115,7 +115,7 @@ FAULTS = (
         "models/test_bounds_prior.py::test_the_more_weight_the_nearer_bounds_stay",
     ),
     Fault(
-        "models/training/tuning_step.py", "number >= self.settings.tuning_w", "number > self.settings.tuning_w",
+        "models/training/tuning_step.py", "step.value >= self.settings.tuning_w", "step.value > self.settings.tuning_w",
         "models/test_training.py::test_tuning_every_and_warm_up",
     ),
     Fault(

@@ -34,7 +34,7 @@ def test_the_examples_run(tmp_path, monkeypatch):
     assert ensemble.evaluate(x_test, y_test, verbose=0, return_dict=True)["accuracy"] > 0.9
     assert names["members"].shape == (4, 597, 10)
     assert names["deep"].predict(x_test, verbose=0).shape == (597, 10)
-    assert names["said"]["mutual_information"].shape == (597,) and set(names["curves"]) == {"l2", "dropout"}
+    assert names["uncertainty"]["mutual_information"].shape == (597,) and set(names["curves"]) == {"l2", "dropout"}
     for converted in ("tuned", "batch", "apart"):
         assert names[converted].ensemble_size == 4
     assert {path.name for path in tmp_path.iterdir()} == {"ensemble.keras", "saved_model", "runs", "report.html"}
@@ -52,7 +52,7 @@ def test_the_first_example_of_the_site_runs(tmp_path, monkeypatch):
     names = {}
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.S)
     exec(code.replace("epochs=20", "epochs=2").replace("y_test)", "y_test, verbose=0)"), names)  # noqa: S102
-    assert names["said"]["prediction"].shape == (797, 10) and (tmp_path / "ensemble.keras").exists()
+    assert names["uncertainty"]["prediction"].shape == (797, 10) and (tmp_path / "ensemble.keras").exists()
 
 
 def commands():

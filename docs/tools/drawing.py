@@ -25,13 +25,13 @@ DRAWINGS = {
         "Hyper-batch: one network, one training",
         (
             Box("data", ("batch  [B, ...]",), "tile: member by member"),
-            Box("data", ("rows  [M·B, ...]",)),
+            Box("data", ("tiled batch  [M·B, ...]",)),
             Box(
                 "part",
                 (
                     "network of hyper-batch and ordinary layers",
                     "at hyperparameters λ  [M, 1 or B, P]",
-                    "training: drawn from each member's distribution",
+                    "training: draws from each member's distribution",
                     "prediction: the means of the distributions",
                 ),
                 "split",
@@ -41,9 +41,9 @@ DRAWINGS = {
             Box(
                 "part",
                 (
-                    "training step: batches of training rows,",
+                    "training step: batches of training data,",
                     "mean of the members' losses + penalties → weights",
-                    "tuning step, one in three: held-out rows,",
+                    "tuning step, every third: held-out data,",
                     "loss of the ensemble → bounds of the distributions",
                 ),
             ),
@@ -53,11 +53,11 @@ DRAWINGS = {
         "Hyper-deep: a search, then a selection",
         (
             Box("data", ("build_model(hp)",), "search"),
-            Box("part", ("trials of any KerasTuner tuner", "one training each"), "the sets that are best together"),
+            Box("part", ("trials of any KerasTuner tuner", "one training run each"), "best hyperparameter sets"),
             Box(
                 "part",
-                ("each set of values again,", "from several random initializations"),
-                "predictions of validation rows",
+                ("each set again,", "from several random initializations"),
+                "predictions on validation data",
             ),
             Box("data", ("candidates  [T, N, C],  on disk", "no live models"), "greedy_selection"),
             Box("data", ("K members with weights",)),

@@ -1,4 +1,4 @@
-"""Making probabilities honest after training: temperatures, conformal sets and intervals. NumPy alone."""
+"""Calibration after training: temperatures, conformal sets and intervals. Requires only NumPy."""
 
 from keras_hyperens.calibration.conformal import ConformalIntervals as ConformalIntervals
 from keras_hyperens.calibration.conformal import ConformalSets as ConformalSets

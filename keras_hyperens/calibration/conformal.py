@@ -1,8 +1,9 @@
-"""Split-conformal prediction: sets and intervals that hold the truth as often as they say.
+"""Split-conformal prediction: sets and intervals with guaranteed coverage.
 
-The guarantee, for both: if the N calibration rows and the new rows are exchangeable (drawn alike and independently,
-say) and the calibration rows had no part in training or tuning, the truth is inside with a probability of at least
-`coverage`, and at most `coverage + 1 / (N + 1)` if no scores tie: over all new rows, not for each kind of row.
+Guarantee: if the N calibration samples and the new samples are exchangeable (for example independent and identically
+distributed) and the calibration samples were not used for training or tuning, the true value is covered with a
+probability of at least `coverage`, and at most `coverage + 1 / (N + 1)` if scores have no ties. The guarantee is
+marginal: it holds over all new samples, not for each group of samples.
 """
 
 import math
@@ -17,10 +18,10 @@ from keras_hyperens.types import ArrayLike
 
 
 class ConformalSets:
-    """Sets of classes that hold the true class with a stated probability: the classes of `1 - p <= threshold`.
+    """Prediction sets that contain the true class with a given coverage: the classes with `1 - p <= threshold`.
 
     Args:
-        coverage: In (0, 1): the guaranteed share of new rows whose set holds the true class; see this module.
+        coverage: In (0, 1): guaranteed probability that a set contains the true class; see this module.
 
     Raises:
         ValueError: If the coverage is not in (0, 1).
@@ -46,10 +47,10 @@ class ConformalSets:
     def fit(
         self, probabilities: ArrayLike, labels: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> "ConformalSets":
-        """Sets the threshold on calibration rows: `[N, ..., C]` and classes. Returns this object.
+        """Fits the threshold on calibration samples: `[N, ..., C]` and classes. Returns this object.
 
-        One probability `[N, ..., 1]` is that of class 1 of two. A row whose `sample_weight` is 2 counts as two equal
-        rows.
+        A single probability `[N, ..., 1]` is that of class 1 of two. A sample with a `sample_weight` of 2 counts as two
+        equal samples.
         """
         probabilities, labels, weights = checked(_of_classes(probabilities), labels, sample_weight)
         scores = 1 - probabilities[np.arange(len(labels)), labels]
@@ -57,19 +58,19 @@ class ConformalSets:
         return self
 
     def predict(self, probabilities: ArrayLike) -> np.ndarray:
-        """Which classes are in the set of each row: `[B, ..., C]` of booleans, C = 2 for one probability.
+        """Returns which classes are in the set of each sample: `[B, ..., C]`, boolean, C = 2 for one probability.
 
-        A set may be empty: no class is probable enough. With too few calibration rows for the coverage it is full.
+        A set is empty if no class is probable enough. With too few calibration samples for the coverage it is full.
         """
         _check_fitted(self.threshold)
         return 1 - _of_classes(probabilities) <= self.threshold
 
 
 class ConformalIntervals:
-    """Intervals that hold the target with a stated probability: `mean ± threshold * standard deviation`.
+    """Prediction intervals with a given coverage: `mean ± threshold * standard deviation`.
 
     Args:
-        coverage: In (0, 1): the guaranteed share of new rows whose interval holds the target; see this module.
+        coverage: In (0, 1): guaranteed probability that an interval contains the target; see this module.
 
     Raises:
         ValueError: If the coverage is not in (0, 1).
@@ -77,7 +78,7 @@ class ConformalIntervals:
     Example:
     >>> import numpy as np
     >>> y = np.random.default_rng(0).normal(size=(2000, 1))
-    >>> prediction = np.tile([0.0, 0.01], (2000, 1))  # a mean and a variance that is much too small
+    >>> prediction = np.tile([0.0, 0.01], (2000, 1))  # a mean, and a variance that is too small
     >>> intervals = ConformalIntervals(coverage=0.9).fit(prediction[:1000], y[:1000]).predict(prediction[1000:])
     >>> intervals.shape, bool(((intervals[..., 0] <= y[1000:]) & (y[1000:] <= intervals[..., 1])).mean() > 0.87)
     ((1000, 1, 2), True)
@@ -93,39 +94,39 @@ class ConformalIntervals:
     def fit(
         self, predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> "ConformalIntervals":
-        """Sets the threshold on calibration rows: means and variances `[N, 2]`, targets `[N, 1]` or `[N]`.
+        """Fits the threshold on calibration samples: means and variances `[N, 2]`, targets `[N, 1]` or `[N]`.
 
-        A row whose `sample_weight` is 2 counts as two equal rows.
+        A sample with a `sample_weight` of 2 counts as two equal samples.
         """
         means, scales = _means_and_scales(predictions)
         targets = numbers(targets).astype("float64")
         if targets.size != means.size:
-            raise ValueError(f"There must be one target for each of {len(means)} rows. Received: {targets.size}")
+            raise ValueError(f"There must be one target for each of {len(means)} samples. Received: {targets.size}")
         weights = checked_weights(sample_weight, (len(means),))
         scores = np.abs(targets.reshape(means.shape) - means) / scales
         self.threshold = threshold_of(scores.reshape(-1), weights, self.coverage)
         return self
 
     def predict(self, predictions: ArrayLike) -> np.ndarray:
-        """Lower and upper ends `[B, 1, 2]` for means and variances `[B, 2]`."""
+        """Returns the lower and upper bounds `[B, 1, 2]` for means and variances `[B, 2]`."""
         _check_fitted(self.threshold)
         means, scales = _means_and_scales(predictions)
         return np.stack([means - self.threshold * scales, means + self.threshold * scales], axis=-1)
 
 
 def _of_classes(probabilities: ArrayLike) -> np.ndarray:
-    """Probabilities `[N, ..., C]` of at least two classes."""
+    """Returns probabilities `[N, ..., C]` of at least two classes."""
     probabilities = numbers(probabilities).astype("float64")
     is_one = probabilities.ndim > 1 and probabilities.shape[-1] == 1
     return np.concatenate([1 - probabilities, probabilities], axis=-1) if is_one else probabilities
 
 
 def threshold_of(scores: np.ndarray, weights: np.ndarray | None, coverage: float) -> float:
-    """The `ceil((N + 1) * coverage)`-th smallest score; infinite if there are not so many. N is the sum of weights."""
+    """Returns the `ceil((N + 1) * coverage)`-th smallest score, or infinity if N, the sum of weights, is too small."""
     weights = np.ones(len(scores)) if weights is None else weights
     scores, weights = scores[weights > 0], weights[weights > 0]
     if not np.isfinite(scores).all():
-        raise ValueError("Calibration rows must be finite. Received: scores that are not")
+        raise ValueError("Calibration scores must be finite. Received: scores that are not")
     order = np.argsort(scores)
     places = weights[order].cumsum()
     first = int(np.searchsorted(places, (places[-1] + 1) * coverage - 1e-9))
@@ -136,14 +137,14 @@ def _means_and_scales(predictions: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     predictions = np.asarray(predictions, "float64")
     if predictions.ndim != 2 or predictions.shape[-1] != 2 or not len(predictions) or (predictions[:, 1] <= 0).any():
         raise ValueError(
-            "Predictions must be [N, 2]: means and positive variances; for several targets make an object for each. "
+            "Predictions must be [N, 2]: means and positive variances; for several targets create one object each. "
             f"Received: shape={predictions.shape}"
         )
     return predictions[:, :1], np.sqrt(predictions[:, 1:])
 
 
 def checked_coverage(coverage: float) -> float:
-    """The coverage; raises a `ValueError` unless it is in (0, 1)."""
+    """Returns the coverage; raises a `ValueError` unless it is in (0, 1)."""
     if not (is_number(coverage) and 0 < coverage < 1):
         raise ValueError(f"`coverage` must be in (0, 1). Received: coverage={coverage!r}")
     return coverage
@@ -151,4 +152,4 @@ def checked_coverage(coverage: float) -> float:
 
 def _check_fitted(threshold: float) -> None:
     if math.isnan(threshold):
-        raise ValueError("Call `fit` on calibration rows first. Received: an object that was not fitted")
+        raise ValueError("Call `fit` on calibration samples first. Received: an object that was not fitted")

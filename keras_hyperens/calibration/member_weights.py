@@ -1,4 +1,4 @@
-"""The convex weights of a few members with the lowest score, where the score is convex in them (NumPy only)."""
+"""Convex member weights that minimize a score that is convex in them. Requires only NumPy."""
 
 from typing import Any
 
@@ -6,19 +6,19 @@ import numpy as np
 
 from keras_hyperens.checks import is_number
 
-MOST_STEPS, SMALL = 500, 1e-7  # it ends when no weight changes by more
-PRIOR_ROWS = 100.0  # of weights and of temperatures: benchmarks/selection
+MOST_STEPS, SMALL = 500, 1e-7  # stops when no weight changes by more
+PRIOR_ROWS = 100.0  # for weights and temperatures: benchmarks/selection
 
 
 def most_likely_weights(probabilities: np.ndarray, start: np.ndarray, row_weights: np.ndarray | None) -> np.ndarray:
-    """Of a mixture, by expectation maximization: each step makes the rows more likely.
+    """Weights of a mixture, by expectation maximization: each step increases the likelihood.
 
-    A weight that should be 0 is reached slowly: the score is then within 1e-4 of the lowest.
+    A weight converges slowly to 0: the score is then within 1e-4 of the minimum.
 
     Args:
-        probabilities: Of what happened, by each member, `[K, N]`, above 0.
-        start: Weights above 0, of sum 1, `[K]`.
-        row_weights: `[N]`, or `None`: all are equal.
+        probabilities: Probabilities of the observed labels by each member, `[K, N]`, positive.
+        start: Initial weights, positive, with a sum of 1, `[K]`.
+        row_weights: `[N]`, or `None` for equal weights.
     """
     counts = np.ones(probabilities.shape[1]) if row_weights is None else row_weights
     weights = start
@@ -31,11 +31,11 @@ def most_likely_weights(probabilities: np.ndarray, start: np.ndarray, row_weight
 
 
 def shortest_weights(products: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """For which the weighted sum of residuals is shortest: the best exchange between two members, pair by pair.
+    """Weights that minimize the norm of the weighted sum of residuals, by optimal exchange between pairs of members.
 
     Args:
         products: Inner products of the members' residuals, `[K, K]`.
-        start: Weights of at least 0, of sum 1, `[K]`.
+        start: Initial weights, at least 0, with a sum of 1, `[K]`.
     """
     weights = start.copy()
     for _ in range(MOST_STEPS):
@@ -54,12 +54,12 @@ def shortest_weights(products: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def checked_prior_rows(prior_rows: Any) -> float:
-    """A number of rows; raises a `ValueError` for anything else."""
+    """Returns a number of samples; raises a `ValueError` for other values."""
     if not is_number(prior_rows) or prior_rows < 0:
         raise ValueError(f"`prior_rows` must be a number of at least 0. Received: prior_rows={prior_rows!r}")
     return float(prior_rows)
 
 
 def shrunk(weights: np.ndarray, towards: np.ndarray, rows: float, prior_rows: float) -> np.ndarray:
-    """Weights found on some rows, as if others had been found on `prior_rows` more."""
+    """Shrinks weights found on `rows` samples, as if `towards` had been found on `prior_rows` additional samples."""
     return (rows * weights + prior_rows * towards) / (rows + prior_rows)

@@ -1,4 +1,4 @@
-"""The temperature that makes probabilities most likely on rows that were not trained on."""
+"""Temperature and variance scale that maximize the likelihood of held-out data."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keras_hyperens.calibration.member_weights import checked_prior_rows
 from keras_hyperens.sample_weights import checked_weights
 from keras_hyperens.types import ArrayLike
 
-LARGEST = 1e3  # and 1 / LARGEST the smallest temperature: at these a prediction is all but uniform, or a single class
+LARGEST = 1e3  # the smallest temperature is 1 / LARGEST: predictions are then nearly uniform, or a single class
 HALVINGS = 60
 SMALLEST = 1e-38
 
@@ -16,27 +16,27 @@ SMALLEST = 1e-38
 def fit_temperature(
     probabilities: ArrayLike, labels: ArrayLike, sample_weight: ArrayLike | None = None, prior_rows: float = 0.0
 ) -> float:
-    """The T for which `p ** (1 / T)`, normalized, has the lowest negative log-likelihood.
+    """Returns the T for which `p ** (1 / T)`, normalized, has the lowest negative log-likelihood.
 
-    The likelihood is convex in 1 / T, so the temperature is where its derivative,
-    `mean(ln p_y - sum_c q_c ln p_c)` with q the tempered probabilities, is 0: found by bisection, exactly.
+    The likelihood is convex in 1 / T, so the temperature is the root of its derivative,
+    `mean(ln p_y - sum_c q_c ln p_c)` with q the tempered probabilities, found by bisection.
 
     Args:
         probabilities: `[N, ..., C]`.
-        labels: Classes, `[N, ...]` or `[N, ..., 1]`, or one-hot or soft `[N, ..., C]`.
-        sample_weight: `[N, ...]`: a sample of weight 2 counts as two equal ones. Default: all equal.
-        prior_rows: As if on so many more samples the probabilities were right as they are: a truth `p_c` in place of a
-            label. The temperature of few rows stays near 1, that of many is the one without it.
+        labels: Classes, `[N, ...]` or `[N, ..., 1]`, or one-hot or soft labels `[N, ..., C]`.
+        sample_weight: `[N, ...]`: a sample with a weight of 2 counts as two equal samples. Defaults to equal weights.
+        prior_rows: Number of pseudo-samples for which the probabilities are correct (with a label distribution `p_c`).
+            They keep the temperature of few samples near 1, and hardly change that of many samples.
 
     Returns:
-        The temperature: above 1 if the probabilities were too sure; in [1e-3, 1e3].
+        The temperature in [1e-3, 1e3]: above 1 if the probabilities are overconfident.
 
     Raises:
-        ValueError: If probabilities do not sum to 1, or labels or weights do not fit them.
+        ValueError: If probabilities do not sum to 1, or labels or weights do not match them.
 
     Example:
     >>> import numpy as np
-    >>> probabilities = np.tile([[0.9, 0.1]], (4, 1))  # right three times of four, and should say 0.75
+    >>> probabilities = np.tile([[0.9, 0.1]], (4, 1))  # accuracy 0.75, confidence 0.9
     >>> temperature = fit_temperature(probabilities, [0, 0, 0, 1])
     >>> tempered = probabilities[0] ** (1 / temperature)
     >>> (tempered / tempered.sum()).round(3)
@@ -72,12 +72,12 @@ def fit_variance_scale(
     sample_weight: ArrayLike | None = None,
     prior_rows: float = 0.0,
 ) -> float:
-    """The factor of Gaussian variances with the lowest negative log-likelihood: `mean((y - m)² / v)`.
+    """Returns the factor of Gaussian variances with the lowest negative log-likelihood: `mean((y - m)² / v)`.
 
     Args:
         means, variances, targets: Arrays of one shape, `[N, ..., D]`.
-        sample_weight: `[N, ...]`. Default: all equal.
-        prior_rows: As in `fit_temperature`: of so many more samples the mean is 1.
+        sample_weight: `[N, ...]`. Defaults to equal weights.
+        prior_rows: Number of pseudo-samples with a factor of 1, as in `fit_temperature`.
 
     Example:
     >>> fit_variance_scale([[0.0], [0.0]], [[1.0], [1.0]], [[2.0], [-2.0]])
@@ -86,7 +86,7 @@ def fit_variance_scale(
     means, variances, targets = (np.asarray(each, "float64") for each in (means, variances, numbers(targets)))
     if not means.shape == variances.shape == targets.shape or not means.size:
         raise ValueError(
-            "Means, variances and targets must have one shape, not empty. "
+            "Means, variances and targets must have the same shape and must not be empty. "
             f"Received: shapes {means.shape}, {variances.shape}, {targets.shape}"
         )
     weights = checked_weights(sample_weight, means.shape[:-1])
@@ -104,13 +104,13 @@ def fit_variance_scale(
 
 
 def _share_of_prior(prior_rows: float, total: Any, positions: Any) -> float:
-    """The share that `prior_rows` have, beside rows or positions of this total weight."""
+    """Returns the fraction of `prior_rows` in their sum with samples or positions of this total weight."""
     prior_rows = checked_prior_rows(prior_rows)
     return float(prior_rows / (prior_rows + total / positions))
 
 
 def numbers(values: ArrayLike, name: str = "Labels") -> np.ndarray:
-    """Values as an array; raises a `ValueError` unless they are numbers."""
+    """Returns values as an array; raises a `ValueError` unless they are numbers."""
     values = np.asarray(values)
     if values.dtype.kind not in "biuf":
         raise ValueError(f"{name} must be numbers: encode strings as 0, 1, ... Received: dtype={values.dtype}")
@@ -120,10 +120,10 @@ def numbers(values: ArrayLike, name: str = "Labels") -> np.ndarray:
 def checked(
     probabilities: ArrayLike, labels: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Probabilities `[rows, C]`, classes `[rows]` and weights `[rows]` or `None`, without what has a weight of 0.
+    """Returns probabilities `[N, C]`, classes `[N]` and weights `[N]` or `None`, without samples of weight 0.
 
     Raises:
-        ValueError: As `checked_truth`, and if labels are soft.
+        ValueError: As in `checked_truth`, and if labels are soft.
     """
     probabilities, truth, weights = checked_truth(probabilities, labels, sample_weight)
     if not np.isin(truth, (0, 1)).all():
@@ -134,15 +134,15 @@ def checked(
 def checked_truth(
     probabilities: ArrayLike, labels: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Probabilities `[rows, C]`, labels as distributions `[rows, C]` and weights, without what has a weight of 0.
+    """Returns probabilities `[N, C]`, label distributions `[N, C]` and weights, without samples of weight 0.
 
     Raises:
-        ValueError: If they are empty, not finite, no distributions, of other shapes, or a class is out of range.
+        ValueError: If they are empty, not finite, not distributions, of different shapes, or a class is out of range.
     """
     probabilities, labels = numbers(probabilities, "Probabilities").astype("float64"), numbers(labels)
     if probabilities.ndim < 2 or not probabilities.size or probabilities.shape[-1] < 2:
         raise ValueError(
-            f"Probabilities [N, ..., C] of at least one row and two classes are needed. Received: shape="
+            f"Probabilities [N, ..., C] of at least one sample and two classes are required. Received: shape="
             f"{probabilities.shape}"
         )
     shape, number = probabilities.shape[:-1], probabilities.shape[-1]
@@ -150,7 +150,7 @@ def checked_truth(
     labels = labels[..., 0] if labels.shape == (*shape, 1) else labels
     if not are_distributions and labels.shape != shape:
         raise ValueError(
-            "`labels` must be one class for each row of probabilities. "
+            "`labels` must be one class per sample of probabilities. "
             f"Received: shapes {labels.shape} and {probabilities.shape}"
         )
     weights = checked_weights(sample_weight, shape)

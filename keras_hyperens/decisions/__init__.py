@@ -1,7 +1,7 @@
-"""What a service does with a prediction: conformal sets and intervals, and predictions that are refused.
+"""Decisions from predictions: conformal sets and intervals, and abstention.
 
-Each is fitted on held-out data by a method of the ensemble (`conformalize`, `abstain`), is part of its files, and is
-applied by `decide` and by the signature `decide` of its SavedModel.
+Methods of the ensemble (`conformalize`, `abstain`) fit them on held-out data. They are stored in its files and applied
+by `decide` and by the signature `decide` of its SavedModel.
 """
 
 from keras_hyperens.decisions.abstention import Abstention as Abstention

@@ -1,11 +1,11 @@
-"""Conformal sets of classes: the classes whose score is at most a threshold.
+"""Conformal sets of classes: the classes with a score of at most a threshold.
 
-Every class c of a row has a score, and the threshold is a quantile of the scores of the true classes of held-out data:
+Every class c of a sample has a score. The threshold is a quantile of the scores of the true classes of held-out data:
 
 - `"threshold"`: `1 - p_c`. The smallest sets on average; a set may be empty.
-- `"aps"`: the probability of all classes that are more probable than c. Sets grow with the difficulty of the row, and
-  hold the most probable class at least.
-- `"raps"`: `"aps"` plus a penalty for each rank beyond a first few, for many classes with long tails.
+- `"aps"`: the total probability of all classes more probable than c. Sets grow with the difficulty of the sample, and
+  contain at least the most probable class.
+- `"raps"`: `"aps"` plus a penalty for each rank above a limit, for many classes with long tails.
 """
 
 import math
@@ -19,21 +19,21 @@ from keras import ops
 
 from keras_hyperens.calibration.conformal import threshold_of
 
-PENALTIES = (0.001, 0.01, 0.1, 0.2, 0.5)  # of RAPS, of which held-out data choose one
-CHOOSING = 0.2  # the share of the held-out data that choose the penalty
-FEWEST = 10  # rows for RAPS
-ROUNDING = 1e-5  # what exports compute differs by less: scores that are equal to the threshold stay below it
+PENALTIES = (0.001, 0.01, 0.1, 0.2, 0.5)  # candidates for the penalty of RAPS
+CHOOSING = 0.2  # fraction of the held-out data that selects the penalty
+FEWEST = 10  # samples for RAPS
+ROUNDING = 1e-5  # exports differ by less: scores equal to the threshold stay below it
 
 
 @dataclass(frozen=True)
 class ClassSets:
-    """Sets of classes of one output.
+    """Conformal sets of classes of one output.
 
     Attributes:
         method: `"threshold"`, `"aps"` or `"raps"`.
-        thresholds: One for all classes, or one for each.
-        rank: Of RAPS: classes of a larger rank are penalized.
-        penalty: Of RAPS, for each rank more.
+        thresholds: One for all classes, or one per class.
+        rank: RAPS penalizes classes of a larger rank.
+        penalty: RAPS penalty per additional rank.
     """
 
     method: str
@@ -42,14 +42,14 @@ class ClassSets:
     penalty: float = 0.0
 
     def of(self, probabilities: Any) -> Any:
-        """Which classes are in the set of each row, `[B, ..., C]` of booleans."""
+        """Returns which classes are in the set of each sample, `[B, ..., C]`, boolean."""
         scores = self.scores(probabilities)
         is_numpy = isinstance(scores, np.ndarray)
         thresholds = np.array(self.thresholds, scores.dtype) if is_numpy else ops.cast(self.thresholds, scores.dtype)
         return scores <= thresholds
 
     def scores(self, probabilities: Any) -> Any:
-        """The score of every class, `[B, ..., C]`, in NumPy or as a tensor: the less probable a class, the higher."""
+        """Returns the score of every class, `[B, ..., C]`, as NumPy or tensor: higher for less probable classes."""
         if self.method == "threshold":
             return 1 - probabilities
         xp: Any = np if isinstance(probabilities, np.ndarray) else ops
@@ -69,18 +69,18 @@ class ClassSets:
         method: str,
         per_class: bool = False,
     ) -> "ClassSets":
-        """Sets that hold the true class with the probability `coverage`.
+        """Fits sets that contain the true class with the probability `coverage`.
 
         Args:
-            probabilities: Of held-out data, `[N, C]`.
+            probabilities: Predictions on held-out data, `[N, C]`.
             labels: True classes, `[N]`.
-            weights: `[N]`, positive: a row of weight 2 counts as two equal ones. `None`: all equal.
+            weights: `[N]`, positive: a weight of 2 counts as two equal samples. `None` for equal weights.
             coverage: In (0, 1).
             method: `"threshold"`, `"aps"` or `"raps"`.
-            per_class: Whether every class has a threshold of its own, from the rows of that class.
+            per_class: Whether every class has its own threshold, from the samples of that class.
 
         Raises:
-            ValueError: If there are fewer than ten rows for `"raps"`.
+            ValueError: If there are fewer than ten samples for `"raps"`.
 
         Example:
         >>> import numpy as np
@@ -109,22 +109,22 @@ class ClassSets:
 
 
 def _threshold(scores: np.ndarray, weights: np.ndarray, coverage: float) -> float:
-    """As `threshold_of`, and a little more; a class without rows is in every set."""
+    """Returns `threshold_of` plus `ROUNDING`; classes without samples are in every set."""
     return threshold_of(scores, weights, coverage) + ROUNDING if len(scores) else math.inf
 
 
 def _order(probabilities: Any) -> Any:
-    """The place of every class, `[..., C]`, 0 for the most probable one."""
+    """Returns the rank of every class, `[..., C]`, 0 for the most probable class."""
     if isinstance(probabilities, np.ndarray):
         return np.argsort(np.argsort(-probabilities, axis=-1, kind="stable"), axis=-1)
     return ops.argsort(ops.argsort(-probabilities, axis=-1), axis=-1)
 
 
 def _parts(number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that choose the penalty, and the others: always the same of so many, in no order."""
+    """Returns a fixed random split of the samples: those that select the penalty, and the others."""
     if number < FEWEST:
         raise ValueError(
-            f'"raps" needs at least {FEWEST} held-out rows: a fifth of them choose its penalty. Received: {number}'
+            f'"raps" needs at least {FEWEST} held-out samples: a fifth of them selects the penalty. Received: {number}'
         )
     order = np.random.default_rng(0).permutation(number)
     first = int(CHOOSING * number)
@@ -132,7 +132,7 @@ def _parts(number: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _regularized(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray, coverage: float) -> ClassSets:
-    """RAPS with the rank that holds the true class so often, and the penalty that makes the smallest sets."""
+    """Fits RAPS with the rank that reaches the coverage, and the penalty with the smallest sets."""
     ranks = 1.0 + _order(probabilities)[np.arange(len(labels)), labels]
     rank = min(threshold_of(ranks, weights, coverage), probabilities.shape[-1])
     candidates: Sequence[ClassSets] = [

@@ -20,11 +20,11 @@ METHODS = ("threshold", "aps", "raps", "interval", "quantile")
 
 @dataclass(frozen=True)
 class Conformal:
-    """What `conformalize` found.
+    """Result of `conformalize`.
 
     Attributes:
-        coverage: The probability with which a set or an interval holds the truth, at least.
-        per_class: Whether that holds for every class by itself.
+        coverage: Minimum probability that a set or an interval contains the true value.
+        per_class: Whether the coverage holds for every class.
         outputs: Sets or intervals of each output, in the order of `keras.tree.flatten`.
     """
 
@@ -34,12 +34,12 @@ class Conformal:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Conformal":
-        """What `dataclasses.asdict` wrote, also after it was JSON."""
+        """Restores the result of `dataclasses.asdict`, also from JSON."""
         return cls(config["coverage"], config["per_class"], tuple(map(_from_config, config["outputs"])))
 
 
 def check_arguments(coverage: Any, method: Any, per_class: Any) -> None:
-    """Raises a `ValueError` for what no output takes."""
+    """Raises a `ValueError` for values that no output supports."""
     checked_coverage(coverage)
     names = keras.tree.flatten(method)
     if not names or not all(name is None or (isinstance(name, str) and name in METHODS) for name in names):
@@ -57,18 +57,18 @@ def fitted(
     coverage: float,
     per_class: bool,
 ) -> Conformal:
-    """Sets and intervals that hold the truth of held-out data with the probability `coverage`.
+    """Fits sets and intervals that contain the true value with the probability `coverage`.
 
     Args:
-        predictions: `[N, ..., C]` for each output, NumPy.
-        labels: Of each output, as its loss takes them.
-        likelihoods: Of each output.
-        weights: How much each row, or position, of each output counts, `[N, ...]`.
-        methods: Of each output; `None`: the first that its likelihood has.
+        predictions: `[N, ..., C]` for each output, NumPy, on held-out data.
+        labels: Labels of each output, as its loss takes them.
+        likelihoods: Likelihood of each output.
+        weights: Weight of each sample or position of each output, `[N, ...]`.
+        methods: Method of each output; `None` for the default of its likelihood.
         coverage, per_class: As in `Conformal`.
 
     Raises:
-        ValueError: If a method is not one of the output's, labels do not fit, or values are not finite.
+        ValueError: If an output does not support its method, labels do not match, or values are not finite.
     """
     each = zip(predictions, labels, likelihoods, weights, methods, strict=True)
     return Conformal(coverage, per_class, tuple(_fitted(*of_output, coverage, per_class) for of_output in each))
@@ -89,10 +89,10 @@ def _fitted(
         raise ValueError(f"`method` must be one of {known} for {likelihood.description}. Received: method={method!r}")
     if likelihood.has_class_probabilities:
         probabilities = likelihood.class_probabilities(prediction)
-        _, classes, counts = checked(probabilities, labels, weights)  # without what does not count
+        _, classes, counts = checked(probabilities, labels, weights)  # without samples of weight 0
         return ClassSets.fitted(probabilities[weights > 0], classes, counts, coverage, method, per_class)
     if per_class:
-        raise ValueError(f"`per_class` is for classes: leave it out for {likelihood.description}. Received: True")
+        raise ValueError(f"`per_class` requires classes: remove it for {likelihood.description}. Received: True")
     labels = numbers(labels).astype("float64")
     targets = labels_like(labels, prediction, likelihood.num_targets(labels, prediction.shape))  # [N, ..., D]
     rows = (-1, prediction.shape[-1]), (-1, targets.shape[-1])

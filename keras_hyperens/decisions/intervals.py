@@ -1,9 +1,9 @@
-"""Conformal intervals: a band of the prediction, widened by a threshold times a scale.
+"""Conformal intervals: a band around the prediction, widened by a threshold times a scale.
 
-A target y outside of its band `[lower, upper]` has the score `max(lower - y, y - upper) / scale`, one inside the same,
-which is negative then; the threshold is a quantile of the scores of held-out data. The band is a point for values
-(scale 1) and Gaussians (scale: the standard deviation), and reaches from the lowest to the highest quantile where
-quantiles are predicted (conformalized quantile regression, scale 1).
+A target y has the score `max(lower - y, y - upper) / scale` with respect to its band `[lower, upper]`, negative inside
+of the band. The threshold is a quantile of the scores of held-out data. The band is a point for values (scale 1) and
+Gaussians (scale: standard deviation). For predicted quantiles (conformalized quantile regression, scale 1) it reaches
+from the lowest to the highest quantile.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ from keras_hyperens.sample_weights import checked_weights
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of one output.
+    """Conformal intervals of one output.
 
     Attributes:
         method: `"interval"`, or `"quantile"` for predicted quantiles.
-        thresholds: One for each of D targets.
+        thresholds: One threshold per target, D in total.
 
     References:
         - Lei et al., [Distribution-Free Predictive Inference for Regression](https://arxiv.org/abs/1604.04173)
@@ -34,7 +34,7 @@ class Intervals:
     thresholds: tuple[float, ...]
 
     def of(self, prediction: Any, likelihood: Likelihood) -> Any:
-        """Lower and upper ends for each target, `[B, ..., D, 2]`."""
+        """Returns the lower and upper bounds of each target, `[B, ..., D, 2]`."""
         lower, upper, scale = likelihood.band(prediction, len(self.thresholds))
         margin = scale * ops.convert_to_tensor(list(self.thresholds), scale.dtype)
         return ops.stack([lower - margin, upper + margin], axis=-1)
@@ -49,15 +49,15 @@ class Intervals:
         method: str,
         likelihood: Likelihood,
     ) -> "Intervals":
-        """Intervals that hold each target with the probability `coverage`.
+        """Fits intervals that contain each target with the probability `coverage`.
 
         Args:
-            prediction: Of held-out data, `[N, ...]`, in two axes.
+            prediction: Predictions on held-out data, `[N, ...]`, with two axes.
             targets: `[N, D]`.
-            weights: `[N]`, positive: a row of weight 2 counts as two equal ones. `None`: all equal.
+            weights: `[N]`, positive: a weight of 2 counts as two equal samples. `None` for equal weights.
             coverage: In (0, 1).
             method: `"interval"` or `"quantile"`.
-            likelihood: What the predictions are.
+            likelihood: Likelihood of the predictions.
 
         Raises:
             ValueError: If predictions or targets are not finite.

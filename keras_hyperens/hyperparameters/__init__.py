@@ -1,4 +1,4 @@
-"""What varies between members: its space, its distributions, and the scope that hands values to layers."""
+"""Hyperparameters that vary between members: space, distributions, and the scope that passes values to layers."""
 
 from keras_hyperens.hyperparameters.scope import current_hyperparameters as current_hyperparameters
 from keras_hyperens.hyperparameters.scope import hyperparameter_scope as hyperparameter_scope

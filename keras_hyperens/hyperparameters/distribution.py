@@ -1,7 +1,7 @@
-"""One trainable distribution per member and hyperparameter: uniform in position z between tuned bounds.
+"""Trainable distributions of the hyperparameters of each member: uniform in position z between tuned bounds.
 
-Uniform in z is log-uniform in the value on the log scale and uniform on the linear one. Training needs draws and
-entropies alone. Users get distributions of TensorFlow Probability, which is imported when they ask: that takes seconds.
+Uniform in z is log-uniform in the value on the log scale and uniform on the linear scale. Training only requires draws
+and entropies. TensorFlow Probability is imported on request, because the import takes seconds.
 """
 
 from collections.abc import Mapping
@@ -17,26 +17,26 @@ from keras_hyperens.hyperparameters.space import HyperparameterSpace
 from keras_hyperens.types import Bounds
 from keras_hyperens.types import Tensor
 
-MINIMUM_WIDTH = 0.02  # of z's range of 2: bounds that met would have an entropy of minus infinity
+MINIMUM_WIDTH = 0.02  # of z's range of 2: bounds that coincide would have an entropy of minus infinity
 SPREAD, AROUND = 1 / 3, 0.15  # widths of initial intervals, as fractions of the range, without and with initial values
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperparameterDistribution(keras.layers.Layer):
-    """Bounds `[M, P]` in position z, and what can be asked of them.
+    """Bounds `[M, P]` in position z, and the distributions between them.
 
-    The bounds are weights with `trainable=False`: the main optimizer never sees them, files carry them, and the
-    tuning step watches them by itself. Every method takes the bounds it works on, so that gradients can reach them.
+    The bounds are weights with `trainable=False`: the main optimizer does not update them, files contain them, and the
+    tuning step differentiates them separately. Methods take the bounds as an argument, so that gradients reach them.
 
     Args:
         space: The `HyperparameterSpace`, P hyperparameters.
         ensemble_size: M, the number of members.
         initial_width: Width of every initial interval as a fraction of the range (in z, so on the log scale a
-            fraction of the logarithmic range). Default 1/3: wide enough that the network learns how it depends on
-            its hyperparameters, and three members just tile the range; 0.15 where there is an initial value.
-        seed: Seed of the initial places.
-        initial_values: By name, a value (natural scale) around which all members begin, each a little elsewhere: their
-            intervals overlap there. Members spread over the whole range of a hyperparameter that is not named.
+            fraction of the logarithmic range). Defaults to 1/3, which is wide enough for the network to learn its
+            dependence on the hyperparameters, and lets three members cover the range; 0.15 with an initial value.
+        seed: Seed of the initial centers.
+        initial_values: Dictionary from names to values (natural scale). All members start near the given value, with
+            overlapping intervals. For other hyperparameters the members cover the whole range.
 
     Raises:
         ValueError: If `initial_width` is not in `(0, 1]`, a name is unknown, or a value is outside its range.
@@ -92,7 +92,7 @@ class HyperparameterDistribution(keras.layers.Layer):
         return tf.convert_to_tensor(self.lower), tf.convert_to_tensor(self.upper)
 
     def sample(self, bounds: Bounds, rows: Any, key: Tensor) -> Tensor:
-        """Reparameterized draws in natural scale, `[M, rows, P]`: gradients flow to `bounds`.
+        """Returns reparameterized draws in natural scale, `[M, rows, P]`; gradients flow to `bounds`.
 
         The same `key` (two integers) gives the same draws.
         """
@@ -107,17 +107,17 @@ class HyperparameterDistribution(keras.layers.Layer):
         return self.space.mean_values(*bounds)
 
     def middle(self, bounds: Bounds) -> Tensor:
-        """Values in the middle of the intervals, natural scale, `[M, P]`: on the log scale the geometric mean."""
+        """Values at the centers of the intervals, natural scale, `[M, P]`: on the log scale the geometric mean."""
         lower, upper = bounds
         return self.space.values((lower + upper) / 2)
 
     def entropy(self, bounds: Bounds) -> Tensor:
-        """Entropy of the positions of all members together (they are independent: a sum of logarithmic widths)."""
+        """Joint entropy of the positions of all members (independent, so a sum of logarithmic widths)."""
         lower, upper = bounds
         return ops.sum(ops.log(upper - lower))
 
     def of_values(self, bounds: Bounds) -> dict[str, Any]:
-        """By name, TFP's distribution of the value in natural scale, of all members `[M]`."""
+        """Dictionary from names to TFP distributions of the values in natural scale, `[M]`."""
         import tensorflow_probability as tfp
 
         lower, upper = (ops.convert_to_numpy(self.space.values(bound)) for bound in bounds)  # [M, P]
@@ -128,7 +128,7 @@ class HyperparameterDistribution(keras.layers.Layer):
         }
 
     def project(self, bounds: Bounds) -> Bounds:
-        """The nearest legal bounds: inside the space, in order, and at least `MINIMUM_WIDTH` apart."""
+        """The nearest valid bounds: inside the space, ordered, and at least `MINIMUM_WIDTH` apart."""
         lower, upper = (ops.clip(bound, -1.0, 1.0) for bound in bounds)
         room = 1.0 - MINIMUM_WIDTH / 2
         middle = ops.clip((lower + upper) / 2, -room, room)
@@ -148,18 +148,18 @@ def _log_uniform(low: Any, high: Any) -> Any:
 
 
 def _strata(ensemble_size: int, columns: int, seed: int) -> np.ndarray:
-    """Places `[M, P]` in [-1, 1]: for each hyperparameter one member in each of M strata, at random."""
+    """Centers `[M, P]` in [-1, 1]: for each hyperparameter one member in each of M strata, in random order."""
     generator = np.random.default_rng(seed)
     strata = np.tile(np.arange(ensemble_size)[:, None], columns)
-    strata = generator.permuted(strata, axis=0)  # each column on its own
-    fractions = (strata + generator.uniform(0.25, 0.75, strata.shape)) / ensemble_size  # well inside each stratum
+    strata = generator.permuted(strata, axis=0)  # each column separately
+    fractions = (strata + generator.uniform(0.25, 0.75, strata.shape)) / ensemble_size  # away from stratum edges
     return (2 * fractions - 1).astype("float32")
 
 
 def _centers(
     strata: np.ndarray, space: HyperparameterSpace, widths: np.ndarray, initial_values: Mapping[str, float]
 ) -> np.ndarray:
-    """Centers of the initial intervals, `[M, P]`: all over the range, or around an initial value."""
+    """Centers of the initial intervals, `[M, P]`: across the range, or around an initial value."""
     centers = strata * (1 - widths)
     for name, value in initial_values.items():
         entry, column = space[name], space.column(name)

@@ -1,7 +1,7 @@
-"""How a layer, or a loss, learns the current hyperparameter values: scopes that the model enters.
+"""Scopes through which a model passes the current hyperparameter values to layers and losses.
 
-A context variable instead of an argument, because wrappers, nested and cast models lose arguments on the way
-down, and mixed precision would round a strength of 1e-8 to zero.
+A context variable replaces an argument, because wrappers, nested models and cast models do not pass arguments on, and
+mixed precision would round an L2 coefficient of 1e-8 to zero.
 """
 
 from collections.abc import Iterator
@@ -19,12 +19,11 @@ _member: ContextVar[Mapping[str, Any] | None] = ContextVar("keras_hyperens_membe
 
 @contextmanager
 def hyperparameter_scope(values: Tensor, centers: Tensor | None = None) -> Iterator[None]:
-    """Hyper-batch layers called inside use these hyperparameter values.
+    """Context manager: hyper-batch layers called inside use these hyperparameter values.
 
     Args:
-        values: `[M, 1, P]` (one draw per member) or `[M, B, P]` (one per row), natural scale, float32.
-        centers: The values at which kernels do not respond, `[M, 1, P]`, natural scale. Default: the middle of every
-            range.
+        values: `[M, 1, P]` (one draw per member) or `[M, B, P]` (one per sample), natural scale, float32.
+        centers: Values with a zero response, `[M, 1, P]`, natural scale. Defaults to the middle of every range.
 
     Raises:
         ValueError: If `values` or `centers` do not have three axes.
@@ -37,7 +36,7 @@ def hyperparameter_scope(values: Tensor, centers: Tensor | None = None) -> Itera
     """
     shape = getattr(values, "shape", None)
     if shape is None or len(shape) != 3:
-        raise ValueError(f"`values` must be an array [members, 1 or rows, hyperparameters]. Received: shape={shape}")
+        raise ValueError(f"`values` must be an array [members, 1 or batch, hyperparameters]. Received: shape={shape}")
     shape = getattr(centers, "shape", None)
     if centers is not None and (shape is None or len(shape) != 3):
         raise ValueError(f"`centers` must be an array [members, 1, hyperparameters]. Received: shape={shape}")
@@ -50,18 +49,18 @@ def hyperparameter_scope(values: Tensor, centers: Tensor | None = None) -> Itera
 
 
 def current_hyperparameters() -> Tensor:
-    """The values of the innermost scope, `[M, 1 or B, P]`, or `None` outside any scope."""
+    """Returns the values of the innermost scope, `[M, 1 or B, P]`, or `None` outside of any scope."""
     return _current.get()
 
 
 def current_centers() -> Tensor:
-    """The centers of the innermost scope, `[M, 1, P]`, or `None`: the middle of every range."""
+    """Returns the centers of the innermost scope, `[M, 1, P]`, or `None` (the middle of every range)."""
     return _centers.get()
 
 
 @contextmanager
 def member_scope(values: Mapping[str, Any]) -> Iterator[None]:
-    """Losses called inside are those of one member in training, with these values by name, `[1 or B]` each."""
+    """Context manager: losses called inside are training losses of one member with these values, `[1 or B]` by name."""
     token = _member.set(values)
     try:
         yield
@@ -70,5 +69,5 @@ def member_scope(values: Mapping[str, Any]) -> Iterator[None]:
 
 
 def current_member() -> Mapping[str, Any] | None:
-    """The values of the member whose loss is computed, or `None`: no member's, or not in training."""
+    """Returns the values of the member whose training loss is computed, or `None`."""
     return _member.get()

@@ -1,8 +1,8 @@
-"""What may vary between members: named hyperparameters, their ranges, and where a value lies in its range.
+"""Named hyperparameters, their ranges, and the conversion between values and positions.
 
-Values are in their natural scale everywhere a user sees them. Embeddings and tuned bounds work on the
-*position* of a value in its range, z in [-1, 1]: centered and of unit size for every hyperparameter, so that
-one learning rate and one initial width mean the same for all of them.
+Users see values in their natural scale. Embeddings and tuned bounds use the *position* z in [-1, 1] of a value in its
+range: centered and of unit scale for every hyperparameter, so that one learning rate and one initial width apply to
+all of them.
 """
 
 import math
@@ -30,7 +30,7 @@ FLOAT32 = np.finfo("float32")
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """A named range of values.
+    """Hyperparameter with a name and a range of values.
 
     The position of a value `x` in a range from `a` to `b` is `z = 2 (ln x - ln a) / (ln b - ln a) - 1` on the log scale
     and `z = 2 (x - a) / (b - a) - 1` on the linear one.
@@ -39,8 +39,8 @@ class Hyperparameter:
         name: The name by which layers refer to it, for example in `kernel_l2="l2"`.
         min_value: Smallest value, in natural units; above 0 on the log scale.
         max_value: Largest value, above `min_value`.
-        sampling: `"log"` (strengths of penalties, which span orders of magnitude) or `"linear"` (rates), as in
-            KerasTuner.
+        sampling: `"log"` (for L2 coefficients and other values that span orders of magnitude) or `"linear"` (for
+            rates), as in KerasTuner.
 
     Raises:
         ValueError: If the name is empty, the range is empty, inverted, not finite or too large or too narrow for
@@ -75,24 +75,24 @@ class Hyperparameter:
         self._check_float32()
 
     def _check_float32(self) -> None:
-        """Values are computed with in float32, which must hold the range and tell its ends apart."""
+        """Checks that float32, in which values are computed, represents the range and distinguishes its ends."""
         lowest = float(FLOAT32.tiny) if self.sampling == "log" else float(FLOAT32.min)
         smallest, largest = self.min_value, self.max_value
         if smallest < lowest or largest > float(FLOAT32.max) or np.float32(smallest) == np.float32(largest):
             raise ValueError(
-                f"Hyperparameter {self.name!r} needs a range that float32 can hold, with ends that it can tell apart "
-                f"(on the log scale from {FLOAT32.tiny:.3g} on). "
+                f"Hyperparameter {self.name!r} needs a range that float32 can represent, with distinct ends "
+                f"(on the log scale at least {FLOAT32.tiny:.3g}). "
                 f"Received: min_value={self.min_value}, max_value={self.max_value}"
             )
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperparameterSpace:
-    """An ordered set of hyperparameters: names to columns, values to positions, and back.
+    """Ordered set of hyperparameters that maps names to columns, and values to positions and back.
 
     Args:
-        entries: `Hyperparameter` objects with distinct names; their order is the order of the columns.
-            An empty space is legal: layers over it have members that differ in weights alone (a batch ensemble).
+        entries: `Hyperparameter` objects with distinct names, in the order of the columns. The space may be empty:
+            the members of layers without hyperparameters differ only in their weights (a batch ensemble).
 
     Raises:
         TypeError: If an element is not a `Hyperparameter`.
@@ -111,11 +111,11 @@ class HyperparameterSpace:
 
     def __init__(self, entries: Iterable[Hyperparameter] = ()) -> None:
         if not isinstance(entries, Iterable):
-            raise TypeError(f"A space is made of `Hyperparameter` objects. Received: {entries!r}")
+            raise TypeError(f"A space consists of `Hyperparameter` objects. Received: {entries!r}")
         self._entries = tuple(entries)
         for entry in self._entries:
             if not isinstance(entry, Hyperparameter):
-                raise TypeError(f"A space is made of `Hyperparameter` objects. Received: {entry!r}")
+                raise TypeError(f"A space consists of `Hyperparameter` objects. Received: {entry!r}")
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"Hyperparameter names must be distinct. Received: names={self.names}")
         self._is_log = np.array([entry.sampling == "log" for entry in self], bool)  # [P]
@@ -135,27 +135,27 @@ class HyperparameterSpace:
         return tuple(entry.name for entry in self._entries)
 
     def column(self, name: str) -> int:
-        """The column of the hyperparameter `name`."""
+        """Returns the column of the hyperparameter `name`."""
         if name not in self.names:
             raise ValueError(f"Unknown hyperparameter; the space has {list(self.names)}. Received: {name!r}")
         return self.names.index(name)
 
     def positions(self, values: Tensor) -> Tensor:
-        """Positions z in [-1, 1] of natural values, `[..., P]` to `[..., P]`, in float32."""
+        """Returns the positions z in [-1, 1] of natural values, `[..., P]` to `[..., P]`, in float32."""
         values = ops.convert_to_tensor(values, "float32")
         logarithms = ops.log(ops.where(self._is_log, values, 1.0))  # 1 keeps the unused branch finite
         return (ops.where(self._is_log, logarithms, values) - self._center) / self._radius
 
     def values(self, positions: Tensor) -> Tensor:
-        """Natural values at positions z, `[..., P]` to `[..., P]`, in float32."""
+        """Returns the natural values at positions z, `[..., P]` to `[..., P]`, in float32."""
         return self._unscaled(positions, 1.0)
 
     def mean_values(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """Means of the natural values when z is uniform on `[lower, upper]`, `[..., P]`.
+        """Returns the means of the natural values for z uniform on `[lower, upper]`, `[..., P]`.
 
-        On the linear scale the value at the middle; on the log scale `(b - a) / (ln b - ln a)` for natural bounds
-        a and b, computed as `exp(middle) sinh(h) / h` with h half their logarithmic distance, so that it stays
-        exact when they meet.
+        On the linear scale this is the value at the center; on the log scale `(b - a) / (ln b - ln a)` for natural
+        bounds a and b, computed as `exp(center) sinh(h) / h` with h half their logarithmic distance, which is exact
+        for equal bounds.
         """
         lower, upper = ops.convert_to_tensor(lower, "float32"), ops.convert_to_tensor(upper, "float32")
         half = self._radius * (upper - lower) / 2
@@ -170,10 +170,10 @@ class HyperparameterSpace:
 
     @classmethod
     def from_keras_tuner(cls, hyperparameters: "keras_tuner.HyperParameters") -> "HyperparameterSpace":
-        """The `Float` entries of a `keras_tuner.HyperParameters`: `sampling="log"` is the log scale here.
+        """Creates a space from the `Float` entries of a `keras_tuner.HyperParameters`.
 
         Raises:
-            ValueError: If there is no `Float` entry, or one is sampled in a way that has no counterpart here.
+            ValueError: If there is no `Float` entry, or if one has an unsupported sampling.
         """
         floats = [entry for entry in hyperparameters.space if type(entry).__name__ == "Float"]
         if not floats:
@@ -185,10 +185,10 @@ class HyperparameterSpace:
 
     @staticmethod
     def _from_float(entry: Any) -> Hyperparameter:
-        """A `Float` entry of KerasTuner's.
+        """Converts a `Float` entry of KerasTuner.
 
         Raises:
-            ValueError: If it is sampled in a way that has no counterpart here.
+            ValueError: If its sampling is not supported.
         """
         sampling = entry.sampling or "linear"
         if sampling not in SAMPLINGS:
@@ -198,7 +198,7 @@ class HyperparameterSpace:
         return Hyperparameter(entry.name, entry.min_value, entry.max_value, sampling)
 
     def to_keras_tuner(self) -> "keras_tuner.HyperParameters":
-        """A `keras_tuner.HyperParameters` with one `Float` per hyperparameter, its default in the middle."""
+        """Returns a `keras_tuner.HyperParameters` with one `Float` per hyperparameter, by default in the middle."""
         import keras_tuner
 
         hyperparameters = keras_tuner.HyperParameters()

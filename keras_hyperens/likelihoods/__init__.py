@@ -1,13 +1,13 @@
-"""What a network's raw outputs mean, and what follows: one class for each kind of output.
+"""Likelihoods: the meaning of a network's raw outputs, one class per kind of output.
 
-A likelihood says how a raw output becomes a prediction, how members' predictions become one, how a temperature changes
-them, and how they are scored and described. `Categorical` and `Bernoulli` are of logits or of probabilities,
-`Gaussian` is of D means and D logarithms of standard deviations, which become D means and D variances; `Quantiles` are
-of D targets at several levels; `Value` is any other output. Members are combined as probabilities, never as logits; a
-loss that takes logits gets the logits of the combined probabilities, computed in log space; Gaussians become the mean
-and variance of their mixture.
+A likelihood defines how a raw output becomes a prediction, how members' predictions are combined, how a temperature
+changes them, and how they are scored and described. `Categorical` and `Bernoulli` outputs are logits or probabilities.
+`Gaussian` outputs are D means and D logarithms of standard deviations, and predictions D means and D variances.
+`Quantiles` are D targets at several levels, and `Value` is any other output. Members are combined as probabilities, not
+as logits; a loss that takes logits gets the logits of the combined probabilities, computed in log space. Gaussians are
+combined as the mean and variance of their mixture.
 
-A new kind of output is a class of its own: a subclass of `Likelihood`, and an entry in `sources.KNOWN`.
+A new kind of output requires a subclass of `Likelihood` and an entry in `sources.KNOWN`.
 """
 
 from keras_hyperens.likelihoods.gaussian import Gaussian as Gaussian

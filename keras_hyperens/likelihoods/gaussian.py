@@ -1,4 +1,4 @@
-"""Outputs that are Gaussians: D means and D logarithms of standard deviations, predictions D means and D variances."""
+"""Gaussian outputs: D means and D logarithms of standard deviations; predictions are D means and D variances."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from keras_hyperens.uncertainty import gaussian_mixture
 
 @dataclass(frozen=True)
 class Gaussian(Likelihood):
-    """D independent Gaussians for each row; members are combined as their mixture, a temperature scales variances."""
+    """D independent Gaussians per sample; members are combined as a mixture, and a temperature scales variances."""
 
     losses = frozenset({"GaussianNegativeLogLikelihood"})
     description = "Gaussians"
@@ -49,7 +49,7 @@ class Gaussian(Likelihood):
         return self.to_raw(gaussian_mixture(self.predict(members)))
 
     def temper(self, prediction: Tensor, temperature: Tensor) -> Tensor:
-        """T times the variance."""
+        """Multiplies the variance by T."""
         means, variances = ops.split(prediction, 2, axis=-1)
         return ops.concatenate([means, variances * ops.cast(temperature, prediction.dtype)], axis=-1)
 
@@ -77,11 +77,11 @@ class Gaussian(Likelihood):
     def scored(
         self, predictions: list[np.ndarray], labels: np.ndarray, by_class: bool
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        """Scores take the means."""
+        """Returns the means."""
         return [each[..., : each.shape[-1] // 2] for each in predictions], labels
 
     def moments(self, prediction: np.ndarray) -> np.ndarray:
-        """Means and second moments."""
+        """Returns means and second moments."""
         means, variances = np.split(prediction, 2, axis=-1)
         return np.concatenate([means, variances + means**2], axis=-1)
 
@@ -97,5 +97,5 @@ class Gaussian(Likelihood):
         return means, means, ops.sqrt(ops.maximum(variances, SMALLEST))
 
     def neutral(self, width: int) -> np.ndarray:
-        """Of mean 0 and variance 1."""
+        """Returns mean 0 and variance 1."""
         return np.repeat([0.0, 1.0], width // 2).astype("float32")

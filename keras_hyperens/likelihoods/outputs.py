@@ -1,4 +1,4 @@
-"""Structures of outputs: what holds for each of them, and what likelihoods make of all."""
+"""Structures of outputs: settings and likelihoods of each output."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +15,9 @@ from keras_hyperens.types import TensorTree
 
 
 def per_output(setting: Any, outputs: TensorTree, output_names: Sequence[str] | None) -> list[Any]:
-    """The setting of each output, in the order of `keras.tree.flatten(outputs)`.
+    """Returns the setting of each output, in the order of `keras.tree.flatten(outputs)`.
 
-    A dictionary is by name, a list is by position, and anything else holds for every output.
+    A dictionary is by name, a list by position, and any other value applies to every output.
     """
     if not keras.tree.is_nested(outputs):
         setting = next(iter(setting.values())) if isinstance(setting, dict) else setting
@@ -34,9 +34,9 @@ def per_output(setting: Any, outputs: TensorTree, output_names: Sequence[str] | 
 
 
 def parts_of_outputs(part: TensorTree, outputs: TensorTree, output_names: Sequence[str] | None) -> list[Any]:
-    """Labels, say, of each output, in the order of `keras.tree.flatten(outputs)`; those with names are found by them.
+    """Returns, for example, the labels of each output, in the order of `keras.tree.flatten(outputs)`.
 
-    Keras takes a dictionary also where outputs are a list, and then names are in another order than outputs.
+    Keras accepts a dictionary also if outputs are a list; names are then in a different order than outputs.
     """
     flat = keras.tree.flatten(part)
     number = len(keras.tree.flatten(outputs))
@@ -47,38 +47,38 @@ def parts_of_outputs(part: TensorTree, outputs: TensorTree, output_names: Sequen
 
 
 def of_each_output(likelihoods: LikelihoodTree, outputs: TensorTree, output_names: list[str] | None) -> list[Any]:
-    """As `per_output`; an output of which nothing is said has values."""
+    """As `per_output`; unspecified outputs are values."""
     return [each or Value() for each in per_output(likelihoods, outputs, output_names)]
 
 
 def like_outputs(likelihoods: LikelihoodTree, outputs: TensorTree, output_names: list[str] | None) -> LikelihoodTree:
-    """The likelihood of each output, in the structure of `outputs`."""
+    """Returns the likelihood of each output, in the structure of `outputs`."""
     return keras.tree.pack_sequence_as(outputs, of_each_output(likelihoods, outputs, output_names))
 
 
 def ignored_classes(loss: LossTree) -> Any:
-    """The `ignore_class` of each loss of a compiled structure, `None` where it has none."""
+    """Returns the `ignore_class` of each loss of a compiled structure, or `None`."""
     if isinstance(loss, dict):
         return {name: ignored_classes(each) for name, each in loss.items()}
     if isinstance(loss, list | tuple):
         return [ignored_classes(each) for each in loss]
-    if hasattr(loss, "evaluation_loss"):  # it varies with hyperparameters
+    if hasattr(loss, "evaluation_loss"):  # depends on hyperparameters
         return ignored_classes(loss.evaluation_loss)
     return getattr(loss, "ignore_class", None)
 
 
 def predictions(raw: TensorTree, likelihoods: LikelihoodTree) -> TensorTree:
-    """`Likelihood.predict` of each raw output."""
+    """Applies `Likelihood.predict` to each raw output."""
     return masks.mapped(lambda output, likelihood: likelihood.predict(output), raw, likelihoods)
 
 
 def raw_of(predictions: TensorTree, likelihoods: LikelihoodTree) -> TensorTree:
-    """`Likelihood.to_raw` of each prediction."""
+    """Applies `Likelihood.to_raw` to each prediction."""
     return masks.mapped(lambda output, likelihood: likelihood.to_raw(output), predictions, likelihoods)
 
 
 def combined_raw(members: TensorTree, likelihoods: LikelihoodTree) -> TensorTree:
-    """`Likelihood.combine_raw` of each output of all members; what counts for every member counts."""
+    """Applies `Likelihood.combine_raw` to each output of all members, with the intersection of their masks."""
 
     def one(output: Tensor, likelihood: Likelihood) -> Tensor:
         return likelihood.combine_raw(output)

@@ -1,4 +1,4 @@
-"""Outputs that are probabilities, or their logits: of classes, or of yes-or-no questions."""
+"""Probability outputs, or their logits: of classes, or of binary labels."""
 
 from dataclasses import dataclass
 
@@ -23,10 +23,10 @@ from keras_hyperens.uncertainty import log_mean_exp
 
 @dataclass(frozen=True)
 class Probabilities(Likelihood):
-    """Probabilities, or their logits. Abstract.
+    """Probabilities or logits. Abstract.
 
     Args:
-        from_logits: Whether raw outputs are logits; if not, they are probabilities already.
+        from_logits: Whether raw outputs are logits instead of probabilities.
     """
 
     from_logits: bool = False
@@ -46,7 +46,7 @@ class Probabilities(Likelihood):
 
 @dataclass(frozen=True)
 class Categorical(Probabilities):
-    """One of C classes: probabilities `[..., C]` that sum to 1, or their logits."""
+    """Probabilities of C classes `[..., C]` that sum to 1, or their logits."""
 
     losses = frozenset(
         """SparseCategoricalCrossentropy CategoricalCrossentropy CategoricalFocalCrossentropy
@@ -102,7 +102,7 @@ class Categorical(Probabilities):
         return prediction
 
     def label(self, prediction: Tensor) -> Tensor:
-        """The most probable class, `[...]`."""
+        """Returns the most probable class, `[...]`."""
         return ops.argmax(prediction, axis=-1)
 
     def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:
@@ -117,11 +117,11 @@ class Categorical(Probabilities):
 
 @dataclass(frozen=True)
 class Bernoulli(Probabilities):
-    """C yes-or-no questions: the probability of yes for each, `[..., C]`, or its logit."""
+    """Probabilities of C binary labels, `[..., C]`, or their logits."""
 
     losses = frozenset({"BinaryCrossentropy", "BinaryFocalCrossentropy"})
     activation = "sigmoid"
-    description = "probabilities of yes-or-no questions"
+    description = "probabilities of binary labels"
     multi_label = True
 
     @property
@@ -142,7 +142,7 @@ class Bernoulli(Probabilities):
         return log_mean_exp(ops.log_sigmoid(members)) - log_mean_exp(ops.log_sigmoid(-members))
 
     def temper(self, prediction: Tensor, temperature: Tensor) -> Tensor:
-        """`p ** (1 / T)` of yes and no, normalized."""
+        """`p ** (1 / T)` of both classes, normalized."""
         logits = safe_log(prediction) - safe_log(1 - prediction)
         return ops.sigmoid(logits / ops.cast(temperature, prediction.dtype))
 
@@ -150,7 +150,7 @@ class Bernoulli(Probabilities):
         self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior_rows: float = 0.0
     ) -> float:
         labels = labels_like(labels, prediction, prediction.shape[-1])
-        of_every = np.broadcast_to(weights[..., None], labels.shape)  # a row's weight is that of each of its labels
+        of_every = np.broadcast_to(weights[..., None], labels.shape)  # a sample's weight applies to all of its labels
         predicted, true = (np.stack([1 - yes, yes], axis=-1) for yes in (prediction, labels))
         return fit_temperature(predicted, true, of_every, prior_rows)
 
@@ -161,24 +161,24 @@ class Bernoulli(Probabilities):
         return _densities(predicted, true, of_every)
 
     def distributions(self, prediction: Tensor) -> Tensor:
-        """No and yes of each question, `[..., C, 2]`."""
+        """Returns the probabilities of the negative and positive class, `[..., C, 2]`."""
         return ops.stack([1 - prediction, prediction], axis=-1)
 
     def logits(self, raw: Tensor) -> Tensor:
         return ops.stack([ops.zeros_like(raw), raw], axis=-1) if self.from_logits else super().logits(raw)
 
     def class_probabilities(self, prediction: Tensor) -> Tensor:
-        """One probability is that of the second of two classes."""
+        """A single probability is that of the second of two classes."""
         if prediction.shape[-1] != 1:
             raise ValueError(
-                "A report and conformal sets need classes that exclude each other. "
-                f"Received: {prediction.shape[-1]} separate yes-or-no outputs"
+                "A report and conformal sets require mutually exclusive classes. "
+                f"Received: {prediction.shape[-1]} separate binary outputs"
             )
         both = [1 - prediction, prediction]
         return np.concatenate(both, axis=-1) if isinstance(prediction, np.ndarray) else ops.concatenate(both, axis=-1)
 
     def label(self, prediction: Tensor) -> Tensor:
-        """1 for yes and 0 for no of each question, `[..., C]`; `[...]` for a single one."""
+        """Returns the binary label of each output, `[..., C]`, or `[...]` for a single output."""
         labels = ops.cast(prediction >= 0.5, "int32")
         return labels[..., 0] if prediction.shape[-1] == 1 else labels
 
@@ -190,7 +190,7 @@ class Bernoulli(Probabilities):
     def scored(
         self, predictions: list[np.ndarray], labels: np.ndarray, by_class: bool
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        """Where classes are scored, each question is a row of its own."""
+        """Treats each binary label as a separate sample if classes are scored."""
         shape = predictions[0].shape
         if not by_class or labels.size != np.prod(shape):
             return predictions, labels
@@ -201,7 +201,7 @@ class Bernoulli(Probabilities):
 
 
 def _densities(members: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each class that happened, or may have: a soft label is several."""
+    """Probabilities of each observed class; a soft label has several."""
     _, truth, counts = checked_truth(members[0], labels, weights)
     happened = truth * (1.0 if counts is None else counts[:, None])
     read = happened > 0

@@ -1,4 +1,4 @@
-"""Outputs that are quantiles: D of the lowest level, then D of each higher one."""
+"""Quantile outputs: D quantiles of the lowest level, then D of each higher level."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from keras_hyperens.likelihoods.value import Value
 
 @dataclass(frozen=True)
 class Quantiles(Value):
-    """Quantiles of D targets at L levels, `[..., L * D]`; members are averaged level by level."""
+    """Quantiles of D targets at L levels, `[..., L * D]`; members are averaged per level."""
 
     losses = frozenset({"Quantile"})
     description = "quantiles"
@@ -29,7 +29,7 @@ class Quantiles(Value):
         number, rest = divmod(labels.size, rows)
         if rest or not number or shape[-1] % number or shape[-1] < 2 * number:
             raise ValueError(
-                "Quantiles of at least two levels are needed for every label. "
+                "Quantiles of at least two levels are required for every label. "
                 f"Received: labels of shape {labels.shape}, quantiles of shape {shape}"
             )
         return number

@@ -1,4 +1,4 @@
-"""What says which likelihood an output has: its loss; where that says nothing, its last activation; or a name."""
+"""Detection of the likelihood of an output: by its loss, its last activation, or an explicit name."""
 
 from typing import Any
 
@@ -30,21 +30,21 @@ KNOWN: tuple[Likelihood, ...] = (
 CLASSES: tuple[type[Likelihood], ...] = tuple(dict.fromkeys(type(likelihood) for likelihood in KNOWN))
 BY_NAME = {likelihood.name: likelihood for likelihood in KNOWN}
 ACTIVATIONS = tuple(BY_NAME)
-SHAPE_ONLY = ("Reshape", "Flatten", "Identity")  # layers that leave values as they are
+SHAPE_ONLY = ("Reshape", "Flatten", "Identity")  # layers that do not change values
 
 
 def named(names: Any) -> LikelihoodTree:
-    """The likelihood of each name in a structure; `"auto"` says nothing, and so means values."""
+    """Returns the likelihood of each name in a structure; `"auto"` is unspecified, which means values."""
     return keras.tree.map_structure(lambda name: Value() if name == "auto" else BY_NAME[name], names)
 
 
 def names_of(likelihoods: LikelihoodTree) -> Any:
-    """The name of each likelihood in a structure, as `named` takes them, and files."""
+    """Returns the name of each likelihood in a structure, in the format of `named` and of files."""
     return keras.tree.map_structure(lambda likelihood: likelihood.name, likelihoods)
 
 
 def check_output_activation(activation: Any, num_outputs: int | None = None) -> None:
-    """Raises a `ValueError` unless every activation is one that can be combined, and lists are one for each output."""
+    """Raises a `ValueError` unless every activation is supported, and lists have one entry per output."""
     if isinstance(activation, list | tuple) and num_outputs not in (None, len(activation)):
         raise ValueError(
             f"`output_activation` must have one entry for each of {num_outputs} outputs. "
@@ -59,8 +59,8 @@ def check_output_activation(activation: Any, num_outputs: int | None = None) -> 
 
 
 def of_loss(loss: Loss) -> Likelihood | None:
-    """What a Keras loss (an object, a name or a function) implies; `None` if it is not known."""
-    if hasattr(loss, "evaluation_loss"):  # it varies with hyperparameters
+    """Returns the likelihood that a Keras loss (an object, a name or a function) implies, or `None` if unknown."""
+    if hasattr(loss, "evaluation_loss"):  # depends on hyperparameters
         return of_loss(loss.evaluation_loss)
     for name in names_of_loss(loss):
         for likelihood in CLASSES:
@@ -70,28 +70,28 @@ def of_loss(loss: Loss) -> Likelihood | None:
 
 
 def of_losses(loss: LossTree) -> LikelihoodTree:
-    """`of_loss` for each loss of a compiled structure: one, a list or a dictionary; values where it is not known."""
+    """Applies `of_loss` to each loss of a compiled structure: one, a list or a dictionary; values if unknown."""
     if isinstance(loss, dict):
         return {name: of_losses(each) for name, each in loss.items()}
     return [of_losses(each) for each in loss] if isinstance(loss, list | tuple) else of_loss(loss) or Value()
 
 
 def of_activation(name: str) -> Likelihood | None:
-    """What the name of a last activation implies."""
+    """Returns the likelihood that the name of a last activation implies."""
     return next((likelihood() for likelihood in CLASSES if likelihood.activation == name), None)
 
 
 def of_model(model: keras.Model) -> LikelihoodTree:
-    """The likelihoods of a model's outputs by the loss it was compiled with; for `of_each_output`."""
+    """Returns the likelihoods of a model's outputs by its compiled loss, for `of_each_output`."""
     return of_outputs(model, getattr(model, "loss", None))
 
 
 def of_outputs(model: keras.Model, loss: LossTree) -> LikelihoodTree:
-    """The likelihoods of a model's outputs under a loss; for `of_each_output`.
+    """Returns the likelihoods of a model's outputs under a loss, for `of_each_output`.
 
     Args:
-        model: One whose layers are not known (a subclassed one) has the likelihoods that the loss implies.
-        loss: What `keras.Model.compile` takes. Without a loss outputs are raw: they are values.
+        model: A model; a subclassed model with unknown layers has the likelihoods that the loss implies.
+        loss: Loss as in `keras.Model.compile`. Without a loss, outputs are values.
     """
     outputs = symbolic_outputs(model)
     if loss is None or outputs is None:
@@ -104,7 +104,7 @@ def of_outputs(model: keras.Model, loss: LossTree) -> LikelihoodTree:
 
 
 def of_output(loss: Loss, output: Tensor) -> Likelihood:
-    """The likelihood of one symbolic output under its loss."""
+    """Returns the likelihood of one symbolic output under its loss."""
     found = of_loss(loss)
     if found is None and loss is not None:
         found = of_activation(last_activation(output))
@@ -112,14 +112,14 @@ def of_output(loss: Loss, output: Tensor) -> Likelihood:
 
 
 def symbolic_outputs(model: keras.Model) -> TensorTree:
-    """The symbolic outputs of a model in their structure; `None` if it has none."""
+    """Returns the symbolic outputs of a model in their structure, or `None`."""
     if not getattr(model, "outputs", None):
         return None
     return model.outputs[0] if isinstance(model, keras.Sequential) else model.output
 
 
 def last_activation(output: Tensor) -> str:
-    """The name of the activation that a symbolic output comes from; empty if it is not known."""
+    """Returns the name of the last activation of a symbolic output, or an empty string if unknown."""
     operation, _, place = getattr(output, "_keras_history", (None, 0, 0))
     if operation is None:
         return ""
@@ -127,6 +127,6 @@ def last_activation(output: Tensor) -> str:
         return last_activation(operation.outputs[place]) if getattr(operation, "outputs", None) else ""
     if type(operation).__name__ in SHAPE_ONLY:
         return last_activation(operation.input)
-    layer = getattr(operation, "layer", operation)  # of a wrapper
+    layer = getattr(operation, "layer", operation)  # for wrappers
     activation = getattr(layer, "activation", None)
     return getattr(activation, "__name__", type(layer).__name__.lower())

@@ -1,4 +1,4 @@
-"""Outputs that are plain values: of a regression, or of whatever neither a loss nor an activation says more about."""
+"""Value outputs: of a regression, or without information from a loss or an activation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +14,9 @@ from keras_hyperens.uncertainty import by_kind
 
 @dataclass(frozen=True)
 class Value(Likelihood):
-    """Values as they are; members are averaged, and there is nothing that a temperature could change."""
+    """Values without transformation; members are averaged, and a temperature has no effect."""
 
-    losses = frozenset(  # of plain values, whatever the last activation is
+    losses = frozenset(  # values for any last activation
         """MeanSquaredError MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredLogarithmicError Huber LogCosh
         Logcosh Poisson CosineSimilarity Hinge SquaredHinge CategoricalHinge
         mse mae mape msle MSE MAE MAPE MSLE""".split()
@@ -35,8 +35,8 @@ class Value(Likelihood):
         self, prediction: np.ndarray, labels: np.ndarray, weights: np.ndarray, prior_rows: float = 0.0
     ) -> float:
         raise ValueError(
-            "Only probabilities and Gaussians can be calibrated: compile with a loss that says what the outputs are, "
-            "or give `output_activation`. Received: an output of values"
+            "Only probabilities and Gaussians can be calibrated: compile with a loss that implies the kind of outputs, "
+            "or set `output_activation`. Received: an output of values"
         )
 
     def default_metric(self, labels: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:

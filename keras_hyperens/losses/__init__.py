@@ -1,4 +1,4 @@
-"""The losses of an ensemble, and losses that vary with its members' hyperparameters."""
+"""Losses of an ensemble, and losses that depend on the hyperparameters of its members."""
 
 from keras_hyperens.losses.gaussian import GaussianNegativeLogLikelihood as GaussianNegativeLogLikelihood
 from keras_hyperens.losses.hyperparameter_loss import HyperparameterLoss as HyperparameterLoss

@@ -1,4 +1,4 @@
-"""The loss of a network that predicts a Gaussian."""
+"""Negative log-likelihood of a Gaussian with predicted mean and standard deviation."""
 
 import math
 from typing import Any
@@ -11,19 +11,19 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class GaussianNegativeLogLikelihood(keras.losses.Loss):
-    """Minus the log density of targets under Gaussians: `(y - m)² / (2 s²) + ln s + ln(2 pi) / 2`, mean over D.
+    """Negative log-density of targets under Gaussians: `(y - m)² / (2 s²) + ln s + ln(2 pi) / 2`, mean over D.
 
-    An ensemble that is compiled with it predicts D means and D variances: those of the members' mixture.
+    An ensemble compiled with this loss predicts D means and D variances, those of the mixture of its members.
 
     Args:
         reduction, name, dtype: As in every Keras loss.
 
     Input shape:
-        `y_true`: targets `(B, ..., D)`. `y_pred`: a network's raw output `(B, ..., 2 * D)`: the means m, then the
-        natural logarithms of the standard deviations s.
+        `y_true`: targets `(B, ..., D)`. `y_pred`: raw output of a network `(B, ..., 2 * D)`: the means m, followed by
+        the natural logarithms of the standard deviations s.
 
     Raises:
-        ValueError: If the outputs are not twice as many as the targets.
+        ValueError: If the number of outputs is not twice the number of targets.
 
     Example:
     >>> import numpy as np
@@ -51,7 +51,7 @@ class GaussianNegativeLogLikelihood(keras.losses.Loss):
 
 
 def _like_outputs(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """Targets `(B, ..., D)`, also from `(B, ...)` if D is 1."""
+    """Returns targets `(B, ..., D)`, also from `(B, ...)` if D is 1."""
     if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 2:
         y_true = ops.expand_dims(y_true, -1)
     if len(y_true.shape) != len(y_pred.shape) or 2 * y_true.shape[-1] != y_pred.shape[-1]:

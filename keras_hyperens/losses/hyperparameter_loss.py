@@ -1,4 +1,4 @@
-"""Losses that vary with the hyperparameters of the member whose loss it is."""
+"""Losses that depend on the hyperparameters of the current member."""
 
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -19,18 +19,17 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperparameterLoss(keras.losses.Loss):
-    """A loss that varies with the hyperparameters of the member whose loss it is.
+    """Loss that depends on the hyperparameters of the current member.
 
-    In training it is `function(y_true, y_pred, values)`. Where hyperparameters are tuned, and where the model
-    is evaluated, it is `evaluation_loss`: strengths that were tuned on a loss with themselves inside would just make
-    that loss small.
+    In training the loss is `function(y_true, y_pred, values)`. For tuning and evaluation it is `evaluation_loss`:
+    hyperparameters tuned on a loss that depends on them would only minimize that loss.
 
     Args:
-        function: Takes labels `[B, ...]`, one member's raw outputs `[B, ...]` and its values by name (a dictionary of
-            tensors of shape `[1]`, or `[B]` with one draw per row); gives losses `[B, ...]`.
+        function: Takes labels `[B, ...]`, raw outputs of one member `[B, ...]` and its values by name (a dictionary of
+            tensors of shape `[1]`, or `[B]` with one draw per sample) and returns losses `[B, ...]`.
         evaluation_loss: A Keras loss: an object, a name or a function.
-        names: Names of the hyperparameters that the function uses, so that a wrong one is found at once.
-        name: Of the loss.
+        names: Names of the hyperparameters that the function uses, for early detection of unknown names.
+        name: Name of the loss.
 
     Raises:
         TypeError: If `function` is not callable.
@@ -78,7 +77,7 @@ class HyperparameterLoss(keras.losses.Loss):
 
 
 def as_loss(loss: Loss) -> keras.losses.Loss:
-    """A loss object of a name, a function or an object; the values of a function are averaged as Keras does it."""
+    """Returns a loss object for a name, a function or an object; the values of a function are averaged as in Keras."""
     loss = keras.losses.get(loss)
     if loss is None:
         raise ValueError("A loss is needed: an object, a name or a function. Received: loss=None")
@@ -86,7 +85,7 @@ def as_loss(loss: Loss) -> keras.losses.Loss:
         return loss
     name = getattr(loss, "__name__", "")
     known = getattr(keras.losses, "".join(map(str.title, name.split("_"))), None)
-    if known is not None and loss is getattr(keras.losses, name, None):  # Keras' own has a class, too
+    if known is not None and loss is getattr(keras.losses, name, None):  # Keras functions have a class, too
         return known()
     return _FunctionLoss(loss)
 
@@ -109,7 +108,7 @@ class _FunctionLoss(keras.losses.Loss):
 
 
 def checked_setting(argument: str, setting: Setting) -> Driven:
-    """What drives an argument of a loss; raises a `ValueError` unless it is a hyperparameter, or a multiple of one."""
+    """Parses an argument of a loss; raises a `ValueError` unless it is a hyperparameter or a multiple of one."""
     driven = Driven.of(setting)
     if not (isinstance(driven.name, str) and driven.name and is_number(driven.factor) and driven.factor > 0):
         raise ValueError(
@@ -120,10 +119,10 @@ def checked_setting(argument: str, setting: Setting) -> Driven:
 
 
 def value_beside(setting: Setting, values: Mapping[str, Any], rank: int) -> Tensor:
-    """The value of a setting, `[1 or B]`, as a factor of an array `[B, ...]` of this rank."""
+    """Returns the value of a setting, `[1 or B]`, broadcastable to an array `[B, ...]` of this rank."""
     return ops.reshape(Driven.of(setting).value(values), (-1, *[1] * (rank - 1)))
 
 
 def used_by(losses: LossTree) -> set[str]:
-    """Names of the hyperparameters that a structure of losses uses."""
+    """Returns the names of the hyperparameters that a structure of losses uses."""
     return {name for loss in keras.tree.flatten(losses) if isinstance(loss, HyperparameterLoss) for name in loss.names}

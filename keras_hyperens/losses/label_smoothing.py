@@ -1,4 +1,4 @@
-"""Cross-entropy with each member's own label smoothing."""
+"""Cross-entropy with member-specific label smoothing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ CROSS_ENTROPIES = (*CATEGORICAL, keras.losses.BinaryCrossentropy)
 
 
 def without_smoothing(loss: Loss) -> Loss:
-    """A loss that takes labels as they are, from one that may smooth them by a fixed amount."""
+    """Returns the loss without fixed label smoothing."""
     smooths = isinstance(loss, keras.losses.Loss) and getattr(loss, "label_smoothing", None)
     if not smooths or isinstance(loss, LabelSmoothing):
         return loss
@@ -29,18 +29,18 @@ def without_smoothing(loss: Loss) -> Loss:
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class LabelSmoothing(HyperparameterLoss):
-    """A cross-entropy whose labels are smoothed as much as a hyperparameter says.
+    """Cross-entropy with label smoothing controlled by a hyperparameter.
 
-    In training, of C classes, `y -> (1 - a) y + a / C` with the member's a (C = 2 for a binary cross-entropy); where
-    hyperparameters are tuned, and where the model is evaluated, labels stay as they are.
+    In training, with C classes, `y -> (1 - a) y + a / C` with the value a of the member (C = 2 for a binary
+    cross-entropy). Tuning and evaluation use the labels without smoothing.
 
     Args:
         loss: `CategoricalCrossentropy`, `SparseCategoricalCrossentropy` or `BinaryCrossentropy`: an object or a name.
-        label_smoothing: A hyperparameter's name, or that and a factor.
-        name: Of the loss.
+        label_smoothing: Name of a hyperparameter, or a tuple `(name, factor)`.
+        name: Name of the loss.
 
     Raises:
-        ValueError: If the loss is another, or `label_smoothing` no name.
+        ValueError: If the loss is of another class, or `label_smoothing` is not a name.
 
     Example:
     >>> import keras

@@ -1,4 +1,4 @@
-"""The two losses of an ensemble, from the loss of one prediction."""
+"""The two losses of an ensemble, computed from the loss of a single prediction."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -19,14 +19,16 @@ from keras_hyperens.types import TensorTree
 def member_loss(
     loss: Callable[[Any, int], Any], members: TensorTree, values: Sequence[Mapping[str, Any]] | None = None
 ) -> Tensor:
-    """The mean over members of each member's own loss (the Gibbs loss).
+    """Mean of the members' losses (the Gibbs loss).
 
-    One call per member: a call on all rows at once is wrong for `reduction="sum"` and for losses that compare rows.
+    The loss is called once per member: a single call on the tiled batch is wrong for `reduction="sum"` and for losses
+    that compare samples.
 
     Args:
-        loss: One member's raw outputs `[B, ...]` (or a structure of them) and its number k to a scalar.
+        loss: Maps raw outputs `[B, ...]` of one member (or a structure of them) and its index k to a scalar.
         members: Raw outputs `[M, B, ...]` (or a structure of them).
-        values: In training, each member's hyperparameter values by name, `[1 or B]`, for losses that vary with them.
+        values: In training, the hyperparameter values of each member by name, `[1 or B]`, for losses that depend on
+            them.
     """
     each = member_losses(loss, members, values)
     return sum(each) / len(each)
@@ -35,7 +37,7 @@ def member_loss(
 def member_losses(
     loss: Callable[[Any, int], Any], members: TensorTree, values: Sequence[Mapping[str, Any]] | None = None
 ) -> list[Any]:
-    """Each member's own loss; arguments as in `member_loss`."""
+    """Losses of the members; arguments as in `member_loss`."""
 
     def of_member(k: int) -> Tensor:
         with nullcontext() if values is None else member_scope(values[k]):
@@ -45,11 +47,11 @@ def member_losses(
 
 
 def ensemble_loss(loss: Callable[[Any], Any], members: TensorTree, likelihoods: LikelihoodTree) -> Tensor:
-    """The loss of the combined prediction.
+    """Loss of the combined prediction.
 
     Args:
-        loss: Raw outputs `[B, ...]` (or a structure of them) to a scalar.
+        loss: Maps raw outputs `[B, ...]` (or a structure of them) to a scalar.
         members: Raw outputs `[M, B, ...]` (or a structure of them).
-        likelihoods: Of each output, in the structure of `members`.
+        likelihoods: Likelihood of each output, in the structure of `members`.
     """
     return loss(combined_raw(members, likelihoods))

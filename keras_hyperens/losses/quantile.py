@@ -1,4 +1,4 @@
-"""The loss of a network that predicts quantiles."""
+"""Pinball loss of predicted quantiles."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,21 +11,21 @@ from keras_hyperens.checks import is_number
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class Quantile(keras.losses.Loss):
-    """The pinball loss `max(l (y - q), (l - 1) (y - q))` of quantiles q at levels l, mean over levels and targets.
+    """Pinball loss `max(l (y - q), (l - 1) (y - q))` of quantiles q at levels l, mean over levels and targets.
 
-    An ensemble that is compiled with it predicts quantiles: the members' mean for each level. `conformalize` makes
-    intervals of the lowest and the highest one that hold the target with a stated probability.
+    An ensemble compiled with this loss predicts quantiles: the members' mean at each level. `conformalize` turns the
+    lowest and the highest quantile into intervals with a given coverage.
 
     Args:
-        levels: Of the quantiles, ascending, each in (0, 1).
+        levels: Levels of the quantiles, ascending, each in (0, 1).
         reduction, name, dtype: As in every Keras loss.
 
     Input shape:
-        `y_true`: targets `(B, ..., D)`. `y_pred`: a network's raw output `(B, ..., L * D)`: D quantiles of the first
+        `y_true`: targets `(B, ..., D)`. `y_pred`: raw output of a network `(B, ..., L * D)`: D quantiles of the first
         level, then D of the second one, and so on.
 
     Raises:
-        ValueError: If levels are not ascending numbers in (0, 1), or the outputs are not L times as many as the
+        ValueError: If levels are not ascending numbers in (0, 1), or the number of outputs is not L times the number of
             targets.
 
     Example:
@@ -69,7 +69,7 @@ def _checked_levels(levels: Any) -> tuple[float, ...]:
 
 
 def _like_outputs(y_true: Any, y_pred: Any, num_levels: int) -> Any:
-    """Targets `(B, ..., D)`, also from `(B, ...)` if D is 1."""
+    """Returns targets `(B, ..., D)`, also from `(B, ...)` if D is 1."""
     if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == num_levels:
         y_true = ops.expand_dims(y_true, -1)
     if len(y_true.shape) != len(y_pred.shape) or num_levels * y_true.shape[-1] != y_pred.shape[-1]:

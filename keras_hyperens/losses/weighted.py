@@ -1,4 +1,4 @@
-"""The weight of a term of a loss, of each member's own."""
+"""Member-specific weight of a loss term."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,16 +23,16 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class WeightedLoss(HyperparameterLoss):
-    """A loss times a hyperparameter: how much one of several outputs counts for a member.
+    """Loss multiplied by a hyperparameter: the member-specific weight of one of several outputs.
 
-    `HyperBatchEnsemble.compile(loss_weights={"boxes": "box_weight"})` makes one of these.
+    `HyperBatchEnsemble.compile(loss_weights={"boxes": "box_weight"})` creates this loss.
 
     Args:
-        loss: A Keras loss: an object, a name, a function, or one that varies with hyperparameters itself.
-        weight: A hyperparameter's name, or that and a factor.
-        evaluation_weight: The weight where hyperparameters are tuned and where the model is evaluated: one for all
-            members, because a weight that was tuned on a loss with itself inside would just fall.
-        name: Of the loss.
+        loss: A Keras loss: an object, a name, a function, or a loss that depends on hyperparameters.
+        weight: Name of a hyperparameter, or a tuple `(name, factor)`.
+        evaluation_weight: Weight for tuning and evaluation, equal for all members, because tuning would otherwise
+            reduce the weight to reduce the loss.
+        name: Name of the loss.
 
     Example:
     >>> loss = WeightedLoss("mean_squared_error", "weight", evaluation_weight=0.5)
@@ -49,14 +49,14 @@ class WeightedLoss(HyperparameterLoss):
 
     @classmethod
     def _of_outputs(cls, losses: LossTree, weights: Any, space: HyperparameterSpace) -> tuple[Any, Any]:
-        """Losses and weights of several outputs with every hyperparameter among the weights made part of its loss.
+        """Returns losses and weights of several outputs, with hyperparameters among the weights moved to the losses.
 
         Args:
-            losses, weights: As in `keras.Model.compile`; weights may be names, or names and factors, too.
-            space: Of the hyperparameters; the weights where they are tuned are in the middle of each range.
+            losses, weights: As in `keras.Model.compile`; weights may also be names, or tuples `(name, factor)`.
+            space: Space of the hyperparameters; for tuning, the weights are the middle of each range.
 
         Raises:
-            ValueError: If losses and weights are not in the same structure, or a name is unknown.
+            ValueError: If losses and weights have different structures, or a name is unknown.
         """
         keys = weights.keys() if isinstance(weights, dict) else range(len(weights or ()))
         varied = [key for key in keys if isinstance(weights[key], str | tuple)]
@@ -64,7 +64,7 @@ class WeightedLoss(HyperparameterLoss):
             return losses, weights
         if type(losses) is not type(weights):
             raise ValueError(
-                "Losses and `loss_weights` that hyperparameters drive must both be lists, or both dictionaries. "
+                "Losses and `loss_weights` with hyperparameters must both be lists, or both dictionaries. "
                 f"Received: loss={losses!r}, loss_weights={weights!r}"
             )
         losses, weights = losses.copy(), weights.copy()
@@ -78,7 +78,7 @@ class WeightedLoss(HyperparameterLoss):
         return losses, weights
 
     def _weighted(self, y_true: Tensor, y_pred: Tensor, hyperparameters: Mapping[str, Any]) -> Tensor:
-        losses = self.evaluation_loss.call(y_true, y_pred)  # still that of the member
+        losses = self.evaluation_loss.call(y_true, y_pred)  # of the member, without the weight
         weight = value_beside(self.weight, hyperparameters, len(losses.shape))
         return mapped(lambda each: weight * each, losses)
 

@@ -1,9 +1,9 @@
-"""Keras metrics of how good and how honest predictions are; one file each.
+"""Keras metrics of predictions and their uncertainty; one file each.
 
-Of classes: `NegativeLogLikelihood`, `BrierScore`, `ExpectedCalibrationError`, `AdaptiveCalibrationError`; of knowing
-where they are wrong: `AreaUnderRiskCoverage`, `SelectiveAccuracy`, and the three `OutOfDistribution...`; of all members
-(for `member_metrics`): `GibbsLoss`, `Disagreement`, `KLDiversity`; of Gaussians: `GaussianNegativeLogLikelihood`,
-`ContinuousRankedProbabilityScore`, `IntervalCoverage`.
+Classification: `NegativeLogLikelihood`, `BrierScore`, `ExpectedCalibrationError`, `AdaptiveCalibrationError`. Selective
+prediction and out-of-distribution detection: `AreaUnderRiskCoverage`, `SelectiveAccuracy`, `OutOfDistribution...`.
+All members (for `member_metrics`): `GibbsLoss`, `Disagreement`, `KLDiversity`. Gaussians:
+`GaussianNegativeLogLikelihood`, `ContinuousRankedProbabilityScore`, `IntervalCoverage`.
 """
 
 from keras_hyperens.metrics.adaptive_calibration_error import AdaptiveCalibrationError as AdaptiveCalibrationError

@@ -13,35 +13,35 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class AdaptiveCalibrationError(ConfidenceHistogram):
-    """How far confidence is from accuracy, `mean_b |accuracy_b - confidence_b|` over groups of equally many rows.
+    """Adaptive calibration error: `mean_b |accuracy_b - confidence_b|` over groups with equal numbers of samples.
 
-    Confidence is the largest probability of a row; the groups follow its order over all rows seen. Bins of equal width
-    (`ExpectedCalibrationError`) leave most bins nearly empty where a network is nearly always sure.
+    Confidence is the largest probability of a sample; groups follow its order over all samples. Bins of equal width
+    (`ExpectedCalibrationError`) leave most bins nearly empty if a network is confident for nearly all samples.
 
-    Rows are sorted into fine bins of confidence, at most 0.27 % of `1 - confidence` wide. A bin that two groups share
-    is divided between them in proportion, and so are rows of the same confidence; everything else is exact. The
-    result was within 0.02 of that of sorted rows for 100 rows, 0.003 for 1,000 and 0.0006 for 10,000.
+    Samples are sorted into fine bins of confidence, at most 0.27 % of `1 - confidence` wide. A bin that two groups
+    share is divided in proportion, and so are samples with equal confidence; otherwise the result is exact. It was
+    within 0.02 of the result with sorted samples for 100 samples, 0.003 for 1,000 and 0.0006 for 10,000.
 
     Args:
-        num_bins: Number of groups. Default 15.
+        num_bins: Number of groups. Defaults to 15.
         name: Name of the metric.
-        from_logits: Whether predictions are logits. Default `False`.
-        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
-            classes. Default: no; an ensemble with such outputs says so itself.
-        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
+        from_logits: Whether predictions are logits. Defaults to `False`.
+        multi_label: Whether the C outputs of a sample are probabilities of C binary labels, each of which counts as a
+            sample. Defaults to `False`; an ensemble with such outputs sets it.
+        ignore_class: A label to ignore. Defaults to `None`; an ensemble whose loss has one sets it.
 
     Input shape:
         `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot or soft `(batch_size, ..., C)`.
         `y_pred`: probabilities `(batch_size, ..., C)`; with C = 1 the probability of class 1.
 
     Raises:
-        ValueError: If `num_bins` is no integer in [1, 1000000], shapes do not fit, or values are no classes or no
-            probabilities.
+        ValueError: If `num_bins` is not an integer in [1, 1000000], shapes do not match, or values are not classes or
+            not probabilities.
 
     Example:
     >>> import numpy as np
     >>> metric = AdaptiveCalibrationError(num_bins=2)
-    >>> metric.update_state([0, 1], np.array([[0.9, 0.1], [0.8, 0.2]]))  # gaps of 0.1 and 0.8, one row each
+    >>> metric.update_state([0, 1], np.array([[0.9, 0.1], [0.8, 0.2]]))  # gaps of 0.1 and 0.8, one sample each
     >>> round(float(metric.result()), 4)
     0.45
 

@@ -12,23 +12,23 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class BrierScore(MeanOverClassRows):
-    """Squared distance of probabilities from the truth: the mean over rows of `sum_c (p_c - [c = y])²`.
+    """Brier score: mean squared distance between probabilities and labels, `sum_c (p_c - [c = y])²`.
 
-    It is between 0 and 2. With two classes it is twice the score of class 1 alone.
+    It is between 0 and 2. With two classes it is twice the score of class 1.
 
     Args:
         name: Name of the metric.
-        from_logits: Whether predictions are logits. Default `False`.
-        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
-            classes. Default: no; an ensemble with such outputs says so itself.
-        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
+        from_logits: Whether predictions are logits. Defaults to `False`.
+        multi_label: Whether the C outputs of a sample are probabilities of C binary labels, each of which counts as a
+            sample. Defaults to `False`; an ensemble with such outputs sets it.
+        ignore_class: A label to ignore. Defaults to `None`; an ensemble whose loss has one sets it.
 
     Input shape:
         `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot or soft `(batch_size, ..., C)`.
         `y_pred`: probabilities `(batch_size, ..., C)`; with C = 1 the probability of class 1.
 
     Raises:
-        ValueError: If shapes do not fit, or values are no classes or no probabilities.
+        ValueError: If shapes do not match, or values are not classes or not probabilities.
 
     Example:
     >>> import numpy as np

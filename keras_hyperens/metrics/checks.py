@@ -1,4 +1,4 @@
-"""What every metric asks of its arguments: shapes, and values that can be looked at."""
+"""Checks of metric arguments: shapes, and values outside of graphs."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ MOST_BINS = 1_000_000
 
 
 def check_num_bins(num_bins: Any) -> None:
-    """Raises a `ValueError` unless there can be so many bins: each has three float32, and some rows to fill it."""
+    """Raises a `ValueError` unless the number of bins is valid: each takes three float32 and requires samples."""
     is_integer = isinstance(num_bins, int) and not isinstance(num_bins, bool)
     if not is_integer or not 1 <= num_bins <= MOST_BINS:
         raise ValueError(
@@ -24,18 +24,18 @@ def check_num_bins(num_bins: Any) -> None:
 
 
 def is_known(tensor: Tensor) -> bool:
-    """Whether a tensor has its values already: inside a graph it has not."""
+    """Whether a tensor has values, which is not the case inside a graph."""
     return hasattr(tensor, "numpy") or isinstance(tensor, np.ndarray)
 
 
 def check_values(values: Tensor, name: str) -> None:
-    """Raises a `ValueError` if there is no value, or one that is no finite number."""
+    """Raises a `ValueError` if there are no values, or a value is not a finite number."""
     dtype = np.asarray(values).dtype if isinstance(values, list | tuple) else values.dtype
     is_array = isinstance(dtype, np.dtype)
     if dtype.kind not in "biuf" if is_array else keras.backend.standardize_dtype(dtype) == "string":
         raise ValueError(f"`{name}` must be numbers: encode strings as classes 0, 1, ... Received: dtype={dtype}")
     if 0 in shape_of(values):
-        raise ValueError(f"`{name}` must have at least one row and one value. Received: shape={shape_of(values)}")
+        raise ValueError(f"`{name}` must have at least one sample and one value. Received: shape={shape_of(values)}")
     if is_concrete(values):
         wrong = int(np.sum(~np.isfinite(np.asarray(values))))
         if wrong:
@@ -43,16 +43,16 @@ def check_values(values: Tensor, name: str) -> None:
 
 
 def check_members(y_pred: Tensor) -> None:
-    """Raises a `ValueError` unless predictions have an axis of members."""
+    """Raises a `ValueError` unless predictions have a member axis."""
     if len(shape_of(y_pred)) < 3:
         raise ValueError(
-            "`y_pred` must be the predictions of all members, [M, B, ..., C]: give the metric in `member_metrics` "
+            "`y_pred` must be the predictions of all members, [M, B, ..., C]: pass the metric to `member_metrics` "
             f"of `compile`. Received: shape={shape_of(y_pred)}"
         )
 
 
 def of_one_member(values: Tensor, name: str) -> Tensor:
-    """Labels or weights `[B, ...]` of those that are the same for every member, `[M, B, ...]`."""
+    """Returns labels or weights `[B, ...]` from those repeated for every member, `[M, B, ...]`."""
     if values is None:
         return None
     if len(shape_of(values)) < 2:
@@ -64,20 +64,20 @@ def of_one_member(values: Tensor, name: str) -> Tensor:
 
 
 def agree(one: Shape, other: Shape) -> bool:
-    """Whether two static shapes can be the same."""
+    """Whether two static shapes are compatible."""
     return len(one) == len(other) and all(None in (a, b) or a == b for a, b in zip(one, other))
 
 
 def row_weights(sample_weight: Tensor, rows: Tensor, y_pred: Tensor | None = None) -> Tensor:
-    """Weights in the shape of a value per row, `[B, ...]`: all 1 if there are none, and 0 where Keras' mask is.
+    """Returns weights with one value per sample, `[B, ...]`: 1 by default, and 0 where the Keras mask is `False`.
 
     Args:
         sample_weight: `[B, ...]`, or `None`.
-        rows: A value per row.
-        y_pred: The predictions, which carry the mask.
+        rows: One value per sample.
+        y_pred: Predictions that carry the mask.
 
     Raises:
-        ValueError: If weights have axes that the rows do not have, are negative or not finite.
+        ValueError: If weights have additional axes, are negative or not finite.
     """
     mask = getattr(y_pred, "_keras_mask", None)
     if mask is not None:
@@ -93,7 +93,7 @@ def row_weights(sample_weight: Tensor, rows: Tensor, y_pred: Tensor | None = Non
     own = target[: len(shape)]
     if not agree(shape, tuple(1 if size == 1 else length for size, length in zip(shape, own))):
         raise ValueError(
-            f"`sample_weight` must have the leading axes of the rows, {target}. "
+            f"`sample_weight` must have the leading axes of the samples, {target}. "
             f"Received: shape={shape_of(sample_weight)}"
         )
     missing = len(target) - len(shape)
@@ -102,5 +102,5 @@ def row_weights(sample_weight: Tensor, rows: Tensor, y_pred: Tensor | None = Non
 
 
 def spoiled(results: Tensor, values: Tensor) -> Tensor:
-    """Results per row, but not a number where the value behind it is none: such a row must not pass for a good one."""
+    """Replaces results of samples with NaN values by NaN, so that they do not count as correct."""
     return ops.where(ops.isnan(values), float("nan"), results)

@@ -1,4 +1,4 @@
-"""Labels and probabilities of classification metrics: the forms that they may have, made into one."""
+"""Labels and probabilities of classification metrics, converted to a common form."""
 
 from typing import Any
 from typing import NamedTuple
@@ -16,11 +16,11 @@ from keras_hyperens.uncertainty.checks import check_sums
 from keras_hyperens.uncertainty.checks import is_concrete
 from keras_hyperens.uncertainty.checks import shape_of
 
-ROUNDING = 1e-2  # of sums of probabilities, also of networks in half precision
+ROUNDING = 1e-2  # tolerance of sums of probabilities, for half precision
 
 
 class Form(NamedTuple):
-    """What a metric was told of labels and predictions."""
+    """Options of a metric about labels and predictions."""
 
     from_logits: bool = False
     multi_label: bool = False
@@ -28,21 +28,21 @@ class Form(NamedTuple):
 
 
 class ClassRows(NamedTuple):
-    """Rows in one form. Those of weight 0 have harmless probabilities, and are never refused."""
+    """Samples in a common form. Samples of weight 0 have valid placeholder probabilities."""
 
     truth: Any  # [B, ..., C], distributions; `None` without labels
     probabilities: Any  # [B, ..., C]
     weight: Any  # [B, ...]
-    refused: Any  # [2]: rows whose predictions are no probabilities, rows whose labels are no classes
+    refused: Any  # [2]: number of samples with invalid predictions, with invalid labels
 
 
 def class_rows(
     y_true: Tensor, y_pred: Tensor, sample_weight: Tensor, dtype: str, form: Form, has_labels: bool = True
 ) -> Tensor:
-    """Rows of any form as `ClassRows`.
+    """Converts samples to `ClassRows`.
 
     Raises:
-        ValueError: If shapes do not fit, or values that can be looked at are no classes or no probabilities.
+        ValueError: If shapes do not match, or values outside of graphs are not classes or not probabilities.
     """
     predicted, is_wrong = probabilities(y_pred, dtype, form)
     weight = row_weights(sample_weight, predicted[..., 0], y_pred)
@@ -59,12 +59,12 @@ def class_rows(
 
 
 def probabilities(y_pred: Tensor, dtype: str, form: Form) -> tuple[Any, Any]:
-    """Probabilities `[B, ..., C]` of at least two classes, and which rows are none, `[B, ...]`.
+    """Returns probabilities `[B, ..., C]` of at least two classes, and which samples are invalid, `[B, ...]`.
 
-    One probability p is that of class 1 and becomes `[1 - p, p]`; so does each of several labels.
+    A single probability p is that of class 1 and becomes `[1 - p, p]`, as does each of several labels.
 
     Raises:
-        ValueError: If the axis of rows or of classes is missing, or a value is not finite.
+        ValueError: If the batch or class axis is missing, or a value is not finite.
     """
     shape = shape_of(y_pred)
     if len(shape) < 2:
@@ -81,20 +81,20 @@ def probabilities(y_pred: Tensor, dtype: str, form: Form) -> tuple[Any, Any]:
 
 
 def _are_distributions(values: Tensor) -> Tensor:
-    """Which rows `[B, ...]` are distributions over the last axis; what is not a number is not judged."""
+    """Whether samples `[B, ...]` are distributions over the last axis; NaN is accepted."""
     gap = ops.abs(ops.sum(values, axis=-1) - 1)
     return ~((gap > ROUNDING) | ops.any(values < -ROUNDING, axis=-1))
 
 
 def truth(y_true: Tensor, predicted: Tensor, is_binary: bool, ignore_class: int | None) -> tuple[Any, Any, Any]:
-    """Labels of any form as distributions `[B, ..., C]`; which are no classes, and which do not count, `[B, ...]`.
+    """Returns labels as distributions `[B, ..., C]`, and which are invalid, and which are ignored, `[B, ...]`.
 
     Args:
-        y_true: Classes with or without a last axis of 1, or distributions (one-hot, or soft); for one probability also
-            that of class 1.
+        y_true: Classes with or without a last axis of 1, or distributions (one-hot or soft); for a single probability
+            also that of class 1.
         predicted: Probabilities `[B, ..., C]`.
-        is_binary: Whether they were made of one probability.
-        ignore_class: A class that does not count, or `None`.
+        is_binary: Whether they were computed from a single probability.
+        ignore_class: A class to ignore, or `None`.
     """
     number = predicted.shape[-1]
     labels = label_values(y_true, shape_of(predicted)[:-1], number)
@@ -110,22 +110,22 @@ def truth(y_true: Tensor, predicted: Tensor, is_binary: bool, ignore_class: int 
 
 
 def no_classes(labels: Tensor, number: int | None) -> Tensor:
-    """Which labels are no classes in [0, number)."""
+    """Returns which labels are not classes in [0, number)."""
     wrong = labels != ops.floor(labels)
     return wrong if number is None else wrong | (labels < 0) | (labels >= number)
 
 
 def label_values(y_true: Tensor, rows: Shape, number: int | None) -> Tensor:
-    """Labels `[B, ...]`, or distributions `[B, ..., number]`, in float32 at least.
+    """Returns labels `[B, ...]`, or distributions `[B, ..., number]`, in float32 or higher precision.
 
     Raises:
-        ValueError: If the shape is not that of the predictions, or a value is no finite number.
+        ValueError: If the shape differs from that of the predictions, or a value is not a finite number.
     """
     shape = shape_of(y_true)
     check_values(y_true, "y_true")
     has_axis = len(shape) == len(rows) + 1 and shape[-1] in (1, number or 1)
     if not agree(shape[:-1] if has_axis else shape, rows):
-        of_classes = "" if number is None else f", or one-hot rows {(*rows, number)}"
+        of_classes = "" if number is None else f", or one-hot labels {(*rows, number)}"
         raise ValueError(
             f"`y_true` must be classes of shape {rows}, with or without a last axis of 1{of_classes}. "
             f"Received: shape={shape}"
@@ -135,12 +135,12 @@ def label_values(y_true: Tensor, rows: Shape, number: int | None) -> Tensor:
 
 
 def refused_rows(counts: Tensor, wrong_predictions: Tensor, wrong_labels: Tensor, dtype: str) -> Tensor:
-    """How many of the rows that count have wrong predictions, and how many have wrong labels, `[2]`."""
+    """Returns the number of samples with invalid predictions and with invalid labels, `[2]`, without ignored ones."""
     return ops.stack([ops.sum(ops.cast(counts & wrong, dtype)) for wrong in (wrong_predictions, wrong_labels)])
 
 
 def complain(refused: Tensor, y_true: Tensor, y_pred: Tensor, number: int | None, form: Form) -> None:
-    """Says what is wrong with values that can be looked at."""
+    """Raises an error for invalid values outside of graphs."""
     can_look = is_known(refused) and (is_concrete(y_pred) or is_concrete(y_true))
     if not can_look or not np.any(refused):
         return
@@ -155,7 +155,7 @@ def _check_probabilities(values: np.ndarray, multi_label: bool) -> None:
         return check_sums(values)
     if values.min() < 0 or values.max() > 1:
         raise ValueError(
-            "The probability of class 1 must be in [0, 1]; of logits make the metric with `from_logits=True`. "
+            "The probability of class 1 must be in [0, 1]; for logits create the metric with `from_logits=True`. "
             f"Received: values from {values.min():.4g} to {values.max():.4g}"
         )
 
@@ -164,14 +164,14 @@ def _check_labels(labels: np.ndarray, number: int | None, rank: int, form: Form)
     if labels.ndim == rank and labels.shape[-1] == number:
         sums = labels.sum(-1)
         raise ValueError(
-            "One-hot labels must have one 1 per row, and soft ones be at least 0 and sum to 1; for several labels of "
-            f"one row make the metric with `multi_label=True`. Received: sums from {sums.min():.4g} to {sums.max():.4g}"
+            "One-hot labels must have one 1 per sample, and soft labels must sum to 1; for several labels per sample "
+            f"create the metric with `multi_label=True`. Received: sums from {sums.min():.4g} to {sums.max():.4g}"
         )
     check_classes(labels, number, form.ignore_class)
 
 
 def check_classes(labels: np.ndarray, number: int | None, besides: int | None) -> None:
-    """Raises a `ValueError` if a label is no class."""
+    """Raises a `ValueError` if a label is not a class."""
     labels = labels[labels != besides] if besides is not None else labels
     wrong = labels != np.floor(labels)
     if number is not None:

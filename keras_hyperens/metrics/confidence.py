@@ -1,4 +1,4 @@
-"""What metrics of confidence look at in a row: how sure the prediction is, and whether it is right."""
+"""Confidence and correctness of predictions."""
 
 from typing import Any
 from typing import NamedTuple
@@ -10,16 +10,16 @@ from keras_hyperens.types import Tensor
 
 
 class Rows(NamedTuple):
-    """One number per row, `[rows]` each: all axes but that of the classes become one."""
+    """One number per sample, `[rows]` each: all axes except the class axis are flattened."""
 
     confidence: Any  # the largest probability
-    doubt: Any  # the sum of the others: 1 - confidence, but exact where that is tiny
-    correct: Any  # the truth's probability of the predicted class: 0 or 1 unless labels are soft
+    doubt: Any  # the sum of the others: 1 - confidence without cancellation
+    correct: Any  # the label's probability of the predicted class: 0 or 1 unless labels are soft
     weight: Any
 
 
 def confident_rows(rows: ClassRows) -> Rows:
-    """Confidence, doubt, correctness and weight of every row."""
+    """Returns confidence, doubt, correctness and weight of every sample."""
     of_largest = ops.one_hot(
         ops.argmax(rows.probabilities, axis=-1), rows.probabilities.shape[-1], dtype=rows.probabilities.dtype
     )
@@ -33,6 +33,6 @@ def confident_rows(rows: ClassRows) -> Rows:
 
 
 def others(probabilities: Tensor) -> Tensor:
-    """The probabilities `[B, ..., C]` with 0 in place of the largest."""
+    """Returns the probabilities `[B, ..., C]` with the largest replaced by 0."""
     largest = ops.argmax(probabilities, axis=-1)
     return probabilities * (1 - ops.one_hot(largest, probabilities.shape[-1], dtype=probabilities.dtype))

@@ -1,4 +1,4 @@
-"""Metrics of all rows in the order of their confidence."""
+"""Metrics of samples ordered by confidence."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from keras_hyperens.types import Tensor
 
 
 class ConfidenceHistogram(ClassMetric):
-    """Rows, those that are right and their confidence, summed in fine bins, the most confident first. Abstract.
+    """Sums of samples, correct samples and confidence in fine bins, most confident first. Abstract.
 
-    Bins are of doubt, 1 - confidence, and fine in relative terms (see `fine_bins`): near a confidence of 1 they are as
-    fine as float32 itself, and nowhere wider than 0.0027.
+    Bins of doubt, 1 - confidence, are fine in relative terms (see `fine_bins`): near a confidence of 1 they are as fine
+    as float32, and nowhere wider than 0.0027.
     """
 
     def __init__(self, name: str, **kwargs: Any) -> None:
@@ -33,9 +33,9 @@ class ConfidenceHistogram(ClassMetric):
             self.sums[name].assign_add(ops.segment_sum(weight * values, bins, MAGNITUDES))
 
     def _sum_of_most_confident(self, values: Tensor, weight: Tensor) -> Tensor:
-        """Sums of `values` `[bins]` over the most confident rows, up to each total weight `[n]`.
+        """Sums `values` `[bins]` over the most confident samples, up to each total weight `[n]`.
 
-        Of the bin in which that weight is reached, every row counts in part.
+        The bin in which that weight is reached counts in part.
         """
         in_bin = ops.convert_to_tensor(self.sums["weight"])
         before = ops.cumsum(in_bin) - in_bin

@@ -14,23 +14,23 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class ContinuousRankedProbabilityScore(MeanOverGaussians):
-    """Distance of predicted distribution functions from the labels, `∫ (F(x) - [x ≥ y])² dx`, in the unit of y.
+    """Continuous ranked probability score of Gaussians, `∫ (F(x) - [x ≥ y])² dx`, in the unit of y.
 
-    For a Gaussian of mean m and standard deviation s, with z = (y - m) / s, it is
-    `s (z (2Φ(z) - 1) + 2φ(z) - 1 / √π)`. Without variance it is the absolute error. It is averaged over rows and the D
-    values of a row. A variance below 1e-28 counts as 1e-28.
+    For a Gaussian with mean m and standard deviation s, and z = (y - m) / s, it is
+    `s (z (2Φ(z) - 1) + 2φ(z) - 1 / √π)`. Without variance it is the absolute error. The score is averaged over samples
+    and the D values of a sample. Variances are clipped at 1e-28.
 
     Args:
         name: Name of the metric.
-        from_log_scale: Whether predictions are means and logarithms of standard deviations, what a network puts out;
-            not means and variances, what an ensemble predicts. Default `False`.
+        from_log_scale: Whether predictions are means and logarithms of standard deviations (raw outputs of a network)
+            instead of means and variances (predictions of an ensemble). Defaults to `False`.
 
     Input shape:
-        `y_true`: labels `(batch_size, ..., D)`; with D = 1 the last axis may be missing.
+        `y_true`: labels `(batch_size, ..., D)`; with D = 1 the last axis is optional.
         `y_pred`: means and variances `(batch_size, ..., 2D)`.
 
     Raises:
-        ValueError: If the last axis of predictions is odd, shapes do not fit, or variances are negative.
+        ValueError: If the last axis of predictions is odd, shapes do not match, or variances are negative.
 
     Example:
     >>> import numpy as np

@@ -1,4 +1,4 @@
-"""How often members vote for different classes."""
+"""Disagreement of the members' predicted classes."""
 
 from typing import Any
 
@@ -15,24 +15,24 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class Disagreement(MeanOverClassRows):
-    """Share of the pairs of two different members that vote for different classes: a metric for `member_metrics`.
+    """Fraction of pairs of distinct members that predict different classes: a metric for `member_metrics`.
 
-    A member votes for its most probable class. The share is `M / (M - 1)` times `uncertainty.disagreement`, which
-    counts each member paired with itself too; with one member it is 0. Labels are not looked at.
+    The fraction is `M / (M - 1)` times `uncertainty.disagreement`, which includes the pairs of a member with itself.
+    With one member it is 0. Labels are not used.
 
     Args:
         name: Name of the metric.
-        from_logits: Whether predictions are logits. Default `False`.
-        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
-            classes. Default: no; an ensemble with such outputs says so itself.
-        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
+        from_logits: Whether predictions are logits. Defaults to `False`.
+        multi_label: Whether the C outputs of a sample are probabilities of C binary labels, each of which counts as a
+            sample. Defaults to `False`; an ensemble with such outputs sets it.
+        ignore_class: A label to ignore. Defaults to `None`; an ensemble whose loss has one sets it.
 
     Input shape:
-        `y_true`: anything.
+        `y_true`: not used.
         `y_pred`: the members' probabilities `[M, B, ..., C]`; with C = 1 the probability of class 1.
 
     Raises:
-        ValueError: If there is no axis of members, or values are no probabilities.
+        ValueError: If there is no member axis, or values are not probabilities.
 
     Example:
     >>> import numpy as np

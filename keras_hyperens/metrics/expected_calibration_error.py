@@ -14,31 +14,31 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class ExpectedCalibrationError(ClassMetric):
-    """How far confidence is from accuracy: `sum_b (n_b / n) |accuracy_b - confidence_b|` over bins of confidence.
+    """Expected calibration error: `sum_b (n_b / n) |accuracy_b - confidence_b|` over bins of confidence.
 
-    Confidence is the largest probability of a row; bins have equal width over [0, 1]. Shapes are static, so the
+    Confidence is the largest probability of a sample; bins have equal width over [0, 1]. Shapes are static, so the
     metric works under XLA.
 
     Args:
-        num_bins: Number of bins. Default 15, as in the literature.
+        num_bins: Number of bins. Defaults to 15, as in the literature.
         name: Name of the metric.
-        from_logits: Whether predictions are logits. Default `False`.
-        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
-            classes. Default: no; an ensemble with such outputs says so itself.
-        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
+        from_logits: Whether predictions are logits. Defaults to `False`.
+        multi_label: Whether the C outputs of a sample are probabilities of C binary labels, each of which counts as a
+            sample. Defaults to `False`; an ensemble with such outputs sets it.
+        ignore_class: A label to ignore. Defaults to `None`; an ensemble whose loss has one sets it.
 
     Input shape:
         `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot or soft `(batch_size, ..., C)`.
         `y_pred`: probabilities `(batch_size, ..., C)`; with C = 1 the probability of class 1.
 
     Raises:
-        ValueError: If `num_bins` is no integer in [1, 1000000], shapes do not fit, or values are no classes or no
-            probabilities.
+        ValueError: If `num_bins` is not an integer in [1, 1000000], shapes do not match, or values are not classes or
+            not probabilities.
 
     Example:
     >>> import numpy as np
     >>> metric = ExpectedCalibrationError()
-    >>> metric.update_state([0, 1], np.array([[0.8, 0.2], [0.8, 0.2]]))  # says 80 %, is right half of the time
+    >>> metric.update_state([0, 1], np.array([[0.8, 0.2], [0.8, 0.2]]))  # confidence 0.8, accuracy 0.5
     >>> round(float(metric.result()), 4)
     0.3
 

@@ -10,24 +10,24 @@ from keras_hyperens.metrics.gaussians import MeanOverGaussians
 from keras_hyperens.types import Tensor
 
 
-@keras.saving.register_keras_serializable("keras_hyperens.metrics")  # there is a loss of this name
+@keras.saving.register_keras_serializable("keras_hyperens.metrics")  # a loss has the same name
 class GaussianNegativeLogLikelihood(MeanOverGaussians):
-    """How surprising labels are, in nats: the mean of `(ln 2πv + (y - m)² / v) / 2` over rows and values.
+    """Negative log-likelihood of Gaussians, in nats: `(ln 2πv + (y - m)² / v) / 2`, mean over samples and values.
 
-    Each label y has a Gaussian of mean m and variance v. D values of a row count as independent and are averaged; D
-    times the result is that of whole rows. A variance below 1e-28 counts as 1e-28.
+    Each label y has a Gaussian with mean m and variance v. The D values of a sample count as independent and are
+    averaged; D times the result is the value per sample. Variances are clipped at 1e-28.
 
     Args:
         name: Name of the metric.
-        from_log_scale: Whether predictions are means and logarithms of standard deviations, what a network puts out;
-            not means and variances, what an ensemble predicts. Default `False`.
+        from_log_scale: Whether predictions are means and logarithms of standard deviations (raw outputs of a network)
+            instead of means and variances (predictions of an ensemble). Defaults to `False`.
 
     Input shape:
-        `y_true`: labels `(batch_size, ..., D)`; with D = 1 the last axis may be missing.
+        `y_true`: labels `(batch_size, ..., D)`; with D = 1 the last axis is optional.
         `y_pred`: means and variances `(batch_size, ..., 2D)`.
 
     Raises:
-        ValueError: If the last axis of predictions is odd, shapes do not fit, or variances are negative.
+        ValueError: If the last axis of predictions is odd, shapes do not match, or variances are negative.
 
     Example:
     >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Labels and Gaussians of regression metrics: the last axis of predictions holds D means, then D variances."""
+"""Labels and Gaussians of regression metrics: the last axis of predictions has D means, then D variances."""
 
 import math
 from typing import Any
@@ -19,17 +19,17 @@ SMALLEST_VARIANCE = 1e-28
 
 
 class MeanOverGaussians(MeanOverRows):
-    """Weighted mean of a value of each row of Gaussians. Abstract: a subclass says what the value is.
+    """Weighted mean of one value per Gaussian sample. Abstract: a subclass defines the value.
 
     Args:
         name: Name of the metric.
-        from_log_scale: Whether predictions are means and logarithms of standard deviations, as a network puts them out
-            for `keras_hyperens.losses.GaussianNegativeLogLikelihood`; not means and variances.
+        from_log_scale: Whether predictions are means and logarithms of standard deviations (raw outputs for
+            `keras_hyperens.losses.GaussianNegativeLogLikelihood`) instead of means and variances.
     """
 
     _expected = (
-        "`y_pred` must be means, then variances of at least 0; of means and logarithms of standard deviations make the "
-        "metric with `from_log_scale=True`",
+        "`y_pred` must be means, then variances of at least 0; for means and logarithms of standard deviations create "
+        "the metric with `from_log_scale=True`",
         "",
     )
 
@@ -38,7 +38,7 @@ class MeanOverGaussians(MeanOverRows):
         self.from_log_scale = from_log_scale
 
     def _row_values(self, residuals: Tensor, scales: Tensor) -> Tensor:
-        """The value of each row, `[B, ...]`, from labels minus means, and standard deviations, `[B, ..., D]` each."""
+        """Returns the value of each sample, `[B, ...]`, from residuals and standard deviations, `[B, ..., D]` each."""
         raise NotImplementedError
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
@@ -55,10 +55,10 @@ class MeanOverGaussians(MeanOverRows):
 
 
 def means_and_scales(y_pred: Tensor, dtype: str, from_log_scale: bool = False) -> tuple[Any, Any, Any]:
-    """Means and standard deviations `[B, ..., D]`, and which rows have a negative variance, `[B, ...]`.
+    """Returns means and standard deviations `[B, ..., D]`, and which samples have a negative variance, `[B, ...]`.
 
     Raises:
-        ValueError: If the last axis is odd, values are not finite, or variances that can be looked at are negative.
+        ValueError: If the last axis is odd, values are not finite, or variances outside of graphs are negative.
     """
     shape, size = shape_of(y_pred), shape_of(y_pred)[-1] if shape_of(y_pred) else None
     if len(shape) < 2 or size is None or size % 2:
@@ -76,7 +76,7 @@ def means_and_scales(y_pred: Tensor, dtype: str, from_log_scale: bool = False) -
 
 
 def _labels(y_true: Tensor, expected: Shape, dtype: str) -> Tensor:
-    """Labels `[B, ..., D]`; with D = 1 their last axis may be missing."""
+    """Returns labels `[B, ..., D]`; with D = 1 their last axis is optional."""
     check_values(y_true, "y_true")
     shape = shape_of(y_true)
     lacks_axis = expected[-1] == 1 and len(shape) == len(expected) - 1

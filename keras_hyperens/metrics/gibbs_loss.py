@@ -1,4 +1,4 @@
-"""Gibbs loss: the members' own negative log-likelihood."""
+"""Gibbs loss: mean negative log-likelihood of the members."""
 
 from typing import Any
 
@@ -13,30 +13,30 @@ from keras_hyperens.uncertainty.entropy import logarithm
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class GibbsLoss(MeanOverClassRows):
-    """Mean of the members' own negative log-likelihoods, `mean_k -ln p_ky`, in nats: a metric for `member_metrics`.
+    """Gibbs loss: mean negative log-likelihood of the members, `mean_k -ln p_ky`, in nats, for `member_metrics`.
 
-    It is at least the `NegativeLogLikelihood` of the members' mean; the difference is what combining them gains. A
-    probability below 1e-28 counts as 1e-28.
+    It is at least the `NegativeLogLikelihood` of the mean prediction; the difference is the gain of combining the
+    members. Probabilities are clipped at 1e-28.
 
     Args:
         name: Name of the metric.
-        from_logits: Whether predictions are logits. Default `False`.
-        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
-            classes. Default: no; an ensemble with such outputs says so itself.
-        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
+        from_logits: Whether predictions are logits. Defaults to `False`.
+        multi_label: Whether the C outputs of a sample are probabilities of C binary labels, each of which counts as a
+            sample. Defaults to `False`; an ensemble with such outputs sets it.
+        ignore_class: A label to ignore. Defaults to `None`; an ensemble whose loss has one sets it.
 
     Input shape:
         `y_true`: classes `[M, B, ...]` or `[M, B, ..., 1]`, or one-hot or soft
-            `[M, B, ..., C]`, the same for every member.
+            `[M, B, ..., C]`, repeated for every member.
         `y_pred`: the members' probabilities `[M, B, ..., C]`; with C = 1 the probability of class 1.
 
     Raises:
-        ValueError: If shapes do not fit, or values are no classes or no probabilities.
+        ValueError: If shapes do not match, or values are not classes or not probabilities.
 
     Example:
     >>> import numpy as np
     >>> metric = GibbsLoss()
-    >>> metric.update_state([[0], [0]], np.array([[[0.5, 0.5]], [[0.25, 0.75]]]))  # one row, two members
+    >>> metric.update_state([[0], [0]], np.array([[[0.5, 0.5]], [[0.25, 0.75]]]))  # one sample, two members
     >>> round(float(metric.result()), 4)  # (ln 2 + ln 4) / 2
     1.0397
 

@@ -1,4 +1,4 @@
-"""How many labels lie inside the interval that a Gaussian prediction gives."""
+"""Coverage of the intervals of Gaussian predictions."""
 
 from statistics import NormalDist
 from typing import Any
@@ -13,29 +13,29 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class IntervalCoverage(MeanOverGaussians):
-    """Share of labels inside the central interval of their Gaussian, `|y - m| <= z s`: near `coverage` if honest.
+    """Fraction of labels inside the central interval of their Gaussian, `|y - m| <= z s`.
 
     m and s are the predicted mean and standard deviation, and z is the quantile of the standard Gaussian at
-    `(1 + coverage) / 2`. Less than `coverage` is too sure, more is not sure enough.
+    `(1 + coverage) / 2`. A calibrated prediction reaches `coverage`; an overconfident one has a lower value.
 
     Args:
-        coverage: The probability of the interval, in (0, 1). Default 0.9.
+        coverage: The probability of the interval, in (0, 1). Defaults to 0.9.
         name: Name of the metric.
-        from_log_scale: Whether predictions are means and logarithms of standard deviations, what a network puts out;
-            not means and variances, what an ensemble predicts. Default `False`.
+        from_log_scale: Whether predictions are means and logarithms of standard deviations (raw outputs of a network)
+            instead of means and variances (predictions of an ensemble). Defaults to `False`.
 
     Input shape:
-        `y_true`: labels `(batch_size, ..., D)`; with D = 1 the last axis may be missing.
+        `y_true`: labels `(batch_size, ..., D)`; with D = 1 the last axis is optional.
         `y_pred`: means and variances `(batch_size, ..., 2D)`.
 
     Raises:
-        ValueError: If `coverage` is out of range, the last axis of predictions is odd, shapes do not fit, or variances
-            are negative.
+        ValueError: If `coverage` is out of range, the last axis of predictions is odd, shapes do not match, or
+            variances are negative.
 
     Example:
     >>> import numpy as np
     >>> metric = IntervalCoverage(coverage=0.95)
-    >>> metric.update_state(np.array([1.9, 2.0]), np.array([[0.0, 1.0], [0.0, 1.0]]))  # the interval ends at 1.96
+    >>> metric.update_state(np.array([1.9, 2.0]), np.array([[0.0, 1.0], [0.0, 1.0]]))  # upper bound 1.96
     >>> float(metric.result())
     0.5
 

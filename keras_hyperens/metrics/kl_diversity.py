@@ -1,4 +1,4 @@
-"""How far members are from their mean."""
+"""Divergence of the members from their mean."""
 
 from typing import Any
 
@@ -13,28 +13,28 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class KLDiversity(MeanOverClassRows):
-    """Mean divergence of the members from their mean, `mean_k KL(p_k || p)`, in nats: a metric for `member_metrics`.
+    """Mean KL divergence of the members from their mean, `mean_k KL(p_k || p)`, in nats: for `member_metrics`.
 
-    The mean over rows of `uncertainty.mean_kl_divergence`. Labels are not looked at.
+    This is the mean over samples of `uncertainty.mean_kl_divergence`. Labels are not used.
 
     Args:
         name: Name of the metric.
-        from_logits: Whether predictions are logits. Default `False`.
-        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
-            classes. Default: no; an ensemble with such outputs says so itself.
-        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
+        from_logits: Whether predictions are logits. Defaults to `False`.
+        multi_label: Whether the C outputs of a sample are probabilities of C binary labels, each of which counts as a
+            sample. Defaults to `False`; an ensemble with such outputs sets it.
+        ignore_class: A label to ignore. Defaults to `None`; an ensemble whose loss has one sets it.
 
     Input shape:
-        `y_true`: anything.
+        `y_true`: not used.
         `y_pred`: the members' probabilities `[M, B, ..., C]`; with C = 1 the probability of class 1.
 
     Raises:
-        ValueError: If there is no axis of members, or values are no probabilities.
+        ValueError: If there is no member axis, or values are not probabilities.
 
     Example:
     >>> import numpy as np
     >>> metric = KLDiversity()
-    >>> metric.update_state(None, np.array([[[1.0, 0.0]], [[0.0, 1.0]]]))  # as far apart as two members can be
+    >>> metric.update_state(None, np.array([[[1.0, 0.0]], [[0.0, 1.0]]]))  # maximum for two members
     >>> round(float(metric.result()), 4)  # ln 2
     0.6931
 

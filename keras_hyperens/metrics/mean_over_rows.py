@@ -1,4 +1,4 @@
-"""Metrics that are the mean of a value per row."""
+"""Metrics that are the mean of one value per sample."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from keras_hyperens.types import Tensor
 
 
 class MeanOverRows(CheckedMetric):
-    """Weighted mean of a value per row. Abstract: a subclass says what the value is."""
+    """Weighted mean of one value per sample. Abstract: a subclass defines the value."""
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
@@ -20,7 +20,7 @@ class MeanOverRows(CheckedMetric):
         self.count = self.add_variable((), "zeros", name="count")
 
     def _add(self, values: Tensor, weight: Tensor) -> None:
-        """Adds rows `[B, ...]`; those of weight 0 do not count, whatever their value."""
+        """Adds samples `[B, ...]`; samples of weight 0 are ignored, whatever their value."""
         self.total.assign_add(ops.sum(ops.where(weight > 0, values * weight, 0.0)))
         self.count.assign_add(ops.sum(weight))
 
@@ -29,13 +29,13 @@ class MeanOverRows(CheckedMetric):
 
 
 class MeanOverClassRows(ClassMetric, MeanOverRows):
-    """Weighted mean of a value of each row of probabilities. Abstract: a subclass says what the value is."""
+    """Weighted mean of one value per sample of probabilities. Abstract: a subclass defines the value."""
 
     _has_labels = True
     _needs_members = False
 
     def _row_values(self, rows: ClassRows) -> Tensor:
-        """The value of each row, `[B, ...]`."""
+        """Returns the value of each sample, `[B, ...]`."""
         raise NotImplementedError
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
@@ -46,5 +46,5 @@ class MeanOverClassRows(ClassMetric, MeanOverRows):
 
 
 def for_every_member(values: Tensor, members: Tensor) -> Tensor:
-    """Values `[B, ...]` repeated as `[M, B, ...]`: the mean stays, and weights may have the axes of the labels."""
+    """Repeats values `[B, ...]` as `[M, B, ...]`, which keeps the mean and lets weights have the axes of the labels."""
     return ops.expand_dims(values, 0) + ops.zeros_like(members[..., 0])

@@ -1,4 +1,4 @@
-"""How likely a row is out of distribution: measures of uncertainty by name, higher where less is known."""
+"""Out-of-distribution scores of samples: uncertainty measures by name, higher for out-of-distribution samples."""
 
 from typing import Any
 
@@ -17,16 +17,16 @@ from keras_hyperens.uncertainty.checks import shape_of
 
 MEASURES = {measure.__name__: measure for measure in (*by_kind.OF_PROBABILITIES, *by_kind.OF_GAUSSIANS)}
 OF_CLASSES = {measure.__name__ for measure in by_kind.OF_PROBABILITIES if measure not in by_kind.OF_VALUES} - {"energy"}
-OF_SURENESS = {"max_probability", "margin"}  # higher where more is known
+OF_SURENESS = {"max_probability", "margin"}  # higher for confident predictions
 OF_NOISE = {"predictive_entropy", "expected_entropy", "energy", "total_variance", "aleatoric_variance"}
-OF_ONE_MEMBER = OF_NOISE | OF_SURENESS  # the rest is about how members differ
+OF_ONE_MEMBER = OF_NOISE | OF_SURENESS  # the other measures compare members
 
 
 def checked_measure(measure: Any) -> Any:
-    """A measure, also from a configuration, as it is stored: `None`, a name, or a callable that has none.
+    """Returns a measure, also from a configuration, in stored form: `None`, a name, or an unnamed callable.
 
     Raises:
-        ValueError: If there is no measure of that name.
+        ValueError: If the name is unknown.
     """
     if isinstance(measure, dict):
         measure = keras.saving.deserialize_keras_object(measure)
@@ -37,17 +37,17 @@ def checked_measure(measure: Any) -> Any:
 
 
 def scores(y_pred: Tensor, measure: Any, dtype: str, form: Form) -> tuple[Any, Any]:
-    """A score per row, and which rows have no probabilities where the measure needs them, `[B]` each.
+    """Returns a score per sample, and which samples lack probabilities that the measure requires, `[B]` each.
 
     Raises:
-        ValueError: If the measure cannot be taken of predictions of that shape.
+        ValueError: If the measure does not support predictions of that shape.
     """
     check_values(y_pred, "y_pred")
     values, wrong = (y_pred, None) if measure is None else _measured(y_pred, measure, dtype, form)
     shape = shape_of(values)
     if len(shape) not in (1, 2) or (len(shape) == 2 and shape[-1] != 1):
         raise ValueError(
-            "There must be one score per row, (batch_size,) or (batch_size, 1); of probabilities, give a `measure`. "
+            "There must be one score per sample, (batch_size,) or (batch_size, 1); for probabilities, set `measure`. "
             f"Received: measure={measure!r}, scores of shape={shape}"
         )
     score = ops.reshape(ops.cast(values, dtype), (-1,))
@@ -65,21 +65,21 @@ def _measured(y_pred: Tensor, measure: Any, dtype: str, form: Form) -> tuple[Any
 
 
 def _doubt(prediction: Tensor, measure: str) -> Tensor:
-    """1 minus the largest probability, or minus the margin, exact where that is tiny."""
+    """Returns 1 minus the largest probability, or minus the margin, without cancellation."""
     rest = others(prediction)
     doubt = ops.sum(rest, axis=-1)
     return doubt + ops.max(rest, axis=-1) if measure == "margin" else doubt
 
 
 def _members(y_pred: Tensor, measure: Any) -> Tensor:
-    """Predictions `[M, B, C]`; those of one model are those of one member."""
+    """Returns predictions `[M, B, C]`; those of a single model have one member."""
     rank = len(shape_of(y_pred))
     needs_members = measure in MEASURES and measure not in OF_ONE_MEMBER
     if rank != 3 and (rank != 2 or needs_members):
         expected = "[M, B, C]" if needs_members else "(batch_size, C), or of all members [M, B, C]"
         raise ValueError(
-            f"For measure={measure!r}, `y_pred` must be predictions {expected}; all members are what a metric in "
-            f"`member_metrics` of `compile` gets. Received: shape={shape_of(y_pred)}"
+            f"For measure={measure!r}, `y_pred` must be predictions {expected}; metrics in `member_metrics` of "
+            f"`compile` receive those of all members. Received: shape={shape_of(y_pred)}"
         )
     members = np.asarray(y_pred) if isinstance(y_pred, list | tuple) else y_pred
     return members if rank == 3 else members[None]

@@ -13,24 +13,24 @@ from keras_hyperens.uncertainty.entropy import logarithm
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class NegativeLogLikelihood(MeanOverClassRows):
-    """How surprising the labels are, in nats: the mean of `-ln p_y` over rows, p_y the probability of the label.
+    """Negative log-likelihood of class labels, in nats: mean of `-ln p_y` over samples.
 
-    A probability below 1e-28 counts as 1e-28, so one row costs at most 64.5. (The losses of Keras stop at 1e-7, or
-    16.1.)
+    p_y is the probability of the label, clipped at 1e-28, so the maximum per sample is 64.5. (Keras losses clip at
+    1e-7, with a maximum of 16.1.)
 
     Args:
         name: Name of the metric.
-        from_logits: Whether predictions are logits. Default `False`.
-        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
-            classes. Default: no; an ensemble with such outputs says so itself.
-        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
+        from_logits: Whether predictions are logits. Defaults to `False`.
+        multi_label: Whether the C outputs of a sample are probabilities of C binary labels, each of which counts as a
+            sample. Defaults to `False`; an ensemble with such outputs sets it.
+        ignore_class: A label to ignore. Defaults to `None`; an ensemble whose loss has one sets it.
 
     Input shape:
         `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot or soft `(batch_size, ..., C)`.
         `y_pred`: probabilities `(batch_size, ..., C)`; with C = 1 the probability of class 1.
 
     Raises:
-        ValueError: If shapes do not fit, or values are no classes or no probabilities.
+        ValueError: If shapes do not match, or values are not classes or not probabilities.
 
     Example:
     >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Metrics of telling rows out of distribution from the others by a score."""
+"""Metrics of out-of-distribution detection by a score."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ from keras_hyperens.uncertainty.checks import shape_of
 
 
 class OutOfDistributionMetric(CheckedMetric):
-    """Rows in and out of distribution, counted in fine bins of their score (see `fine_bins`). Abstract."""
+    """In-distribution and out-of-distribution samples in fine bins of their score (see `fine_bins`). Abstract."""
 
     _expected = (
-        "`y_pred` must be probabilities that sum to 1 over the last axis, or one of class 1; of logits make the metric "
-        "with `from_logits=True`",
-        "`y_true` must be classes, or `ood_class` for rows out of distribution",
+        "`y_pred` must be probabilities that sum to 1 over the last axis, or that of class 1; for logits create the "
+        "metric with `from_logits=True`",
+        "`y_true` must be classes, or `ood_class` for out-of-distribution samples",
     )
 
     def __init__(self, measure: Any, ood_class: int, name: str, from_logits: bool = False, **kwargs: Any) -> None:
@@ -41,7 +41,7 @@ class OutOfDistributionMetric(CheckedMetric):
         self.outside = self.add_variable((SIGNED,), "zeros", name="outside")
 
     def _of_bins(self, inside: Tensor, outside: Tensor) -> Tensor:
-        """The metric, from the weight of rows in and out of distribution in each bin, the highest scores first."""
+        """Returns the metric, from the weights of in- and out-of-distribution samples per bin, highest scores first."""
         raise NotImplementedError
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:

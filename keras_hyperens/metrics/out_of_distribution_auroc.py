@@ -11,37 +11,37 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class OutOfDistributionAUROC(OutOfDistributionMetric):
-    """Probability that a row out of distribution has a higher score than one in distribution.
+    """Area under the ROC curve: probability that an out-of-distribution sample has the higher score.
 
-    The area under the curve of true-positive against false-positive rates, rows out of distribution being positive:
-    1 if the score separates them, 0.5 if it tells nothing.
+    Out-of-distribution samples are positive. The area is 1 if the score separates them from in-distribution samples,
+    and 0.5 if it is not informative.
 
-    Scores of either sign are counted in ordered bins 0.27 % wide, from 2^-64 (smaller ones count as 0) to 2^32 (larger
-    ones count as equal). Two rows in one bin are a tie, which counts one half. On scores from two Gaussians the result
-    was within 0.0003 of that of all pairs for 150 rows, and 0.00004 for 1,500. Of scores around a large constant, take
-    the constant off first. The result is not a number until rows of both kinds were seen.
+    Signed scores are counted in ordered bins 0.27 % wide, from 2^-64 (smaller magnitudes count as 0) to 2^32 (larger
+    ones count as equal). Two samples in one bin are a tie, which counts one half. For scores from two Gaussians the
+    result was within 0.0003 of the result over all pairs for 150 samples, and 0.00004 for 1,500. Subtract a large
+    constant from scores first. The result is NaN until there are samples of both kinds.
 
     Args:
-        measure: How a row is scored: a measure of `keras_hyperens.uncertainty` by name, or a callable that takes
-            predictions `[M, B, C]` and gives a score per row, higher where the row is more likely out of distribution.
-            Of `"max_probability"` and `"margin"`, which are higher where a model is surer, it takes 1 minus the
-            measure, without rounding near 1. With `None`, predictions are scores. Default `"predictive_entropy"`.
-        ood_class: The label of the rows that are out of distribution. Default -1.
+        measure: Score of a sample: name of a measure of `keras_hyperens.uncertainty`, or a callable that maps
+            predictions `[M, B, C]` to one score per sample, higher for out-of-distribution samples. For
+            `"max_probability"` and `"margin"`, which measure confidence, the score is 1 minus the measure, without
+            rounding near 1. With `None`, predictions are scores. Defaults to `"predictive_entropy"`.
+        ood_class: The label of out-of-distribution samples. Defaults to -1.
         name: Name of the metric.
-        from_logits: Whether predictions are logits. Default `False`.
+        from_logits: Whether predictions are logits. Defaults to `False`.
 
     Input shape:
         `y_true`: classes `(batch_size,)` or `(batch_size, 1)`; with predictions of all members `[M, B]` or `[M, B, 1]`.
-        `y_pred`: predictions `(batch_size, C)`; as one of the `member_metrics` the predictions of all members
-        `[M, B, C]`, which measures of their differences need; with `measure=None`, scores `(batch_size,)` or
+        `y_pred`: predictions `(batch_size, C)`; in `member_metrics` the predictions of all members `[M, B, C]`, which
+        measures of their differences require; with `measure=None`, scores `(batch_size,)` or
         `(batch_size, 1)`.
 
     Raises:
-        ValueError: If the measure is not known, shapes do not fit, or values are no classes or no probabilities.
+        ValueError: If the measure is unknown, shapes do not match, or values are not classes or not probabilities.
 
     Example:
     >>> metric = OutOfDistributionAUROC(measure=None)
-    >>> metric.update_state([0, 0, -1, -1], [0.1, 0.4, 0.3, 0.8])  # three of four pairs are in order
+    >>> metric.update_state([0, 0, -1, -1], [0.1, 0.4, 0.3, 0.8])  # three of four pairs are ordered correctly
     >>> round(float(metric.result()), 4)
     0.75
 

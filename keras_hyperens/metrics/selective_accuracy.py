@@ -1,4 +1,4 @@
-"""Accuracy where the prediction is surest."""
+"""Accuracy on the most confident predictions."""
 
 from typing import Any
 
@@ -11,31 +11,31 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class SelectiveAccuracy(ConfidenceHistogram):
-    """Accuracy on the most confident share of the rows: what remains right if the others are handed to a person.
+    """Accuracy on a fraction of the samples, those with the highest confidence.
 
-    Confidence is the largest probability of a row. Rows are sorted into fine bins of confidence, at most 0.27 % of
-    `1 - confidence` wide; of the bin in which the share ends, every row counts in part, and everything else is exact.
-    The result was within 0.009 of that of sorted rows for 100 rows, 0.0012 for 1,000 and 0.0005 for 10,000.
+    Confidence is the largest probability of a sample. Samples are sorted into fine bins of confidence, at most 0.27 %
+    of `1 - confidence` wide; the bin at the end of the fraction counts in part, otherwise the result is exact. It was
+    within 0.009 of the result with sorted samples for 100 samples, 0.0012 for 1,000 and 0.0005 for 10,000.
 
     Args:
-        coverage: The share of the rows, in (0, 1]. Default 0.8.
+        coverage: Fraction of the samples, in (0, 1]. Defaults to 0.8.
         name: Name of the metric.
-        from_logits: Whether predictions are logits. Default `False`.
-        multi_label: Whether the C outputs of a row are probabilities of C labels, each of which counts as a row of two
-            classes. Default: no; an ensemble with such outputs says so itself.
-        ignore_class: A label whose rows do not count. Default: none; an ensemble whose loss has one says so itself.
+        from_logits: Whether predictions are logits. Defaults to `False`.
+        multi_label: Whether the C outputs of a sample are probabilities of C binary labels, each of which counts as a
+            sample. Defaults to `False`; an ensemble with such outputs sets it.
+        ignore_class: A label to ignore. Defaults to `None`; an ensemble whose loss has one sets it.
 
     Input shape:
         `y_true`: classes `(batch_size, ...)` or `(batch_size, ..., 1)`, or one-hot or soft `(batch_size, ..., C)`.
         `y_pred`: probabilities `(batch_size, ..., C)`; with C = 1 the probability of class 1.
 
     Raises:
-        ValueError: If `coverage` is out of range, shapes do not fit, or values are no classes or no probabilities.
+        ValueError: If `coverage` is out of range, shapes do not match, or values are not classes or not probabilities.
 
     Example:
     >>> import numpy as np
     >>> metric = SelectiveAccuracy(coverage=0.5)
-    >>> metric.update_state([0, 1], np.array([[0.9, 0.1], [0.8, 0.2]]))  # the surer one is right
+    >>> metric.update_state([0, 1], np.array([[0.9, 0.1], [0.8, 0.2]]))  # the more confident one is correct
     >>> float(metric.result())
     1.0
 

@@ -1,7 +1,7 @@
-"""Whether new data are like those an ensemble was made for, from how sure it is of them. NumPy and SciPy alone.
+"""Drift detection by the uncertainty of an ensemble. Requires only NumPy and SciPy.
 
-A `Reference` holds measures of uncertainty of held-out data; comparing new data with it gives a `Drift`.
-`ensemble.set_reference` and `ensemble.detect_drift` do both; files hold the reference.
+A `Reference` holds uncertainty measures of held-out data; its comparison with new data returns a `Drift`.
+`ensemble.set_reference` and `ensemble.detect_drift` do both. Files contain the reference.
 """
 
 from keras_hyperens.monitoring.drift import Drift as Drift

@@ -1,9 +1,9 @@
-"""How far two samples of a measure are apart, and whether that can be chance.
+"""Tests for a difference between two samples of a measure.
 
-Two tests for each measure. Kolmogorov-Smirnov: the largest distance of the two distribution functions. Population
-stability index: with the shares r of the reference and n of the new data in ten parts with equally many samples of the
-reference, `sum (n - r) ln(n / r)`; if nothing changed, it is `1 / N_r + 1 / N_n` times a chi-squared variable with 9
-degrees of freedom (approximately; every part counts half a sample more, so that none is empty).
+There are two tests per measure. Kolmogorov-Smirnov: the largest distance between the two distribution functions.
+Population stability index: with the fractions r of the reference and n of the new data in ten bins with equally many
+reference samples, `sum (n - r) ln(n / r)`. Without drift it is approximately `1 / N_r + 1 / N_n` times a chi-squared
+variable with 9 degrees of freedom (each bin is counted with half an additional sample, so that none is empty).
 """
 
 from collections.abc import Mapping
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 import numpy as np
 
 PARTS = 10
-TESTS = 2  # of each measure
+TESTS = 2  # per measure
 
 
 @dataclass(frozen=True)
 class MeasureDrift:
-    """The comparison of one measure.
+    """Comparison of one measure.
 
     Attributes:
-        name: Of the measure.
+        name: Name of the measure.
         distance: Kolmogorov-Smirnov statistic, in [0, 1].
-        distance_p_value: The probability of such a distance, or a larger one, if nothing changed.
-        stability_index: Population stability index: 0 for equal distributions. Rules of thumb say 0.1 for some and 0.25
-            for much change, for large samples; what counts here is the probability.
-        stability_p_value: The probability of such an index, or a larger one, if nothing changed.
-        median_change: Median of the new data less that of the reference.
+        distance_p_value: p-value of the distance.
+        stability_index: Population stability index: 0 for equal distributions. Common rules of thumb for large samples
+            are 0.1 for moderate and 0.25 for large changes; the alarm depends on the p-value.
+        stability_p_value: p-value of the index.
+        median_change: Median of the new data minus that of the reference.
     """
 
     name: str
@@ -39,17 +39,17 @@ class MeasureDrift:
 
 @dataclass(frozen=True)
 class Drift:
-    """The comparison of new data with a reference.
+    """Comparison of new data with a reference.
 
-    There is an alarm if one of the two probabilities of one of K measures is below `false_alarm_rate / (2 K)`. If the
-    new samples are independent and of the same kind as the reference, an alarm has a probability of about
-    `false_alarm_rate`, or less (the tests are of the same samples, and measures have ties). So of a thousand batches,
-    each looked at once, at most about `1000 * false_alarm_rate` raise a false alarm.
+    An alarm is raised if one of the two p-values of one of K measures is below `false_alarm_rate / (2 K)`. If the new
+    samples are independent and distributed like the reference, the probability of an alarm is about `false_alarm_rate`
+    or less (the tests are dependent, and measures have ties). At most about `1000 * false_alarm_rate` of a thousand
+    batches raise a false alarm.
 
     Attributes:
-        false_alarm_rate: The probability of an alarm if nothing changed, at most.
-        samples: How many new samples were compared.
-        measures: The comparison of each measure.
+        false_alarm_rate: Maximum probability of an alarm without drift.
+        samples: Number of new samples.
+        measures: Comparison of each measure.
     """
 
     false_alarm_rate: float
@@ -58,17 +58,17 @@ class Drift:
 
     @property
     def p_value(self) -> float:
-        """The lowest probability, times the number of tests (Bonferroni), at most 1."""
+        """The lowest p-value times the number of tests (Bonferroni), at most 1."""
         lowest = min(min(each.distance_p_value, each.stability_p_value) for each in self.measures)
         return min(1.0, TESTS * len(self.measures) * lowest)
 
     @property
     def alarm(self) -> bool:
-        """Whether the new data are not of the kind of the reference."""
+        """Whether the new data differ from the reference."""
         return self.p_value < self.false_alarm_rate
 
     def __str__(self) -> str:
-        said = "are not what the ensemble was made for" if self.alarm else "may be what the ensemble was made for"
+        said = "differ from the reference" if self.alarm else "are consistent with the reference"
         lines = [f"These {self.samples} samples {said} (p = {self.p_value:.2g}, alarm below {self.false_alarm_rate:g})"]
         for each in self.measures:
             lines.append(
@@ -86,7 +86,7 @@ def drift_between(old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], 
 
 
 def _of_measure(name: str, old: np.ndarray, new: np.ndarray) -> MeasureDrift:
-    from scipy import stats  # the extra `monitoring`
+    from scipy import stats  # extra `monitoring`
 
     found = stats.ks_2samp(old, new, method="asymp")
     index, parts = _stability_index(old, new)
@@ -97,7 +97,7 @@ def _of_measure(name: str, old: np.ndarray, new: np.ndarray) -> MeasureDrift:
 
 
 def _stability_index(old: np.ndarray, new: np.ndarray) -> tuple[float, int]:
-    """The index, and how many parts there are: fewer than ten where values of the reference are equal."""
+    """Returns the index and the number of bins, fewer than ten if values of the reference are equal."""
     edges = np.unique(np.quantile(old, np.linspace(0, 1, PARTS + 1)[1:-1]))
     shares = []
     for values in (old, new):

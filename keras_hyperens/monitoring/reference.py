@@ -1,4 +1,4 @@
-"""How sure an ensemble is of data like those it was made for."""
+"""Uncertainty of an ensemble on reference data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from keras_hyperens.checks import is_number
 from keras_hyperens.monitoring.drift import Drift
 from keras_hyperens.monitoring.drift import drift_between
 
-MOST = 1000  # values of a measure that are kept, drawn at random: files hold them as numbers
-FEWEST = 20  # samples: of fewer nothing can be said
+MOST = 1000  # values per measure, drawn at random, to limit the size of files
+FEWEST = 20  # samples required by the tests
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Measures of uncertainty of held-out data.
+    """Uncertainty measures of held-out data.
 
     Attributes:
-        measures: Their names.
-        values: Of each measure, ascending, one for each sample that is kept.
+        measures: Names of the measures.
+        values: Values of each measure, ascending, one per stored sample.
 
     Example:
     >>> import numpy as np
@@ -37,7 +37,7 @@ class Reference:
 
     @classmethod
     def of(cls, measured: Mapping[str, Any]) -> "Reference":
-        """Keeps measures by name, `[N]` each; of more than 1,000 samples a thousand, drawn always alike.
+        """Stores measures by name, `[N]` each; of more than 1,000 samples a fixed random subset of 1,000.
 
         Raises:
             ValueError: If there are fewer than 20 samples, or a value is not finite.
@@ -48,7 +48,7 @@ class Reference:
         return cls(tuple(arrays), tuple(tuple(map(float, np.sort(each[kept]))) for each in arrays.values()))
 
     def compared(self, measured: Mapping[str, Any], false_alarm_rate: float = 0.01) -> Drift:
-        """How far new data, `[N]` of each measure, are from these; see `Drift`.
+        """Compares the measures of new data, `[N]` each, with the reference; see `Drift`.
 
         Raises:
             ValueError: If a measure is missing, there are fewer than 20 samples, a value is not finite, or the rate is
@@ -64,7 +64,7 @@ class Reference:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Reference":
-        """What `dataclasses.asdict` wrote, also after it was JSON."""
+        """Restores the result of `dataclasses.asdict`, also from JSON."""
         return cls(tuple(config["measures"]), tuple(map(tuple, config["values"])))
 
 
@@ -72,7 +72,7 @@ def _checked(name: str, values: Any) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim != 1 or len(values) < FEWEST or values.dtype.kind not in "biuf" or not np.isfinite(values).all():
         raise ValueError(
-            f"At least {FEWEST} samples are needed, each with a finite {name}. "
+            f"At least {FEWEST} samples are required, each with a finite {name}. "
             f"Received: shape={values.shape}, dtype={values.dtype}"
         )
     return values.astype("float64")

@@ -1,6 +1,6 @@
-"""Pictures of an ensemble (matplotlib, the extra `plots`).
+"""Plots of an ensemble (requires matplotlib, extra `plots`).
 
-Every function draws on `ax`, or on a new figure, and returns the figure; each picture can be read in gray.
+Every function draws on `ax`, or on a new figure, and returns the figure. All plots are legible in grayscale.
 """
 
 from keras_hyperens.plots.calibration import reliability_diagram as reliability_diagram

@@ -1,4 +1,4 @@
-"""Whether predictions are as often right as they are sure."""
+"""Reliability diagram."""
 
 from typing import Any
 
@@ -13,25 +13,25 @@ from keras_hyperens.plots.style import COLORS
 from keras_hyperens.plots.style import legend_above
 from keras_hyperens.plots.style import new_axes
 
-MOST_BINS = 1000  # more cannot be seen
-LOWEST = -0.42  # under the accuracies, the shares of rows: all inside the one `ax`, whatever the layout
+MOST_BINS = 1000  # limit of visibility
+LOWEST = -0.42  # sample fractions are drawn below the accuracies, inside the same `ax`, independent of the layout
 
 
 def reliability_diagram(labels: Any, probabilities: Any, num_bins: int = 15, ax: Any = None) -> Figure:
-    """Accuracy against confidence in bins of equal width, and the share of rows in each; the title gives the ECE.
+    """Plots accuracy by confidence in bins of equal width, and the fraction of samples per bin; the title has the ECE.
 
-    The vertical lines are 95 % (Wilson) intervals of the accuracies: a bin of few rows says little. The shares are on
-    a log scale, because most rows of a good classifier are in the last bin.
+    Vertical lines are 95 % (Wilson) intervals of the accuracies, which are wide for bins with few samples. The
+    fractions have a log scale, because most samples of a good classifier are in the last bin.
 
     Args:
         labels: Classes, `[N]`.
         probabilities: Combined prediction, `[N, C]`.
         num_bins: Number of bins, as in `ExpectedCalibrationError`.
-        ax: Where to draw. Default: a new figure.
+        ax: Matplotlib axes. Defaults to the axes of a new figure.
 
     Raises:
-        ValueError: If the shapes are not `[N]` and `[N, C]`, the values not classes and probabilities, or `num_bins`
-            is no integer in [1, 1000].
+        ValueError: If the shapes are not `[N]` and `[N, C]`, the values are not classes and probabilities, or
+            `num_bins` is not an integer in [1, 1000].
 
     Example:
     >>> figure = reliability_diagram([0, 1], [[0.8, 0.2], [0.8, 0.2]])
@@ -62,7 +62,7 @@ def _draw_accuracies(ax: Any, sure: np.ndarray, right: np.ndarray, counts: np.nd
     ax.errorbar(
         sure,
         right,
-        np.maximum([right - lower, upper - right], 0),  # below 0 by rounding alone
+        np.maximum([right - lower, upper - right], 0),  # negative only by rounding
         color=COLORS[0],
         marker="o",
         markersize=5,

@@ -1,4 +1,4 @@
-"""What pictures ask of their arguments."""
+"""Checks of the arguments of plots."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from keras_hyperens.uncertainty.checks import check_sums
 
 
 def checked_predictions(labels: Any, probabilities: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Confidence, and whether the most probable class is right, of each row.
+    """Returns the confidence of each sample, and whether its most probable class is correct.
 
     Raises:
-        ValueError: If the shapes are not `[N]` and `[N, C]`, or the values not classes and probabilities.
+        ValueError: If the shapes are not `[N]` and `[N, C]`, or the values are not classes and probabilities.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     if labels.ndim != 1 or probabilities.ndim != 2 or len(labels) != len(probabilities) or not len(labels):
@@ -26,10 +26,11 @@ def checked_predictions(labels: Any, probabilities: Any) -> tuple[np.ndarray, np
 
 
 def check_probabilities(probabilities: np.ndarray) -> None:
-    """Raises a `ValueError` unless the last axis holds distributions over at least two classes."""
+    """Raises a `ValueError` unless the last axis has distributions over at least two classes."""
     if 0 in probabilities.shape or probabilities.shape[-1] < 2:
         raise ValueError(
-            "Probabilities need rows and at least two classes; for one probability p of class 1 give [1 - p, p]. "
+            "Probabilities need samples and at least two classes; for a single probability p of class 1 pass "
+            "[1 - p, p]. "
             f"Received: shape={probabilities.shape}"
         )
     finite_array("probabilities", probabilities)
@@ -37,15 +38,15 @@ def check_probabilities(probabilities: np.ndarray) -> None:
 
 
 def finite_array(name: str, values: Any, axes: str = "") -> np.ndarray:
-    """The values as an array.
+    """Returns the values as an array.
 
     Args:
-        name: How the error calls them.
-        values: What is to be drawn.
-        axes: The axes they must have, as in `"[M, G]"`. Default: any.
+        name: Name of the values in errors.
+        values: Values to plot.
+        axes: Expected axes, as in `"[M, G]"`. Defaults to any axes.
 
     Raises:
-        ValueError: If they have other axes, there are none, or some are not finite.
+        ValueError: If the axes differ, the array is empty, or values are not finite.
     """
     values = np.asarray(values, "float64")
     if (axes and values.ndim != axes.count(",") + 1) or not values.size:
@@ -56,7 +57,7 @@ def finite_array(name: str, values: Any, axes: str = "") -> np.ndarray:
 
 
 def check_scale(name: str, values: np.ndarray, scale: str) -> None:
-    """Raises a `ValueError` unless `scale` is known and has a place for the values."""
+    """Raises a `ValueError` unless `scale` is known and can display the values."""
     if scale not in ("log", "linear"):
         raise ValueError(f"`scale` must be 'log' or 'linear'. Received: scale={scale!r}")
     if scale == "log" and values.min() <= 0:

@@ -1,4 +1,4 @@
-"""What ensembles score for their cost."""
+"""Scores of ensembles by cost."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,13 +10,13 @@ from keras_hyperens.plots.style import new_axes
 
 
 def cost_frontier(frontier: Sequence[Any], metric: str = "NLL", cost: str = "cost", ax: Any = None) -> Figure:
-    """The lowest score that an ensemble has at a cost, or for less: a step at each ensemble of a frontier.
+    """Plots the lowest score of an ensemble by maximum cost, a step function with one step per ensemble of a frontier.
 
     Args:
-        frontier: What `HyperDeepEnsembleBuilder.cost_frontier` gives: each with a `cost` and a `score`.
+        frontier: Result of `HyperDeepEnsembleBuilder.cost_frontier`: elements with a `cost` and a `score`.
         metric: Name of the score.
-        cost: Name of the cost, and its unit.
-        ax: Where to draw. Default: a new figure.
+        cost: Name and unit of the cost.
+        ax: Matplotlib axes. Defaults to the axes of a new figure.
 
     Raises:
         ValueError: If the frontier is empty.
@@ -36,5 +36,5 @@ def cost_frontier(frontier: Sequence[Any], metric: str = "NLL", cost: str = "cos
     ax = new_axes(ax)
     style = {**line_style(0, 1), "marker": "o"}
     ax.plot([each.cost for each in points], [each.score for each in points], drawstyle="steps-post", **style)
-    ax.set(xlabel=cost, ylabel=metric, title=f"{metric} against the cost of all members")
+    ax.set(xlabel=cost, ylabel=metric, title=f"{metric} by cost of all members")
     return ax.figure

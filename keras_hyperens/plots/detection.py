@@ -1,4 +1,4 @@
-"""Whether the ensemble is less sure of what it has never seen."""
+"""Uncertainty of in-distribution and out-of-distribution samples."""
 
 from typing import Any
 
@@ -17,31 +17,32 @@ from keras_hyperens.plots.style import new_axes
 def uncertainty_histograms(
     in_distribution: Any, out_of_distribution: Any, name: str = "predictive entropy", ax: Any = None
 ) -> Figure:
-    """Densities of an uncertainty of known and of foreign rows.
+    """Plots the densities of an uncertainty measure for in-distribution and out-of-distribution samples.
 
-    The AUROC is the probability that a foreign row is less sure than a known one, ties counted half: 1 tells them all
-    apart, 0.5 none. With one foreign set it is in the title, with several in the legend. The vertical axis has a square
-    root scale, because a good classifier is sure of nearly all known rows: on a linear one all else would be flat.
+    The AUROC is the probability that an out-of-distribution sample has the higher uncertainty, with ties counted half:
+    1 separates all samples, 0.5 is chance. It is in the title for one out-of-distribution dataset, and otherwise in the
+    legend. The vertical axis has a square root scale, because a good classifier is confident on nearly all
+    in-distribution samples, which would dominate a linear scale.
 
     Args:
-        in_distribution: Uncertainty of rows like the training data, `[N]`; higher must be less sure.
-        out_of_distribution: The same of foreign rows, `[K]`, or several by name.
-        name: Name of the uncertainty.
-        ax: Where to draw. Default: a new figure.
+        in_distribution: Uncertainty of samples like the training data, `[N]`; higher is more uncertain.
+        out_of_distribution: Uncertainty of other samples, `[K]`, or a dictionary of arrays by name.
+        name: Name of the uncertainty measure.
+        ax: Matplotlib axes. Defaults to the axes of a new figure.
 
     Raises:
-        ValueError: If the uncertainties are not `[N]`, `[K]` and finite.
+        ValueError: If the uncertainties are not `[N]` and `[K]`, or not finite.
 
     Example:
     >>> figure = uncertainty_histograms([0.1, 0.2, 0.4], [0.3, 0.5])
-    >>> figure.axes[0].get_title()  # 5 of 6 pairs are in the right order
+    >>> figure.axes[0].get_title()  # 5 of 6 pairs are ordered correctly
     'In and out of distribution (AUROC 0.833)'
     """
     known = finite_array("in_distribution", in_distribution, "[N]")
     several = isinstance(out_of_distribution, dict)
     foreign = out_of_distribution if several else {"out of distribution": out_of_distribution}
     if not foreign:
-        raise ValueError(f"At least one foreign set is needed. Received: out_of_distribution={out_of_distribution}")
+        raise ValueError(f"At least one dataset is required. Received: out_of_distribution={out_of_distribution}")
     foreign = {label: finite_array("out_of_distribution", values, "[K]") for label, values in foreign.items()}
     areas = {label: _auroc(known, values) for label, values in foreign.items()}
     ax, title = new_axes(ax), "In and out of distribution"

@@ -1,4 +1,4 @@
-"""How often two members say different things."""
+"""Disagreement between pairs of members."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from keras_hyperens.plots.style import new_axes
 
 
 def diversity_matrix(members: Any, ax: Any = None) -> Figure:
-    """Share of the rows for which two members' most probable classes differ, in %, for every two.
+    """Plots the percentage of samples for which the most probable classes of two members differ, for every pair.
 
     Args:
         members: Probabilities, `[M, N, C]`, of at least two members.
-        ax: Where to draw. Default: a new figure.
+        ax: Matplotlib axes. Defaults to the axes of a new figure.
 
     Raises:
-        ValueError: If there are fewer than two members, or they are no probabilities.
+        ValueError: If there are fewer than two members, or the values are not probabilities.
 
     Example:
     >>> figure = diversity_matrix([[[0.9, 0.1], [0.6, 0.4]], [[0.7, 0.3], [0.2, 0.8]]])
@@ -34,13 +34,13 @@ def diversity_matrix(members: Any, ax: Any = None) -> Figure:
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=max(1.4 * shares.max(), 1))
     _annotate(ax, shares)
     ticks = np.arange(len(votes))
-    ax.set(xlabel="member", ylabel="member", xticks=ticks, yticks=ticks, title="Rows on which two members differ (%)")
+    ax.set(xlabel="member", ylabel="member", xticks=ticks, yticks=ticks, title="Disagreement of two members (%)")
     return ax.figure
 
 
 def _annotate(ax: Any, shares: np.ndarray) -> None:
     cell = ax.get_window_extent().height / len(shares) * 72 / ax.figure.dpi
-    size = min(11, cell / 2.7)  # of a number of four characters
+    size = min(11, cell / 2.7)  # for a number with four characters
     for (row, column), share in np.ndenumerate(shares):
         color = "white" if share > 0.8 * shares.max() else "black"
         text = f"{share:.1f}" if row != column else "0"

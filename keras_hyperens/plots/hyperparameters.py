@@ -1,4 +1,4 @@
-"""Where the members' hyperparameters went during training."""
+"""Hyperparameters of the members during training."""
 
 from typing import Any
 
@@ -13,16 +13,16 @@ from keras_hyperens.plots.style import new_axes
 
 
 def hyperparameter_path(bounds: Any, name: str = "", scale: str = "log", ax: Any = None) -> Figure:
-    """The interval of each member over training, and its middle.
+    """Plots the interval of each member during training, and its center.
 
     Args:
         bounds: `[epochs, M, 2]` in natural scale, an entry of `HyperparameterHistory.bounds`.
         name: Name of the hyperparameter.
         scale: `"log"` or `"linear"`: the `sampling` of its `Hyperparameter`.
-        ax: Where to draw. Default: a new figure.
+        ax: Matplotlib axes. Defaults to the axes of a new figure.
 
     Raises:
-        ValueError: If `bounds` does not have that shape, or does not suit the scale.
+        ValueError: If `bounds` does not have that shape, or does not match the scale.
 
     Example:
     >>> figure = hyperparameter_path([[[1e-4, 1e-2]], [[1e-3, 1e-1]]], "l2")

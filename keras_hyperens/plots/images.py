@@ -1,4 +1,4 @@
-"""Images that the ensemble is sure of, and images that it is not."""
+"""Images with the lowest and the highest uncertainty."""
 
 from typing import Any
 
@@ -8,30 +8,30 @@ from matplotlib.figure import Figure
 from keras_hyperens.plots.checks import finite_array
 from keras_hyperens.plots.style import new_axes
 
-GAP = 0.08  # between images, in widths of an image
+GAP = 0.08  # between images, in image widths
 FONT = 9
-LETTER, LINE = 0.58, 1.25  # width of a letter and height of a line, in sizes of the font
+LETTER, LINE = 0.58, 1.25  # width of a letter and line height, in font sizes
 
 
 def certain_images(images: Any, uncertainty: Any, titles: Any = None, number: int = 6, ax: Any = None) -> Figure:
-    """The most certain images in one row, and the least certain below; the extremes are on the left.
+    """Plots the images with the lowest uncertainty in one row, and those with the highest below; extremes on the left.
 
     Args:
         images: `[N, height, width, 1 or 3]` in [0, 1].
-        uncertainty: `[N]`; higher must be less sure.
-        titles: N titles. Default: the uncertainties.
-        number: Images in a row, at most N / 2.
-        ax: Where to draw. Default: a new figure.
+        uncertainty: `[N]`; higher is more uncertain.
+        titles: N titles. Defaults to the uncertainties.
+        number: Images per row, at most N / 2.
+        ax: Matplotlib axes. Defaults to the axes of a new figure.
 
     Raises:
-        ValueError: If the shapes or values of `images` are others, there is not one uncertainty and one title per
-            image, or `number` is too large.
+        ValueError: If `images` has another shape or values outside of [0, 1], there is not one uncertainty and one
+            title per image, or `number` is too large.
     """
     images, uncertainty = np.asarray(images), finite_array("uncertainty", uncertainty, "[N]")
     titles = [f"{value:#.2g}" for value in uncertainty] if titles is None else titles
     if not len(images) == len(uncertainty) == len(titles):
         raise ValueError(
-            "One uncertainty and one title per image. "
+            "There must be one uncertainty and one title per image. "
             f"Received: {len(images)} images, {len(uncertainty)} uncertainties, {len(titles)} titles"
         )
     if not 1 <= number <= len(images) // 2:
@@ -42,26 +42,26 @@ def certain_images(images: Any, uncertainty: Any, titles: Any = None, number: in
 
 
 def image_grid(images: Any, titles: list[str], columns: int = 6, ax: Any = None) -> Figure:
-    """Images in rows of `columns`, each with a title.
+    """Plots images in rows of `columns`, each with a title.
 
     Args:
         images: `[N, height, width, 1 or 3]` in [0, 1].
         titles: N titles.
-        columns: Images in a row.
-        ax: Where to draw. Default: a new figure.
+        columns: Images per row.
+        ax: Matplotlib axes. Defaults to the axes of a new figure.
 
     Raises:
-        ValueError: If the shape or values of `images` are others, or there is not one title per image.
+        ValueError: If `images` has another shape or values outside of [0, 1], or there is not one title per image.
     """
     if len(images) != len(titles):
-        raise ValueError(f"One title per image. Received: {len(images)} images, {len(titles)} titles")
+        raise ValueError(f"There must be one title per image. Received: {len(images)} images, {len(titles)} titles")
     if columns < 1:
         raise ValueError(f"`columns` must be at least 1. Received: columns={columns}")
     return _draw(images, titles, columns, ax)
 
 
 def _draw(images: Any, titles: Any, columns: int, ax: Any, labels: Any = ()) -> Figure:
-    """Draws on one axes, where an image is 1 wide and `(0, 0)` the upper left corner of the first."""
+    """Draws on one axes, with images of width 1 and `(0, 0)` at the upper left corner of the first image."""
     images, titles = _checked_images(images), [str(title) for title in titles]
     height, rows = images.shape[1] / images.shape[2], -(-len(images) // columns)
     lines = max(title.count("\n") + 1 for title in titles)
@@ -101,7 +101,7 @@ def _font_size(ax: Any, titles: list[str], columns: int) -> float:
 
 
 def _width_of_image(ax: Any, size: float, columns: int, rows: int, height: float) -> float:
-    """In points, if images fill the axes as far as titles of this size let them."""
+    """Returns the width in points of images that fill the axes as far as titles of this size permit."""
     frame, points = ax.get_window_extent(), 72 / ax.figure.dpi
     beside = points * frame.width / (columns * (1 + GAP))
     above = (points * frame.height - rows * LINE * size) / (rows * (height + GAP))

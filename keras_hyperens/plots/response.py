@@ -1,4 +1,4 @@
-"""How much a hyperparameter matters to one trained network."""
+"""Response of a trained network to a hyperparameter."""
 
 from typing import Any
 
@@ -21,19 +21,19 @@ def response_curve(
     at: Any = None,
     ax: Any = None,
 ) -> Figure:
-    """Validation loss of one trained network over the range of one hyperparameter.
+    """Plots the validation loss of one trained network over the range of a hyperparameter.
 
     Args:
         values: Ascending values of the hyperparameter in natural scale, `[G]`.
-        losses: Loss of the ensemble at each, `[G]`.
+        losses: Loss of the ensemble at each value, `[G]`.
         name: Name of the hyperparameter.
         scale: `"log"` or `"linear"`: the `sampling` of its `Hyperparameter`.
-        members: Losses of the members, `[M, G]`, as thin lines.
-        at: The members' tuned values, `[M]`: marks on their lines, or on the ensemble's without `members`.
-        ax: Where to draw. Default: a new figure.
+        members: Losses of the members, `[M, G]`, drawn as thin lines.
+        at: Tuned values of the members, `[M]`, marked on their lines, or on that of the ensemble without `members`.
+        ax: Matplotlib axes. Defaults to the axes of a new figure.
 
     Raises:
-        ValueError: If shapes do not match, `values` do not ascend, or do not suit the scale.
+        ValueError: If shapes do not match, or `values` do not ascend or do not match the scale.
 
     Example:
     >>> figure = response_curve([0.1, 1.0, 10.0], [0.5, 0.3, 0.4], "l2", at=[0.1, 1.0])
@@ -52,7 +52,7 @@ def response_curve(
     for number, x in enumerate(at):
         y = _between(values, members[number] if len(members) else losses, x, scale)
         _mark(ax, x, y, number, None if len(members) else f"member {number}")
-    marks = " (marks: the members' tuned values)" if len(at) else ""
+    marks = " (markers: tuned values of the members)" if len(at) else ""
     ax.set(xlabel=f"{name}{marks}", ylabel="validation loss", xscale=scale)
     ax.set_title(f"Response to {name or 'the hyperparameter'}")
     legend_above(ax)
@@ -71,12 +71,12 @@ def _check_shapes(values: np.ndarray, losses: np.ndarray, members: np.ndarray, a
 
 
 def _style(number: int, marks: int) -> dict[str, Any]:
-    style = line_style(number + 1, 1) | {"linewidth": 1.2, "markevery": []}  # a marker in the legend alone
+    style = line_style(number + 1, 1) | {"linewidth": 1.2, "markevery": []}  # markers only in the legend
     return style if marks else style | {"marker": ""}
 
 
 def _between(values: np.ndarray, curve: np.ndarray, x: float, scale: str) -> float:
-    """Height at `x` of the curve, whose pieces are straight on the drawn scale."""
+    """Returns the height of the curve at `x`, interpolated on the plotted scale."""
     if scale == "log":
         values, x = np.log(values), np.log(x)
     return float(np.interp(x, values, curve))

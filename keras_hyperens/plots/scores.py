@@ -1,4 +1,4 @@
-"""A score of several methods against something that is counted: members, or strength of a corruption."""
+"""Scores of several methods by number of members or intensity of a corruption."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from keras_hyperens.plots.style import new_axes
 
 
 def scores_by_size(scores: dict[str, Any], metric: str = "NLL", ax: Any = None) -> Figure:
-    """A score against the size of the ensemble, one line for each way to build it.
+    """Plots a score by ensemble size, with one line per method.
 
     Args:
-        scores: By name, the scores of ensembles of 1, 2, ... members: what
-            `HyperDeepEnsembleBuilder.scores_by_size` gives.
+        scores: Dictionary from names to scores of ensembles of 1, 2, ... members, as returned by
+            `HyperDeepEnsembleBuilder.scores_by_size`.
         metric: Name of the score.
-        ax: Where to draw. Default: a new figure.
+        ax: Matplotlib axes. Defaults to the axes of a new figure.
 
     Raises:
-        ValueError: If there is nothing to draw, a name has no score, or scores are not lists.
+        ValueError: If `scores` is empty, a name has no score, or scores are not lists.
 
     Example:
     >>> figure = scores_by_size({"deep ensemble": [0.5, 0.4], "hyper-deep ensemble": [0.5, 0.3]})
@@ -28,21 +28,21 @@ def scores_by_size(scores: dict[str, Any], metric: str = "NLL", ax: Any = None) 
     [[1.0, 0.5], [2.0, 0.3]]
     """
     ax = _draw_scores(_checked_scores(scores), 1, ax)
-    ax.set(xlabel="members", ylabel=metric, title=f"{metric} against ensemble size")
+    ax.set(xlabel="members", ylabel=metric, title=f"{metric} by ensemble size")
     legend_above(ax)
     return ax.figure
 
 
 def corruption_curves(scores: dict[str, Any], metric: str = "NLL", ax: Any = None) -> Figure:
-    """A score against the strength of a corruption of the test rows, one line for each method.
+    """Plots a score by intensity of a corruption of the test data, with one line per method.
 
     Args:
-        scores: By name of the method, the scores at strength 0 (clean), 1, 2, ...
+        scores: Dictionary from names of methods to scores at intensity 0 (clean), 1, 2, ...
         metric: Name of the score.
-        ax: Where to draw. Default: a new figure.
+        ax: Matplotlib axes. Defaults to the axes of a new figure.
 
     Raises:
-        ValueError: If a name has no score, or scores are not lists, or not all of one length.
+        ValueError: If a name has no score, scores are not lists, or their lengths differ.
 
     Example:
     >>> figure = corruption_curves({"single network": [0.2, 0.5, 0.9], "ensemble": [0.2, 0.4, 0.6]})
@@ -52,9 +52,9 @@ def corruption_curves(scores: dict[str, Any], metric: str = "NLL", ax: Any = Non
     checked = _checked_scores(scores)
     lengths = {name: len(values) for name, values in checked.items()}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"Every method needs a score for each strength. Received: numbers of scores {lengths}")
+        raise ValueError(f"Every method needs one score per intensity. Received: numbers of scores {lengths}")
     ax = _draw_scores(checked, 0, ax)
-    ax.set(xlabel="strength of the corruption (0: clean)", ylabel=metric, title=f"{metric} under corruption")
+    ax.set(xlabel="corruption intensity (0: clean)", ylabel=metric, title=f"{metric} under corruption")
     legend_above(ax)
     return ax.figure
 
@@ -62,7 +62,7 @@ def corruption_curves(scores: dict[str, Any], metric: str = "NLL", ax: Any = Non
 def _checked_scores(scores: Any) -> dict[str, np.ndarray]:
     arrays = {name: np.asarray(values, "float64") for name, values in dict(scores).items()}
     if not arrays or any(values.ndim != 1 or not len(values) for values in arrays.values()):
-        raise ValueError(f"At least one score is needed of each name, as a list. Received: scores={scores}")
+        raise ValueError(f"Every name needs at least one score, as a list. Received: scores={scores}")
     return arrays
 
 

@@ -1,33 +1,33 @@
-"""What all pictures share: where to draw, lines that stay apart in gray, and a legend that covers no data."""
+"""Common style of the plots: axes, lines that differ in grayscale, and a legend that covers no data."""
 
 from typing import Any
 
 import matplotlib.pyplot as plt
 
 COLORS = ("#14396b", "#d9730d", "#3a9d6e", "#a32020", "#56a7d8", "#8a4fa3", "#d9a400", "#555555")  # neighbors differ
-MARKERS = "osD^vP*Xph"  # in lightness too
+MARKERS = "osD^vP*Xph"  # in lightness, too
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 
 
 def new_axes(ax: Any, size: tuple[float, float] = (5, 4)) -> Any:
-    """`ax`, or that of a new figure of `size` inches."""
+    """Returns `ax`, or the axes of a new figure of `size` inches."""
     return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
 
 
 def line_style(number: int, points: int) -> dict[str, Any]:
-    """Color, dashes and about 8 markers of the line `number`, which has so many `points`."""
+    """Returns color, dashes and about 8 markers of line `number` with this number of `points`."""
     every = max(1, points // 8)
     return {
         "color": COLORS[number % len(COLORS)],
         "linestyle": DASHES[number % len(DASHES)],
         "marker": MARKERS[number % len(MARKERS)],
         "markersize": 5,
-        "markevery": (number * every // 3 % every, every),  # not all at the same place
+        "markevery": (number * every // 3 % every, every),  # different positions per line
     }
 
 
 def legend_above(ax: Any) -> None:
-    """A legend in as few rows as fit; the vertical axis grows upwards until it covers no data."""
+    """Draws a legend in as few rows as possible, and extends the vertical axis until it covers no data."""
     frame, number = ax.get_window_extent(), len(ax.get_legend_handles_labels()[1])
     for rows in range(1, max(number, 1) + 1):
         legend = ax.legend(

@@ -1,4 +1,4 @@
-"""Where the members' hyperparameters go, while they are tuned."""
+"""Callback that plots the members' hyperparameters during training."""
 
 import io
 import os
@@ -13,21 +13,21 @@ from matplotlib.figure import Figure
 from keras_hyperens.callbacks import HyperparameterHistory
 from keras_hyperens.plots.hyperparameters import hyperparameter_path
 
-WIDTH, HEIGHT = 5, 4  # of one hyperparameter, in inches
+WIDTH, HEIGHT = 5, 4  # per hyperparameter, in inches
 
 
 class TuningPath(HyperparameterHistory):
-    """Draws `hyperparameter_path` of every hyperparameter after each epoch of `HyperBatchEnsemble.fit`.
+    """Callback that plots `hyperparameter_path` of every hyperparameter after each epoch of `HyperBatchEnsemble.fit`.
 
-    It is a `HyperparameterHistory` too: `bounds` has the numbers.
+    It is also a `HyperparameterHistory` with the numbers in `bounds`.
 
     Args:
-        directory: Where to write `epoch_0001.png`, `epoch_0002.png`, ...; it is made if it does not exist.
-        log_dir: Directory of a TensorBoard run, which gets the pictures under "images" and the bounds as scalars.
+        directory: Directory for `epoch_0001.png`, `epoch_0002.png`, ...; it is created if necessary.
+        log_dir: Directory of a TensorBoard run; plots are written under "images" and bounds as scalars.
 
     Raises:
-        TypeError: If `directory` is no path.
-        ValueError: If neither is given.
+        TypeError: If `directory` is not a path.
+        ValueError: If neither is set.
 
     Example:
     >>> tuning_path = TuningPath("pictures")
@@ -36,7 +36,7 @@ class TuningPath(HyperparameterHistory):
 
     def __init__(self, directory: str | os.PathLike[str] | None = None, *, log_dir: str | None = None) -> None:
         if directory is None and log_dir is None:
-            raise ValueError("Give `directory`, `log_dir`, or both. Received: directory=None, log_dir=None")
+            raise ValueError("Set `directory`, `log_dir`, or both. Received: directory=None, log_dir=None")
         if not isinstance(directory, str | os.PathLike | None):
             raise TypeError(f"`directory` must be a path. Received: directory={directory!r}")
         super().__init__(log_dir)
@@ -45,7 +45,9 @@ class TuningPath(HyperparameterHistory):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
         if not self.bounds:
-            raise ValueError(f"There are no hyperparameters to draw. Received: an ensemble {self.model.name!r} of none")
+            raise ValueError(
+                f"No hyperparameters to plot. Received: ensemble {self.model.name!r} without hyperparameters"
+            )
         if self.directory is not None:
             self.directory.mkdir(parents=True, exist_ok=True)
 
@@ -65,7 +67,7 @@ class TuningPath(HyperparameterHistory):
             entry = self.model.space[name]
             hyperparameter_path(bounds, name.replace("$", r"\$"), entry.sampling, ax)
             values = np.concatenate([bounds.ravel(), [entry.min_value, entry.max_value]])
-            ax.set_ylim(values.min(), max(values.max(), ax.get_ylim()[1]))  # the same range in every picture
+            ax.set_ylim(values.min(), max(values.max(), ax.get_ylim()[1]))  # the same range in every plot
         return figure
 
 

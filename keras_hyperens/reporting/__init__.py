@@ -1,4 +1,4 @@
-"""One page that says how good an ensemble is, for someone who was not there."""
+"""Report of an ensemble on one self-contained page."""
 
 from keras_hyperens.reporting.sections import report as report
 

@@ -1,4 +1,4 @@
-"""The section of a report on decisions: conformal sets, and predictions that are refused."""
+"""Report section on decisions: conformal sets and abstention."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,17 +9,17 @@ from keras_hyperens.reporting.page import heading
 from keras_hyperens.reporting.page import paragraph
 from keras_hyperens.reporting.page import table
 
-LARGEST = 5  # sets of more classes share a row
+LARGEST = 5  # larger sets share a table row
 
 
 def decision_parts(ensemble: Any, x: Any, labels: np.ndarray, batch_size: int) -> Iterator[str]:
-    """What `conformalize` and `abstain` come to on test data; nothing if neither was called.
+    """Yields the results of `conformalize` and `abstain` on test data; nothing if neither was called.
 
     Args:
         ensemble: A classifier with one output.
         x: Test data.
-        labels: Its classes, of every position, `[N]`.
-        batch_size: Of the prediction.
+        labels: Classes of every position, `[N]`.
+        batch_size: Batch size of the prediction.
     """
     if ensemble.conformal is None and ensemble.abstention is None:
         return
@@ -35,9 +35,9 @@ def decision_parts(ensemble: Any, x: Any, labels: np.ndarray, batch_size: int) -
 def _of_sets(conformal: Any, sets: np.ndarray, labels: np.ndarray) -> Iterator[str]:
     inside, sizes = sets[np.arange(len(labels)), labels], sets.sum(-1)
     yield paragraph(
-        f"Conformal sets ({conformal.outputs[0].method}) promise to hold the true class of {conformal.coverage:.0%} of "
-        f"samples{' of every class' if conformal.per_class else ''}; here they hold that of {inside.mean():.1%}. "
-        f"They have {sizes.mean():.2f} classes on average."
+        f"Conformal sets ({conformal.outputs[0].method}) target a coverage of {conformal.coverage:.0%}"
+        f"{' for every class' if conformal.per_class else ''}; the coverage on the test data is {inside.mean():.1%}. "
+        f"The mean set size is {sizes.mean():.2f}."
     )
     last = min(LARGEST, sets.shape[-1])
     groups = {"all": sizes >= 0, **{str(size): sizes == size for size in range(last)}, f"{last} or more": sizes >= last}
@@ -46,7 +46,7 @@ def _of_sets(conformal: Any, sets: np.ndarray, labels: np.ndarray) -> Iterator[s
         for name, chosen in groups.items()
         if chosen.any()
     ]
-    yield table(["classes in the set", "samples", "share", "hold the true class"], rows)
+    yield table(["set size", "samples", "fraction", "coverage"], rows)
 
 
 def _of_refusals(refused: np.ndarray, right: np.ndarray) -> Iterator[str]:
@@ -56,4 +56,4 @@ def _of_refusals(refused: np.ndarray, right: np.ndarray) -> Iterator[str]:
         if chosen.any()
     ]
     yield table(["", "samples", "share", "accuracy"], rows)
-    yield paragraph("Refused: less sure than the threshold of `abstain`.", "small")
+    yield paragraph("Refused: less confident than the threshold of `abstain`.", "small")

@@ -1,4 +1,4 @@
-"""The section of a report on drift: whether data are like those of the reference."""
+"""Report section on drift from the reference."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ from keras_hyperens.reporting.page import table
 
 
 def monitoring_parts(ensemble: Any, data: Mapping[str, Any], batch_size: int) -> Iterator[str]:
-    """The comparison of data with the reference of `set_reference`; nothing if there is none.
+    """Yields the comparison of data with the reference of `set_reference`; nothing without a reference.
 
     Args:
         ensemble: An ensemble with one output.
-        data: Test data and others, by name.
-        batch_size: Of the prediction.
+        data: Test data and other datasets, by name.
+        batch_size: Batch size of the prediction.
     """
     reference = ensemble.reference
     if reference is None:
@@ -37,16 +37,16 @@ def monitoring_parts(ensemble: Any, data: Mapping[str, Any], batch_size: int) ->
     yield table(["", "samples", "alarm", "p"], rows)
     yield table(["", "measure", "median", "KS", "PSI"], [row for each in drifts.items() for row in _rows(*each)])
     yield paragraph(
-        "Each set of at least 20 samples is compared with the reference that the ensemble keeps: the change of the "
-        "median, the largest distance of the distribution functions (KS), and the population stability index (PSI). An "
-        "alarm is false in at most about 1 % of independent sets of the same kind.",
+        "Each dataset of at least 20 samples is compared with the reference of the ensemble: change of the median, "
+        "largest distance between the distribution functions (KS), and population stability index (PSI). The "
+        "false-alarm rate is at most about 1 % for independent datasets with the distribution of the reference.",
         "small",
     )
     first = reference.measures[0]
     values = {name.replace("$", r"\$"): each[first] for name, each in measured.items()}
     name = first.replace("_", " ")
     figure = plots.uncertainty_histograms(np.asarray(reference.values[0]), values, name)
-    yield picture(figure, f"The {name} of the reference, and of these data.")
+    yield picture(figure, f"Distribution of the {name} for the reference and for these data.")
 
 
 def _rows(name: str, drift: Drift) -> Iterator[list[Any]]:

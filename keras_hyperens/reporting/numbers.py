@@ -1,4 +1,4 @@
-"""The numbers of a report: scores of the ensemble and of its members."""
+"""Scores of the ensemble and of its members."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ SCORES = {
 
 
 def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Of predictions `[N, C]`; all but the accuracy are better when lower."""
+    """Returns the scores of predictions `[N, C]`; all except the accuracy are better when lower."""
     found = {"accuracy": float((probabilities.argmax(-1) == labels).mean())}
     for metric in (
         metrics.NegativeLogLikelihood(),
@@ -30,14 +30,14 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
 
 
 def accuracy_of_the_surest(labels: np.ndarray, probabilities: np.ndarray, coverage: float) -> float:
-    """Accuracy on the share `coverage` of rows with the largest confidence."""
+    """Returns the accuracy on the fraction `coverage` of samples with the highest confidence."""
     metric = metrics.SelectiveAccuracy(coverage)
     metric.update_state(labels, probabilities)
     return float(metric.result())
 
 
 def auroc(usual: np.ndarray, unusual: np.ndarray) -> float:
-    """How well a measure tells unusual rows from usual ones: 0.5 is chance, 1 perfect."""
+    """Returns how well a measure separates out-of-distribution samples: 0.5 is chance, 1 is perfect."""
     metric = metrics.OutOfDistributionAUROC(measure=None)
     flags = np.repeat([0, -1], [len(usual), len(unusual)])
     metric.update_state(flags, np.concatenate([usual, unusual]))
@@ -45,10 +45,10 @@ def auroc(usual: np.ndarray, unusual: np.ndarray) -> float:
 
 
 def checked_rows(members: Any, labels: Any) -> np.ndarray:
-    """Labels as classes `[N]`.
+    """Returns labels as classes `[N]`.
 
     Raises:
-        ValueError: If they are not one class of C for each row.
+        ValueError: If labels are not one of C classes per sample.
     """
     labels = np.asarray(labels)
     shape = members.shape[1:]
@@ -56,11 +56,11 @@ def checked_rows(members: Any, labels: Any) -> np.ndarray:
         raise ValueError(f"Labels must be numbers: encode strings as 0, 1, ... Received: dtype={labels.dtype}")
     if labels.shape == shape and shape[-1] > 1:
         if not np.isin(labels, (0, 1)).all() or (labels.sum(-1) != 1).any():
-            raise ValueError("A report needs classes, or one-hot labels. Received: soft labels, or several of a row")
+            raise ValueError("A report needs classes, or one-hot labels. Received: soft or multiple labels per sample")
         labels = labels.argmax(-1)
     labels = labels.reshape(len(labels), -1)[:, 0] if labels.ndim == 2 and labels.shape[-1] == 1 else labels
     if labels.shape != shape[:1] or not len(labels):
-        raise ValueError(f"A report needs one class for each row. Received: labels {labels.shape}, predictions {shape}")
+        raise ValueError(f"A report needs one class per sample. Received: labels {labels.shape}, predictions {shape}")
     if labels.min() < 0 or labels.max() >= shape[-1]:
         raise ValueError(f"Labels must be in [0, {shape[-1]}). Received: from {labels.min()} to {labels.max()}")
     return labels.astype(int)

@@ -1,4 +1,4 @@
-"""A self-contained page: text, tables, and pictures inside it."""
+"""Self-contained page with text, tables and embedded plots."""
 
 import base64
 import html
@@ -29,7 +29,7 @@ img { max-width: 100%; height: auto; }
 
 
 def page(title: str, parts: Sequence[str]) -> str:
-    """The whole document."""
+    """Returns the complete document."""
     head = (
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
     )
@@ -40,7 +40,7 @@ def page(title: str, parts: Sequence[str]) -> str:
 
 
 def heading(text: str) -> str:
-    """Begins a section."""
+    """Starts a section."""
     return f"<h2>{html.escape(text)}</h2>"
 
 
@@ -50,7 +50,7 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table whose first row is the one to look at."""
+    """Returns a table with an emphasized first row."""
     head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
     lines = []
     for number, row in enumerate(rows):
@@ -60,7 +60,7 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def picture(figure: Figure, caption: str) -> str:
-    """A matplotlib figure as part of the page; the figure is closed."""
+    """Returns a matplotlib figure as an embedded image, and closes the figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     pyplot.close(figure)
@@ -70,12 +70,12 @@ def picture(figure: Figure, caption: str) -> str:
 
 
 def pair(*pictures: str) -> str:
-    """Pictures beside each other, where there is room."""
+    """Returns two images side by side if the width permits."""
     return f'<div class="pair">{"".join(pictures)}</div>'
 
 
 def shown(value: Any) -> str:
-    """A cell: numbers with three significant digits, text as it is."""
+    """Returns a cell: numbers with three significant digits, text unchanged."""
     if value is None:
         return ""
     if isinstance(value, str | bool | int):

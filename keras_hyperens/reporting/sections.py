@@ -1,4 +1,4 @@
-"""What is in a report, section by section."""
+"""Sections of a report."""
 
 import pathlib
 from collections.abc import Iterator
@@ -27,13 +27,13 @@ from keras_hyperens.reporting.page import table
 from keras_hyperens.version import __version__
 
 COVERAGE = 0.8
-CLOSE = 0.005  # confidence and accuracy nearer than this are said to be equal
+CLOSE = 0.005  # smaller differences between confidence and accuracy are reported as equal
 MEASURES = ("predictive_entropy", "mutual_information")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What all sections are about: rows, labels, and what the ensemble says of them."""
+    """Data of all sections: samples, labels, and predictions of the ensemble."""
 
     ensemble: Any
     x: Any
@@ -46,7 +46,7 @@ class Facts:
 
     @property
     def by_nll(self) -> list[int]:
-        """Numbers of the members, the one with the lowest NLL first."""
+        """Indices of the members in ascending order of their NLL."""
         return sorted(range(len(self.members)), key=lambda k: self.member_scores[k]["nll"])
 
     @property
@@ -56,7 +56,7 @@ class Facts:
 
     @property
     def weights(self) -> np.ndarray:
-        """Of the members, with sum 1."""
+        """Weights of the members, with a sum of 1."""
         weights = self.ensemble.member_weights
         return np.ones(len(self.members)) / len(self.members) if weights is None else np.divide(weights, sum(weights))
 
@@ -67,25 +67,25 @@ def report(
     y: Any,
     ood: Any = None,
     path: str | pathlib.Path = "report.html",
-    title: str = "What the ensemble knows",
+    title: str = "Ensemble report",
     batch_size: int = 500,
 ) -> pathlib.Path:
-    """Writes one self-contained page: how accurate, how calibrated, how sure; which members; against the best member.
+    """Writes a self-contained page on accuracy, calibration, uncertainty and members, compared with the best member.
 
     Args:
         ensemble: A trained classifier: a `HyperBatchEnsemble` or a `HyperDeepEnsemble`.
-        x, y: Test rows and their classes, arrays.
-        ood: Rows that are out of distribution, an array, or several by name.
-        path: The file to write.
-        title: Of the page.
-        batch_size: Rows at a time.
+        x, y: Test samples and their classes, arrays.
+        ood: Out-of-distribution samples: an array, or a dictionary of arrays by name.
+        path: File to write.
+        title: Title of the page.
+        batch_size: Batch size of predictions.
 
     Returns:
         The path.
 
     Raises:
-        TypeError: If the ensemble is none.
-        ValueError: If it is no classifier with one output, or labels do not fit.
+        TypeError: If `ensemble` is not an ensemble of this package.
+        ValueError: If it is not a classifier with one output, or labels do not match.
     """
     if not isinstance(ensemble, HyperBatchEnsemble | HyperDeepEnsemble):
         raise TypeError(f"A report needs an ensemble of this package. Received: {type(ensemble).__name__}")
@@ -110,22 +110,22 @@ def report(
 
 
 def _foreign(ood: Any) -> Mapping[str, Any]:
-    """Sets of rows that are out of distribution, by name.
+    """Returns out-of-distribution datasets by name.
 
     Raises:
-        ValueError: If one has no rows.
+        ValueError: If a dataset is empty.
     """
     if ood is None:
         return {}
     foreign = ood if isinstance(ood, Mapping) else {"out of distribution": ood}
     for name, rows in foreign.items():
         if not len(keras.tree.flatten(rows)[0]):
-            raise ValueError(f"`ood` must have rows: leave a set without any out. Received: no rows in {name!r}")
+            raise ValueError(f"`ood` must have samples: remove empty datasets. Received: no samples in {name!r}")
     return foreign
 
 
 def _plain(name: str) -> str:
-    """A name for a picture, where dollars would be taken for formulas."""
+    """Escapes dollar signs in a name for matplotlib."""
     return name.replace("$", r"\$")
 
 
@@ -151,21 +151,22 @@ def _summary(facts: Facts) -> Iterator[str]:
     count = len(facts.labels)
     wrong = [round((1 - each["accuracy"]) * count) for each in (ensemble, single)]
     yield paragraph(
-        f"Of {count:,} test rows this ensemble of {len(facts.members)} members gets {ensemble['accuracy']:.1%} right "
-        f"({wrong[0]} wrong); its best single member gets {single['accuracy']:.1%} ({wrong[1]} wrong).",
+        f"On {count:,} test samples this ensemble of {len(facts.members)} members has an accuracy of "
+        f"{ensemble['accuracy']:.1%} ({wrong[0]} errors); its best single member has {single['accuracy']:.1%} "
+        f"({wrong[1]} errors).",
         "lead",
     )
     mean = {name: np.mean([each[name] for each in facts.member_scores]) for name in numbers.SCORES}
     rows = [
         [name, *(f"{each[score]:.4f}" for score in numbers.SCORES)]
-        for name, each in (("ensemble", ensemble), ("best single member", single), ("members on average", mean))
+        for name, each in (("ensemble", ensemble), ("best single member", single), ("mean of the members", mean))
     ]
     yield table(["", *numbers.SCORES.values()], rows)
     yield paragraph(
-        "NLL, the negative log-likelihood, judges accuracy and honesty together; Brier is the squared error of the "
-        "probabilities; ECE is how far confidence is from accuracy; AURC is the error rate when the least sure rows "
-        "are left out, averaged over how many are. All are better when lower. The best single member is the one with "
-        "the lowest NLL on these very rows, so the comparison flatters it.",
+        "The negative log-likelihood (NLL) measures accuracy and calibration together; Brier is the squared error of "
+        "the probabilities; ECE is the difference between confidence and accuracy; AURC is the error rate after the "
+        "rejection of uncertain samples, averaged over the fraction that is kept. All are better when lower. The best "
+        "single member is selected by its NLL on these samples, so the comparison favors it.",
         "small",
     )
 
@@ -173,35 +174,33 @@ def _summary(facts: Facts) -> Iterator[str]:
 def _calibration(facts: Facts) -> Iterator[str]:
     confidence = facts.prediction.max(-1).mean()
     accuracy = (facts.prediction.argmax(-1) == facts.labels).mean()
-    yield heading("Is it as right as it says?")
-    direction = "less sure than it is right" if confidence < accuracy else "surer than it is right"
-    advice = "" if facts.ensemble.temperatures else " `ensemble.calibrate` on held-out rows mends that."
-    yield paragraph(
-        f"On average it says {confidence:.1%} and is right {accuracy:.1%} of the time: {direction}.{advice}"
-    )
+    yield heading("Calibration")
+    direction = "underconfident" if confidence < accuracy else "overconfident"
+    advice = "" if facts.ensemble.temperatures else " `ensemble.calibrate` on held-out data corrects this."
+    yield paragraph(f"The mean confidence is {confidence:.1%} and the accuracy is {accuracy:.1%}: {direction}.{advice}")
     yield pair(
         *(
             picture(plots.reliability_diagram(facts.labels, probabilities), caption)
             for probabilities, caption in (
-                (facts.prediction, "The ensemble: on the diagonal, confidence is accuracy."),
-                (facts.members[facts.best], f"Member {facts.best}, the best by itself."),
+                (facts.prediction, "Ensemble: on the diagonal, confidence equals accuracy."),
+                (facts.members[facts.best], f"Member {facts.best}, the best single member."),
             )
         )
     )
 
 
 def _certainty(facts: Facts) -> Iterator[str]:
-    yield heading("Does it know when it is wrong?")
+    yield heading("Selective prediction")
     surest = numbers.accuracy_of_the_surest(facts.labels, facts.prediction, COVERAGE)
-    yield paragraph(f"On the {COVERAGE:.0%} of rows that it is surest of, it is right {surest:.2%} of the time.")
+    yield paragraph(f"The accuracy on the {COVERAGE:.0%} most confident samples is {surest:.2%}.")
     curves = {"ensemble": facts.prediction, "best single member": facts.members[facts.best]}
     yield picture(
         plots.risk_coverage_curve(facts.labels, curves),
-        "Error rate among the surest rows, against how many rows are answered at all.",
+        "Error rate of the most confident samples by coverage, the fraction of samples that is kept.",
     )
     if np.ndim(facts.x) == 4 and np.shape(facts.x)[-1] in (1, 3) and len(facts.labels) >= 12:
         yield picture(
-            _images(facts), "The images that it is surest and least sure of: true class, class said, entropy."
+            _images(facts), "Images with the lowest and the highest entropy: true class, predicted class, entropy."
         )
 
 
@@ -210,14 +209,14 @@ def _images(facts: Facts) -> Any:
     images = (images - images.min()) / max(float(np.ptp(images)), 1e-12)
     said = facts.prediction.argmax(-1)
     titles = [
-        f"{true}, said {one}\n{h:.2g} nats"
+        f"{true}, predicted {one}\n{h:.2g} nats"
         for true, one, h in zip(facts.labels, said, facts.measured["predictive_entropy"])
     ]
     return plots.certain_images(images, facts.measured["predictive_entropy"], titles)
 
 
 def _members(facts: Facts) -> Iterator[str]:
-    yield heading("Its members")
+    yield heading("Members")
     values = facts.ensemble.hyperparameter_values()
     rows = []
     for k in facts.by_nll:
@@ -226,7 +225,7 @@ def _members(facts: Facts) -> Iterator[str]:
     yield table(["", "weight", "accuracy", "NLL", "ECE", *values], rows)
     yield picture(
         plots.diversity_matrix(facts.members),
-        "How often two members say different classes. Members that never differ add nothing to each other.",
+        "Fraction of samples for which two members predict different classes. Identical members add no information.",
     )
 
 
@@ -234,14 +233,14 @@ def _hyperparameters(facts: Facts) -> Iterator[str]:
     ensemble = facts.ensemble
     if not isinstance(ensemble, HyperBatchEnsemble) or not len(ensemble.space) or not ensemble.compiled:
         return
-    yield heading("What its hyperparameters are worth")
+    yield heading("Hyperparameter response")
     curves = ensemble.response_curves(facts.x, facts.y, points=11, verbose=0)
     tuned = ensemble.hyperparameter_values()
     pictures = []
     for name, curve in curves.items():
         scale = ensemble.space[name].sampling
         figure = plots.response_curve(curve.values, curve.losses, _plain(name), scale, curve.members, tuned[name])
-        pictures.append(picture(figure, f"The loss on these rows for any {name}, from the one trained network."))
+        pictures.append(picture(figure, f"Loss on these samples by {name}, from the one trained network."))
     yield pair(*pictures)
 
 
@@ -257,11 +256,11 @@ def _out_of_distribution(facts: Facts, ood: Mapping[str, Any], batch_size: int) 
     ]
     entropies = {_plain(name): said["predictive_entropy"] for name, said in strange.items()}
     return [
-        heading("Does it notice what it was not trained for?"),
-        table(["", "rows", "AUROC of the entropy", "AUROC of the mutual information"], rows),
-        paragraph("AUROC: how often such a row is less sure than a test row; 0.5 is chance, 1 is always.", "small"),
+        heading("Out-of-distribution detection"),
+        table(["", "samples", "AUROC of the entropy", "AUROC of the mutual information"], rows),
+        paragraph("AUROC: probability that such a sample has a higher uncertainty than a test sample.", "small"),
         picture(
             plots.uncertainty_histograms(usual["predictive_entropy"], entropies),
-            "Predictive entropy of test rows and of the others, in nats.",
+            "Predictive entropy of test samples and out-of-distribution samples, in nats.",
         ),
     ]

@@ -1,6 +1,6 @@
-"""Combining members, and saying how sure they are: pure functions of `[M, B, ..., C]`.
+"""Combination of members, and uncertainty measures: pure functions of `[M, B, ..., C]`.
 
-Each takes weights of the members, is written in `keras.ops`, and so runs on arrays, in a graph and in an export.
+All functions take weights of the members. They use `keras.ops`, and so apply to arrays, in graphs and in exports.
 """
 
 from keras_hyperens.uncertainty.combining import combine as combine

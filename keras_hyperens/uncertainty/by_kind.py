@@ -1,4 +1,4 @@
-"""Which measures there are of which kind of output, by name."""
+"""Uncertainty measures by kind of output and name."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +33,7 @@ OF_PROBABILITIES: tuple[Measure, ...] = (
     *OF_VALUES,
 )
 OF_FINAL_OUTPUT = (entropy.predictive_entropy, confidence.max_probability, confidence.margin)
-OF_MEMBERS_AND_COMBINATION = (  # these compare the two, so both must be without a temperature of the ensemble
+OF_MEMBERS_AND_COMBINATION = (  # these compare the two, so neither must have a temperature of the ensemble
     entropy.mutual_information,
     divergence.mean_kl_divergence,
     divergence.sum_kl_divergence,

@@ -1,4 +1,4 @@
-"""What every measure asks of its arguments: shapes are always checked, values only of NumPy arrays and lists."""
+"""Checks of the arguments of measures: shapes always, values only of NumPy arrays and lists."""
 
 import keras
 import numpy as np
@@ -9,26 +9,26 @@ from keras_hyperens.types import Tensor
 
 
 def is_concrete(values: Tensor) -> bool:
-    """Whether values can be looked at: inside a graph they cannot, and reading an eager tensor would wait for it."""
+    """Whether values can be read, which is impossible inside a graph, and slow for eager tensors."""
     return isinstance(values, np.ndarray | list | tuple)
 
 
 def shape_of(values: Tensor) -> Shape:
-    """Static shape; sizes not known yet are `None`."""
+    """Returns the static shape; unknown sizes are `None`."""
     return tuple(np.shape(values) if isinstance(values, list | tuple) else values.shape)
 
 
 def checked_members(members: Tensor, axes: str = "[M, B, ..., C]") -> Tensor:
-    """The members' predictions as a tensor of at least float32.
+    """Returns the members' predictions as a tensor in float32 or higher precision.
 
     Raises:
-        ValueError: If the member or row axis is missing, an axis is empty, or a value is not finite.
+        ValueError: If the member or batch axis is missing, an axis is empty, or a value is not finite.
     """
     shape = shape_of(members)
     if len(shape) < axes.count(",") + (0 if "..." in axes else 1):
         raise ValueError(f"Predictions of members must have the axes {axes}. Received: shape={shape}")
     if 0 in shape:
-        raise ValueError(f"There must be at least one member, one row and one value. Received: shape={shape}")
+        raise ValueError(f"There must be at least one member, one sample and one value. Received: shape={shape}")
     if is_concrete(members) and not np.isfinite(members).all():
         raise ValueError(
             f"Predictions of members must be finite. Received: {np.sum(~np.isfinite(members))} values that are not"
@@ -39,15 +39,15 @@ def checked_members(members: Tensor, axes: str = "[M, B, ..., C]") -> Tensor:
 
 
 def checked_probabilities(members: Tensor) -> Tensor:
-    """The members' probabilities over the classes of the last axis.
+    """Returns the members' probabilities over the classes of the last axis.
 
     Raises:
-        ValueError: Also if there are not two classes, or probabilities are negative or do not sum to 1.
+        ValueError: Also if there are fewer than two classes, or probabilities are negative or do not sum to 1.
     """
     tensor = checked_members(members)
     if tensor.shape[-1] < 2:
         raise ValueError(
-            "Probabilities need at least two classes; for one probability p of class 1 give [1 - p, p]. "
+            "Probabilities need at least two classes; for a single probability p of class 1 pass [1 - p, p]. "
             f"Received: shape={tuple(tensor.shape)}"
         )
     if is_concrete(members):
@@ -56,7 +56,7 @@ def checked_probabilities(members: Tensor) -> Tensor:
 
 
 def check_sums(probabilities: Tensor) -> None:
-    """Raises a `ValueError` unless every row is a distribution over the last axis."""
+    """Raises a `ValueError` unless every sample is a distribution over the last axis."""
     probabilities = np.asarray(probabilities)
     sums = probabilities.sum(-1, dtype="float64")
     rounding = 1e-2 if probabilities.dtype == np.float16 else 1e-3
@@ -68,7 +68,7 @@ def check_sums(probabilities: Tensor) -> None:
 
 
 def normalized_weights(weights: Tensor, members: Tensor) -> Tensor:
-    """Weights that sum to 1, as a factor of `members`, `[M, 1, ..., 1]`.
+    """Returns weights that sum to 1 and broadcast to `members`, `[M, 1, ..., 1]`.
 
     Raises:
         ValueError: If there is not one weight per member, or they are negative, not finite or all 0.

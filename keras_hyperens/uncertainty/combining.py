@@ -1,4 +1,4 @@
-"""Putting members together: `[M, B, ..., C]` to `[B, ..., C]`."""
+"""Combination of members: `[M, B, ..., C]` to `[B, ..., C]`."""
 
 from keras import ops
 
@@ -13,7 +13,7 @@ def combine(members: Tensor, weights: Tensor | None = None) -> Tensor:
 
     Args:
         members: Probabilities, or values of a regression, `[M, B, ..., C]`.
-        weights: `[M]`, non-negative, of any positive sum. Default: all equal.
+        weights: `[M]`, nonnegative, with a positive sum. Defaults to equal weights.
 
     Returns:
         `[B, ..., C]`.
@@ -33,14 +33,13 @@ def combine(members: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def log_mean_exp(members: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Logarithm of the weighted mean, from logarithms: `ln sum_k w_k exp(l_k)`, without underflow.
+    """Logarithm of the weighted mean of exponentials: `ln sum_k w_k exp(l_k)`, without underflow.
 
-    With log probabilities this is the log probability of the ensemble, also where every member's own is too small for
-    a float.
+    For log probabilities this is the log probability of the ensemble, even if every member's probability underflows.
 
     Args:
         members: Logarithms, `[M, B, ..., C]`.
-        weights: `[M]`, non-negative, of any positive sum. Default: all equal.
+        weights: `[M]`, nonnegative, with a positive sum. Defaults to equal weights.
 
     Returns:
         `[B, ..., C]`.
@@ -59,13 +58,13 @@ def log_mean_exp(members: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def median(members: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Weighted median over members, each value by itself; between two middle values, their mean.
+    """Weighted median over members per value; the mean of two middle values.
 
     The medians of probabilities need not sum to 1: divide by their sum.
 
     Args:
         members: `[M, B, ..., C]`.
-        weights: `[M]`, non-negative, of any positive sum. Default: all equal.
+        weights: `[M]`, nonnegative, with a positive sum. Defaults to equal weights.
 
     Returns:
         `[B, ..., C]`.
@@ -88,20 +87,20 @@ def median(members: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def trimmed_mean(members: Tensor, weights: Tensor | None = None, n_outliers: int = 1) -> Tensor:
-    """Weighted mean over members after the largest outliers of each row are left out.
+    """Weighted mean over members without the largest outliers of each sample.
 
-    A member's distance in a row is Euclidean, over the last axis, from the members' median there.
+    The distance of a member is Euclidean over the last axis, to the members' median.
 
     Args:
         members: `[M, B, ..., C]`.
-        weights: `[M]`, non-negative, of any positive sum. Default: all equal.
-        n_outliers: How many members to leave out in each row, fewer than M.
+        weights: `[M]`, nonnegative, with a positive sum. Defaults to equal weights.
+        n_outliers: Number of members to exclude per sample, less than M.
 
     Returns:
         `[B, ..., C]`.
 
     Raises:
-        ValueError: If no member would be left.
+        ValueError: If no member remains.
 
     Example:
     >>> import numpy as np
@@ -115,6 +114,6 @@ def trimmed_mean(members: Tensor, weights: Tensor | None = None, n_outliers: int
     weights = normalized_weights(weights, members)
     middle = median(members, ops.reshape(weights, (-1,)))
     distances = ops.sum(ops.square(members - middle), axis=-1, keepdims=True)
-    ranks = ops.argsort(ops.argsort(distances, axis=0), axis=0)  # [M, B, ..., 1], the farthest last
+    ranks = ops.argsort(ops.argsort(distances, axis=0), axis=0)  # [M, B, ..., 1], ascending distance
     kept = weights * ops.cast(ranks < number - n_outliers, members.dtype)
     return ops.sum(members * kept, axis=0) / ops.sum(kept, axis=0)

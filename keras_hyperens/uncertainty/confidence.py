@@ -1,4 +1,4 @@
-"""How sure the final output is of its first choice. Unlike the other measures, higher is surer (but for `energy`)."""
+"""Confidence of the combined prediction. Unlike the other measures, higher is more confident (except for `energy`)."""
 
 from keras import ops
 
@@ -10,12 +10,12 @@ from keras_hyperens.uncertainty.entropy import final
 
 
 def max_probability(members: Tensor, weights: Tensor | None = None, prediction: Tensor | None = None) -> Tensor:
-    """Confidence: the largest probability of the final output, `max_c p_c`. Higher is surer.
+    """Confidence: the largest probability of the combined prediction, `max_c p_c`. Higher is more confident.
 
     Args:
         members: Probabilities over the last axis, `[M, B, ..., C]`.
-        weights: `[M]`. Default: all equal.
-        prediction: The combined prediction `[B, ..., C]`, if it is not the members' mean.
+        weights: `[M]`. Defaults to equal weights.
+        prediction: Combined prediction `[B, ..., C]`. Defaults to the members' mean.
 
     Returns:
         `[B, ...]`, between 1 / C and 1.
@@ -29,12 +29,12 @@ def max_probability(members: Tensor, weights: Tensor | None = None, prediction: 
 
 
 def margin(members: Tensor, weights: Tensor | None = None, prediction: Tensor | None = None) -> Tensor:
-    """The largest probability of the final output minus the second largest. Higher is surer.
+    """Difference of the two largest probabilities of the combined prediction. Higher is more confident.
 
     Args:
         members: Probabilities over the last axis, `[M, B, ..., C]`.
-        weights: `[M]`. Default: all equal.
-        prediction: The combined prediction `[B, ..., C]`, if it is not the members' mean.
+        weights: `[M]`. Defaults to equal weights.
+        prediction: Combined prediction `[B, ..., C]`. Defaults to the members' mean.
 
     Returns:
         `[B, ...]`, between 0 and 1.
@@ -49,13 +49,13 @@ def margin(members: Tensor, weights: Tensor | None = None, prediction: Tensor | 
 
 
 def energy(logits: Tensor, weights: Tensor | None = None, temperature: float = 1.0) -> Tensor:
-    """Free energy of the members' logits, `mean_k -T ln sum_c exp(logit_kc / T)`. Lower is surer.
+    """Free energy of the members' logits, `mean_k -T ln sum_c exp(logit_kc / T)`. Lower is more confident.
 
-    A softmax forgets how large all logits are together; this is what it forgets.
+    The energy depends on a common offset of all logits, which a softmax removes.
 
     Args:
         logits: The members' raw outputs, not probabilities, `[M, B, ..., C]`.
-        weights: `[M]`. Default: all equal.
+        weights: `[M]`. Defaults to equal weights.
         temperature: T, positive.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How far apart members' values and votes are."""
+"""Dispersion of the members' values and predicted classes."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ from keras_hyperens.uncertainty.combining import combine
 
 
 def variance(members: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Variance of the members' values around their mean, `mean_k (x_k - mean)²`, each value by itself.
+    """Variance of the members' values, `mean_k (x_k - mean)²`, per value.
 
     Args:
         members: Probabilities or values, `[M, B, ..., C]`.
-        weights: `[M]`. Default: all equal.
+        weights: `[M]`. Defaults to equal weights.
 
     Returns:
         `[B, ..., C]`.
@@ -35,7 +35,7 @@ def standard_deviation(members: Tensor, weights: Tensor | None = None) -> Tensor
 
     Args:
         members: Probabilities or values, `[M, B, ..., C]`.
-        weights: `[M]`. Default: all equal.
+        weights: `[M]`. Defaults to equal weights.
 
     Returns:
         `[B, ..., C]`.
@@ -49,20 +49,20 @@ def standard_deviation(members: Tensor, weights: Tensor | None = None) -> Tensor
 
 
 def score_range(members: Tensor, weights: Tensor | None = None, classes: Sequence[int] | None = None) -> Tensor:
-    """Largest minus smallest score that any member gives any class of a chosen subset.
+    """Largest minus smallest score over members and selected classes.
 
     With one class it is the range of the members' scores of that class.
 
     Args:
         members: Scores over the last axis, `[M, B, ..., C]`.
-        weights: `[M]`; only members of positive weight count. Default: all.
-        classes: Numbers of the chosen classes. Default: all.
+        weights: `[M]`; only members of positive weight count. Defaults to all members.
+        classes: Indices of the selected classes. Defaults to all classes.
 
     Returns:
         `[B, ...]`.
 
     Raises:
-        ValueError: If a class is not in [0, C), or none is chosen.
+        ValueError: If a class is not in [0, C), or no class is selected.
 
     Example:
     >>> import numpy as np
@@ -84,14 +84,14 @@ def score_range(members: Tensor, weights: Tensor | None = None, classes: Sequenc
 
 
 def variation_ratio(members: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Share of the members that do not vote for the class most voted for, `1 - max_c share_c`.
+    """Fraction of members that do not predict the most frequent class, `1 - max_c share_c`.
 
     Args:
         members: Probabilities over the last axis, `[M, B, ..., C]`.
-        weights: `[M]`. Default: all equal.
+        weights: `[M]`. Defaults to equal weights.
 
     Returns:
-        `[B, ...]`, between 0 (one vote for all) and 1 - 1 / min(M, C).
+        `[B, ...]`, between 0 (all members agree) and 1 - 1 / min(M, C).
 
     Example:
     >>> import numpy as np
@@ -102,13 +102,14 @@ def variation_ratio(members: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def disagreement(members: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Probability that two members, each drawn by weight, vote for different classes, `1 - sum_c share_c²`.
+    """Probability that two random members predict different classes, `1 - sum_c share_c²`.
 
-    Both draws may be the same member. Over pairs of distinct members of equal weight it is M / (M - 1) times this.
+    Members are drawn by weight with replacement. Without replacement and with equal weights it is M / (M - 1) times
+    this.
 
     Args:
         members: Probabilities over the last axis, `[M, B, ..., C]`.
-        weights: `[M]`. Default: all equal.
+        weights: `[M]`. Defaults to equal weights.
 
     Returns:
         `[B, ...]`, between 0 and 1 - 1 / min(M, C).
@@ -122,7 +123,7 @@ def disagreement(members: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def _vote_shares(members: Tensor, weights: Tensor) -> Tensor:
-    """Share of the members that give each class the largest score, `[B, ..., C]`."""
+    """Fraction of members that predict each class, `[B, ..., C]`."""
     members = checked_probabilities(members)
     votes = ops.one_hot(ops.argmax(members, axis=-1), members.shape[-1], dtype=members.dtype)
     return ops.clip(combine(votes, weights), 0.0, 1.0)

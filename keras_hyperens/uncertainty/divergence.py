@@ -1,4 +1,4 @@
-"""How far members are from the combined prediction: Kullback-Leibler divergences, in nats."""
+"""Kullback-Leibler divergences of the members from the combined prediction, in nats."""
 
 from keras import ops
 
@@ -10,17 +10,17 @@ from keras_hyperens.uncertainty.entropy import logarithm
 
 
 def mean_kl_divergence(members: Tensor, weights: Tensor | None = None, prediction: Tensor | None = None) -> Tensor:
-    """Mean divergence of the members from the final output, `mean_k KL(p_k || p)`.
+    """Mean divergence of the members from the combined prediction, `mean_k KL(p_k || p)`.
 
-    Where the final output is the members' mean, this is the mutual information.
+    If the combined prediction is the members' mean, this is the mutual information.
 
     Args:
         members: Probabilities over the last axis, `[M, B, ..., C]`.
-        weights: `[M]`. Default: all equal.
-        prediction: The combined prediction `[B, ..., C]`, if it is not the members' mean.
+        weights: `[M]`. Defaults to equal weights.
+        prediction: Combined prediction `[B, ..., C]`. Defaults to the members' mean.
 
     Returns:
-        `[B, ...]`, at least 0; at most ln M if the final output is the mean.
+        `[B, ...]`, at least 0; at most ln M if the combined prediction is the mean.
 
     Example:
     >>> import numpy as np
@@ -31,14 +31,14 @@ def mean_kl_divergence(members: Tensor, weights: Tensor | None = None, predictio
 
 
 def sum_kl_divergence(members: Tensor, weights: Tensor | None = None, prediction: Tensor | None = None) -> Tensor:
-    """Sum of the divergences of the members from the final output, `sum_k KL(p_k || p)`.
+    """Sum of the divergences of the members from the combined prediction, `sum_k KL(p_k || p)`.
 
-    With weights it is M times the weighted mean, so weights of any sum mean the same.
+    With weights it is M times the weighted mean, so that the scale of the weights has no effect.
 
     Args:
         members: Probabilities over the last axis, `[M, B, ..., C]`.
-        weights: `[M]`. Default: all equal.
-        prediction: The combined prediction `[B, ..., C]`, if it is not the members' mean.
+        weights: `[M]`. Defaults to equal weights.
+        prediction: Combined prediction `[B, ..., C]`. Defaults to the members' mean.
 
     Returns:
         `[B, ...]`, at least 0.
@@ -52,7 +52,7 @@ def sum_kl_divergence(members: Tensor, weights: Tensor | None = None, prediction
 
 
 def _divergences(members: Tensor, weights: Tensor, prediction: Tensor) -> Tensor:
-    """Of every member, `[M, B, ...]`."""
+    """Divergence of every member, `[M, B, ...]`."""
     members = checked_probabilities(members)
     ratio = logarithm(members) - ops.expand_dims(logarithm(final(members, weights, prediction)), 0)
-    return ops.maximum(ops.sum(members * ratio, axis=-1), 0.0)  # below 0 by rounding alone
+    return ops.maximum(ops.sum(members * ratio, axis=-1), 0.0)  # negative only by rounding

@@ -1,4 +1,4 @@
-"""Entropies of the combined prediction and of the members, and what is between them, in nats."""
+"""Entropies of the combined prediction and of the members, and their difference, in nats."""
 
 import keras
 from keras import ops
@@ -13,8 +13,8 @@ def predictive_entropy(members: Tensor, weights: Tensor | None = None, predictio
 
     Args:
         members: Probabilities over the last axis, `[M, B, ..., C]`.
-        weights: `[M]`. Default: all equal.
-        prediction: The combined prediction `[B, ..., C]`, if it is not the members' mean.
+        weights: `[M]`. Defaults to equal weights.
+        prediction: Combined prediction `[B, ..., C]`. Defaults to the members' mean.
 
     Returns:
         `[B, ...]`, between 0 and ln C.
@@ -29,11 +29,11 @@ def predictive_entropy(members: Tensor, weights: Tensor | None = None, predictio
 
 
 def expected_entropy(members: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Aleatoric uncertainty: the mean of the members' own entropies, `mean_k H[p_k]`.
+    """Aleatoric uncertainty: the mean entropy of the members, `mean_k H[p_k]`.
 
     Args:
         members: Probabilities over the last axis, `[M, B, ..., C]`.
-        weights: `[M]`. Default: all equal.
+        weights: `[M]`. Defaults to equal weights.
 
     Returns:
         `[B, ...]`, between 0 and ln C.
@@ -41,19 +41,19 @@ def expected_entropy(members: Tensor, weights: Tensor | None = None) -> Tensor:
     Example:
     >>> import numpy as np
     >>> members = np.array([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.5, 0.5]]], "float32")
-    >>> expected_entropy(members).numpy().round(4)  # each member is sure of the first row
+    >>> expected_entropy(members).numpy().round(4)  # each member is certain about the first sample
     array([0.    , 0.6931], dtype=float32)
     """
     return combine(_entropy(checked_probabilities(members)), weights)
 
 
 def mutual_information(members: Tensor, weights: Tensor | None = None, prediction: Tensor | None = None) -> Tensor:
-    """Epistemic uncertainty: what the members disagree about, `H[p] - mean_k H[p_k]`.
+    """Epistemic uncertainty: the disagreement between members, `H[p] - mean_k H[p_k]`.
 
     Args:
         members: Probabilities over the last axis, `[M, B, ..., C]`.
-        weights: `[M]`. Default: all equal.
-        prediction: The combined prediction `[B, ..., C]`, if it is not the members' mean; the difference may then be
+        weights: `[M]`. Defaults to equal weights.
+        prediction: Combined prediction `[B, ..., C]`. Defaults to the members' mean; otherwise the difference may be
             negative.
 
     Returns:
@@ -62,23 +62,23 @@ def mutual_information(members: Tensor, weights: Tensor | None = None, predictio
     Example:
     >>> import numpy as np
     >>> members = np.array([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.5, 0.5]]], "float32")
-    >>> mutual_information(members).numpy().round(4)  # the members disagree on the first row only
+    >>> mutual_information(members).numpy().round(4)  # the members disagree about the first sample only
     array([0.6931, 0.    ], dtype=float32)
 
     References:
         - Depeweg et al., [Decomposition of Uncertainty](https://arxiv.org/abs/1710.07283)
     """
     difference = predictive_entropy(members, weights, prediction) - expected_entropy(members, weights)
-    return ops.maximum(difference, 0.0) if prediction is None else difference  # below 0 by rounding alone
+    return ops.maximum(difference, 0.0) if prediction is None else difference  # negative only by rounding
 
 
 def final(members: Tensor, weights: Tensor, prediction: Tensor) -> Tensor:
-    """The combined prediction: what is given, or the mean."""
+    """Returns the combined prediction: the given one, or the mean."""
     return combine(members, weights) if prediction is None else ops.cast(prediction, members.dtype)
 
 
 def logarithm(probabilities: Tensor) -> Tensor:
-    """Natural logarithm; 0 counts as a number far below any probability that matters, and a legal float32."""
+    """Natural logarithm; 0 is replaced by a positive float32 far below any relevant probability."""
     return ops.log(ops.maximum(probabilities, keras.config.epsilon() ** 4))
 
 

@@ -1,4 +1,4 @@
-"""Members that predict Gaussians: the last axis holds D means, then D variances."""
+"""Members that predict Gaussians: the last axis has D means, then D variances."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from keras_hyperens.uncertainty.checks import normalized_weights
 from keras_hyperens.uncertainty.combining import combine
 from keras_hyperens.uncertainty.dispersion import variance
 
-HALVINGS = 40  # of the bracket of a quantile: float32 cannot tell more
+HALVINGS = 40  # of the bracket of a quantile, below the precision of float32
 
 
 def gaussian_mixture(members: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -20,7 +20,7 @@ def gaussian_mixture(members: Tensor, weights: Tensor | None = None) -> Tensor:
 
     Args:
         members: Means and variances, `[M, B, ..., 2D]`.
-        weights: `[M]`. Default: all equal.
+        weights: `[M]`. Defaults to equal weights.
 
     Returns:
         Means and variances, `[B, ..., 2D]`.
@@ -46,7 +46,7 @@ def total_variance(members: Tensor, weights: Tensor | None = None) -> Tensor:
 
     Args:
         members: Means and variances, `[M, B, ..., 2D]`.
-        weights: `[M]`. Default: all equal.
+        weights: `[M]`. Defaults to equal weights.
 
     Returns:
         `[B, ..., D]`.
@@ -60,11 +60,11 @@ def total_variance(members: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def aleatoric_variance(members: Tensor, weights: Tensor | None = None) -> Tensor:
-    """The noise that the members see in the data: the mean of their variances.
+    """Aleatoric variance: the mean of the members' variances, which estimates the noise of the data.
 
     Args:
         members: Means and variances, `[M, B, ..., 2D]`.
-        weights: `[M]`. Default: all equal.
+        weights: `[M]`. Defaults to equal weights.
 
     Returns:
         `[B, ..., D]`.
@@ -78,11 +78,11 @@ def aleatoric_variance(members: Tensor, weights: Tensor | None = None) -> Tensor
 
 
 def epistemic_variance(members: Tensor, weights: Tensor | None = None) -> Tensor:
-    """What the members do not know: the variance of their means.
+    """Epistemic variance: the variance of the members' means.
 
     Args:
         members: Means and variances, `[M, B, ..., 2D]`.
-        weights: `[M]`. Default: all equal.
+        weights: `[M]`. Defaults to equal weights.
 
     Returns:
         `[B, ..., D]`.
@@ -96,15 +96,15 @@ def epistemic_variance(members: Tensor, weights: Tensor | None = None) -> Tensor
 
 
 def prediction_interval(members: Tensor, weights: Tensor | None = None, coverage: float = 0.9) -> Tensor:
-    """The central interval that holds a share `coverage` of the members' mixture, between two of its quantiles.
+    """Central interval with a probability of `coverage` under the members' mixture, between two of its quantiles.
 
     Args:
         members: Means and variances, `[M, B, ..., 2D]`.
-        weights: `[M]`. Default: all equal.
+        weights: `[M]`. Defaults to equal weights.
         coverage: In (0, 1).
 
     Returns:
-        Lower and upper ends, `[B, ..., D, 2]`.
+        Lower and upper bounds, `[B, ..., D, 2]`.
 
     Raises:
         ValueError: If the coverage is not in (0, 1).
@@ -124,7 +124,7 @@ def prediction_interval(members: Tensor, weights: Tensor | None = None, coverage
 
 
 def _quantile(means: Tensor, scales: Tensor, weights: Tensor, level: float) -> Tensor:
-    """Where the mixture's distribution function is `level`, by bisection between the members' own extremes."""
+    """Quantile of the mixture at `level`, by bisection between the extremes of the members."""
     reach = 10 * scales
     lower, upper = ops.min(means - reach, axis=0), ops.max(means + reach, axis=0)
     for _ in range(HALVINGS):
@@ -135,11 +135,11 @@ def _quantile(means: Tensor, scales: Tensor, weights: Tensor, level: float) -> T
 
 
 def _parts(members: Tensor) -> tuple[Any, Any]:
-    """Means and variances, `[M, B, ..., D]` each."""
+    """Returns means and variances, `[M, B, ..., D]` each."""
     checked = checked_members(members)
     if checked.shape[-1] % 2:
         raise ValueError(
-            "The last axis must hold as many variances as means, so its size must be even. "
+            "The last axis must have as many variances as means, so its size must be even. "
             f"Received: shape={tuple(checked.shape)}"
         )
     if isinstance(members, np.ndarray) and np.min(np.split(members, 2, axis=-1)[1]) < 0:

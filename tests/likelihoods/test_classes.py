@@ -142,7 +142,7 @@ def test_labels_of_another_width_are_named(likelihood, shape):
 
 
 def test_values_have_no_temperature_to_fit():
-    with pytest.raises(ValueError, match="give `output_activation`. Received: an output of values"):
+    with pytest.raises(ValueError, match="set `output_activation`. Received: an output of values"):
         Value().fit_temperature(RAW[0], RAW[0], np.ones(B))
 
 

@@ -181,7 +181,7 @@ BAD_CLASSES = [
     ([0, 1, 2, np.nan, 0], P, "`y_true` must be finite. Received: 1 values"),
     ([0, 1, 2, 0], P, r"`y_true` must be classes of shape \(5,\).*Received: shape=\(4,\)"),
     (np.ones((5, 2)), P, r"one-hot rows \(5, 3\). Received: shape=\(5, 2\)"),
-    (np.ones((5, 3)), P, "One-hot labels must have one 1 per row"),
+    (np.ones((5, 3)), P, "One-hot labels must have one 1 per sample"),
     ([0] * 5, P[:, 0], r"`y_pred` must be probabilities \(batch_size, ..., C\). Received: shape=\(5,\)"),
     ([0] * 5, 2 * P, "sum to 1.*Received: values from 0.6667, sums from 2 to 2"),
     ([0] * 5, np.full((5, 1), 1.5), r"probability of class 1 must be in \[0, 1\].*values from 1.5"),

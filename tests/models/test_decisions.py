@@ -316,7 +316,7 @@ def test_a_refused_call_leaves_what_was_there():
             call()
         assert (ensemble.conformal, ensemble.abstention) == found
     regression = deep(1, "mse")
-    with pytest.raises(ValueError, match="`per_class` is for classes"):
+    with pytest.raises(ValueError, match="`per_class` requires classes"):
         regression.conformalize(X, TARGETS, per_class=True, verbose=0)
-    with pytest.raises(ValueError, match="Quantiles of at least two levels are needed for every label"):
+    with pytest.raises(ValueError, match="Quantiles of at least two levels are required for every label"):
         deep(3, khe.losses.Quantile((0.1, 0.5, 0.9))).conformalize(X, np.zeros((120, 3)), verbose=0)

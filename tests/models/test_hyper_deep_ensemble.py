@@ -228,7 +228,7 @@ def test_weights_of_several_outputs_and_of_gaussians_are_the_most_likely():
     np.testing.assert_allclose(found, best_weights(densities, np.ones(12)), atol=1e-2)
     values = khe.HyperDeepEnsemble([network(units, loss="mse") for units in (3, 6)])
     values.run_eagerly = True
-    with pytest.raises(ValueError, match="takes probabilities or Gaussians. Received: an output of"):
+    with pytest.raises(ValueError, match="requires probabilities or Gaussians. Received: an output of"):
         values.reweight(X, X[:, :3], verbose=0)
 
 

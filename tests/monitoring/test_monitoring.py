@@ -84,6 +84,6 @@ def test_a_reference_is_small_and_files_hold_it():
 def test_words():
     generator = np.random.default_rng(0)
     reference = Reference.of(measured(generator, 200))
-    assert "may be what the ensemble was made for" in str(reference.compared(measured(generator, 50)))
+    assert "are consistent with the reference" in str(reference.compared(measured(generator, 50)))
     text = str(reference.compared(measured(generator, 50, 2.0)))
-    assert text.startswith("These 50 samples are not what") and "predictive_entropy: median +" in text
+    assert text.startswith("These 50 samples differ from the reference") and "predictive_entropy: median +" in text

@@ -31,7 +31,7 @@ def test_marks_are_on_the_members_lines_as_drawn(ax):
     plots.response_curve(VALUES, ENSEMBLE, "l2", members=LOSSES, at=AT, ax=ax)
     expected = [np.interp(np.log(x), np.log(VALUES), losses) for x, losses in zip(AT, LOSSES)]
     np.testing.assert_allclose(marks(ax), np.column_stack([AT, expected]))
-    assert ax.get_xlabel() == "l2 (marks: the members' tuned values)"
+    assert ax.get_xlabel() == "l2 (markers: tuned values of the members)"
 
 
 def test_marks_are_on_the_ensemble_without_members(ax):

@@ -40,10 +40,10 @@ def test_bounds_are_in_the_logs_only_if_asked():
 
 
 def test_what_cannot_be_drawn_is_named(tmp_path):
-    with pytest.raises(ValueError, match="Give `directory`, `log_dir`, or both"):
+    with pytest.raises(ValueError, match="Set `directory`, `log_dir`, or both"):
         khe.plots.TuningPath()
     network = keras.Sequential([keras.Input((4,)), khe.HyperBatchDense(3, ensemble_size=2)])
     ensemble = khe.HyperBatchEnsemble(network, seed=0)
     ensemble.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
-    with pytest.raises(ValueError, match="There are no hyperparameters to draw"):
+    with pytest.raises(ValueError, match="No hyperparameters to plot"):
         ensemble.fit(X, Y, callbacks=[khe.plots.TuningPath(tmp_path)], verbose=0)

@@ -89,7 +89,7 @@ def test_decisions_have_a_section_where_there_are_some(tmp_path):
     page = khe.report(ensemble, rows, LABELS, path=tmp_path / "r.html").read_text()
     answers = ensemble.decide(rows, verbose=0)
     inside, right = answers["set"][np.arange(40), LABELS], answers["label"] == LABELS
-    assert f"hold that of {inside.mean():.1%}" in page
+    assert f"the coverage on the test data is {inside.mean():.1%}" in page
     assert cells(page, "all")[1:] == ["40", "100.0%", f"{inside.mean():.1%}"]
     assert cells(page, "answered")[1:] == ["30", "75.0%", f"{right[~answers['refused']].mean():.2%}"]
     assert cells(page, "refused")[1:] == ["10", "25.0%", f"{right[answers['refused']].mean():.2%}"]
@@ -139,13 +139,13 @@ def test_dollars_in_names_lists_as_labels_and_sets_without_rows(hyper_batch, tmp
     path, strange = tmp_path / "r.html", {r"$\notamacro$ & $5": IMAGES[:3]}
     page = khe.report(hyper_batch, IMAGES, LABELS.tolist(), strange, path).read_text()
     assert cells(page, re.escape(r"$\notamacro$ &amp; $5"))[1] == "3"
-    assert "Does it notice" not in khe.report(hyper_batch, IMAGES, LABELS, {}, path).read_text()
+    assert "Out-of-distribution detection" not in khe.report(hyper_batch, IMAGES, LABELS, {}, path).read_text()
     for ood, name in ((IMAGES[:0], "out of distribution"), ({"a": IMAGES, "b": IMAGES[:0]}, "b")):
-        with pytest.raises(ValueError, match=f"`ood` must have rows.*Received: no rows in '{name}'"):
+        with pytest.raises(ValueError, match=f"`ood` must have samples.*Received: no samples in '{name}'"):
             khe.report(hyper_batch, IMAGES, LABELS, ood, path)
     with pytest.raises(ValueError, match="Labels must be numbers.*Received: dtype=<U"):
         khe.report(hyper_batch, IMAGES, LABELS.astype(str), path=path)
-    with pytest.raises(ValueError, match="Received: soft labels"):
+    with pytest.raises(ValueError, match="Received: soft or multiple labels"):
         khe.report(hyper_batch, IMAGES, np.full((40, 3), 1 / 3), path=path)
 
 

@@ -80,18 +80,24 @@ class TuningStep:
     def run(self, batch_size: Tensor) -> None:
         """One update, if this step has one.
 
-        Only the gradient is inside the condition. The optimizer runs at every step, because some strategies refuse it
-        inside a condition; where the step does not tune, all that it changed is put back.
+        Some strategies refuse an optimizer inside a condition. Under these only the gradient is inside: the optimizer
+        runs at every step, and where the step does not tune, all that it changed is put back.
         """
-        distribution, temperature = self.ensemble.distribution, self.ensemble.temperature
         number, every = self.ensemble.step.value, self.settings.tuning_every
         is_tuning = number % every == 0
-        may_move = is_tuning & (number >= self.settings.tuning_warmup)
-        gradients, slopes, curvatures, loss = tf.cond(
-            is_tuning,
-            lambda: self.gradients(distribution.bounds(), number // every, batch_size),
-            self._nothing,
-        )
+
+        def gradients() -> TuningGradients:
+            return self.gradients(self.ensemble.distribution.bounds(), number // every, batch_size)
+
+        if tf.distribute.has_strategy():
+            self._update(tf.cond(is_tuning, gradients, self._nothing), is_tuning, batch_size)
+        else:
+            tf.cond(is_tuning, lambda: self._update(gradients(), is_tuning, batch_size), lambda: None)
+
+    def _update(self, found: TuningGradients, is_tuning: Tensor, batch_size: Tensor) -> None:
+        """Moves bounds and temperature, unless a value is not finite or tuning has not begun."""
+        gradients, slopes, curvatures, loss = found
+        distribution, temperature = self.ensemble.distribution, self.ensemble.temperature
         variables = [distribution.lower, distribution.upper]
         of_bounds = [*variables, *self.optimizer.variables]
         of_every_step = [*temperature.state, *self.prior.state]
@@ -105,6 +111,7 @@ class TuningStep:
         assign_all(temperature.state, temperature.updated(*summed([slopes, curvatures])))
         is_finite = all_finite(state)  # of all replicas: gradients were summed
         assign_all(variables, distribution.project(distribution.bounds()))
+        may_move = is_tuning & (self.ensemble.step.value >= self.settings.tuning_warmup)
         changes = [may_move] * len(of_bounds) + [is_tuning] * len(of_every_step)
         assign_where([is_finite & change for change in changes], state, before)
         counts = is_tuning & tf.math.is_finite(loss)
