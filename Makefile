@@ -51,7 +51,6 @@ benchmark: .venv/installed     ## the measurements of README; those on TFDS data
 	$(BIN)/python -m benchmarks.fine_tuning
 	$(BIN)/python -m benchmarks.tasks
 	$(BIN)/python -m benchmarks.paper --dataset digits --network conv --ensemble-size 4
-	$(IF_DATA) $(BIN)/python -m benchmarks.out_of_distribution
 	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset fashion_mnist --network mlp
 	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset fashion_mnist --network lenet
 	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset cifar100 --network mlp
