@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 
+import numpy as np
 import pytest
 
 from benchmarks import page
@@ -53,6 +54,18 @@ def test_the_first_example_of_the_site_runs(tmp_path, monkeypatch):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.S)
     exec(code.replace("epochs=20", "epochs=2").replace("y_test)", "y_test, verbose=0)"), names)  # noqa: S102
     assert names["uncertainty"]["prediction"].shape == (797, 10) and (tmp_path / "ensemble.keras").exists()
+
+
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning")  # Keras, of every `tf.data.Dataset`
+@pytest.mark.integration
+@pytest.mark.parametrize("guide", ["data", "tuning", "search"])
+def test_the_code_of_a_guide_runs(guide, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{guide}.md").read_text(), re.S))
+    names = {}
+    exec(code, names)  # noqa: S102
+    ensemble, x = names["ensemble"], names["x"]
+    np.testing.assert_allclose(ensemble.predict(x, verbose=0).sum(1), 1, rtol=1e-5)
 
 
 def commands():
