@@ -91,7 +91,7 @@ def test_one_output_with_a_sigmoid(labels):
 
 def test_questions_that_do_not_exclude_each_other_have_no_sets_but_refusals():
     ensemble = deep(3, keras.losses.BinaryCrossentropy(from_logits=True))
-    with pytest.raises(ValueError, match="conformal sets need classes that exclude each other. Received: 3 separate"):
+    with pytest.raises(ValueError, match="conformal sets require mutually exclusive classes. Received: 3 separate"):
         ensemble.conformalize(X, np.eye(3)[Y], verbose=0)
     ensemble.abstain(threshold=0.6)
     p, answers = ensemble.predict(X, verbose=0), decided(ensemble)
