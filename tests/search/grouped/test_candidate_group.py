@@ -224,7 +224,7 @@ REFUSED = {
     "several weights at once": lambda: make(1, keras.optimizers.Lamb),
     "eagerly": lambda: make(1, run_eagerly=True),
     "slopes": lambda: make(1, layers=lambda _: [keras.layers.Dense(3), keras.layers.PReLU(name="slopes")]),
-    "function that sees the rows": lambda: make(
+    "function that processes the samples": lambda: make(
         1, layers=lambda _: [keras.layers.Dense(3), keras.layers.Lambda(lambda rows: rows - 1.0)]
     ),
     "may mix rows": lambda: make(1, layers=lambda _: [Mixing(), keras.layers.Dense(3)]),
