@@ -308,8 +308,8 @@ def test_a_refused_call_leaves_what_was_there():
         (lambda: ensemble.conformalize(X, Y + 1, verbose=0), "labels from 1 to 3"),
         (lambda: ensemble.conformalize(X, verbose=0), "`x` must be .*Received: x of type ndarray"),
         (lambda: ensemble.abstain(X, answered=0.5, measure="variance_of_all", verbose=0), "`measure` must be one of"),
-        (lambda: ensemble.abstain(X, threshold=0.5), "no samples are looked at"),
-        (lambda: ensemble.abstain(answered=0.5), "give `x`. Received: x=None"),
+        (lambda: ensemble.abstain(X, threshold=0.5), "`threshold` does not use samples"),
+        (lambda: ensemble.abstain(answered=0.5), "pass `x`. Received: x=None"),
         (lambda: ensemble.abstain(np.full((3, 4), np.nan), answered=0.5, verbose=0), "finite max_probability"),
     ):
         with pytest.raises((ValueError, TypeError), match=says):

@@ -189,7 +189,7 @@ def test_if_nobody_is_finite_no_member_is_at_fault_and_training_stops():
 def test_the_last_member_stays():
     ensemble = ensemble_of("independent")
     ensemble.leave_out([0])
-    with pytest.raises(ValueError, match=r"members=\[1, 2\], left out before: \[0\]"):
+    with pytest.raises(ValueError, match=r"members=\[1, 2\], excluded before: \[0\]"):
         ensemble.leave_out([1, 2])
     with pytest.raises(ValueError, match=r"members=\[7\]"):
         ensemble.leave_out([7])

@@ -429,7 +429,7 @@ def test_a_gradient_that_is_not_finite_is_skipped():
         ({"fast_weight_learning_rate": -0.5}, "fast_weight_learning_rate=-0.5"),
         (
             {"metrics": [keras.metrics.SparseCategoricalCrossentropy(from_logits=True)]},
-            "Metrics get probabilities.*from_logits=True",
+            "Metrics receive probabilities.*from_logits=True",
         ),
     ],
 )

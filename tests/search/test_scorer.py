@@ -95,7 +95,7 @@ def test_a_loss_of_one_number_cannot_weigh_samples():
         return keras.ops.mean((y_true - y_pred) ** 2)
 
     target = Target(SHARES, total, np.arange(N))
-    with pytest.raises(ValueError, match="must give a value for each sample.*Received: loss='total'"):
+    with pytest.raises(ValueError, match="must return one value per sample.*Received: loss='total'"):
         select(SIGMOIDS, target, Value(), "loss")
 
 
