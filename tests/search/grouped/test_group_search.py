@@ -228,7 +228,7 @@ def clipped(hp):
 ALONE = {
     "results": {"tuner": "bayesian"},
     "training_subset": {"training_subset": 0.5},
-    "fit. of its own": {"hypermodel": Fitting()},
+    "custom .fit": {"hypermodel": Fitting()},
     "clipnorm": {"hypermodel": clipped, "objective": "val_loss"},
 }
 
@@ -254,7 +254,7 @@ def test_bad_numbers():
     for wrong in (0, 2.0, None):
         with pytest.raises(ValueError, match="`candidates_at_once` must be an integer of at least 1. Received"):
             khe.HyperDeepEnsembleBuilder(build_model, candidates_at_once=wrong)
-    with pytest.raises(ValueError, match="choose `workers` or `candidates_at_once`. Received: workers=2"):
+    with pytest.raises(ValueError, match="either `workers` or `candidates_at_once`. Received: workers=2"):
         khe.HyperDeepEnsembleBuilder(build_model, candidates_at_once=2).search(*blobs(), workers=2)
 
 
