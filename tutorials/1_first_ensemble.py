@@ -1,11 +1,12 @@
 # %% [markdown]
-# # 1. From a Keras model to a calibrated ensemble in ten lines
+# # 1. From a Keras model to a calibrated ensemble
 #
 # [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/#upload=true)
 #
-# One network that says "99 %" is sometimes wrong, and does not know when. Four that differ in their weights and in
-# their hyperparameters know more, and a hyper-batch ensemble trains all four in one `model.fit`, inside one network
-# of about twice the parameters. Here it is on real images: scikit-learn's handwritten digits, and few of them.
+# A single network is often overconfident where it is wrong. An ensemble whose members differ in their weights and in
+# their hyperparameters is more accurate and better calibrated. A hyper-batch ensemble trains all members in one
+# `model.fit` call, in one network with about twice the parameters. This tutorial uses few samples of a real image
+# dataset: the handwritten digits of scikit-learn.
 
 # %% tags=["colab"]
 # %pip install -q "keras-hyperens[plots]" scikit-learn
@@ -31,9 +32,9 @@ x_test, y_test = x[600:], y[600:]
 khe.plots.image_grid(x_train[:8], [str(label) for label in y_train[:8]], columns=8);
 
 # %% [markdown]
-# ## The model that you have
+# ## Hypermodel
 #
-# Wherever KerasTuner would search, there is an `hp`: an ordinary hypermodel, and nothing else is asked for.
+# The model is an ordinary KerasTuner hypermodel, with an `hp` for every hyperparameter of a search.
 
 
 # %%
@@ -56,8 +57,8 @@ def build_model(hp):
 
 
 # %% [markdown]
-# First as it is, to have something to compare with, with the hypermodel's default hyperparameters. The rows that the
-# ensemble will tune on, this network may train on: both see the same 500.
+# First, train a single network with the default hyperparameters of the hypermodel as a baseline. It is trained on all
+# 500 samples; the ensemble reserves some of these for tuning.
 
 # %%
 import keras_tuner
@@ -65,12 +66,13 @@ import keras_tuner
 stop = keras.callbacks.EarlyStopping(patience=15, restore_best_weights=True)
 single = build_model(keras_tuner.HyperParameters())
 single.fit(x_train, y_train, batch_size=32, validation_data=(x_val, y_val), epochs=EPOCHS, callbacks=[stop], verbose=0)
-single_says = keras.ops.convert_to_numpy(keras.ops.softmax(single.predict(x_test, verbose=0)))
+single_probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(single.predict(x_test, verbose=0)))
 
 # %% [markdown]
-# ## The ensemble
+# ## Ensemble
 #
-# Two lines: `from_hypermodel` instead of a call of `build_model`, and rows to tune the hyperparameters on.
+# Two lines change: `from_hypermodel` replaces the call to `build_model`, and `tuning_split` reserves samples for
+# tuning the hyperparameters.
 
 # %%
 ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=4, seed=0)
@@ -85,10 +87,10 @@ ensemble.fit(
     callbacks=[stop],
     verbose=0,
 )
-print(f"{single.count_params():,} parameters of one network, {ensemble.count_params():,} of four members together")
+print(f"{single.count_params():,} parameters of one network, {ensemble.count_params():,} of four members")
 
 # %% [markdown]
-# It is a Keras model: `predict` gives probabilities, the mean over members.
+# The ensemble is a Keras model: `predict` returns probabilities, the mean over the members.
 
 
 # %%
@@ -101,49 +103,47 @@ def scores(probabilities):
     return f"NLL {float(nll.result()):.4f}   accuracy {accuracy:.4f}   ECE {float(calibration.result()):.4f}"
 
 
-says = ensemble.predict(x_test, verbose=0)
-print("single network      ", scores(single_says))
-print("hyper-batch ensemble", scores(says))
+probabilities = ensemble.predict(x_test, verbose=0)
+print("single network      ", scores(single_probabilities))
+print("hyper-batch ensemble", scores(probabilities))
 
 # %% [markdown]
-# ## Calibrated
+# ## Calibration
 #
-# `calibrate` fits one temperature on the validation rows; from then on it is part of every prediction, of the saved
-# file and of the export. The reliability diagrams show how often the prediction was right, for each stated
-# confidence.
+# `calibrate` fits a temperature on the validation data, which becomes part of every prediction, of the saved file and
+# of the export. The reliability diagrams show the accuracy for each level of confidence.
 
 # %%
 ensemble.calibrate(x_val, y_val, verbose=0)
 calibrated = ensemble.predict(x_test, verbose=0)
-print("and calibrated      ", scores(calibrated))
+print("with calibration    ", scores(calibrated))
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-khe.plots.reliability_diagram(y_test, single_says, ax=axes[0])
+khe.plots.reliability_diagram(y_test, single_probabilities, ax=axes[0])
 khe.plots.reliability_diagram(y_test, calibrated, ax=axes[1])
 axes[0].set_title("single network")
 axes[1].set_title("hyper-batch ensemble, calibrated");
 
 # %% [markdown]
-# ## What it is not sure of
+# ## Uncertainty
 #
-# Below: the test images with the lowest and the highest entropy of the prediction. A human would hesitate at many of
-# the second row, too.
+# The test images with the lowest and the highest predictive entropy. Many images of the second row are also ambiguous
+# to humans.
 
 # %%
-said = ensemble.predict_uncertainty(x_test, verbose=0)
-titles = [f"is {label}, says {p.argmax()}" for label, p in zip(y_test, said["prediction"])]
-khe.plots.certain_images(x_test, said["predictive_entropy"], titles, number=6);
+uncertainty = ensemble.predict_uncertainty(x_test, verbose=0)
+titles = [f"label {label}, predicted {p.argmax()}" for label, p in zip(y_test, uncertainty["prediction"])]
+khe.plots.certain_images(x_test, uncertainty["predictive_entropy"], titles, number=6);
 
 # %% [markdown]
-# ## Where each member ended, and a file
+# ## Tuned hyperparameters and saving
 
 # %%
 for name, values in ensemble.hyperparameter_values().items():
     print(name, np.round(values, 5))
 ensemble.save("digits.keras")
-again = keras.models.load_model("digits.keras")
-print("largest difference after loading:", np.abs(again.predict(x_test, verbose=0) - calibrated).max())
+loaded = keras.models.load_model("digits.keras")
+print("largest difference after loading:", np.abs(loaded.predict(x_test, verbose=0) - calibrated).max())
 
 # %% [markdown]
-# Next: [a KerasTuner search that is finished already](2_keep_your_search.ipynb) becomes an ensemble of separate
-# networks.
+# Next: [a finished KerasTuner search](2_keep_your_search.ipynb) becomes an ensemble of separate networks.

@@ -1,11 +1,11 @@
 # %% [markdown]
-# # 2. Do not throw away your search
+# # 2. Ensembles from a finished search
 #
 # [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/#upload=true)
 #
-# A search trains twenty networks, keeps one, and forgets nineteen. Some of those nineteen are wrong where the best
-# one is right: together they are better than any of them. A finished KerasTuner search becomes a hyper-deep ensemble
-# without training anything; a little more training makes it better still.
+# A hyperparameter search trains twenty networks and keeps one. Some of the other nineteen are correct where the best
+# one is wrong, so an average of several is more accurate than each. A finished KerasTuner search becomes a hyper-deep
+# ensemble without further training; additional training improves it.
 
 # %% tags=["colab"]
 # %pip install -q "keras-hyperens[plots]" scikit-learn
@@ -33,9 +33,9 @@ x_test, y_test = x[550:], y[550:]
 directory = tempfile.mkdtemp()
 
 # %% [markdown]
-# ## Your search, as you wrote it
+# ## Search
 #
-# Nothing in this section knows of ensembles.
+# This section is ordinary KerasTuner code.
 
 
 # %%
@@ -67,11 +67,10 @@ best = tuner.get_best_hyperparameters()[0]
 print({name: best.get(name) for name in best.values})
 
 # %% [markdown]
-# ## The ensemble that is already there
+# ## Ensemble without further training
 #
-# `from_tuner` reads what the tuner kept. With `initializations=0` nothing is trained: the validation rows are
-# predicted by each of its networks, and members are chosen greedily, with replacement, so that the *ensemble's* NLL
-# is lowest.
+# `from_tuner` reads the results of the tuner. With `initializations=0` nothing is trained: each network predicts the
+# validation data, and members are selected greedily, with replacement, to minimize the NLL of the *ensemble*.
 
 # %%
 ready = khe.HyperDeepEnsembleBuilder.from_tuner(tuner, ensemble_size=4, initializations=0)
@@ -80,8 +79,8 @@ ensemble = ready.build_ensemble()
 ready.results_summary(6)
 
 # %% [markdown]
-# The first row is the network that the search alone would have left you with. An average of networks is less sure than
-# each of them, often too little; a temperature, fitted on the validation rows, is fair to both. On the test rows:
+# The first row is the best network of the search. An average of networks is less confident than each of them, often
+# underconfident; a temperature, fitted on the validation data, makes the comparison fair. Scores on the test data:
 
 
 # %%
@@ -91,19 +90,19 @@ def scores(model):
         loss=keras.losses.SparseCategoricalCrossentropy(),
         metrics=["accuracy", khe.metrics.ExpectedCalibrationError(name="ece")],
     )
-    said = model.evaluate(x_test, y_test, verbose=0, return_dict=True)
-    return f"NLL {said['loss']:.4f}   accuracy {said['accuracy']:.4f}   ECE {said['ece']:.4f}"
+    results = model.evaluate(x_test, y_test, verbose=0, return_dict=True)
+    return f"NLL {results['loss']:.4f}   accuracy {results['accuracy']:.4f}   ECE {results['ece']:.4f}"
 
 
-print("the best network alone ", scores(ready.build_deep_ensemble(1)))
-print("four of the same search", scores(ensemble))
+print("best single network    ", scores(ready.build_deep_ensemble(1)))
+print("four networks          ", scores(ensemble))
 
 # %% [markdown]
-# ## The full procedure
+# ## Full procedure
 #
-# The paper's hyper-deep ensemble goes on: the best *sets of hyperparameters* are chosen, each is trained from several
-# initializations, and the members are picked among all of these. Weights and hyperparameters both differ. It is the
-# same call without `initializations=0`; killed at any moment, it goes on where it was.
+# The hyper-deep ensemble of the paper adds two steps: the best *hyperparameter sets* are selected, each is trained
+# from several initializations, and the members are selected among all of these. The members differ in weights and
+# hyperparameters. The call is the same without `initializations=0`. Interrupted searches resume: call `search` again.
 
 # %%
 full = khe.HyperDeepEnsembleBuilder.from_tuner(
@@ -116,23 +115,23 @@ full = khe.HyperDeepEnsembleBuilder.from_tuner(
     seed=0,
 )
 full.search(x_train, y_train, verbose=0, **fit)
-print("hyper-deep ensemble                        ", scores(full.build_ensemble()))
-print("deep ensemble: the best set, as many members", scores(full.build_deep_ensemble(3)))
+print("hyper-deep ensemble                         ", scores(full.build_ensemble()))
+print("deep ensemble of the best hyperparameters   ", scores(full.build_deep_ensemble(3)))
 
 # %% [markdown]
-# How large should it be? The validation score of every size costs no training. (It is the score that members were
-# chosen by, so it flatters: choose the size where the curve is flat.)
+# The validation score of every ensemble size requires no training. (The members are selected by this score, so it is
+# optimistic: choose a size where the curve is flat.)
 
 # %%
 khe.plots.scores_by_size(full.scores_by_size(), "validation NLL");
 
 # %% [markdown]
-# Another measure, another size: `build_ensemble` can be called as often as you like.
+# `build_ensemble` can be called repeatedly with other metrics and sizes.
 
 # %%
 for size in (2, 3, 4):
     print(size, "members by Brier score", scores(full.build_ensemble(ensemble_size=size, metric="brier")))
 
 # %% [markdown]
-# The result is one Keras model: `predict`, `predict_uncertainty`, `save`, `export`. Next: [a network of
+# The result is one Keras model with `predict`, `predict_uncertainty`, `save` and `export`. Next: [a network of
 # keras.applications](3_bring_your_own_model.ipynb), converted with its weights.

@@ -1,11 +1,11 @@
 # %% [markdown]
-# # 4. Knowing what it does not know
+# # 4. Uncertainty estimation
 #
 # [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/#upload=true)
 #
-# A classifier of digits that is shown a photograph must answer with a digit. It should at least say how little it
-# believes in it. Here an ensemble is asked about images that it was never trained for; it refuses what it is unsure
-# of, answers with sets that hold the truth as often as promised, and writes a report that anybody can read.
+# A classifier of digits also predicts a digit for a photograph, and should do so with low confidence. This tutorial
+# covers out-of-distribution detection, rejection of uncertain samples, conformal sets with guaranteed coverage, and a
+# report.
 
 # %% tags=["colab"]
 # %pip install -q "keras-hyperens[plots]" scikit-learn
@@ -31,21 +31,21 @@ x_val, y_val = x[500:800], y[500:800]
 x_test, y_test = x[800:], y[800:]
 
 # %% [markdown]
-# Two kinds of foreign images: the test digits turned by 90°, and pieces of two photographs.
+# There are two out-of-distribution datasets: the test digits rotated by 90°, and patches of two photographs.
 
 # %%
-turned = np.rot90(x_test, axes=(1, 2)).copy()
+rotated = np.rot90(x_test, axes=(1, 2)).copy()
 pieces = []
 for photograph in load_sample_images().images:
     small = photograph[::4, ::4].mean(2)[:104, :160] / 255
     pieces.append(small.reshape(13, 8, 20, 8).swapaxes(1, 2).reshape(-1, 8, 8, 1))
 photographs = np.concatenate(pieces).astype("float32")
-shown = np.concatenate([x_test[:6], turned[:6], photographs[100:106]])
-khe.plots.image_grid(shown, ["digit"] * 6 + ["turned"] * 6 + ["photograph"] * 6, columns=9);
+shown = np.concatenate([x_test[:6], rotated[:6], photographs[100:106]])
+khe.plots.image_grid(shown, ["digit"] * 6 + ["rotated"] * 6 + ["photograph"] * 6, columns=9);
 
 
 # %% [markdown]
-# ## The ensemble
+# ## Ensemble
 
 
 # %%
@@ -83,71 +83,71 @@ ensemble.calibrate(x_val[:150], y_val[:150], verbose=0)
 print("accuracy on the test digits:", round(float((ensemble.predict(x_test, verbose=0).argmax(1) == y_test).mean()), 4))
 
 # %% [markdown]
-# ## Two kinds of not knowing
+# ## Measures of uncertainty
 #
-# The **entropy** of the prediction is all uncertainty. The **mutual information** is the part that the members
-# disagree about: it is what more data would tell. (Both in nats.) What is left, the members' own expected entropy, is
-# in the image.
+# The **entropy** of the prediction is the total uncertainty. The **mutual information** is the disagreement between
+# the members, the epistemic part that more data would reduce (both in nats). The remainder, the expected entropy of
+# the members, is inherent to the image.
 
 # %%
-known = ensemble.predict_uncertainty(x_test, verbose=0)
-strange = {
-    "turned": ensemble.predict_uncertainty(turned, verbose=0),
+in_distribution = ensemble.predict_uncertainty(x_test, verbose=0)
+foreign = {
+    "rotated": ensemble.predict_uncertainty(rotated, verbose=0),
     "photographs": ensemble.predict_uncertainty(photographs, verbose=0),
 }
 figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
 for ax, measure in zip(axes, ("predictive_entropy", "mutual_information"), strict=True):
     khe.plots.uncertainty_histograms(
-        known[measure], {name: said[measure] for name, said in strange.items()}, measure.replace("_", " "), ax=ax
+        in_distribution[measure], {name: each[measure] for name, each in foreign.items()}, measure.replace("_", " "), ax=ax
     )
 
 # %% [markdown]
-# ## Refusing to answer
+# ## Selective prediction
 #
-# Whoever may refuse the least certain images is wrong less often on the rest. The curve says how much that buys; the
-# dashed one is what a perfect judge of its own errors would get.
+# Rejecting the most uncertain images reduces the error rate on the others. The curve shows the error rate by the
+# fraction that is kept; the dashed line is the optimum, which rejects errors first.
 
 # %%
-khe.plots.risk_coverage_curve(y_test, known["prediction"])
-right = known["prediction"].argmax(1) == y_test
-surest = np.argsort(known["predictive_entropy"])
+khe.plots.risk_coverage_curve(y_test, in_distribution["prediction"])
+correct = in_distribution["prediction"].argmax(1) == y_test
+most_certain = np.argsort(in_distribution["predictive_entropy"])
 for share in (1.0, 0.9, 0.8):
-    answered = surest[: int(share * len(surest))]
-    print(f"answering {share:>4.0%}: {(~right[answered]).sum():>3} wrong of {len(answered)}")
+    kept = most_certain[: int(share * len(most_certain))]
+    print(f"coverage {share:>4.0%}: {(~correct[kept]).sum():>3} errors in {len(kept)} samples")
 
 # %% [markdown]
-# The same threshold, on a mixture of digits and photographs: what it refuses is mostly not a digit.
+# The same threshold applied to digits and photographs rejects mostly images that are not digits.
 
 # %%
 threshold = np.quantile(ensemble.predict_uncertainty(x_val[150:], verbose=0)["predictive_entropy"], 0.95)
-print(f"refused (entropy above {threshold:.2f} nats, a quantile of 0.95 on held-out digits)")
-for name, said in {"test digits": known, **strange}.items():
-    print(f"  {name:<12} {(said['predictive_entropy'] > threshold).mean():.0%}")
+print(f"rejected (entropy above {threshold:.2f} nats, the 0.95 quantile of held-out digits)")
+for name, each in {"test digits": in_distribution, **foreign}.items():
+    print(f"  {name:<12} {(each['predictive_entropy'] > threshold).mean():.0%}")
 
 # %% [markdown]
-# ## Sets that hold the truth
+# ## Conformal sets
 #
-# A conformal set promises: the true digit is in it for at least 95 % of new digits. The rows that it is fitted on had
-# no part in training, tuning or stopping.
+# A conformal set contains the true digit for at least 95 % of new digits. The samples for the fit must not be used
+# for training, tuning or early stopping.
 
 # %%
 sets = khe.calibration.ConformalSets(coverage=0.95).fit(ensemble.predict(x_val[150:], verbose=0), y_val[150:])
-chosen = sets.predict(known["prediction"])
-print("true digit in the set:", round(float(chosen[np.arange(len(y_test)), y_test].mean()), 4))
-print("how many sets have 0, 1, 2, ... classes:", np.bincount(chosen.sum(1)))
+chosen = sets.predict(in_distribution["prediction"])
+print("coverage:", round(float(chosen[np.arange(len(y_test)), y_test].mean()), 4))
+print("number of sets with 0, 1, 2, ... classes:", np.bincount(chosen.sum(1)))
 several = np.flatnonzero(chosen.sum(1) != 1)[:8]
-titles = [f"{{{', '.join(map(str, np.flatnonzero(chosen[row])))}}} is {y_test[row]}" for row in several]
+titles = [f"{{{', '.join(map(str, np.flatnonzero(chosen[row])))}}}, label {y_test[row]}" for row in several]
 if len(several):
     khe.plots.image_grid(x_test[several], titles, columns=8)
 
 # %% [markdown]
-# ## A report for anyone
+# ## Report
 #
-# One page, with everything above and more: scores, calibration, members, hyperparameters, foreign images.
+# The report is a single page with scores, calibration, members, hyperparameters and out-of-distribution detection.
 
 # %%
-page = khe.report(ensemble, x_test, y_test, ood={"turned": turned, "photographs": photographs}, path="report.html")
-print(page, f"{page.stat().st_size / 1e6:.1f} MB, no other file needed")
+page = khe.report(ensemble, x_test, y_test, ood={"rotated": rotated, "photographs": photographs}, path="report.html")
+print(page, f"{page.stat().st_size / 1e6:.1f} MB, self-contained")
 
 # %% [markdown]
-# Next: [which hyperparameters mattered](5_which_hyperparameters_mattered.ipynb).
+# Next: [response to hyperparameters](5_which_hyperparameters_mattered.ipynb).

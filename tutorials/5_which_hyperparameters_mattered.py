@@ -1,11 +1,12 @@
 # %% [markdown]
-# # 5. Which hyperparameters mattered
+# # 5. Response to hyperparameters
 #
 # [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/#upload=true)
 #
-# A search answers with one best setting. A hyper-batch ensemble, once it is trained, knows more: its kernels are
-# functions of the hyperparameters, so it can say what *any* L2 or dropout would be worth, without training again.
-# This notebook looks at how they were tuned, at how much each one matters, and at what became of the members.
+# A search returns one best setting. The kernels of a trained hyper-batch ensemble are functions of the
+# hyperparameters, so the ensemble estimates the loss at *any* L2 coefficient or dropout rate without further
+# training. This tutorial shows the tuning of the hyperparameters, their effect on the loss, and the differences
+# between members.
 
 # %% tags=["colab"]
 # %pip install -q "keras-hyperens[plots]" scikit-learn
@@ -32,7 +33,7 @@ x_test, y_test = x[800:], y[800:]
 
 
 # %% [markdown]
-# Three hyperparameters this time. Label smoothing belongs to the loss, and is one like any other.
+# The hypermodel has three hyperparameters.
 
 
 # %%
@@ -57,10 +58,10 @@ ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=4, 
 ensemble.conversion_summary()
 
 # %% [markdown]
-# ## How they were tuned
+# ## Tuning
 #
-# Every member has an interval for each hyperparameter, and draws from it at each step. Its ends are moved by
-# gradients of the loss on the tuning rows. `HyperparameterHistory` records them. (With `log_dir=` it writes them for
+# Every member has an interval for each hyperparameter, from which it draws at each step. The bounds follow gradients
+# of the loss on the tuning data. `HyperparameterHistory` records them. (With `log_dir=` it writes them to
 # TensorBoard.)
 
 # %%
@@ -81,10 +82,11 @@ for ax, entry in zip(axes, entries, strict=True):
     khe.plots.hyperparameter_path(history.bounds[entry.name], entry.name, entry.sampling, ax=ax)
 
 # %% [markdown]
-# ## How much each one matters
+# ## Response curves
 #
-# The loss on validation rows over the whole range of each hyperparameter, the others at their tuned values: one
-# forward pass for each point. A flat curve means that it does not matter; a member's mark lies where it was tuned to.
+# The curves show the loss on the validation data over the whole range of each hyperparameter, with the others at
+# their tuned values, with one forward pass per point. A flat curve indicates a hyperparameter without effect; markers
+# are the tuned values of the members.
 
 # %%
 curves = ensemble.response_curves(x_val, y_val, verbose=0)
@@ -97,13 +99,13 @@ for ax, entry in zip(axes, entries, strict=True):
     )
 for name, curve in curves.items():
     spread = curve.losses.max() - curve.losses.min()
-    print(f"{name:<20} moves the ensemble's loss by {spread:.4f}; lowest at {curve.values[curve.losses.argmin()]:.3g}")
+    print(f"{name:<20} changes the ensemble's loss by {spread:.4f}; minimum at {curve.values[curve.losses.argmin()]:.3g}")
 
 # %% [markdown]
-# These are answers of one trained network: they say what its kernels make of another value, which is close to what
-# training with that value would give only inside the range in which members drew. To be sure, train there.
+# The curves are predictions of one trained network. They approximate the loss after training with another value only
+# inside the range from which members draw. Train with that value to verify it.
 #
-# ## The members compared
+# ## Members
 
 # %%
 members = ensemble.predict_members(x_test, verbose=0)
@@ -113,18 +115,18 @@ for k in range(ensemble.ensemble_size):
     at = ", ".join(f"{name} {float(each[k]):.2g}" for name, each in values.items())
     print(f"member {k}: NLL {nll[k]:.4f}   ({at})")
 print(
-    f"together: NLL {together:.4f}: lower than the members' mean by {nll.mean() - together:.4f}, which is their diversity"
+    f"ensemble: NLL {together:.4f}, lower than the members' mean by {nll.mean() - together:.4f} due to their diversity"
 )
 
 # %% [markdown]
-# How often two members give different answers, and the images on which they differ most:
+# Disagreement between pairs of members, and the images with the highest mutual information:
 
 # %%
 khe.plots.diversity_matrix(members)
-said = ensemble.predict_uncertainty(x_test, verbose=0)
-unsure = np.argsort(-said["mutual_information"])[:6]
-titles = [f"is {y_test[row]}; " + " ".join(str(p.argmax()) for p in members[:, row]) for row in unsure]
-khe.plots.image_grid(x_test[unsure], titles, columns=6);
+uncertainty = ensemble.predict_uncertainty(x_test, verbose=0)
+uncertain = np.argsort(-uncertainty["mutual_information"])[:6]
+titles = [f"label {y_test[row]}; " + " ".join(str(p.argmax()) for p in members[:, row]) for row in uncertain]
+khe.plots.image_grid(x_test[uncertain], titles, columns=6);
 
 # %% [markdown]
 # Next: [regression and time series](6_regression_and_time_series.ipynb).

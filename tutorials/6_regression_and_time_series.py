@@ -3,10 +3,10 @@
 #
 # [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/#upload=true)
 #
-# "153" is not an answer; "153, give or take 50" is. A network with a Gaussian head predicts a mean and a standard
-# deviation, and an ensemble of them tells two reasons apart: noise that no model could remove (aleatoric), and what
-# these members do not know (epistemic). First the progression of diabetes in 442 patients, then a recording of the
-# brain, a step ahead.
+# A regression model should predict an interval, not only a value. A network with a Gaussian head predicts a mean and
+# a standard deviation, and an ensemble separates two kinds of variance: noise of the data (aleatoric), and
+# disagreement of the members (epistemic). This tutorial predicts the progression of diabetes in 442 patients, and
+# then the next value of an electroencephalogram.
 
 # %% tags=["colab"]
 # %pip install -q "keras-hyperens[plots]" scikit-learn
@@ -34,10 +34,10 @@ parts = dict(
 )
 
 # %% [markdown]
-# ## A Gaussian head
+# ## Gaussian head
 #
-# Two outputs for one target: the mean, and the logarithm of the standard deviation. The loss says what they mean, and
-# so what `predict` gives: the mean and the *variance* of the members' mixture.
+# The network has two outputs for one target: the mean, and the logarithm of the standard deviation. The loss defines
+# their meaning, so `predict` returns the mean and the *variance* of the members' mixture.
 
 
 # %%
@@ -58,46 +58,46 @@ def build_model(hp):
     return model
 
 
-def rows(part):
+def samples(part):
     return x[parts[part]], y[parts[part]]
 
 
 ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=4, seed=0)
 stop = keras.callbacks.EarlyStopping(patience=20, restore_best_weights=True)
 ensemble.fit(
-    *rows("train"),
+    *samples("train"),
     batch_size=16,
     epochs=EPOCHS,
-    tuning_data=rows("tune"),
-    validation_data=rows("val"),
+    tuning_data=samples("tune"),
+    validation_data=samples("val"),
     callbacks=[stop],
     verbose=0,
 )
-x_test, y_test = rows("test")
-said = ensemble.predict_uncertainty(x_test, verbose=0)
-mean, variance = said["prediction"].T
-print("NLL on test rows:", round(ensemble.evaluate(x_test, y_test, verbose=0, return_dict=True)["loss"], 3))
+x_test, y_test = samples("test")
+uncertainty = ensemble.predict_uncertainty(x_test, verbose=0)
+mean, variance = uncertainty["prediction"].T
+print("test NLL:", round(ensemble.evaluate(x_test, y_test, verbose=0, return_dict=True)["loss"], 3))
 print(
-    "RMSE:", round(float(np.sqrt(np.mean((mean - y_test[:, 0]) ** 2)) * scale), 1), "of a deviation of", round(scale, 1)
+    "RMSE:", round(float(np.sqrt(np.mean((mean - y_test[:, 0]) ** 2)) * scale), 1), "std:", round(scale, 1)
 )
 
 # %% [markdown]
 # ## Intervals
 #
-# `prediction_interval` is the central interval of the members' mixture. Does it hold what it says? On so few rows the
-# count itself is uncertain (its standard error is three percent); a conformal interval comes with a guarantee, if the
-# rows that it is fitted on had no part in training, tuning or stopping.
+# `prediction_interval` is the central interval of the members' mixture. With so few test samples the measured
+# coverage is uncertain (its standard error is three percent). A conformal interval has a guaranteed coverage if the
+# samples for its fit were not used for training, tuning or early stopping.
 
 # %%
 members = ensemble.predict_members(x_test, verbose=0)
 intervals = keras.ops.convert_to_numpy(khe.uncertainty.prediction_interval(members, coverage=0.9))[:, 0]
-held = ensemble.predict(rows("calibrate")[0], verbose=0)
-conformal = khe.calibration.ConformalIntervals(coverage=0.9).fit(held, rows("calibrate")[1])
-conformal = conformal.predict(said["prediction"])[:, 0]
-for name, each in {"of the mixture": intervals, "conformal": conformal}.items():
+held = ensemble.predict(samples("calibrate")[0], verbose=0)
+conformal = khe.calibration.ConformalIntervals(coverage=0.9).fit(held, samples("calibrate")[1])
+conformal = conformal.predict(uncertainty["prediction"])[:, 0]
+for name, each in {"mixture": intervals, "conformal": conformal}.items():
     inside = (each[:, 0] <= y_test[:, 0]) & (y_test[:, 0] <= each[:, 1])
     print(
-        f"90 % intervals {name:<15} hold {inside.mean():.0%} of the test rows, mean width {np.diff(each).mean() * scale:.0f}"
+        f"90 % {name} interval: coverage {inside.mean():.0%}, mean width {np.diff(each).mean() * scale:.0f}"
     )
 
 order = np.argsort(mean)
@@ -105,15 +105,15 @@ figure, ax = plt.subplots(figsize=(10, 4), layout="constrained")
 ax.fill_between(range(len(order)), *(intervals[order] * scale + center).T, color="0.85", label="90 % interval")
 ax.plot(mean[order] * scale + center, color="black", label="mean")
 ax.plot(y_test[order, 0] * scale + center, ".", color="tab:blue", label="measured")
-ax.set(xlabel="test patients, by the prediction", ylabel="progression of the disease after a year")
+ax.set(xlabel="test patients, sorted by prediction", ylabel="progression of the disease after a year")
 ax.legend(ncols=3);
 
 # %% [markdown]
-# ## Two parts of the variance
+# ## Aleatoric and epistemic variance
 #
-# Aleatoric variance: the mean of what the members call noise. Epistemic variance: how far their means lie apart. For
-# a patient unlike all others (here: each measurement moved away from the mean by a factor), only the second has to
-# grow.
+# The aleatoric variance is the mean of the members' variances; the epistemic variance is the variance of their means.
+# For patients unlike the training data (here, all measurements are moved away from the mean by a factor), only the
+# second is expected to grow.
 
 # %%
 factors = np.linspace(1, 4, 7)
@@ -128,17 +128,18 @@ for factor in factors:
     )
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 ax.plot(factors, np.array(shares), marker="o", label=["aleatoric", "epistemic"])
-ax.set(xlabel="how far from the usual patient (1: test rows as they are)", ylabel="variance (of standardized targets)")
+ax.set(xlabel="scale of the inputs (1: test data)", ylabel="variance (of standardized targets)")
 ax.set(yscale="log")
 ax.legend();
 
 # %% [markdown]
-# The members' own idea of the noise is extrapolated, too, and falls: far from the data only their disagreement warns.
+# The aleatoric variance is also extrapolated, and decreases: far from the data only the disagreement of the members
+# indicates the uncertainty.
 #
-# ## A time series
+# ## Time series
 #
-# Ten seconds of an electroencephalogram, four channels, which come with matplotlib. From the last 16 samples of all
-# channels a GRU predicts by how much the first channel will change until the next sample, an eightieth of a second
+# The data are ten seconds of an electroencephalogram with four channels, included in matplotlib. From the last 16
+# values of all channels a GRU predicts the change of the first channel until the next value, an eightieth of a second
 # later.
 
 # %%
@@ -167,7 +168,7 @@ def build_forecaster(hp):
     return model
 
 
-past, tune, val, future = np.split(np.arange(len(starts)), (400, 480, 560))  # in order: nobody sees the future
+past, tune, val, future = np.split(np.arange(len(starts)), (400, 480, 560))  # in temporal order
 forecaster = khe.HyperBatchEnsemble.from_hypermodel(build_forecaster, ensemble_size=4, seed=0)
 stop = keras.callbacks.EarlyStopping(patience=30, restore_best_weights=True)
 forecaster.fit(
@@ -182,7 +183,7 @@ forecaster.fit(
 );
 
 # %% [markdown]
-# Is it better than saying that nothing changes, or than saying "the mean"?
+# Comparison with two baselines: the last value, and the mean.
 
 # %%
 members = forecaster.predict_members(windows[future], verbose=0)
@@ -195,7 +196,7 @@ forecasts = {
 truth = values[future, 0]
 for name, forecast in forecasts.items():
     print(f"{name:<16} RMSE {np.sqrt(np.mean((forecast - truth) ** 2)):.3f}")
-print(f"90 % intervals hold {((interval[:, 0] <= truth) & (truth <= interval[:, 1])).mean():.0%}")
+print(f"coverage of the 90 % intervals: {((interval[:, 0] <= truth) & (truth <= interval[:, 1])).mean():.0%}")
 
 figure, ax = plt.subplots(figsize=(12, 4), layout="constrained")
 ax.fill_between(times[future], *interval.T, color="0.85", label="90 % interval")
@@ -205,7 +206,7 @@ ax.set(xlabel="seconds", ylabel="channel 1 (standard deviations)")
 ax.legend(ncols=3);
 
 # %% [markdown]
-# A little better: most of what comes next is not in what came before, and the intervals say so, instead of a forecast
-# that looks sure of itself.
+# The forecaster is slightly better than the baselines. Most of the signal cannot be predicted from its past, which
+# the wide intervals reflect.
 #
-# Next: [into production](7_into_production.ipynb).
+# Next: [serving](7_into_production.ipynb).

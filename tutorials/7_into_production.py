@@ -1,11 +1,11 @@
 # %% [markdown]
-# # 7. Into production
+# # 7. Serving
 #
 # [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/#upload=true)
 #
-# Whoever serves a model does not want to install the package that trained it. An exported ensemble is a SavedModel of
-# plain TensorFlow with two signatures: the prediction, and everything about its uncertainty. From there it goes to
-# TensorFlow Serving, ONNX Runtime, OpenVINO or LiteRT, and says the same everywhere.
+# Serving does not require the package that trained the model. An exported ensemble is a plain TensorFlow SavedModel
+# with two signatures: the prediction, and the prediction with uncertainty measures. It runs in TensorFlow Serving and
+# can be converted for ONNX Runtime, OpenVINO and LiteRT, with equal predictions.
 
 # %% tags=["colab"]
 # %pip install -q "keras-hyperens[plots,serving]" scikit-learn
@@ -55,13 +55,13 @@ ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=4, 
 ensemble.fit(x[:1000], y[:1000], tuning_split=0.15, epochs=EPOCHS, verbose=0)
 ensemble.calibrate(x[1000:1200], y[1000:1200], verbose=0)
 images = x[1200:1208]
-wanted = ensemble.predict(images, verbose=0)
+predictions = ensemble.predict(images, verbose=0)
 
 # %% [markdown]
 # ## SavedModel
 #
-# `export` computes each member's kernels once, at its hyperparameters, and writes them. The temperature
-# is part of it. TensorFlow's own tool says what is in there:
+# `export` computes each member's kernels once, at its hyperparameters, and writes them together with the temperature.
+# TensorFlow's `saved_model_cli` shows the signatures:
 
 # %%
 ensemble.export("served/1")
@@ -73,7 +73,7 @@ for signature in ("serving_default", "uncertainty"):
     print("\n".join(line for line in shown.splitlines() if "name:" not in line and "method" not in line.lower()))
 
 # %% [markdown]
-# Another process, in which this package cannot be imported, serves the same.
+# Another process, which cannot import this package, returns the same predictions.
 
 # %%
 PROGRAM = """
@@ -82,21 +82,20 @@ sys.modules["keras_hyperens"] = None
 import numpy as np
 import tensorflow as tf
 served = tf.saved_model.load("served/1")
-said = served.signatures["uncertainty"](tf.constant(np.load("images.npy")))
-print({name: tuple(value.shape) for name, value in said.items()})
-np.save("elsewhere.npy", said["prediction"])
+outputs = served.signatures["uncertainty"](tf.constant(np.load("images.npy")))
+print({name: tuple(value.shape) for name, value in outputs.items()})
+np.save("elsewhere.npy", outputs["prediction"])
 """
 np.save("images.npy", images)
 print(subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout)
-print("largest difference:", np.abs(np.load("elsewhere.npy") - wanted).max())
+print("largest difference:", np.abs(np.load("elsewhere.npy") - predictions).max())
 
 # %% [markdown]
-# ## A request as TensorFlow Serving takes it
+# ## Requests to TensorFlow Serving
 #
 # `tensorflow_model_server --rest_api_port=8501 --model_name=digits --model_base_path=$PWD/served` answers `POST
-# /v1/models/digits:predict`. Its body is JSON, with the name of a signature, and one instance for each row; the
-# answer has the same rows. There is no server in this notebook, so the few lines below do with the SavedModel what it
-# would do.
+# /v1/models/digits:predict`. The body is JSON, with the name of a signature and one instance per sample. This
+# notebook has no server; the code below calls the SavedModel as the server would.
 
 # %%
 body = json.dumps({"signature_name": "uncertainty", "instances": images[:2].tolist()})
@@ -104,10 +103,10 @@ print(body[:120], "...")
 
 request = json.loads(body)
 served = tf.saved_model.load("served/1")
-said = served.signatures[request["signature_name"]](tf.constant(request["instances"], tf.float32))
+outputs = served.signatures[request["signature_name"]](tf.constant(request["instances"], tf.float32))
 answer = {
     "predictions": [
-        {name: value[row].numpy().astype(float).round(4).tolist() for name, value in said.items() if name != "members"}
+        {name: value[row].numpy().astype(float).round(4).tolist() for name, value in outputs.items() if name != "members"}
         for row in range(len(request["instances"]))
     ]
 }
@@ -116,40 +115,40 @@ print(json.dumps(answer, indent=1)[:900])
 # %% [markdown]
 # ## ONNX, OpenVINO, LiteRT
 #
-# Keras' own export writes the prediction in other formats. Each is read here by its own runtime, in a process of its
-# own, without TensorFlow.
+# Keras' export writes the prediction in other formats. Each file is read by its own runtime, in a separate process
+# without TensorFlow.
 
 # %%
 RUNTIMES = {
     "onnx": (
         "e.onnx",
         "import onnxruntime; s = onnxruntime.InferenceSession('e.onnx');"
-        "said = s.run(None, {s.get_inputs()[0].name: images})[0]",
+        "outputs = s.run(None, {s.get_inputs()[0].name: images})[0]",
     ),
     "openvino": (
         "e.xml",
         "import openvino; c = openvino.compile_model('e.xml', 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'});"
-        "said = c([images])[0]",
+        "outputs = c([images])[0]",
     ),
     "litert": (
         "e.tflite",
         "from ai_edge_litert.interpreter import Interpreter; i = Interpreter('e.tflite');"
         "k = i.get_input_details()[0]['index']; i.resize_tensor_input(k, images.shape); i.allocate_tensors();"
-        "i.set_tensor(k, images); i.invoke(); said = i.get_tensor(i.get_output_details()[0]['index'])",
+        "i.set_tensor(k, images); i.invoke(); outputs = i.get_tensor(i.get_output_details()[0]['index'])",
     ),
 }
 for format, (file, reads) in RUNTIMES.items():
     ensemble.export(file, format=format, verbose=False)
-    program = f"import numpy as np; images = np.load('images.npy'); {reads}; np.save('said.npy', said)"
+    program = f"import numpy as np; images = np.load('images.npy'); {reads}; np.save('outputs.npy', outputs)"
     subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    difference = np.abs(np.load("said.npy") - wanted).max()
+    difference = np.abs(np.load("outputs.npy") - predictions).max()
     files = (file, "e.bin") if format == "openvino" else (file,)
     size = sum(os.path.getsize(each) for each in files)
     print(f"{format:<10}{size / 1e3:>8.0f} kB   largest difference {difference:.1e}")
 
 # %% [markdown]
-# (OpenVINO computes in bfloat16 where the processor can, unless it is told not to: then the difference is of the
-# order of 1e-3.) These formats hold one function, the prediction. The uncertainty goes along from the SavedModel:
+# (OpenVINO computes in bfloat16 if the processor supports it, unless configured otherwise; the difference is then
+# about 1e-3.) These formats only contain the prediction. To export the uncertainty, convert the SavedModel:
 
 # %%
 command = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", "served/1", "--signature_def", "uncertainty"]
@@ -157,15 +156,15 @@ subprocess.run([*command, "--output", "uncertainty.onnx", "--opset", "18"], capt
 import onnxruntime
 
 session = onnxruntime.InferenceSession("uncertainty.onnx")
-said = session.run(["mutual_information"], {session.get_inputs()[0].name: images})[0]
-inside = ensemble.predict_uncertainty(images, verbose=0)["mutual_information"]
-print("mutual information by ONNX Runtime:", np.round(said, 4), "largest difference", np.abs(said - inside).max())
+mutual_information = session.run(["mutual_information"], {session.get_inputs()[0].name: images})[0]
+expected = ensemble.predict_uncertainty(images, verbose=0)["mutual_information"]
+print("ONNX Runtime:", mutual_information.round(4), "largest difference:", np.abs(mutual_information - expected).max())
 
 # %% [markdown]
-# ## Latency of folded members
+# ## Latency of folded kernels
 #
-# `export(folded=False)` keeps the shared kernels and builds each member's on the way: a smaller file, for more
-# arithmetic.
+# `export(folded=False)` stores the shared kernels and computes those of the members in each call: a smaller file, but
+# more arithmetic.
 
 
 # %%
@@ -195,4 +194,4 @@ ax.set(xscale="log", yscale="log", xlabel="images in a request", ylabel="ms, med
 ax.legend();
 
 # %% [markdown]
-# Next: [scaling out](8_scaling_out.ipynb).
+# Next: [distributed training and search](8_scaling_out.ipynb).

@@ -1,11 +1,11 @@
 # %% [markdown]
-# # 8. Scaling out
+# # 8. Distributed training and search
 #
 # [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/#upload=true)
 #
-# Both ensembles run unchanged on many devices and many machines: a hyper-batch ensemble is one model under a
-# `tf.distribute` strategy, and the search for a hyper-deep ensemble is as many processes as you start. Here on what
-# any machine has: two logical devices of one processor, a chief and two workers.
+# Both ensembles run unchanged on several devices and machines: a hyper-batch ensemble is one model under a
+# `tf.distribute` strategy, and the search for a hyper-deep ensemble uses several processes. This tutorial runs on any
+# machine: two logical CPU devices, a chief and two workers.
 
 # %% tags=["colab"]
 # %pip install -q "keras-hyperens[plots]" scikit-learn
@@ -50,11 +50,11 @@ def build_model(hp):
 
 
 # %% [markdown]
-# ## One model, several replicas
+# ## Replicas
 #
-# Build it in the strategy's scope; `batch_size` is that of all replicas together. Each replica draws its own
-# hyperparameters; the tuning gradient is averaged over replicas, and all of them keep the same weights and intervals.
-# On a machine with GPUs leave the list of devices out; on a TPU take `tf.distribute.TPUStrategy`.
+# Build the ensemble in the strategy's scope; `batch_size` is the global batch size. Each replica draws its own
+# hyperparameters; gradients are averaged over replicas, and all replicas have the same weights and intervals. On a
+# machine with GPUs omit the list of devices; on a TPU use `tf.distribute.TPUStrategy`.
 
 # %%
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -78,19 +78,19 @@ ax.set(xlabel="epoch", yscale="log")
 ax.legend();
 
 # %% [markdown]
-# Prediction is spread over the replicas, too, and equals that of one device.
+# Predictions are also distributed over the replicas, and equal those of one device.
 
 # %%
 single = ensemble.member(0)  # plain Keras
 difference = keras.ops.softmax(single(x_test[:100])) - ensemble.predict_members(x_test[:100], verbose=0)[0]
-print("member 0 alone on one device, against its share of the replicas' prediction:", float(np.abs(difference).max()))
+print("largest difference between member 0 on one device and on the replicas:", float(np.abs(difference).max()))
 
 # %% [markdown]
-# ## A search in several processes
+# ## Search with several processes
 #
 # `workers=2` starts a chief and two workers on this machine. On a cluster, start the same Python file on every host
-# with KerasTuner's environment variables: `examples/cluster` has it for Slurm and Kubernetes. A worker that is killed
-# loses nothing but its candidate; the chief may be killed and started again.
+# with KerasTuner's environment variables: `examples/cluster` has scripts for Slurm and Kubernetes. If a worker is
+# killed, only its current candidate is trained again; the chief can be restarted.
 
 # %%
 builder = khe.HyperDeepEnsembleBuilder(
@@ -107,18 +107,18 @@ deep = builder.build_ensemble()
 builder.results_summary(5)
 
 # %% [markdown]
-# The same seed gives the same ensemble, however many processes there were.
+# The same seed gives the same ensemble for any number of processes.
 #
 # ## Members on several devices
 #
-# Members that are too large for one device, or too slow one after the other, are spread:
+# Members that are too large or too slow for one device can be distributed:
 
 # %%
-spread = deep.on_devices(["CPU:0", "CPU:1"])
-difference = spread.predict(x_test, verbose=0) - deep.predict(x_test, verbose=0)
+distributed = deep.on_devices(["CPU:0", "CPU:1"])
+difference = distributed.predict(x_test, verbose=0) - deep.predict(x_test, verbose=0)
 print("largest difference:", np.abs(difference).max())
-spread.export("served")  # names no device: whoever serves it says where it runs
+distributed.export("served")  # does not store devices
 
 # %% [markdown]
-# What all of it costs, in time, memory, network and storage, is in `docs/scale.md`; several machines, and what a lost
-# worker costs, in `docs/distributed.md`.
+# `docs/scale.md` estimates the cost in time, memory, network and storage; `docs/distributed.md` covers several
+# machines and failures of workers.

@@ -1,4 +1,4 @@
-"""An ordinary Keras model, or a KerasTuner hypermodel, as a network of hyper-batch layers."""
+"""Conversion of a Keras model, or a KerasTuner hypermodel, to a network of hyper-batch layers."""
 
 from keras_hyperens.conversion.build import Conversion as Conversion
 from keras_hyperens.conversion.build import Sharing as Sharing

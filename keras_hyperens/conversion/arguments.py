@@ -1,4 +1,4 @@
-"""What a layer is called with, and why it may not be looked into."""
+"""Arguments of a layer call, and the error for layers that cannot be converted to a graph."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,15 +9,15 @@ from keras_hyperens.masks import mask_of
 
 
 class InliningError(ValueError):
-    """Why a layer cannot be made a graph of its sublayers."""
+    """Reason why a layer cannot be converted to a graph of its sublayers."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a layer is called with: a structure of arguments, whose symbolic tensors are replaced by others.
+    """Structure of the arguments of a layer call, whose symbolic tensors can be replaced.
 
     Attributes:
-        args, kwargs: Of the call.
+        args, kwargs: Arguments of the call.
     """
 
     args: tuple[Any, ...]
@@ -30,16 +30,16 @@ class Arguments:
 
     @property
     def masked(self) -> list[Any]:
-        """Those that carry a mask."""
+        """The symbolic tensors with a mask."""
         return [each for each in self.tensors if mask_of(each) is not None]
 
     @property
     def key(self) -> str:
-        """The same for calls that one graph can serve."""
+        """Key that is equal for calls with a common graph."""
         return repr(keras.tree.map_structure(_described, (self.args, self.kwargs)))
 
     def with_tensors(self, tensors: list[Any]) -> "Arguments":
-        """The same call of other tensors."""
+        """Returns the same call with other tensors."""
         rest = iter(tensors)
         swap = lambda each: next(rest) if isinstance(each, keras.KerasTensor) else each  # noqa: E731
         args, kwargs = keras.tree.map_structure(swap, (self.args, self.kwargs))

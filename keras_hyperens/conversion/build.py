@@ -1,4 +1,4 @@
-"""A model object or a hypermodel, and what shall vary in it, to all that a hyper-batch ensemble needs."""
+"""Conversion of a model or hypermodel to the parts of a hyper-batch ensemble."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -25,19 +25,19 @@ from keras_hyperens.layers.weights import options_of
 
 @dataclass(frozen=True)
 class Conversion:
-    """What has become of a model."""
+    """Result of the conversion of a model."""
 
     model: keras.Model
     network: keras.Model
     space: HyperparameterSpace
     records: list[Record]
-    fixed: dict[str, str]  # the hyperparameters that all members have in common, and why
-    compile_arguments: dict[str, Any] | None  # `None`: the model was not compiled
+    fixed: dict[str, str]  # hyperparameters common to all members, with the reason
+    compile_arguments: dict[str, Any] | None  # `None` if the model was not compiled
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """What members share; see `HyperBatchEnsemble.from_model`."""
+    """Weights that members share; see `HyperBatchEnsemble.from_model`."""
 
     ensemble_size: int
     include: Iterable[Chosen] | None
@@ -50,17 +50,17 @@ class Sharing:
         known, unknown = options_of(self.options)
         if unknown:
             raise TypeError(
-                "Options of layers are those that `HyperBatchLayer` has for members, for example `tie_fast_weights`. "
+                "Options of layers must be member options of `HyperBatchLayer`, for example `tie_fast_weights`. "
                 f"Received: {', '.join(f'{name}={value!r}' for name, value in unknown.items())}"
             )
         if known.get("same_initialization"):
             raise ValueError(
-                "All members of a converted model begin with its weights: leave `same_initialization` out. "
+                "All members of a converted model start from its weights: remove `same_initialization`. "
                 "Received: same_initialization=True"
             )
 
     def converter(self, space: HyperparameterSpace, settings_of: Any) -> Converter:
-        """The converter of a model whose hyperparameters are these."""
+        """Returns the converter of a model with these hyperparameters."""
         apart = self.options.get("sharing") == "independent"
         members = {"ensemble_size": self.ensemble_size, "space": space}
         by_member = apart if self.member_normalization is None else self.member_normalization
@@ -68,7 +68,7 @@ class Sharing:
 
 
 def convert_model(model: keras.Model, given: Mapping[str, Hyperparameter], sharing: Sharing) -> Conversion:
-    """A model object, with hyperparameters in given roles."""
+    """Converts a model, with hyperparameters by role."""
     roles = Roles(given)
     compiled = isinstance(model, keras.Model) and model.compiled
     numbers = loss_numbers(model) if compiled else {}
@@ -77,7 +77,7 @@ def convert_model(model: keras.Model, given: Mapping[str, Hyperparameter], shari
     }
     if "label_smoothing" in roles.names and not driven:
         raise ValueError(
-            "`label_smoothing` needs a model compiled with a cross-entropy; or leave it out, and compile the ensemble "
+            "`label_smoothing` needs a model compiled with a cross-entropy; or remove it, and compile the ensemble "
             "with `khe.losses.LabelSmoothing`. "
             f"Received: loss={getattr(model, 'loss', None)!r}"
         )
@@ -96,10 +96,10 @@ def convert_hypermodel(
     initial_values: dict[str, Any],
     sharing: Sharing,
 ) -> Conversion:
-    """A hypermodel, with the hyperparameters that can vary inside one network, or with given roles."""
+    """Converts a hypermodel, with the hyperparameters that can vary within one network, or with the given roles."""
     from keras_hyperens.conversion.probing import Probe
 
-    # Members of a batch ensemble differ in weights alone.
+    # Members of a batch ensemble differ only in their weights.
     needs_probing = not roles and sharing.options.get("sharing") != "batch"
     inlining = Inlining(list(sharing.exclude))
     probe = Probe(hypermodel, fixed, space if needs_probing else HyperparameterSpace(), initial_values, inlining)
@@ -108,8 +108,8 @@ def convert_hypermodel(
     if not len(probe.space):
         reasons = "; ".join(f"{name}: {why}" for name, why in probe.fixed.items()) or "it has no hyperparameter"
         raise ValueError(
-            "No hyperparameter of the hypermodel can vary between members inside one network. Say what shall vary by "
-            'roles, for example `roles={"l2": Hyperparameter("l2", 1e-6, 1e-2, "log")}`. '
+            "No hyperparameter of the hypermodel can vary between members within one network. Select what varies with "
+            '`roles`, for example `roles={"l2": Hyperparameter("l2", 1e-6, 1e-2, "log")}`. '
             f"Received: {reasons}"
         )
     converter = sharing.converter(probe.space, probe.settings_of)

@@ -1,4 +1,4 @@
-"""Whether the graph of a layer computes what the layer computes."""
+"""Comparison of the graph of a layer with the layer."""
 
 from contextlib import suppress
 from typing import Any
@@ -18,25 +18,25 @@ from keras_hyperens.masks import mask_of
 from keras_hyperens.masks import with_mask
 from keras_hyperens.types import TensorTree
 
-TOLERANCE = 1e-4  # of the largest output
+TOLERANCE = 1e-4  # relative to the largest output
 
 
 def takes_training(layer: keras.layers.Layer) -> bool:
-    """Whether a layer's `call` has the argument `training`."""
+    """Whether a layer's `call` has an argument `training`."""
     return bool(layer._call_has_training_arg)
 
 
 def check_arguments(graph: keras.Model) -> None:
-    """Weights that operations take directly would be those of the model for ever."""
+    """Raises an error for operations that use weights directly, which would remain those of the model."""
     for node in nodes_of(graph):
         if any(isinstance(each, keras.Variable) for each in flat_arguments(node)):
-            raise InliningError("it uses weights of its layers by itself")
+            raise InliningError("it uses weights of its layers directly")
 
 
 def check_training(graph: keras.Model, in_training: keras.Model) -> None:
-    """Compares what a `call` does outside of training and in it."""
+    """Compares the graphs of `call` in inference and in training."""
     if _signature(graph) != _signature(in_training):
-        raise InliningError("its `call` does something else in training")
+        raise InliningError("its `call` differs in training")
     for node in nodes_of(in_training):
         if node.arguments.kwargs.get("training") is False:
             raise InliningError(f"it calls {node.operation.name!r} with `training=False`")
@@ -54,7 +54,7 @@ def _signature_of(node: Any) -> tuple[Any, ...]:
 
 
 def check_same(block: keras.layers.Layer, graph: keras.Model, call: Arguments) -> None:
-    """Compares layer and graph on made-up rows, at weights that are not those from which it was traced."""
+    """Compares layer and graph on synthetic inputs, at weights other than those of the trace."""
     try:
         with perturbed(block.weights):
             _compare(*_outputs_of_both(block, graph, call))
@@ -65,7 +65,7 @@ def check_same(block: keras.layers.Layer, graph: keras.Model, call: Arguments) -
 
 def _outputs_of_both(block: keras.layers.Layer, graph: keras.Model, call: Arguments) -> tuple[Any, Any]:
     for length in LENGTHS[:-1]:
-        with suppress(Exception):  # of a layer that takes no such length
+        with suppress(Exception):  # of a layer that does not support the length
             return _outputs_at(block, graph, call, length)
     return _outputs_at(block, graph, call, LENGTHS[-1])
 
@@ -85,7 +85,7 @@ def _outputs_at(block: keras.layers.Layer, graph: keras.Model, call: Arguments, 
 def _compare(expected: TensorTree, actual: TensorTree) -> None:
     left, right = keras.tree.flatten(expected), keras.tree.flatten(actual)
     if len(left) != len(right):
-        raise InliningError("other outputs on made-up rows")
+        raise InliningError("different outputs on synthetic inputs")
     for one, other in zip(left, right, strict=True):
         a, b = (np.asarray(ops.convert_to_numpy(ops.cast(each, "float32")), "float64") for each in (one, other))
         scale = max(np.abs(a[np.isfinite(a)]).max(initial=0.0), 1e-6)
@@ -93,6 +93,6 @@ def _compare(expected: TensorTree, actual: TensorTree) -> None:
         if a.shape != b.shape or not np.allclose(
             a, b, rtol=0, atol=(300 if half else 1) * TOLERANCE * scale, equal_nan=True
         ):
-            raise InliningError("other outputs on made-up rows")
+            raise InliningError("different outputs on synthetic inputs")
         if (mask_of(one) is None) != (mask_of(other) is None):
-            raise InliningError("other masks of its outputs")
+            raise InliningError("different masks of its outputs")

@@ -1,4 +1,4 @@
-"""What a compiled Keras model hands on to the ensemble it becomes."""
+"""Compile arguments of a Keras model for its ensemble."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from keras_hyperens.losses.hyperparameter_loss import as_loss
 from keras_hyperens.losses.label_smoothing import CROSS_ENTROPIES
 from keras_hyperens.types import MetricTree
 
-Place = tuple[str, Any]  # what of a loss, and of which output: a key of the structure, `None` if there is one
+Place = tuple[str, Any]  # part of a loss and its output: a key of the structure, `None` if there is one output
 
 
 def loss_numbers(model: keras.Model) -> dict[Place, float]:
-    """The numbers of a compiled loss that may vary between members: label smoothing and weights of outputs."""
+    """Returns the values of a compiled loss that can vary between members: label smoothing and loss weights."""
     numbers: dict[Place, float] = {}
     for key, loss in _items(getattr(model, "loss", None)):
         if loss is not None and isinstance(as_loss(loss), CROSS_ENTROPIES):
@@ -27,11 +27,11 @@ def loss_numbers(model: keras.Model) -> dict[Place, float]:
 
 
 def compile_arguments(model: keras.Model, driven: dict[Place, Setting], numbers: dict[Place, float]) -> dict[str, Any]:
-    """The arguments of `HyperBatchEnsemble.compile` for a compiled model, with new objects.
+    """Returns arguments of `HyperBatchEnsemble.compile` for a compiled model, with new objects.
 
     Args:
-        model: Compiled.
-        driven: What hyperparameters drive in its loss.
+        model: A compiled model.
+        driven: Settings of its loss that are hyperparameters.
         numbers: `loss_numbers` of the model.
     """
     config = compile_arguments_of(model)
@@ -55,12 +55,12 @@ def compile_arguments(model: keras.Model, driven: dict[Place, Setting], numbers:
 
 
 def compile_arguments_of(model: keras.Model) -> dict[str, Any]:
-    """What a model's `compile` was given: the objects themselves, which need not be registered anywhere."""
+    """Returns the original objects of a model's `compile`, which need not be registered."""
     return dict(getattr(getattr(model, "_compile_config", None), "config", {}))
 
 
 def recompiling_arguments(model: keras.Model) -> dict[str, Any]:
-    """Arguments to compile another model like this one, with an optimizer and metrics of its own."""
+    """Returns arguments to compile another model like this one, with its own optimizer and metrics."""
     arguments = compile_arguments_of(model)
     optimizer = arguments.get("optimizer")
     if isinstance(optimizer, keras.optimizers.Optimizer):
@@ -69,14 +69,14 @@ def recompiling_arguments(model: keras.Model) -> dict[str, Any]:
 
 
 def fresh_metrics(metrics: MetricTree) -> MetricTree:
-    """New metrics, of probabilities where the given ones are of logits: an ensemble predicts probabilities."""
+    """Returns new metrics, for probabilities instead of logits, because an ensemble predicts probabilities."""
 
     def fresh(metric: Any) -> Any:
         if not isinstance(metric, keras.metrics.Metric):
             return metric  # a name or a function
         try:
             return type(metric).from_config(_of_probabilities(metric.get_config()))
-        except Exception:  # Keras cannot make it anew, so it serves both
+        except Exception:  # Keras cannot copy it, so both share it
             return metric
 
     return keras.tree.map_structure(fresh, metrics)

@@ -1,6 +1,6 @@
-"""Any Keras model as a graph whose custom layers are graphs too, so that the layers inside them can be converted.
+"""Conversion of Keras models to graphs, including custom layers, so that their sublayers can be converted.
 
-Nothing is copied: the graph has the model's own layers. What cannot be looked into stays as it is, with the reason.
+The graph uses the model's own layers, without copies. Layers that cannot be traced stay unchanged, with the reason.
 """
 
 import warnings
@@ -25,20 +25,20 @@ from keras_hyperens.masks import mask_of
 from keras_hyperens.masks import with_mask
 from keras_hyperens.types import TensorTree
 
-METHODS = ("train_step", "test_step", "predict_step", "compute_loss")  # that a conversion does not take over
+METHODS = ("train_step", "test_step", "predict_step", "compute_loss")  # not converted
 
 
 @dataclass
 class Inlining:
-    """Looks into the custom layers of models.
+    """Traces the custom layers of models.
 
     Args:
-        exclude: Names, with `*` for any letters, or classes of layers that stay as they are.
-        given: The `verdicts` on another model of the same code: nothing is compared then.
+        exclude: Names, with `*` as a wildcard, or classes of layers that stay unchanged.
+        given: The `verdicts` on another model of the same code, which replace the comparison.
 
     Attributes:
-        reasons: By the id of a layer that stays as it is, why.
-        verdicts: For each layer that was looked into, in order, why it stays as it is, or in which way it was followed.
+        reasons: Reasons of unchanged layers, by the id of the layer.
+        verdicts: For each custom layer, in order, the reason why it stays unchanged, or the way it was traced.
     """
 
     exclude: Iterable[Chosen] = ()
@@ -48,13 +48,13 @@ class Inlining:
     _made: dict[tuple[int, str], Any] = field(default_factory=dict)
 
     def graph_of(self, model: keras.Model) -> keras.Model:
-        """The model itself where there is nothing to look into, else a graph of its layers.
+        """Returns the model itself if it has no custom layers, otherwise a graph of its layers.
 
         Raises:
-            ValueError: If it is neither Sequential nor Functional, and its `call` cannot be followed.
+            ValueError: If it is not Sequential or Functional, and its `call` cannot be traced.
         """
         if not isinstance(model, keras.Model) or (not model.built and is_graph_model(model)):
-            return model  # the conversion says what is missing
+            return model  # the conversion raises the error
         if not model.built:
             raise ValueError(
                 "A subclassed model must be called on a batch before it is converted. "
@@ -69,25 +69,25 @@ class Inlining:
                 return self._graph(self._followed(model))
             except InliningError as error:
                 raise ValueError(
-                    "A subclassed model is converted by following its `call`, which must be made of Keras layers and "
-                    "`keras.ops`; or write it of layers such as `HyperBatchDense` itself and give it to "
+                    "A subclassed model is converted by tracing its `call`, which must consist of Keras layers and "
+                    "`keras.ops`; otherwise build it from layers such as `HyperBatchDense` and wrap it in "
                     f"`HyperBatchEnsemble`. Received: {model.name!r} of type {type(model).__name__}, but: {error}"
                 ) from error
 
     def _followed(self, model: keras.Model) -> keras.Model:
-        """The graph of a subclassed model, for batches as the one on which it was built."""
+        """Returns the graph of a subclassed model, for batches like the one on which it was built."""
         shapes = model._build_shapes_dict or {}
         if len(shapes) != 1:
             raise InliningError(
-                "call it on a batch first; its `call` must take one argument beside `training` and `mask`"
+                "call it on a batch first; its `call` must take one argument besides `training` and `mask`"
             )
         (shape,) = shapes.values()
         inputs = _symbolic(shape, model.input_dtype)
         graph = _graph_on(model, inputs)
         if any(isinstance(each, keras.layers.Embedding) for each in model._flatten_layers()):
-            inside = Inlining(self.exclude)._graph(graph)  # embeddings may be in blocks
+            inside = Inlining(self.exclude)._graph(graph)  # blocks may contain embeddings
             indices = [_is_of_indices(inside, each) for each in inside.inputs]
-            if any(indices):  # Keras does not note what the batch was made of
+            if any(indices):  # Keras does not record the input type
                 rest = iter(indices)
                 inputs = keras.tree.map_structure(lambda each: _as_indices(each) if next(rest) else each, inputs)
                 graph = _graph_on(model, inputs)
@@ -135,7 +135,7 @@ class Inlining:
         return self._graph(graph)
 
     def _around(self, wrapper: keras.layers.Layer, inputs: TensorTree) -> Any:
-        """`TimeDistributed` around the graph of what it is around."""
+        """Returns `TimeDistributed` around the graph of its inner layer."""
         inner = wrapper.layer
         if is_graph_model(inner):
             graph: Any = self._graph(inner)
@@ -149,7 +149,7 @@ class Inlining:
         return keras.layers.TimeDistributed(graph, name=wrapper.name, dtype=wrapper.dtype_policy)
 
     def _may_be_inlined(self, layer: keras.layers.Layer) -> bool:
-        """Whether a layer is somebody's own, and has layers that could be members' own."""
+        """Whether a layer is custom, and has sublayers that could be member-specific."""
         if not isinstance(layer, keras.layers.Layer) or isinstance(layer, HyperLayer) or is_keras_own(layer):
             return False
         if is_graph_model(layer) or not layer.trainable:
@@ -161,31 +161,31 @@ class Inlining:
 
 
 def functional() -> type:
-    """The class of Functional models, which Keras has no public name for."""
+    """Returns the class of Functional models, which has no public name in Keras."""
     inputs = keras.Input((1,))
     return type(keras.Model(inputs, inputs))
 
 
 def is_graph_model(model: keras.Model) -> bool:
-    """Whether a model is a graph of layers, whatever its class: one that leaves `call` as Keras wrote it."""
+    """Whether a model is a graph of layers of any class, without its own `call`."""
     kinds: tuple[Any, ...] = (keras.Sequential, functional())
     return isinstance(model, kinds) and any(type(model).call is kind.call for kind in kinds)
 
 
 def is_keras_own(layer: keras.layers.Layer) -> bool:
-    """Whether a layer's class comes with Keras."""
+    """Whether a layer's class is part of Keras."""
     return type(layer).__module__.split(".")[0] == "keras"
 
 
 def _plain(model: keras.Model) -> keras.Model:
-    """A Functional model of the same graph, without what it was compiled with."""
+    """Returns a Functional model of the same graph, not compiled."""
     if isinstance(model, keras.Sequential):
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return keras.Model(model.input, model.output, name=model.name)
 
 
 def _inputs_of(call: Arguments) -> Any:
-    """What the graph of a layer is called on in the place of the layer; masks are arguments there."""
+    """Returns the inputs of the graph that replaces a layer; masks are arguments there."""
     tensors = [each if mask_of(each) is None else ops.copy(each) for each in call.tensors]
     found = [*tensors, *map(mask_of, call.masked)]
     return found[0] if len(found) == 1 else found
@@ -201,7 +201,7 @@ def _graph_on(model: keras.Model, inputs: TensorTree) -> keras.Model:
 
 
 def _is_of_indices(graph: keras.Model, tensor: keras.KerasTensor) -> bool:
-    """Whether only embeddings, and their masks, look at an input, at any depth."""
+    """Whether only embeddings, and their masks, use an input, at any depth."""
     users = [
         (operation, place)
         for operation in graph.operations
@@ -214,7 +214,7 @@ def _is_of_indices(graph: keras.Model, tensor: keras.KerasTensor) -> bool:
 
 def _takes_indices(operation: Any, place: int) -> bool:
     if is_graph_model(operation):
-        graph = getattr(operation, "_functional", operation)  # of a Sequential model
+        graph = getattr(operation, "_functional", operation)  # for Sequential models
         return place < len(graph.inputs) and _is_of_indices(graph, graph.inputs[place])
     return isinstance(operation, keras.layers.Embedding) or type(operation).__name__ == "NotEqual"
 
@@ -224,7 +224,7 @@ def _as_indices(tensor: keras.KerasTensor) -> Any:
 
 
 def _symbolic(shape: Any, dtype: str, name: str | None = None) -> Any:
-    """Symbolic inputs for shapes of a batch, any number of rows."""
+    """Returns symbolic inputs for batch shapes with any batch size."""
     if isinstance(shape, dict):
         return {key: _symbolic(each, dtype, key) for key, each in shape.items()}
     if all(isinstance(axis, int | None) for axis in shape):
@@ -233,10 +233,10 @@ def _symbolic(shape: Any, dtype: str, name: str | None = None) -> Any:
 
 
 def _warn_of_lost(model: keras.Model) -> None:
-    """Says what a model does beside predicting that its ensemble will not do."""
+    """Warns about features of a model that its ensemble does not have."""
     own = [name for name in METHODS if getattr(type(model), name) is not getattr(keras.Model, name)]
     lost = [f"its own `{name}`" for name in own if type(model).__module__.split(".")[0] != "keras_hub"]
     if getattr(model, "preprocessor", None) is not None:
-        lost.append("its preprocessor: give rows that went through it")
+        lost.append("its preprocessor: preprocess the inputs first")
     if lost:
-        warnings.warn(f"The ensemble of {model.name!r} does not take over {', '.join(lost)}", stacklevel=5)
+        warnings.warn(f"The ensemble of {model.name!r} does not use {', '.join(lost)}", stacklevel=5)

@@ -1,4 +1,4 @@
-"""A network of hyper-batch layers in the place of an ordinary Keras model, with its weights."""
+"""Conversion of a Keras model to a network of hyper-batch layers with its weights."""
 
 import fnmatch
 import math
@@ -30,20 +30,20 @@ BETWEEN = "a weight between other layers"
 
 
 def final_layers() -> dict[type, type[HyperLayer]]:
-    """The plain Keras layers that have a counterpart, and their counterparts."""
+    """Returns the plain Keras layers with counterparts, and their counterparts."""
     ours = [each for each in vars(layers).values() if isinstance(each, type) and issubclass(each, HyperLayer)]
     return {each.plain_layer: each for each in ours if hasattr(each, "plain_layer")}
 
 
 class Converter:
-    """Turns models into networks of members; afterwards `records` says what became of each layer.
+    """Converts models to networks of members; `records` then describes each layer.
 
     Args:
         members: `ensemble_size` and `space`.
-        options: How members share kernels: arguments of `HyperBatchLayer`.
-        settings_of: What drives a layer: a function of the plain layer and of our class for it.
-        include, exclude: Which layers to convert: names, with `*` for any letters, or classes. Default: all.
-        member_normalization: Whether batch and layer normalization have statistics and parameters per member.
+        options: Arguments of `HyperBatchLayer` about the sharing of kernels.
+        settings_of: Settings of a layer: a function of the plain layer and of the class of its counterpart.
+        include, exclude: Layers to convert: names, with `*` as a wildcard, or classes. Defaults to all layers.
+        member_normalization: Whether batch and layer normalization have per-member statistics and parameters.
     """
 
     def __init__(
@@ -60,28 +60,28 @@ class Converter:
         self.member_normalization = member_normalization
         self.counterparts = final_layers()
         self.records: list[Record] = []
-        self._made: dict[int, Any] = {}  # by the old layer: a layer used twice is one layer
+        self._made: dict[int, Any] = {}  # by the old layer: a layer used twice stays one layer
         self.pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
-        self._names: list[str] = []  # of the models and wrappers around
+        self._names: list[str] = []  # of the enclosing models and wrappers
         self._reasons: Mapping[int, str] = {}
 
     def convert(self, model: keras.Model, reasons: Mapping[int, str] | None = None) -> keras.Model:
-        """A new network with the model's weights.
+        """Returns a new network with the model's weights.
 
         Args:
             model: Sequential or Functional, also nested.
-            reasons: By the id of a layer, why it stays shared.
+            reasons: Reasons of shared layers, by the id of the layer.
 
         Raises:
             TypeError: If `model` is not a Keras model.
-            ValueError: If it is subclassed, or it has no weights yet.
+            ValueError: If it is subclassed, or has no weights yet.
         """
         if not isinstance(model, keras.Model):
             raise TypeError(f"`model` must be a `keras.Model`. Received: model={model!r}")
         if not is_graph(model):
             raise ValueError(
-                "Sequential and Functional models can be converted, also nested; write a subclassed model of "
-                "layers such as `HyperBatchDense` itself and give it to `HyperBatchEnsemble`. "
+                "Only Sequential and Functional models, also nested, can be converted; build a subclassed model from "
+                "layers such as `HyperBatchDense` and wrap it in `HyperBatchEnsemble`. "
                 f"Received: {model.name!r} of type {type(model).__name__}"
             )
         if not model.built or not model.inputs:
@@ -102,7 +102,7 @@ class Converter:
         return network
 
     def _clone(self, model: keras.Model) -> keras.Model:
-        # Without what it was compiled with, which belongs to the ensemble.
+        # Without compilation, which belongs to the ensemble.
         if not is_sequential(model):
             model = keras.Model(model.input, model.output, name=model.name)
         compiled, model.compiled = model.compiled, False
@@ -117,7 +117,7 @@ class Converter:
         return self._made[id(layer)]
 
     def _around_others(self, layer: keras.layers.Layer) -> Any:
-        """The counterpart of a model or a wrapper; `None` for other layers."""
+        """Returns the counterpart of a model or a wrapper; `None` for other layers."""
         is_inner_graph = isinstance(layer, keras.Model) and is_graph(layer)
         if not is_inner_graph and not is_wrapper(layer):
             return None
@@ -137,14 +137,14 @@ class Converter:
         return self._converted(inner) or copy_of(inner)
 
     def _single(self, layer: keras.layers.Layer) -> Any:
-        if not isinstance(layer, keras.layers.Layer):  # a bare operation such as a slice
+        if not isinstance(layer, keras.layers.Layer):  # an operation such as a slice
             return copy_of(layer)
         new = self._converted(layer) or copy_of(layer)
         self.pairs.append((layer, new))
         return new
 
     def _converted(self, layer: keras.layers.Layer) -> HyperLayer | None:
-        """The counterpart of a layer, with members; `None`, and a record of why, if it stays shared."""
+        """Returns the counterpart of a layer; `None`, with a record of the reason, if it stays shared."""
         kind = self.counterparts.get(type(layer))
         reason = self._why_not(layer, kind)
         if kind is None or reason is not None:
@@ -161,7 +161,7 @@ class Converter:
         return new
 
     def _why_not(self, layer: keras.layers.Layer, kind: type | None) -> str | None:
-        """Why a layer stays shared; an empty reason if nobody would expect anything else."""
+        """Returns the reason why a layer stays shared; empty if it is expected."""
         if self.include is not None and not is_chosen(layer, self.include):
             return "not included"
         if is_chosen(layer, self.exclude):
@@ -174,7 +174,7 @@ class Converter:
             if isinstance(layer, Weight):
                 return BETWEEN
             if isinstance(layer, keras.layers.Lambda):
-                return "a function that sees the rows of all members"
+                return "a function that processes the samples of all members"
             return "no counterpart for its weights" if layer.trainable_weights else ""
         if issubclass(kind, MemberNormalization) and not self.member_normalization:
             return "normalization"
@@ -201,7 +201,7 @@ def is_sequential(model: keras.Model) -> bool:
 
 
 def is_graph(model: keras.Model) -> bool:
-    """Whether a model is no more than its graph of layers: Sequential or Functional, not a subclass."""
+    """Whether a model is a plain graph of layers: Sequential or Functional, not a subclass."""
     return is_sequential(model) or type(model) is keras.Model or type(model).__name__ == "Functional"
 
 
@@ -210,7 +210,7 @@ def _size(weight: keras.Variable) -> int:
 
 
 def is_chosen(layer: keras.layers.Layer, chosen: Iterable[Chosen]) -> bool:
-    """Whether a layer has one of these names, with `*` for any letters, or is of one of these classes."""
+    """Whether a layer has one of these names, with `*` as a wildcard, or one of these classes."""
     return any(
         fnmatch.fnmatchcase(layer.name, each) if isinstance(each, str) else isinstance(layer, each) for each in chosen
     )

@@ -1,4 +1,4 @@
-"""The calls in a Functional model."""
+"""Calls of a Functional model."""
 
 from typing import Any
 
@@ -6,19 +6,19 @@ import keras
 
 
 def nodes_of(graph: keras.Model) -> list[Any]:
-    """The calls of a Functional model, those that come first at the beginning."""
+    """Returns the calls of a Functional model in order."""
     by_depth = graph._nodes_by_depth
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
 
 
 def unbatched(model: keras.Model) -> dict[int, str]:
-    """By the id of a layer that is called on something without an axis of rows, at any depth, why it is shared."""
+    """Returns the reason for layers, by id, that are called on an input without a batch axis, at any depth."""
     graph = getattr(model, "_functional", None) or model
     if not hasattr(graph, "_nodes_by_depth") or any(each.shape[:1] != (None,) for each in model.inputs or ()):
         found = {}
     else:
         found = {
-            id(node.operation): "it sees no rows"
+            id(node.operation): "it does not process the batch"
             for node in nodes_of(graph)
             if node.arguments.keras_tensors and node.arguments.keras_tensors[0].shape[:1] != (None,)
         }
@@ -31,6 +31,6 @@ def unbatched(model: keras.Model) -> dict[int, str]:
 
 
 def flat_arguments(node: Any) -> list[Any]:
-    """What a call was given, `training` aside."""
+    """Returns the arguments of a call, except `training`."""
     kwargs = {name: each for name, each in node.arguments.kwargs.items() if name != "training"}
     return keras.tree.flatten((node.arguments.args, kwargs))

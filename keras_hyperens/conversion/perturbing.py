@@ -1,4 +1,4 @@
-"""Made-up rows and weights, by which a layer and the graph of it are compared."""
+"""Synthetic inputs and weights for the comparison of a layer with its graph."""
 
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
-ROWS, LENGTHS = 3, (16, 64, 4)  # so many rows; axes of unknown length are so long, until one is accepted
+ROWS, LENGTHS = 3, (16, 64, 4)  # batch size; lengths of unknown axes, tried in order
 
 
 def made_up(spec: Any, length: int = LENGTHS[0]) -> Any:
-    """A batch for a symbolic tensor: numbers around zero, or zeros and ones where they are integers."""
+    """Returns a batch for a symbolic tensor: numbers around zero, or zeros and ones for integers."""
     unknown = {0: ROWS}
     shape = [unknown.get(place, length) if axis is None else axis for place, axis in enumerate(spec.shape)]
     generator = np.random.default_rng(0)
@@ -22,13 +22,13 @@ def made_up(spec: Any, length: int = LENGTHS[0]) -> Any:
         return ops.convert_to_tensor(generator.normal(size=shape), dtype)
     array = generator.integers(0, 2, shape)
     if dtype == "bool" and array.ndim:
-        array[..., :1] = 1  # something must be attended to
+        array[..., :1] = 1  # attention needs an unmasked position
     return ops.convert_to_tensor(array, dtype)
 
 
 @contextmanager
 def perturbed(weights: Iterable[keras.Variable]) -> Iterator[None]:
-    """Inside, floating-point weights have other values; what was positive stays so."""
+    """Context manager: floating-point weights have other values; positive ones stay positive."""
     generator = np.random.default_rng(1)
     floats = [weight for weight in weights if "float" in keras.backend.standardize_dtype(weight.dtype)]
     before = [ops.convert_to_numpy(weight) for weight in floats]

@@ -1,4 +1,4 @@
-"""Which setting of which layer, or of the loss, each hyperparameter of a hypermodel drives: found by building it."""
+"""Detection of the layer and loss settings that each hyperparameter of a hypermodel controls, by building it."""
 
 import json
 import math
@@ -23,51 +23,51 @@ from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.plain import numbers_of
 from keras_hyperens.layers.plain import shared_arguments
 
-FRACTIONS = (0.1, 0.5, 0.9)  # of its range: where a hyperparameter is probed
-STEPS, JITTER = (2**0.5, 3**0.5, 5**0.5), 0.05  # irrational, so that no two of a group are probed at the same ones
-Site = tuple[int | str, Any]  # (number of a layer, setting), or a place in the loss
+FRACTIONS = (0.1, 0.5, 0.9)  # of its range: probed values of a hyperparameter
+STEPS, JITTER = (2**0.5, 3**0.5, 5**0.5), 0.05  # irrational, so that probed fractions of a group are distinct
+Site = tuple[int | str, Any]  # (index of a layer, setting), or a part of the loss
 
 
 @dataclass(frozen=True)
 class Facts:
-    """A model as far as hyperparameters can change it: numbers that may vary between members, and all the rest."""
+    """Properties of a model: numbers that may vary between members, and all others."""
 
     numbers: dict[Site, float]
-    rest: dict[str, str]  # what it is: its configuration as text
+    rest: dict[str, str]  # description: its configuration as text
 
 
 @dataclass(frozen=True)
 class Together:
-    """What hyperparameters drive that were set to other values all at once."""
+    """Result of changing several hyperparameters at once."""
 
-    driven: dict[Site, tuple[str, float]]  # each by one alone, and by which factor
-    idle: list[Hyperparameter]  # that drive nothing
-    is_other_model: bool  # one of them changes something else too
+    driven: dict[Site, tuple[str, float]]  # the hyperparameter of each site, and its factor
+    idle: list[Hyperparameter]  # without effect
+    is_other_model: bool  # one of them changes something else
 
 
 class Probe:
-    """A hypermodel, looked at through models built at several values of each hyperparameter.
+    """Analysis of a hypermodel by models built at several values of each hyperparameter.
 
-    Each `Float` is set to several values of its range, all at once where that tells which drives what, else while the
-    others keep theirs. It can vary between members if nothing changes but settings that a layer of members has, and
-    these are the value itself or a constant multiple of it.
+    Each `Float` is set to several values of its range: all at once if the result is unique, otherwise one at a time. It
+    can vary between members if it only changes settings that a layer of members has, to the value itself or a constant
+    multiple of it.
 
     Args:
-        hypermodel: A function `build_model(hp)`, or an object with such a method `build`.
-        fixed: Values of hyperparameters that shall not vary; those not given keep their defaults.
-        space: Names and ranges of the hyperparameters that shall vary. Default: all `Float` that can.
-        initial_values: In the place of defaults, values of hyperparameters that may vary.
-        inlining: Looks into custom layers.
+        hypermodel: A function `build_model(hp)`, or an object with a method `build`.
+        fixed: Values of hyperparameters that do not vary; others keep their defaults.
+        space: Names and ranges of the hyperparameters that vary. Defaults to all possible `Float` entries.
+        initial_values: Values of varying hyperparameters that replace their defaults.
+        inlining: Traces custom layers.
 
     Attributes:
         model: The model at the fixed values and the defaults of the others.
-        graph: The same with its custom layers as graphs.
-        space: The `HyperparameterSpace` of those that vary between members.
-        driven: Each site that they drive, and by what.
-        fixed: The hyperparameters that all members have in common, with the reason.
+        graph: The model with custom layers as graphs.
+        space: The `HyperparameterSpace` of the varying hyperparameters.
+        driven: Controlled sites, with their hyperparameter.
+        fixed: Hyperparameters common to all members, with the reason.
 
     Raises:
-        ValueError: If the hypermodel does not build a Keras model, or has no hyperparameter of a name given.
+        ValueError: If the hypermodel does not build a Keras model, or has no hyperparameter of a given name.
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class Probe:
         self.space = HyperparameterSpace(self._varied(found, space))
 
     def _varied(self, found: keras_tuner.HyperParameters, space: HyperparameterSpace | None) -> list[Hyperparameter]:
-        """Those that vary between members. Python's generator, which seeds initializers, is left as it was found.
+        """Returns the varying hyperparameters. Restores the state of Python's generator, which seeds initializers.
 
-        So with one seed all ensembles of a hypermodel start from the same weights, however much was probed.
+        With one seed all ensembles of a hypermodel therefore start from the same weights.
         """
         ranges: dict[str, Hyperparameter | str] = {}
         for entry in found.space:
@@ -112,12 +112,12 @@ class Probe:
         return [each for each in possible if not reasons[each.name]]
 
     def settings_of(self, layer: keras.layers.Layer, kind: type[HyperLayer]) -> dict[str, Setting]:
-        """What drives the settings of a layer of `model`."""
+        """Returns the settings of a layer of `model` that are hyperparameters."""
         number = next(place for place, each in enumerate(layers_of(self.graph)) if each is layer)
         return {setting: self.driven[number, setting] for setting in kind.settings if (number, setting) in self.driven}
 
     def of_loss(self) -> dict[Place, Setting]:
-        """What drives the loss of `model`."""
+        """Returns the settings of the loss of `model` that are hyperparameters."""
         return {(kind, key): setting for (kind, key), setting in self.driven.items() if isinstance(kind, str)}
 
     def _build(self, values: dict[str, Any]) -> tuple[keras.Model, keras_tuner.HyperParameters]:
@@ -130,7 +130,7 @@ class Probe:
 
     def _facts_at(self, values: dict[str, Any]) -> Facts:
         model, _ = self._build(values)
-        with warnings.catch_warnings(action="ignore"):  # they were given of the first model
+        with warnings.catch_warnings(action="ignore"):  # the first model already raised them
             return facts_of(model, Inlining(self._inlining.exclude, self._inlining.verdicts).graph_of(model))
 
     @staticmethod
@@ -141,7 +141,7 @@ class Probe:
             raise ValueError(f"The hypermodel has the hyperparameters {known}. Received: {unknown}")
 
     def _range(self, entry: Any, space: HyperparameterSpace | None) -> Hyperparameter | str:
-        """The range over which a hyperparameter may vary, or why it may not."""
+        """Returns the range over which a hyperparameter may vary, or the reason why it may not."""
         if entry.name in self._given:
             return "given"
         if space is not None:
@@ -154,10 +154,10 @@ class Probe:
             return str(error)
 
     def _probe_all(self, group: list[Hyperparameter]) -> dict[str, str]:
-        """For each of them why it cannot vary, empty if it can: as `_probe` finds one by one, but with few models.
+        """Returns for each the reason why it cannot vary, empty if it can, as `_probe`, but with few models.
 
-        All are set to other values at once. Mostly it is clear from the numbers which of them drives what; if not,
-        those that seem to drive nothing are looked at by themselves, or both halves of the group are.
+        All are set to other values at once. The numbers usually identify the sites of each; otherwise those without
+        an apparent effect are probed separately, or both halves of the group are.
         """
         if len(group) < 2:
             return {each.name: self._probe(each) for each in group}
@@ -175,12 +175,12 @@ class Probe:
         return {each.name: self._probe(each) for each in group}
 
     def _look_at(self, group: list[Hyperparameter]) -> Together | None:
-        """What a group drives if all are set to other values at once; `None` if that is not clear."""
+        """Returns the sites of a group whose values are all changed at once; `None` if they are not unique."""
         values = {each.name: _values(each, number) for number, each in enumerate(group, 1)}
         rounds = range(len(FRACTIONS))
         try:
             facts = [self._facts_at({name: values[name][number] for name in values}) for number in rounds]
-        except Exception:  # a model that cannot be built so may be built with one of the values
+        except Exception:  # the model may be valid with only one of the values
             return None
         driven: dict[Site, tuple[str, float]] = {}
         for site in facts[0].numbers:
@@ -200,7 +200,7 @@ class Probe:
             self.driven[site] = Driven(name, factor).setting
 
     def _probe(self, hyperparameter: Hyperparameter) -> str:
-        """Notes what a hyperparameter drives; says why not, if it cannot vary between members."""
+        """Stores the sites of a hyperparameter; returns the reason if it cannot vary between members."""
         numbers: dict[Site, list[tuple[float, float]]] = {}
         for probed in _values(hyperparameter):
             facts = self._facts_at({hyperparameter.name: probed})
@@ -214,17 +214,17 @@ class Probe:
             return "changes nothing"
         factors = {site: _factor(pairs) for site, pairs in driven.items()}
         if None in factors.values():
-            return "drives a setting by another rule than a constant factor"
+            return "controls a setting by another rule than a constant factor"
         if any(site in self.driven for site in driven):
-            return "drives what another hyperparameter drives too"
+            return "controls a setting that another hyperparameter also controls"
         self._note({site: (hyperparameter.name, factor or 0.0) for site, factor in factors.items()})
         return ""
 
 
 def _values(hyperparameter: Hyperparameter, number: int = 0) -> tuple[float, ...]:
-    """Values inside the range: at its ends a model may be another, for example without dropout at a rate of 0.
+    """Returns values inside the range, because the model may differ at its ends, for example without dropout.
 
-    Each number of a hyperparameter has other fractions, so that no values are multiples of another's.
+    Fractions depend on the index of the hyperparameter, so that values are not multiples of each other.
     """
     low, high = hyperparameter.min_value, hyperparameter.max_value
     fractions = [fraction + JITTER * (number * step % 1) for fraction, step in zip(FRACTIONS, STEPS)]
@@ -234,14 +234,14 @@ def _values(hyperparameter: Hyperparameter, number: int = 0) -> tuple[float, ...
 
 
 def _factor(pairs: list[tuple[float, float]]) -> float | None:
-    """The constant by which values are multiplied to give the numbers, if there is one."""
+    """Returns the constant factor from values to numbers, if there is one."""
     factor = next((number / value for value, number in reversed(pairs) if value), 0.0)
     factor = 1.0 if math.isclose(factor, 1, rel_tol=1e-6) else factor
     return factor if all(math.isclose(factor * value, number, rel_tol=1e-6) for value, number in pairs) else None
 
 
 def facts_of(model: keras.Model, graph: keras.Model | None = None) -> Facts:
-    """The facts of a model, and of the graph of it; layers count by their places, not by their names."""
+    """Returns the properties of a model and its graph; layers are identified by position, not by name."""
     numbers: dict[Site, float] = {}
     rest: dict[str, str] = {}
     counterparts = final_layers()
@@ -250,7 +250,7 @@ def facts_of(model: keras.Model, graph: keras.Model | None = None) -> Facts:
         if kind is not None:
             try:
                 settings = numbers_of(layer, kind.settings, kind.roles)
-            except ValueError:  # a penalty of another kind: it belongs to the rest
+            except ValueError:  # another kind of regularizer: part of the rest
                 settings = {}
             if settings:
                 numbers.update({(place, name): number or 0.0 for name, number in settings.items()})
@@ -266,7 +266,7 @@ def facts_of(model: keras.Model, graph: keras.Model | None = None) -> Facts:
 
 
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers of a model at any depth, without the models themselves and without layers inside layers."""
+    """Returns the layers of a model at any depth, without nested models and sublayers."""
     found = []
     for layer in getattr(model, "layers", ()):
         inside = layers_of(layer) if isinstance(layer, keras.Model) else _inside(layer)
@@ -277,7 +277,7 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
 def _config_of(layer: keras.layers.Layer) -> dict[str, Any]:
     try:
         return layer.get_config()
-    except Exception:  # a layer of somebody's that cannot be saved
+    except Exception:  # a custom layer without a configuration
         return {}
 
 
@@ -300,5 +300,5 @@ def _compiled_rest(model: keras.Model) -> dict[str, str]:
 
 
 def _text(part: Any) -> str:
-    """A configuration as text; objects by their names, not by their addresses."""
+    """Returns a configuration as text; objects by name instead of address."""
     return json.dumps(part, sort_keys=True, default=lambda each: getattr(each, "__name__", type(each).__name__))

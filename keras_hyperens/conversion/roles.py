@@ -1,4 +1,4 @@
-"""Roles: what a user lets vary in a model object, by the name of what it does."""
+"""Roles: names of the settings that vary in a model."""
 
 from collections.abc import Mapping
 
@@ -15,12 +15,13 @@ ROLES = (*PENALTIES, "dropout", "noise", "label_smoothing")
 
 
 class Roles:
-    """Which hyperparameter plays which role.
+    """Assignment of hyperparameters to roles.
 
     Args:
-        roles: Role to `Hyperparameter`. The penalties `"l2"` and `"l1"` are of kernels and biases both,
-            `"kernel_l2"`, `"bias_l2"`, `"kernel_l1"` and `"bias_l1"` of one of them; `"dropout"` is the rate of every
-            dropout there is, `"noise"` the standard deviation of Gaussian noise, `"label_smoothing"` the loss's.
+        roles: Dictionary from roles to `Hyperparameter` objects. The penalties `"l2"` and `"l1"` apply to kernels and
+            biases, `"kernel_l2"`, `"bias_l2"`, `"kernel_l1"` and `"bias_l1"` to one of them; `"dropout"` is the rate of
+            all dropout layers, `"noise"` the standard deviation of Gaussian noise, `"label_smoothing"` that of the
+            loss.
 
     Raises:
         TypeError: If a value is not a `Hyperparameter`.
@@ -40,7 +41,7 @@ class Roles:
         self.space = HyperparameterSpace(dict.fromkeys(roles.values()))
 
     def settings_of(self, layer: keras.layers.Layer, kind: type[HyperLayer]) -> dict[str, Setting]:
-        """What drives the settings of a layer."""
+        """Returns the settings of a layer that are hyperparameters."""
         driven: dict[str, Setting] = {}
         for setting in kind.settings:
             for role in _roles_of(setting, layer):
@@ -51,10 +52,10 @@ class Roles:
 
 
 def _roles_of(setting: str, layer: keras.layers.Layer) -> tuple[str, ...]:
-    """The roles that a setting can have, the most particular first."""
+    """Returns the possible roles of a setting, the most specific first."""
     part, _, norm = setting.rpartition("_")
     if norm in NORMS:
         return ("bias_" if part == "bias" else "kernel_") + norm, norm
     if setting == "stddev":
         return ("noise",)
-    return ("dropout",) if setting == "rate" or layer.get_config()[setting] else ()  # no dropout where there is none
+    return ("dropout",) if setting == "rate" or layer.get_config()[setting] else ()  # only existing dropout

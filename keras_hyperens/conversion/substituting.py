@@ -1,4 +1,4 @@
-"""What stands for things in a `call` that leave no operation: own weights, arrays, the number of rows."""
+"""Substitutes for values in a `call` that are not operations: weights, arrays, the batch size."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from keras_hyperens.layers.glue import BroadcastRows
 from keras_hyperens.layers.glue import Constant
 from keras_hyperens.layers.glue import Weight
 
-ROWS = 7919  # a prime in the place of the number of rows, where a `call` asks for it; no axis is as long
+ROWS = 7919  # a prime that stands for the batch size in a `call`; no other axis has this size
 
 
 @contextmanager
 def own_weights_as_layers(block: keras.layers.Layer, reference: Any) -> Iterator[None]:
-    """Inside, attributes that are the block's own weights are the outputs of layers that have these weights."""
+    """Context manager: weights of the block become outputs of layers with these weights."""
     own = {id(weight) for weight in (*block._trainable_variables, *block._non_trainable_variables)}
     found = {name: each for name, each in vars(block).items() if id(each) in own}
     for name, variable in found.items():
@@ -31,7 +31,7 @@ def own_weights_as_layers(block: keras.layers.Layer, reference: Any) -> Iterator
 
 @contextmanager
 def symbolic_arrays(layers: list[keras.layers.Layer], reference: Any, by_row: bool) -> Iterator[None]:
-    """Inside, these layers called on arrays, such as positions, are called on a layer that has the array."""
+    """Context manager: these layers, called on arrays such as positions, are called on a layer with the array."""
 
     def hooked(layer: keras.layers.Layer, original: Callable[..., Any]) -> Callable[..., Any]:
         busy: list[bool] = []
@@ -63,7 +63,7 @@ def _constant(value: Any, reference: Any, by_row: bool) -> Any:
 
 
 def of_any_rows(graph: keras.Model, inputs: list[Any]) -> keras.Model:
-    """A graph traced with `ROWS` rows, of inputs of any number of rows."""
+    """Returns a graph traced with a batch size of `ROWS` for any batch size."""
     reference = next(each for each in inputs if each.shape and each.shape[0] is None)
 
     def called(operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -78,7 +78,7 @@ def of_any_rows(graph: keras.Model, inputs: list[Any]) -> keras.Model:
             return ops.reshape(args[0], (-1, *shape[1:]))
         one = args[0] if len(args[0].shape) == len(shape) else ops.expand_dims(args[0], 0)
         if one.shape[0] != 1 or shape[0] != ROWS or shape[1:] != tuple(one.shape[1:]):
-            raise InliningError(f"{kind} by the number of rows")
+            raise InliningError(f"{kind} by the batch size")
         return BroadcastRows()([one, reference])
 
     outputs = graph._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=called)
@@ -86,10 +86,10 @@ def of_any_rows(graph: keras.Model, inputs: list[Any]) -> keras.Model:
 
 
 def _constant_of_rows(each: Any, reference: Any) -> Any:
-    """An array that is the same for each of so many rows, for any number of them."""
+    """Returns an array that is equal for each sample, for any batch size."""
     if not hasattr(each, "numpy") or isinstance(each, keras.Variable) or not each.shape or each.shape[0] != ROWS:
         return each
     array = ops.convert_to_numpy(each)
     if not (array == array[:1]).all():
-        raise InliningError("an array of as many rows as the batch has")
+        raise InliningError("an array with the size of the batch")
     return Constant(array[0], str(array.dtype))(reference)

@@ -1,7 +1,7 @@
-"""A custom layer as a Functional model of its sublayers: its `call`, followed on symbolic inputs, and checked.
+"""Conversion of a custom layer to a Functional model of its sublayers: its `call` is traced and checked.
 
-The model has the layer's own sublayers and weights, not copies of them. What cannot be followed exactly raises
-`InliningError` with the reason; the layer then stays as it is.
+The model uses the layer's own sublayers and weights, without copies. Layers without an exact graph raise
+`InliningError` with the reason and stay unchanged.
 """
 
 from collections.abc import Iterator
@@ -25,24 +25,24 @@ from keras_hyperens.layers.glue import WithMask
 from keras_hyperens.masks import mask_of
 from keras_hyperens.types import TensorTree
 
-WAYS = ((None, True), (None, False), (ROWS, True), (ROWS, False))  # rows to trace with, a copy of arrays for each row
+WAYS = ((None, True), (None, False), (ROWS, True), (ROWS, False))  # batch size of the trace, one array copy per sample
 
 
 def traced(
     block: keras.layers.Layer, call: Arguments, with_names: bool = False, way: int | None = None
 ) -> tuple[keras.Model, int]:
-    """The graph of a layer's `call`: a Functional model named as the layer, and the way in which it was found.
+    """Returns the graph of a layer's `call`, a Functional model with the layer's name, and the way it was traced.
 
-    Its inputs are the call's tensors, in order, then the masks of those that carry one.
+    Its inputs are the tensors of the call, in order, followed by the existing masks.
 
     Args:
-        block: Built.
+        block: A built layer.
         call: One of its calls, on symbolic tensors; without `training`.
         with_names: Whether inputs have the names of the tensors.
-        way: That in which a layer of the same code was followed: nothing is compared then.
+        way: The way in which a layer of the same code was traced, which replaces the comparison.
 
     Raises:
-        InliningError: If the graph would not compute the same, or not all of the layer's weights are in it.
+        InliningError: If the graph computes something else, or does not contain all weights of the layer.
     """
     if block.activity_regularizer is not None:
         raise InliningError("a penalty on its outputs")
@@ -54,7 +54,7 @@ def traced(
             return (_renamed_inputs(graph, call.tensors) if with_names else graph), number
         except InliningError as error:
             reasons.append(str(error))
-        except Exception as error:  # a `call` may do anything
+        except Exception as error:  # a `call` can raise any error
             reasons.append(f"its `call` fails on symbolic inputs: {_first_line(error)}")
     raise InliningError(reasons[0])
 
@@ -81,7 +81,7 @@ def _attempt(block: keras.layers.Layer, call: Arguments, rows: int | None, by_ro
         graph = _graph(block, call, rows, by_row, eager, None)
         missing = _missing(block, graph)
     elif not by_row:
-        raise InliningError("nothing else to try")
+        raise InliningError("no other way to trace it")
     if missing:
         raise InliningError("some of its weights are outside of the graph: " + ", ".join(w.path for w in missing[:3]))
     if not checked:
@@ -142,21 +142,21 @@ def _input_like(tensor: keras.KerasTensor, rows: int | None) -> Any:
 
 
 def _cast(block: keras.layers.Layer, tensor: keras.KerasTensor) -> Any:
-    """As Keras casts what a layer is called on."""
+    """Casts an input as Keras does."""
     if not block.autocast or "float" not in tensor.dtype or tensor.dtype == block.compute_dtype:
         return tensor
     return ops.cast(tensor, block.compute_dtype)
 
 
 def _python_state(block: keras.layers.Layer) -> dict[str, Any]:
-    """The numbers and texts that a layer keeps; not those that every layer has, which are Keras' own."""
+    """Returns numbers and strings of a layer, except those of every Keras layer."""
     simple, of_keras = (int, float, str, bool, type(None)), vars(keras.layers.Layer())
     return {name: each for name, each in vars(block).items() if isinstance(each, simple) and name not in of_keras}
 
 
 @contextmanager
 def unique_names(block: keras.layers.Layer) -> Iterator[None]:
-    """Inside, no two layers of a block have one name; afterwards those that a graph needs so keep them."""
+    """Context manager: layers of a block have unique names; names that a graph requires are kept afterwards."""
     seen: set[str] = set()
     renamed: dict[int, tuple[Any, str]] = {}
     for layer in block._flatten_layers(include_self=False):
@@ -174,7 +174,7 @@ def _check_outputs(outputs: TensorTree, inputs: list[Any]) -> None:
 
 
 def _with_mask_argument(block: keras.layers.Layer, call: Arguments) -> Arguments:
-    """The call with the mask of its only tensor as an argument, as Keras fills it in."""
+    """Returns the call with the mask of its only tensor as an argument, as Keras inserts it."""
     if not block._call_has_mask_arg or call.kwargs.get("mask") is not None or len(call.tensors) != 1:
         return call
     mask = mask_of(call.tensors[0])
@@ -182,7 +182,7 @@ def _with_mask_argument(block: keras.layers.Layer, call: Arguments) -> Arguments
 
 
 def _masked(block: keras.layers.Layer, call: Arguments, first: Any, outputs: TensorTree) -> Any:
-    """Outputs with the mask that Keras gives them."""
+    """Returns outputs with the mask that Keras sets."""
     if not block.supports_masking or not isinstance(outputs, keras.KerasTensor) or mask_of(outputs) is not None:
         return outputs
     passed = next(iter(call.args), first)

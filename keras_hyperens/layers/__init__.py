@@ -1,18 +1,13 @@
-"""Layers whose members share nearly all weights: the bases, then one file a kind of layer.
+"""Layers of M members that share nearly all weights: base classes, and one file per kind of layer.
 
-They take rows `[M*B, ...]`, member by member, and read hyperparameter values from the scope that the model enters.
-Every kernel is made by the same equations (`kernel.py`); what the rank-1 factors lie along depends on the layer:
-
-| layer | kernel | r and u, the fan-in A | s, v and e, the units U |
-|---|---|---|---|
-| dense | `[A, U]` | inputs | units |
-| convolution | `[..., A, U]` | input channels (of one group) | filters |
-| transposed convolution | `[..., U, A]` | input channels | filters |
-| depthwise convolution | `[..., A, D]` | input channels | output channels, U = A D |
-| separable convolution | two kernels | those of its depthwise and of its 1x1 convolution | |
-| einsum, attention | by the equation | axes that inputs have | axes that outputs have; one of both is in both |
-| embedding | `[A, U]` | indices | units of the vectors |
-| LSTM, GRU | two kernels | inputs; states | units of all gates |
+They take inputs `[M*B, ...]`, member by member, and read hyperparameter values from the scope that the model enters.
+All kernels use the same equations (`kernel.py`); the axes of the rank-1 factors depend on the layer: |---|---|---|---|
+| dense | `[A, U]` | inputs | units | | convolution | `[..., A, U]` | input channels (of one group) | filters | |
+transposed convolution | `[..., U, A]` | input channels | filters | | depthwise convolution | `[..., A, D]` | input
+channels | output channels, U = A D | | separable convolution | two kernels | those of its depthwise and of its 1x1
+convolution | | | einsum, attention | by the equation | axes of the inputs | axes of the outputs; an axis of both is in
+both | | embedding | `[A, U]` | indices | units of the vectors | | LSTM, GRU | two kernels | inputs; states | units of
+all gates |
 """
 
 from keras_hyperens.layers.attention import HyperBatchGroupQueryAttention as HyperBatchGroupQueryAttention

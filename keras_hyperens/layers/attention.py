@@ -1,4 +1,4 @@
-"""Attention of M members, with as many heads for keys and values as for queries, or fewer."""
+"""Attention layers of M members: multi-head and grouped-query."""
 
 from functools import reduce
 from typing import Any
@@ -19,7 +19,7 @@ ROLES = {"kernel": "kernel", "bias": "bias"}
 
 
 class HyperBatchAttention(HyperBatchComposite):
-    """Dot-product attention with several heads, every projection a `HyperBatchEinsumDense`. Abstract."""
+    """Multi-head dot-product attention with `HyperBatchEinsumDense` projections. Abstract."""
 
     settings = ("kernel_l1", "kernel_l2", "bias_l1", "bias_l2", "dropout")
     roles = ROLES
@@ -29,7 +29,7 @@ class HyperBatchAttention(HyperBatchComposite):
         config = self.plain.get_config()
         for name in ("use_gate", "sliding_window"):
             if config.get(name):
-                raise ValueError(f"`{type(self).__name__}` does not know `{name}`. Received: {name}={config[name]!r}")
+                raise ValueError(f"`{type(self).__name__}` cannot use `{name}`. Received: {name}={config[name]!r}")
         self.supports_masking = True
         rate = 0.0 if self.dropout is None else self.dropout
         members = {"ensemble_size": self.ensemble_size, "space": self.space}
@@ -43,15 +43,15 @@ class HyperBatchAttention(HyperBatchComposite):
         return super().from_plain(plain, members)
 
     def _heads(self) -> tuple[int, int, int, int]:
-        """Numbers of query heads and of key and value heads, lengths of a key and of a value."""
+        """Returns the numbers of query heads and of key-value heads, and the sizes of a key and of a value."""
         raise NotImplementedError
 
     def _output_units(self, query_shape: Shape) -> int:
-        """Length of an output."""
+        """Returns the size of the output."""
         return int(query_shape[-1] or 0)
 
     def _make_parts(self) -> None:
-        """Parts are made by `build`: the last one's units are those of the query."""
+        """`build` creates the parts, because the output size depends on the query."""
 
     def build(self, query_shape: Shape, value_shape: Shape, key_shape: Shape | None = None) -> None:
         _check_axes(self.plain, query_shape, value_shape)
@@ -101,7 +101,7 @@ class HyperBatchAttention(HyperBatchComposite):
         if len(query.shape) == 3:
             return self._attend(query, value, key, (*masks, attention_mask), **options)
         if use_causal_mask:
-            raise ValueError("A causal mask needs one axis of time. Received: use_causal_mask=True, rows of two axes")
+            raise ValueError("A causal mask requires one time axis. Received: use_causal_mask=True, inputs of two axes")
         of_query, of_value = ops.shape(query)[1:-1], ops.shape(value)[1:-1]
         flat = [None if mask is None else ops.reshape(mask, (ops.shape(mask)[0], -1)) for mask in masks]
         flat.append(_flat_mask(attention_mask, of_query, of_value))
@@ -133,10 +133,10 @@ class HyperBatchAttention(HyperBatchComposite):
         return (outputs, scores) if returns_scores else outputs
 
     def _shares(self, scores: Tensor, masks: list[Any], returns_scores: bool) -> TensorTree:
-        """What each query takes of each key.
+        """Returns the attention weights of each query.
 
-        A query that may look nowhere takes the same of all keys; where Keras looks at the scores themselves, because
-        they are dropped or returned, it does what its `Softmax` does, and takes nothing.
+        A fully masked query has equal weights for all keys. If Keras uses the scores themselves (for dropout, or to
+        return them), the weights are 0, as in its `Softmax`.
         """
         if masks and (self.dropout or returns_scores):
             mask = reduce(ops.logical_and, masks)
@@ -146,13 +146,13 @@ class HyperBatchAttention(HyperBatchComposite):
         return ops.softmax(scores, axis=-1)
 
     def _for_queries(self, heads: Tensor) -> Tensor:
-        """Heads of keys or values `[M*B, S, heads, D]`, repeated for groups of query heads."""
+        """Repeats heads of keys or values `[M*B, S, heads, D]` for groups of query heads."""
         queries, others, _, _ = self._heads()
         return heads if queries == others else ops.repeat(heads, queries // others, axis=2)
 
     @staticmethod
     def _masks(queries: Tensor, keys: Tensor, given: TensorTree, is_causal: bool) -> list[Any]:
-        """What of the scores `[M*B, heads, T, S]` counts, one mask after the other."""
+        """Returns the masks of the scores `[M*B, heads, T, S]`, applied one after the other."""
         query_mask, value_mask, key_mask, attention_mask = given
         masks = [] if query_mask is None else [ops.cast(query_mask, "bool")[:, None, :, None]]
         masks += [ops.cast(mask, "bool")[:, None, None, :] for mask in (value_mask, key_mask) if mask is not None]
@@ -173,24 +173,24 @@ class HyperBatchAttention(HyperBatchComposite):
 
 
 def _check_axes(plain: keras.layers.Layer, query_shape: Shape, value_shape: Shape) -> None:
-    """Raises a `ValueError` unless attention is over all axes between rows and units."""
+    """Raises a `ValueError` unless attention is over all axes between the batch axis and the last axis."""
     axes = plain.get_config().get("attention_axes")
     every = set(range(1, len(query_shape) - 1))
     over = every if axes is None else {axis % len(query_shape) for axis in np.atleast_1d(axes).tolist()}
     if len(query_shape) != len(value_shape) or not every or over != every:
         raise ValueError(
-            "Attention of members is over all axes between rows and units, of queries and values alike. "
+            "Attention of members must be over all axes between the batch axis and the last axis. "
             f"Received: query_shape={query_shape}, value_shape={value_shape}, attention_axes={axes}"
         )
 
 
 def _flat(rows: Tensor) -> Tensor:
-    """Rows `[M*B, ..., A]` as `[M*B, T, A]`."""
+    """Reshapes inputs `[M*B, ..., A]` to `[M*B, T, A]`."""
     return ops.reshape(rows, (ops.shape(rows)[0], -1, rows.shape[-1]))
 
 
 def _flat_mask(mask: Tensor, of_query: Tensor, of_value: Tensor) -> Tensor:
-    """A mask of scores `[M*B, (heads,) ..., ...]` as `[M*B, (heads,) T, S]`."""
+    """Reshapes a mask of scores `[M*B, (heads,) ..., ...]` to `[M*B, (heads,) T, S]`."""
     if mask is None:
         return None
     first = len(mask.shape) - len(of_query) - len(of_value)
@@ -200,26 +200,25 @@ def _flat_mask(mask: Tensor, of_query: Tensor, of_value: Tensor) -> Tensor:
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchMultiHeadAttention(HyperBatchAttention):
-    """Multi-head attention of which every member, at every hyperparameter value, has its own version.
+    """Multi-head attention with per-member projections conditioned on hyperparameters.
 
-    Its four projections are `HyperBatchEinsumDense` layers; attention itself stays within a row, and so within a
-    member.
+    The four projections are `HyperBatchEinsumDense` layers. Attention is computed per sample, and so per member.
 
     Args:
         num_heads, key_dim: As in `keras.layers.MultiHeadAttention`.
-        kernel_l1, kernel_l2, bias_l1, bias_l2: Strengths of penalties, the same for all projections.
-        dropout: Rate of the scores' dropout: a hyperparameter's name, or a number.
+        kernel_l1, kernel_l2, bias_l1, bias_l2: L1 and L2 coefficients, shared by all projections.
+        dropout: Dropout rate of the attention scores: name of a hyperparameter, or a number.
         **keywords: Arguments of `keras.layers.MultiHeadAttention`, of `HyperBatchLayer` and of `HyperLayer`.
 
     Input shape:
-        Query rows `(M * batch_size, T, A)`, value and key rows `(M * batch_size, S, A)`, member by member; in the place
-        of T and S several axes, over all of which attention is.
+        Query `(M * batch_size, T, A)`, value and key `(M * batch_size, S, A)`, member by member. T and S may be several
+        axes, over all of which attention is computed.
 
     Output shape:
-        Rows `(M * batch_size, T, A)`.
+        Tensor `(M * batch_size, T, A)`.
 
     Raises:
-        ValueError: If `use_gate` or `sliding_window` is asked for, or attention over some of several axes.
+        ValueError: If `use_gate` or `sliding_window` is set, or attention is over some of several axes.
 
     Example:
     >>> import numpy as np
@@ -247,24 +246,24 @@ class HyperBatchMultiHeadAttention(HyperBatchAttention):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchGroupQueryAttention(HyperBatchAttention):
-    """Grouped-query attention of which every member, at every hyperparameter value, has its own version.
+    """Grouped-query attention with per-member projections conditioned on hyperparameters.
 
-    As `HyperBatchMultiHeadAttention`, with fewer heads for keys and values than for queries.
+    As `HyperBatchMultiHeadAttention`, with fewer key-value heads than query heads.
 
     Args:
         head_dim, num_query_heads, num_key_value_heads: As in `keras.layers.GroupQueryAttention`.
-        kernel_l1, kernel_l2, bias_l1, bias_l2: Strengths of penalties, the same for all projections.
-        dropout: Rate of the scores' dropout: a hyperparameter's name, or a number.
+        kernel_l1, kernel_l2, bias_l1, bias_l2: L1 and L2 coefficients, shared by all projections.
+        dropout: Dropout rate of the attention scores: name of a hyperparameter, or a number.
         **keywords: Arguments of `keras.layers.GroupQueryAttention`, of `HyperBatchLayer` and of `HyperLayer`.
 
     Input shape:
         As in `HyperBatchMultiHeadAttention`.
 
     Output shape:
-        Rows `(M * batch_size, T, A)`.
+        Tensor `(M * batch_size, T, A)`.
 
     Raises:
-        ValueError: If `use_gate` or `sliding_window` is asked for.
+        ValueError: If `use_gate` or `sliding_window` is set.
 
     Example:
     >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Which axes of a kernel are its fan-in and which are its units: where the rank-1 factors lie."""
+"""Fan-in and unit axes of a kernel, along which the rank-1 factors lie."""
 
 from dataclasses import dataclass
 from math import prod
@@ -9,14 +9,15 @@ from keras import ops
 
 from keras_hyperens.types import Tensor
 
-Factors = tuple[Any, Any]  # [M, A] and [M, U]: what multiplies a kernel's fan-in and its units
+Factors = tuple[Any, Any]  # [M, A] and [M, U]: factors of a kernel's fan-in and units
 
 
 @dataclass(frozen=True)
 class KernelAxes:
-    """The shape of a kernel, and its axes of fan-in (A elements) and of units (U elements).
+    """Shape of a kernel, with its fan-in axes (A elements) and unit axes (U elements).
 
-    An axis may be both: a channel of a depthwise kernel is. Vectors over several axes are in the kernel's order.
+    An axis can be both, such as the channel axis of a depthwise kernel. Vectors over several axes follow the kernel's
+    order.
     """
 
     shape: tuple[int, ...]
@@ -36,9 +37,9 @@ class KernelAxes:
         return prod(self.shape[axis] for axis in self.units)
 
     def outer(self, fan_in: Tensor, units: Tensor) -> Tensor:
-        """One member's `[A]` and `[U]` to their product beside its kernel.
+        """Returns the outer product of one member's `[A]` and `[U]`, broadcastable to its kernel.
 
-        A matrix product where it can be: its gradient is one too, and takes half the time of sums over products.
+        Uses a matrix product if possible: its gradient is also one, and takes half the time of sums over products.
         """
         if not self._are_apart:
             return self._beside(fan_in[None], self.fan_in)[0] * self.beside_units(units[None])[0]
@@ -48,11 +49,11 @@ class KernelAxes:
 
     @property
     def _are_apart(self) -> bool:
-        """Whether all axes of fan-in come before all axes of units, or after them."""
+        """Whether all fan-in axes precede or follow all unit axes."""
         return self.fan_in[-1] < self.units[0] or self.units[-1] < self.fan_in[0]
 
     def beside_units(self, vectors: Tensor) -> Tensor:
-        """`[M, U]` to a factor of kernels `[M, ...]`."""
+        """Reshapes `[M, U]` to broadcast to kernels `[M, ...]`."""
         return self._beside(vectors, self.units)
 
     def _beside(self, vectors: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -60,7 +61,7 @@ class KernelAxes:
         return ops.reshape(vectors, (vectors.shape[0], *shape))
 
     def unit_sums(self, product: Tensor, factors: Factors | None = None) -> Tensor:
-        """Sums of an array of the kernel's shape over all but its units, `[1, U]`; with factors `[M, U]`."""
+        """Sums an array of the kernel's shape over all axes except units, `[1, U]`; with factors `[M, U]`."""
         if factors is None:
             others = tuple(axis for axis in range(len(self.shape)) if axis not in self.units)
             return ops.reshape(ops.sum(product, axis=others), (1, -1))

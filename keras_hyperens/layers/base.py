@@ -1,4 +1,4 @@
-"""What every layer over a hyperparameter space has: members, a space, and the values of the current scope."""
+"""Base class of layers over a hyperparameter space: members, a space, and the values of the current scope."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -25,30 +25,30 @@ from keras_hyperens.layers.plain import positional
 from keras_hyperens.layers.plain import shared_arguments
 from keras_hyperens.types import Tensor
 
-Values = dict[str, float]  # a member's hyperparameter values, by name
+Values = dict[str, float]  # hyperparameter values of a member, by name
 
 
 class HyperLayer(keras.layers.Layer):
-    """A layer in the place of a plain Keras layer, driven by each member's hyperparameter values. Abstract.
+    """Counterpart of a plain Keras layer whose settings depend on each member's hyperparameter values. Abstract.
 
     Args:
         *arguments: As in the plain Keras layer.
         ensemble_size: M, the number of members.
         space: The `HyperparameterSpace` of the ensemble, or `None` for members without hyperparameters.
-        **keywords: Settings that hyperparameters may drive, by name; all others as in the plain Keras layer.
+        **keywords: Settings that may be names of hyperparameters; all others as in the plain Keras layer.
 
     Raises:
         TypeError: If `space` is not a space.
-        ValueError: If `ensemble_size` is not a positive integer, a setting names no hyperparameter or can leave its
-            range, or the plain layer refuses an argument.
+        ValueError: If `ensemble_size` is not a positive integer, a setting is not a hyperparameter or can leave its
+            range, or the plain layer rejects an argument.
     """
 
-    plain_layer: type[keras.layers.Layer]  # the Keras layer that this one varies
-    settings: tuple[str, ...] = ()  # the arguments, and attributes, that hyperparameters may drive
-    roles: Mapping[str, str] = {}  # of settings that are penalties: role to what the plain layer calls it
-    _highest = float("inf")  # a setting may have
-    has_kernels = False  # that members share in one way or another
-    _also_takes: tuple[type["HyperLayer"], ...] = ()  # classes whose arguments it passes on to parts of it
+    plain_layer: type[keras.layers.Layer]  # the Keras layer that this layer replaces
+    settings: tuple[str, ...] = ()  # arguments and attributes that may be hyperparameters
+    roles: Mapping[str, str] = {}  # of penalties: role to the argument of the plain layer
+    _highest = float("inf")  # upper limit of a setting
+    has_kernels = False  # whether it has kernels, shared or not
+    _also_takes: tuple[type["HyperLayer"], ...] = ()  # classes whose arguments it passes on to its parts
     __signature__ = Signature()
 
     def __init__(
@@ -61,10 +61,10 @@ class HyperLayer(keras.layers.Layer):
         settings = {name: keywords.pop(name, None) for name in self.settings}
         check_no_penalty(type(self), {**positional(self.plain_layer, arguments), **keywords})
         own = {name: keywords[name] for name in OF_EVERY_LAYER if name in keywords}
-        keywords.pop("trainable", None)  # some layers do not take it
-        plain = self._made_plain(arguments, keywords)  # checks and completes what the two have in common
+        keywords.pop("trainable", None)  # not supported by all layers
+        plain = self._made_plain(arguments, keywords)  # checks and completes the common arguments
         super().__init__(**own)
-        self._plain = SimpleNamespace(layer=plain)  # in a namespace it is no part of this layer
+        self._plain = SimpleNamespace(layer=plain)  # the namespace hides it from Keras' layer tracking
         self.ensemble_size = int(ensemble_size)
         self.space = space if space is not None else HyperparameterSpace()
         self.supports_masking = plain.supports_masking
@@ -75,26 +75,26 @@ class HyperLayer(keras.layers.Layer):
     def _made_plain(cls, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> keras.layers.Layer:
         try:
             return cls.plain_layer(*arguments, **keywords)
-        except TypeError as error:  # Keras compares before it looks at types
+        except TypeError as error:  # Keras compares values before it checks types
             received = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in keywords.items())]
             name = cls.plain_layer.__name__
-            raise TypeError(f"`{name}` refuses these arguments: {error}. Received: {', '.join(received)}") from error
+            raise TypeError(f"`{name}` rejects these arguments: {error}. Received: {', '.join(received)}") from error
 
     @property
     def _num_members(self) -> int:
-        """How many members' rows the layer gets now: M, or 1 in an export, which calls the network for each member."""
+        """The number of members in the inputs: M, or 1 in an export, which calls the network once per member."""
         return self.ensemble_size if the_one_member() is None else 1
 
     @property
     def plain(self) -> Any:
-        """A plain layer with the arguments that the two have in common, never built."""
+        """A plain layer with the common arguments; it is never built."""
         return self._plain.layer
 
     def _current_values(self, inputs: Tensor | None = None) -> Tensor:
-        """Hyperparameter values in natural scale, `[M, 1 or B, P]` float32.
+        """Returns hyperparameter values in natural scale, `[M, 1 or B, P]` float32.
 
         Raises:
-            ValueError: If no scope is active, or it is of another ensemble.
+            ValueError: If there is no active scope, or it belongs to another ensemble.
         """
         values = current_hyperparameters()
         expected = (self.ensemble_size, len(self.space))
@@ -113,14 +113,14 @@ class HyperLayer(keras.layers.Layer):
         return ops.convert_to_tensor(values, "float32")
 
     def _setting_value(self, setting: Setting) -> Tensor:
-        """The value of a setting: `[M, 1 or B]` if a hyperparameter drives it, the number itself if it is fixed."""
+        """Returns the value of a setting: `[M, 1 or B]` for a hyperparameter, otherwise the fixed number."""
         driven = Driven.of(setting)
         if driven.name is None:
             return driven.factor
         return driven.factor * self._current_values()[..., self.space.column(driven.name)]
 
     def _check_setting(self, argument: str, setting: Setting, high: float = float("inf")) -> Setting:
-        """A setting is a known name (and a factor) whose range is legal, or a legal value."""
+        """Checks that a setting is a known name (and a factor) with a valid range, or a valid number."""
         if setting is None:
             return None
         driven = Driven.of(setting)
@@ -137,21 +137,21 @@ class HyperLayer(keras.layers.Layer):
         return driven.setting
 
     def hyperparameters_used(self) -> set[str]:
-        """Names of the hyperparameters that drive this layer."""
+        """Returns the names of the hyperparameters of this layer."""
         names = {Driven.of(getattr(self, argument)).name for argument in self.settings}
         return {name for name in names if name is not None}
 
     @classmethod
     def from_plain(cls, plain: keras.layers.Layer, members: dict[str, Any]) -> "HyperLayer":
-        """The layer of M members in the place of a plain Keras layer; `adopt` then takes its weights over.
+        """Creates the counterpart of a plain Keras layer for M members; `adopt` then copies its weights.
 
         Args:
             plain: The layer.
-            members: `ensemble_size`, `space`, settings that hyperparameters drive (the others stay as they
-                are in the plain layer), and other arguments of this class.
+            members: `ensemble_size`, `space`, settings with hyperparameters (other settings are those of the plain
+                layer), and other arguments of this class.
 
         Raises:
-            ValueError: If the plain layer does something that this class cannot do: the message says what.
+            ValueError: If this class does not support the plain layer; the message states the reason.
         """
         arguments = {**shared_arguments(plain, cls.settings), **numbers_of(plain, cls.settings, cls.roles), **members}
         arguments |= objects_of(plain, arguments)
@@ -159,25 +159,25 @@ class HyperLayer(keras.layers.Layer):
         return cls(**arguments, dtype=plain.dtype_policy if policy is not None else None)
 
     def adopt(self, weights: list[Any]) -> None:
-        """Every member starts from these weights of the plain layer."""
+        """Initializes every member with these weights of the plain layer."""
         raise NotImplementedError
 
     def adopt_each(self, weights: list[list[Any]]) -> None:
-        """Each member starts from weights of its own; only for layers whose members share none.
+        """Initializes each member with its own weights; only for layers without shared weights.
 
         Args:
-            weights: Of the plain layer, for each member.
+            weights: Weights of the plain layer, one list per member.
         """
         slices: list[list[Any]] = [[] for _ in self.weights]
         for member, own in enumerate(weights):
-            self.adopt(own)  # knows where a weight of the plain layer belongs
+            self.adopt(own)  # maps weights of the plain layer
             for found, variable in zip(slices, self.weights, strict=True):
                 found.append(ops.convert_to_numpy(variable)[member].copy())
         for found, variable in zip(slices, self.weights, strict=True):
             variable.assign(np.stack(found))
 
     def member_layer(self, values: Values) -> keras.layers.Layer:
-        """The plain Keras layer that one member has in this place, at these hyperparameter values."""
+        """Returns the plain Keras layer of one member at these hyperparameter values."""
         settings = {name: Driven.of(getattr(self, name)).value(values) for name in self.settings}
         common = {**shared_arguments(self.plain, self.settings), "name": self.name}
         common |= objects_of(self.plain, common)
@@ -186,7 +186,7 @@ class HyperLayer(keras.layers.Layer):
         return layer
 
     def member_weights(self, member: int, values: Tensor) -> list[Any]:
-        """The weights of that plain layer for one member, at values `[M, 1, P]`."""
+        """Returns the weights of that plain layer for one member, at values `[M, 1, P]`."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
@@ -205,7 +205,7 @@ class HyperLayer(keras.layers.Layer):
 
 
 def _only_infers_shapes(inputs: Tensor) -> bool:
-    """Whether Keras runs a user's layer around ours just to learn its output shape: there are no values then."""
+    """Whether Keras only infers the output shape of a surrounding layer, without hyperparameter values."""
     try:
         return inputs.graph.name.startswith("scratch_graph")
     except AttributeError:  # eager, or another backend

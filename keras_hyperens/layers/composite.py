@@ -1,4 +1,4 @@
-"""A Keras layer with several kernels, as a layer of ours for each of them."""
+"""Counterparts of Keras layers with several kernels, composed of one layer per kernel."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from keras_hyperens.types import Tensor
 
 
 class HyperBatchComposite(HyperLayer):
-    """Several hyper-batch layers that together vary one Keras layer. Abstract.
+    """Composition of several hyper-batch layers that replaces one Keras layer. Abstract.
 
-    A subclass makes its parts in `_make_parts`; the weights of all parts, in that order, are the plain layer's.
+    A subclass creates the parts in `_make_parts`; their weights, in that order, are those of the plain layer.
 
     Args:
         *arguments: As in the plain Keras layer.
-        **keywords: The settings, options of `HyperBatchLayer` (for every part), and arguments of `HyperLayer` and of
+        **keywords: Settings, options of `HyperBatchLayer` (for every part), and arguments of `HyperLayer` and of
             the plain Keras layer.
     """
 
@@ -28,22 +28,22 @@ class HyperBatchComposite(HyperLayer):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         self._options, keywords = options_of(keywords)
         super().__init__(*arguments, **keywords)
-        # Now: parts may be made only when shapes are known.
+        # Immediately, unless the parts depend on input shapes.
         check_sharing(self._options.get("sharing", "hyper"), self._options.get("same_initialization", False))
         self.parts: list[HyperBatchLayer] = []
         self._make_parts()
 
     def _make_parts(self) -> None:
-        """Makes the parts, by `_part`."""
+        """Creates the parts with `_part`."""
         raise NotImplementedError
 
     def _part(self, layer_type: type[HyperBatchLayer], roles: dict[str, str], **arguments: Any) -> HyperLayer:
-        """A new part.
+        """Creates a part.
 
         Args:
-            layer_type: Its class.
-            roles: Which strengths of this layer it has: the part's role to this layer's, or to several layers of it.
-            **arguments: Of its plain layer.
+            layer_type: Class of the part.
+            roles: Penalties of the part: its role to the role (or roles) of this layer.
+            **arguments: Arguments of its plain layer.
         """
         strengths = {
             f"{role}_{norm}": getattr(self, f"{mine}_{norm}") for role, mine in roles.items() for norm in ("l1", "l2")
@@ -56,7 +56,7 @@ class HyperBatchComposite(HyperLayer):
             space=self.space,
             dtype=self.dtype_policy,
         )
-        part.supports_masking = True  # this layer looks after masks
+        part.supports_masking = True  # this layer handles masks
         self.parts.append(part)
         return part
 

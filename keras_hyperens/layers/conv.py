@@ -1,4 +1,4 @@
-"""Convolutions of M members, in one, two and three dimensions."""
+"""Convolutions of M members in one, two and three dimensions."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from keras_hyperens.types import Tensor
 
 
 class HyperBatchConv(HyperBatchLayer):
-    """A convolution of any number of dimensions. Abstract."""
+    """Convolution of any number of dimensions. Abstract."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -19,12 +19,12 @@ class HyperBatchConv(HyperBatchLayer):
         self._channel_axis = -1 if self.data_format == "channels_last" else 1
 
     def _input_channels(self, input_shape: Shape) -> int:
-        """Checks the shape of rows and gives their number of channels."""
+        """Checks the shape of the inputs and returns their number of channels."""
         rank = len(self.plain.kernel_size) + 2
         channels = input_shape[self._channel_axis] if len(input_shape) == rank else None
         if channels is None:
             raise ValueError(
-                f"Layer {self.name!r} needs rows of {rank} axes with a known number of channels, {self.data_format}. "
+                f"Layer {self.name!r} needs inputs of {rank} axes with a known number of channels, {self.data_format}. "
                 f"Received: input_shape={input_shape}"
             )
         self.input_spec = keras.layers.InputSpec(ndim=rank, axes={self._channel_axis: channels})
@@ -34,7 +34,7 @@ class HyperBatchConv(HyperBatchLayer):
         channels = self._input_channels(input_shape)
         if channels % self.plain.groups:
             raise ValueError(
-                f"Layer {self.name!r} needs a number of channels that `groups` divides. "
+                f"Layer {self.name!r} needs a number of channels divisible by `groups`. "
                 f"Received: channels={channels}, groups={self.plain.groups}"
             )
         return (*self.plain.kernel_size, channels // self.plain.groups, self.plain.filters)
@@ -55,9 +55,9 @@ class HyperBatchConv(HyperBatchLayer):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchConv1D(HyperBatchConv):
-    """A 1D convolution of which every member, at every hyperparameter value, has its own version.
+    """1D convolution with per-member kernels conditioned on hyperparameters.
 
-    As `HyperBatchConv2D`, over one spatial axis; causal padding pads each row by itself.
+    As `HyperBatchConv2D`, with one spatial axis. Causal padding applies to each sample.
 
     Args:
         filters: U, the number of output channels.
@@ -65,10 +65,10 @@ class HyperBatchConv1D(HyperBatchConv):
         **keywords: Arguments of `keras.layers.Conv1D`, of `HyperBatchLayer` and of `HyperLayer`.
 
     Input shape:
-        Rows `(M * batch_size, length, A)`, member by member.
+        Tensor `(M * batch_size, length, A)`, member by member.
 
     Output shape:
-        Rows `(M * batch_size, new_length, filters)`.
+        Tensor `(M * batch_size, new_length, filters)`.
 
     Example:
     >>> import numpy as np
@@ -101,26 +101,26 @@ class HyperBatchConv1D(HyperBatchConv):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchConv2D(HyperBatchConv):
-    """A 2D convolution of which every member, at every hyperparameter value, has its own version.
+    """2D convolution with per-member kernels conditioned on hyperparameters.
 
-    `outputs = activation(conv(inputs, kernel_k(λ)) + bias_k(λ))` for the rows of member k; see `HyperBatchLayer` for
+    `outputs = activation(conv(inputs, kernel_k(λ)) + bias_k(λ))` for the samples of member k; see `HyperBatchLayer` for
     the kernels, the penalties and the other arguments.
 
     Args:
         filters: U, the number of output channels.
         kernel_size: Height and width of the kernel: an integer or a pair.
-        **keywords: Arguments of `keras.layers.Conv2D`, of `HyperBatchLayer` (strengths of penalties, sharing) and of
+        **keywords: Arguments of `keras.layers.Conv2D`, of `HyperBatchLayer` (L1 and L2 coefficients, sharing) and of
             `HyperLayer` (`ensemble_size`, `space`).
 
     Input shape:
-        Rows `(M * batch_size, height, width, A)`, or `(M * batch_size, A, height, width)` with
+        Tensor `(M * batch_size, height, width, A)`, or `(M * batch_size, A, height, width)` with
         `data_format="channels_first"`, member by member.
 
     Output shape:
-        Rows `(M * batch_size, new_height, new_width, filters)`, or channels first.
+        Tensor `(M * batch_size, new_height, new_width, filters)`, or channels first.
 
     Raises:
-        ValueError: If `keras.layers.Conv2D` refuses an argument, or a strength names no hyperparameter.
+        ValueError: If `keras.layers.Conv2D` rejects an argument, or a coefficient is not a known hyperparameter.
 
     Example:
     >>> import numpy as np
@@ -141,9 +141,9 @@ class HyperBatchConv2D(HyperBatchConv):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchConv3D(HyperBatchConv):
-    """A 3D convolution of which every member, at every hyperparameter value, has its own version.
+    """3D convolution with per-member kernels conditioned on hyperparameters.
 
-    As `HyperBatchConv2D`, over three spatial axes.
+    As `HyperBatchConv2D`, with three spatial axes.
 
     Args:
         filters: U, the number of output channels.
@@ -151,10 +151,10 @@ class HyperBatchConv3D(HyperBatchConv):
         **keywords: Arguments of `keras.layers.Conv3D`, of `HyperBatchLayer` and of `HyperLayer`.
 
     Input shape:
-        Rows `(M * batch_size, depth, height, width, A)`, member by member.
+        Tensor `(M * batch_size, depth, height, width, A)`, member by member.
 
     Output shape:
-        Rows `(M * batch_size, new_depth, new_height, new_width, filters)`.
+        Tensor `(M * batch_size, new_depth, new_height, new_width, filters)`.
 
     Example:
     >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Transposed convolutions of M members, in one, two and three dimensions."""
+"""Transposed convolutions of M members in one, two and three dimensions."""
 
 import keras
 from keras import ops
@@ -9,9 +9,9 @@ from keras_hyperens.types import Tensor
 
 
 class HyperBatchConvTranspose(HyperBatchConv):
-    """A transposed convolution of any number of dimensions. Abstract.
+    """Transposed convolution of any number of dimensions. Abstract.
 
-    Its kernel has the units before the fan-in: `[..., U, A]`.
+    The unit axis of the kernel precedes the fan-in: `[..., U, A]`.
     """
 
     _fan_in_axes = (-1,)
@@ -34,7 +34,7 @@ class HyperBatchConvTranspose(HyperBatchConv):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchConv1DTranspose(HyperBatchConvTranspose):
-    """A transposed 1D convolution of which every member has its own version; see `HyperBatchConv2DTranspose`.
+    """Transposed 1D convolution with per-member kernels; see `HyperBatchConv2DTranspose`.
 
     Args:
         filters, kernel_size: As in `keras.layers.Conv1DTranspose`.
@@ -53,7 +53,7 @@ class HyperBatchConv1DTranspose(HyperBatchConvTranspose):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchConv2DTranspose(HyperBatchConvTranspose):
-    """A transposed 2D convolution of which every member, at every hyperparameter value, has its own version.
+    """Transposed 2D convolution with per-member kernels conditioned on hyperparameters.
 
     r and u scale the input channels, s, v and e the filters, as in `HyperBatchConv2D`; see `HyperBatchLayer`.
 
@@ -63,10 +63,10 @@ class HyperBatchConv2DTranspose(HyperBatchConvTranspose):
         **keywords: Arguments of `keras.layers.Conv2DTranspose`, of `HyperBatchLayer` and of `HyperLayer`.
 
     Input shape:
-        Rows `(M * batch_size, height, width, A)`, member by member, or channels first.
+        Tensor `(M * batch_size, height, width, A)`, member by member, or channels first.
 
     Output shape:
-        Rows `(M * batch_size, new_height, new_width, filters)`, or channels first.
+        Tensor `(M * batch_size, new_height, new_width, filters)`, or channels first.
 
     Example:
     >>> import numpy as np
@@ -81,7 +81,7 @@ class HyperBatchConv2DTranspose(HyperBatchConvTranspose):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchConv3DTranspose(HyperBatchConvTranspose):
-    """A transposed 3D convolution of which every member has its own version; see `HyperBatchConv2DTranspose`.
+    """Transposed 3D convolution with per-member kernels; see `HyperBatchConv2DTranspose`.
 
     Args:
         filters, kernel_size: As in `keras.layers.Conv3DTranspose`.

@@ -1,4 +1,4 @@
-"""A dense layer of M members."""
+"""Dense layer of M members."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchDense(HyperBatchLayer):
-    """A dense layer of which every member, at every hyperparameter value, has its own version.
+    """Dense layer with per-member kernels conditioned on hyperparameters.
 
-    `outputs = activation(inputs @ kernel_k(λ) + bias_k(λ))` for the rows of member k; see `HyperBatchLayer` for the
+    `outputs = activation(inputs @ kernel_k(λ) + bias_k(λ))` for the samples of member k; see `HyperBatchLayer` for the
     kernels, the penalties and the other arguments.
 
     Args:
@@ -26,13 +26,13 @@ class HyperBatchDense(HyperBatchLayer):
         **kwargs: Arguments of `HyperBatchLayer` and of `keras.layers.Layer`.
 
     Input shape:
-        Rows `(M * batch_size, ..., A)`, member by member.
+        Tensor `(M * batch_size, ..., A)`, member by member.
 
     Output shape:
-        Rows `(M * batch_size, ..., units)`.
+        Tensor `(M * batch_size, ..., units)`.
 
     Raises:
-        ValueError: If `units` is not a positive integer, or a strength names no hyperparameter.
+        ValueError: If `units` is not a positive integer, or a coefficient is not a known hyperparameter.
 
     Example:
     >>> import numpy as np
@@ -60,7 +60,7 @@ class HyperBatchDense(HyperBatchLayer):
     def _kernel_shape(self, input_shape: Shape) -> tuple[int, ...]:
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise ValueError(
-                f"Layer {self.name!r} needs rows with a known last axis. Received: input_shape={input_shape}"
+                f"Layer {self.name!r} needs inputs with a known last axis. Received: input_shape={input_shape}"
             )
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
         return (input_shape[-1], self.plain.units)
@@ -74,7 +74,7 @@ class HyperBatchDense(HyperBatchLayer):
     def _apply_kernels(self, rows: Tensor, kernels: Tensor) -> Tensor:
         members = split_members(rows, self.ensemble_size)
         shape = ops.shape(members)
-        flat = ops.reshape(members, (self.ensemble_size, -1, shape[-1]))  # one batched product, whatever the rank
+        flat = ops.reshape(members, (self.ensemble_size, -1, shape[-1]))  # one batched product for any rank
         return ops.reshape(ops.matmul(flat, kernels), (*shape[:-1], self.plain.units))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -1,4 +1,4 @@
-"""Depthwise and separable convolutions of M members, in one and two dimensions."""
+"""Depthwise and separable convolutions of M members in one and two dimensions."""
 
 import keras
 from keras import ops
@@ -12,9 +12,9 @@ from keras_hyperens.types import Tensor
 
 
 class HyperBatchDepthwiseConv(HyperBatchConv):
-    """A depthwise convolution of any number of dimensions. Abstract.
+    """Depthwise convolution of any number of dimensions. Abstract.
 
-    Its kernel is `[..., A, depth_multiplier]`: r and u scale the A input channels, s, v and e the U = A *
+    The kernel is `[..., A, depth_multiplier]`: r and u scale the A input channels, s, v and e the U = A *
     depth_multiplier output channels.
     """
 
@@ -37,7 +37,7 @@ class HyperBatchDepthwiseConv(HyperBatchConv):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchDepthwiseConv1D(HyperBatchDepthwiseConv):
-    """A depthwise 1D convolution of which every member has its own version; see `HyperBatchDepthwiseConv2D`.
+    """Depthwise 1D convolution with per-member kernels; see `HyperBatchDepthwiseConv2D`.
 
     Args:
         kernel_size: As in `keras.layers.DepthwiseConv1D`.
@@ -56,7 +56,7 @@ class HyperBatchDepthwiseConv1D(HyperBatchDepthwiseConv):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchDepthwiseConv2D(HyperBatchDepthwiseConv):
-    """A depthwise 2D convolution of which every member, at every hyperparameter value, has its own version.
+    """Depthwise 2D convolution with per-member kernels conditioned on hyperparameters.
 
     r and u scale the A input channels, s, v and e the U = A * depth_multiplier output channels; see `HyperBatchLayer`.
 
@@ -65,10 +65,10 @@ class HyperBatchDepthwiseConv2D(HyperBatchDepthwiseConv):
         **keywords: Arguments of `keras.layers.DepthwiseConv2D`, of `HyperBatchLayer` and of `HyperLayer`.
 
     Input shape:
-        Rows `(M * batch_size, height, width, A)`, member by member, or channels first.
+        Tensor `(M * batch_size, height, width, A)`, member by member, or channels first.
 
     Output shape:
-        Rows `(M * batch_size, new_height, new_width, U)`, or channels first.
+        Tensor `(M * batch_size, new_height, new_width, U)`, or channels first.
 
     Example:
     >>> import numpy as np
@@ -82,7 +82,7 @@ class HyperBatchDepthwiseConv2D(HyperBatchDepthwiseConv):
 
 
 class HyperBatchSeparableConv(HyperBatchComposite):
-    """A depthwise convolution, then a pointwise one. Abstract."""
+    """Depthwise convolution followed by a pointwise convolution. Abstract."""
 
     roles = {"depthwise": "depthwise", "pointwise": "pointwise", "bias": "bias"}
     settings = ("depthwise_l1", "depthwise_l2", "pointwise_l1", "pointwise_l2", "bias_l1", "bias_l2")
@@ -132,7 +132,7 @@ class HyperBatchSeparableConv(HyperBatchComposite):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchSeparableConv1D(HyperBatchSeparableConv):
-    """A separable 1D convolution of which every member has its own version; see `HyperBatchSeparableConv2D`.
+    """Separable 1D convolution with per-member kernels; see `HyperBatchSeparableConv2D`.
 
     Args:
         filters, kernel_size: As in `keras.layers.SeparableConv1D`.
@@ -152,21 +152,21 @@ class HyperBatchSeparableConv1D(HyperBatchSeparableConv):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchSeparableConv2D(HyperBatchSeparableConv):
-    """A separable 2D convolution of which every member, at every hyperparameter value, has its own version.
+    """Separable 2D convolution with per-member kernels conditioned on hyperparameters.
 
-    A `HyperBatchDepthwiseConv2D` without bias, then a 1x1 `HyperBatchConv2D`: each kernel has factors of its own.
+    A `HyperBatchDepthwiseConv2D` without bias, followed by a 1x1 `HyperBatchConv2D`; each kernel has its own factors.
 
     Args:
-        filters: The number of output channels.
+        filters: Number of output channels.
         kernel_size: Height and width of the depthwise kernel: an integer or a pair.
-        depthwise_l1, depthwise_l2, pointwise_l1, pointwise_l2, bias_l1, bias_l2: Strengths of penalties.
+        depthwise_l1, depthwise_l2, pointwise_l1, pointwise_l2, bias_l1, bias_l2: L1 and L2 coefficients.
         **keywords: Arguments of `keras.layers.SeparableConv2D`, of `HyperBatchLayer` and of `HyperLayer`.
 
     Input shape:
-        Rows `(M * batch_size, height, width, A)`, member by member, or channels first.
+        Tensor `(M * batch_size, height, width, A)`, member by member, or channels first.
 
     Output shape:
-        Rows `(M * batch_size, new_height, new_width, filters)`, or channels first.
+        Tensor `(M * batch_size, new_height, new_width, filters)`, or channels first.
 
     Example:
     >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Dropout at each member's own rate: of elements, of whole feature maps, and multiplicative noise."""
+"""Dropout with per-member rates: of elements, of feature maps, and multiplicative Gaussian noise."""
 
 from typing import Any
 
@@ -11,27 +11,27 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperDropout(HyperNoise):
-    """Dropout in which each member, or each row, has its own rate.
+    """Dropout with a per-member or per-sample rate.
 
-    In training an element is set to 0 with probability `rate`, and divided by `1 - rate` otherwise; elsewhere the
-    layer does nothing. The rate of a member reaches its predictions through the hyper-batch layers around, which
-    all see the position of every hyperparameter.
+    In training an element is set to 0 with probability `rate`, and divided by `1 - rate` otherwise. In inference the
+    layer is the identity. The rate still affects a member's predictions, because hyper-batch layers are conditioned on
+    the position of every hyperparameter.
 
     Args:
-        rate: A hyperparameter's name, whose range must lie in `[0, 1)`, or a number.
-        noise_shape: As in `keras.layers.Dropout`: the shape of the mask, with `None` for axes as long as those of the
-            input (the rows always) and 1 where the mask is shared: `(None, 1, 1, channels)` drops feature maps.
+        rate: Name of a hyperparameter with a range in `[0, 1)`, or a number.
+        noise_shape: As in `keras.layers.Dropout`: the shape of the mask, with `None` for axes of the size of the input
+            (always for the batch axis) and 1 for a shared mask: `(None, 1, 1, channels)` drops feature maps.
         seed: Seed of the masks.
         **keywords: `ensemble_size` and `space` of `HyperLayer`.
 
     Input shape:
-        Rows `(M * batch_size, ...)`, member by member.
+        Tensor `(M * batch_size, ...)`, member by member.
 
     Output shape:
         Same as the input.
 
     Raises:
-        ValueError: If `rate` names no hyperparameter, or can leave `[0, 1)`, or the mask is not one for each row.
+        ValueError: If `rate` is not a known hyperparameter, can leave `[0, 1)`, or the mask is not per sample.
 
     Example:
     >>> import numpy as np
@@ -53,12 +53,12 @@ class HyperDropout(HyperNoise):
         shape = getattr(self.plain, "noise_shape", None)
         if shape is not None and shape[0] is not None:
             raise ValueError(
-                "`noise_shape` must begin with None: every row has a mask of its own. "
+                "`noise_shape` must begin with None: every sample has its own mask. "
                 f"Received: noise_shape={tuple(shape)}"
             )
 
     def _mask_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The shape of a mask for members' rows `[M, B, ...]` of this shape."""
+        """Returns the shape of a mask for members' inputs `[M, B, ...]` of this shape."""
         axes = self.plain.noise_shape
         if axes is None:
             return tuple(shape)
@@ -71,7 +71,7 @@ class HyperDropout(HyperNoise):
 
 
 class HyperSpatialDropout(HyperDropout):
-    """Dropout of whole feature maps. Abstract."""
+    """Dropout of feature maps. Abstract."""
 
     def _mask_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
         members, rows, *axes = shape
@@ -81,10 +81,10 @@ class HyperSpatialDropout(HyperDropout):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperSpatialDropout1D(HyperSpatialDropout):
-    """`HyperDropout` of whole channels of `(M * batch_size, time, channels)`.
+    """`HyperDropout` of channels of `(M * batch_size, time, channels)`.
 
     Args:
-        rate: A hyperparameter's name, whose range must lie in `[0, 1)`, or a number.
+        rate: Name of a hyperparameter with a range in `[0, 1)`, or a number.
         **keywords: Arguments of `keras.layers.SpatialDropout1D` and of `HyperLayer`.
 
     Example:
@@ -101,10 +101,10 @@ class HyperSpatialDropout1D(HyperSpatialDropout):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperSpatialDropout2D(HyperSpatialDropout):
-    """`HyperDropout` of whole feature maps of `(M * batch_size, height, width, channels)`, or channels first.
+    """`HyperDropout` of feature maps of `(M * batch_size, height, width, channels)`, or channels first.
 
     Args:
-        rate: A hyperparameter's name, whose range must lie in `[0, 1)`, or a number.
+        rate: Name of a hyperparameter with a range in `[0, 1)`, or a number.
         **keywords: Arguments of `keras.layers.SpatialDropout2D` and of `HyperLayer`.
 
     Example:
@@ -121,10 +121,10 @@ class HyperSpatialDropout2D(HyperSpatialDropout):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperSpatialDropout3D(HyperSpatialDropout):
-    """`HyperDropout` of whole feature maps of `(M * batch_size, depth, height, width, channels)`, or channels first.
+    """`HyperDropout` of feature maps of `(M * batch_size, depth, height, width, channels)`, or channels first.
 
     Args:
-        rate: A hyperparameter's name, whose range must lie in `[0, 1)`, or a number.
+        rate: Name of a hyperparameter with a range in `[0, 1)`, or a number.
         **keywords: Arguments of `keras.layers.SpatialDropout3D` and of `HyperLayer`.
 
     Example:
@@ -141,24 +141,24 @@ class HyperSpatialDropout3D(HyperSpatialDropout):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperGaussianDropout(HyperNoise):
-    """Multiplicative Gaussian noise in which each member, or each row, has its own rate.
+    """Multiplicative Gaussian noise with a per-member or per-sample rate.
 
-    In training `outputs = inputs * noise` with noise of mean 1 and standard deviation `sqrt(rate / (1 - rate))`, that
-    of dropout at this rate; elsewhere the layer does nothing.
+    In training `outputs = inputs * noise` with noise of mean 1 and standard deviation `sqrt(rate / (1 - rate))`, equal
+    to that of dropout at this rate. In inference the layer is the identity.
 
     Args:
-        rate: A hyperparameter's name, whose range must lie in `[0, 1)`, or a number.
+        rate: Name of a hyperparameter with a range in `[0, 1)`, or a number.
         seed: Seed of the noise.
         **keywords: `ensemble_size` and `space` of `HyperLayer`.
 
     Input shape:
-        Rows `(M * batch_size, ...)`, member by member.
+        Tensor `(M * batch_size, ...)`, member by member.
 
     Output shape:
         Same as the input.
 
     Raises:
-        ValueError: If `rate` names no hyperparameter, or can leave `[0, 1)`.
+        ValueError: If `rate` is not a known hyperparameter, or can leave `[0, 1)`.
 
     Example:
     >>> import numpy as np

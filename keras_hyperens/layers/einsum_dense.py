@@ -1,4 +1,4 @@
-"""Einstein sums of M members with a kernel each: what attention is made of."""
+"""Einsum layer of M members, used for the projections of attention."""
 
 from string import ascii_uppercase
 from typing import Any
@@ -12,30 +12,30 @@ from keras_hyperens.layers.members import split_members
 from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
 
-MEMBER = "Z"  # the letter of the member axis; Keras' equations are in small letters
+MEMBER = "Z"  # letter of the member axis; Keras equations use lowercase letters
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchEinsumDense(HyperBatchLayer):
-    """An `EinsumDense` of which every member, at every hyperparameter value, has its own version.
+    """`EinsumDense` layer with per-member kernels conditioned on hyperparameters.
 
-    For the equation `"abc,cde->abde"` the fan-in A are the kernel's axes that the input has (c), and the units U those
-    that the output has (d and e): r and u lie along the former, s, v and e along the latter. An axis that all three
-    have is both.
+    For the equation `"abc,cde->abde"` the fan-in A consists of the kernel axes of the input (c), and the units U of
+    those of the output (d and e): r and u lie along the former, s, v and e along the latter. An axis of all three
+    counts as both.
 
     Args:
-        equation, output_shape: As in `keras.layers.EinsumDense`. The first axis of inputs and outputs is that of rows,
-            and the kernel does not have it.
+        equation, output_shape: As in `keras.layers.EinsumDense`. The first axis of inputs and outputs is the batch
+            axis, which must not be an axis of the kernel.
         **keywords: Arguments of `keras.layers.EinsumDense`, of `HyperBatchLayer` and of `HyperLayer`.
 
     Input shape:
-        Rows `(M * batch_size, ...)`, member by member.
+        Tensor `(M * batch_size, ...)`, member by member.
 
     Output shape:
-        Rows `(M * batch_size, ...)`, by the equation.
+        Tensor `(M * batch_size, ...)`, by the equation.
 
     Raises:
-        ValueError: If the equation moves rows or has them in the kernel.
+        ValueError: If the batch axis is not the first axis, or is an axis of the kernel.
 
     Example:
     >>> import numpy as np
@@ -55,12 +55,12 @@ class HyperBatchEinsumDense(HyperBatchLayer):
         has_rows_first = inputs[0] == outputs[0] and inputs[0] not in kernel
         if not has_rows_first and not inputs.startswith("..."):
             raise ValueError(
-                "An equation must have rows as the first axis of inputs and outputs, and not in the kernel. "
+                "The batch axis must be the first axis of inputs and outputs, and not an axis of the kernel. "
                 f"Received: equation={self.plain.equation!r}"
             )
 
     def _letters(self, others: str) -> tuple[str, str, str]:
-        """The axes of inputs, kernel and outputs, with these letters for an ellipsis."""
+        """Returns the axes of inputs, kernel and outputs, with these letters for an ellipsis."""
         inputs, kernel, outputs = self.plain.equation.replace(" ", "").replace("->", ",").split(",")
         return inputs.replace("...", others), kernel, outputs.replace("...", others)
 
@@ -68,7 +68,7 @@ class HyperBatchEinsumDense(HyperBatchLayer):
         config = {**self.plain.get_config(), "kernel_initializer": "zeros", "bias_initializer": "zeros"}
         plain = keras.layers.EinsumDense.from_config(config)
         plain.build(input_shape)
-        # Letters for an ellipsis: TensorFlow's einsum is wrong with one in half precision on a CPU.
+        # Letters replace an ellipsis, for which TensorFlow's einsum is wrong in half precision on a CPU.
         others = ascii_uppercase[: len(input_shape) - len(self._letters("")[0])]
         self._inputs, self._kernel, self._outputs = self._letters(others)
         self.input_spec = keras.layers.InputSpec(ndim=len(input_shape))
@@ -104,7 +104,7 @@ class HyperBatchEinsumDense(HyperBatchLayer):
         return ops.reshape(biases, [*ops.shape(biases)[:2], *others, *self._shape_of_bias])
 
     def _spread(self, vectors: Tensor, letters: str) -> Tensor:
-        """`[M, 1 or B, ...]`, in the kernel's order of axes, beside an array with these axes."""
+        """Reshapes `[M, 1 or B, ...]`, in the kernel's order of axes, to broadcast to an array with these axes."""
         mine, target = [letter for letter in self._kernel if letter in letters], letters[1:]
         vectors = ops.reshape(vectors, [*ops.shape(vectors)[:2], *(self._lengths[letter] for letter in mine)])
         order = sorted(range(len(mine)), key=lambda place: target.index(mine[place]))

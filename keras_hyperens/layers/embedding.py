@@ -1,4 +1,4 @@
-"""Embeddings of M members."""
+"""Embedding layer of M members."""
 
 from typing import Any
 
@@ -13,22 +13,22 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchEmbedding(HyperBatchLayer):
-    """An embedding of which every member, at every hyperparameter value, has its own version.
+    """Embedding with per-member tables conditioned on hyperparameters.
 
-    Its kernel is the table `[A, U]`: r and u scale the vectors of single indices, s, v and e the units of all. The
-    table is never folded in training: only the rows that a batch asks for are put together.
+    The kernel is the table `[A, U]`: r and u scale the vectors of single indices, s, v and e the units of all vectors.
+    Training does not fold the table: only the vectors of the indices in a batch are computed.
 
     Args:
         input_dim: A, the number of indices.
         output_dim: U, the length of a vector.
-        kernel_l1, kernel_l2: Strengths of penalties on the whole table.
+        kernel_l1, kernel_l2: L1 and L2 coefficients of the complete table.
         **keywords: Arguments of `keras.layers.Embedding`, of `HyperBatchLayer` and of `HyperLayer`.
 
     Input shape:
-        Indices `(M * batch_size, ...)`, member by member.
+        Integer tensor `(M * batch_size, ...)`, member by member.
 
     Output shape:
-        Rows `(M * batch_size, ..., output_dim)`.
+        Tensor `(M * batch_size, ..., output_dim)`.
 
     Example:
     >>> import numpy as np
@@ -46,7 +46,7 @@ class HyperBatchEmbedding(HyperBatchLayer):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self.autocast = False  # indices of a half precision would be rounded
+        self.autocast = False  # half precision would round indices
 
     def _kernel_shape(self, input_shape: Shape) -> tuple[int, ...]:
         return (self.plain.input_dim, self.plain.output_dim)
@@ -67,7 +67,7 @@ class HyperBatchEmbedding(HyperBatchLayer):
         return vectors * factors * ops.cast(self._beside_outputs(units, len(rows.shape) + 1), self.compute_dtype)
 
     def _take(self, indices: Tensor, tables: Tensor) -> Tensor:
-        """Each member's own table `[M, A, ...]` at its indices `[M, B, ...]`: one gather from all."""
+        """Looks up each member's table `[M, A, ...]` at its indices `[M, B, ...]` with one gather."""
         first = ops.arange(self.ensemble_size, dtype="int32") * self.plain.input_dim
         first = ops.reshape(first, [self.ensemble_size] + [1] * (len(indices.shape) - 1))
         flat = ops.reshape(tables, (-1, tables.shape[-1]))

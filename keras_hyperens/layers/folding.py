@@ -1,4 +1,4 @@
-"""Kernels folded beforehand: what an export stores, so that no call has to build them and no batch is tiled."""
+"""Precomputed (folded) kernels of an export, which need no tiled batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Stored:
-    """One member, in whose place a network is called with a plain batch.
+    """A single member, whose network is called on a plain batch.
 
     Attributes:
-        member: k.
-        weights: By layer, the member's kernel and its bias `[1, 1, U]` (or `None`).
+        member: Index k of the member.
+        weights: The member's kernel and bias `[1, 1, U]` (or `None`), by layer.
     """
 
     member: int
@@ -25,7 +25,7 @@ _stored: ContextVar[Stored | None] = ContextVar("keras_hyperens_stored", default
 
 @contextmanager
 def one_member(stored: Stored) -> Iterator[None]:
-    """Rows inside are `[B, ...]`, those of one member, and layers use the weights stored for it."""
+    """Context manager: inputs are `[B, ...]` for one member, and layers use its stored weights."""
     token = _stored.set(stored)
     try:
         yield
@@ -34,5 +34,5 @@ def one_member(stored: Stored) -> Iterator[None]:
 
 
 def the_one_member() -> Stored | None:
-    """The member whose rows these are, or `None`: they are those of all members."""
+    """Returns the current single member, or `None` if inputs are those of all members."""
     return _stored.get()

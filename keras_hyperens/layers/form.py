@@ -1,11 +1,11 @@
-"""Which form of applying M kernels is faster: the only place that knows.
+"""Selection of the faster implementation of M kernels.
 
-*Folded*, M kernels are built and each is applied to its member's rows: the arithmetic of a plain layer (twice that
-with one draw per row), and some 15 passes over M kernels in memory. *Unfolded*, `kernel` and `delta_kernel` are applied
-to all rows: twice the arithmetic, some passes over the rows, nothing to build. So it depends on how many rows of a
-member each element of a kernel meets. Convolutions meet as many as there are pixels, and always fold; dense layers of
-some hundred units break even, forward and backward on 2 CPU cores, near the numbers here
-(`python -m benchmarks.speed --parts forms`).
+*Folded*, the layer computes M kernels and applies each to the samples of its member: the arithmetic of a plain layer
+(twice that with one draw per sample), plus about 15 passes over M kernels in memory. *Unfolded*, it applies `kernel`
+and `delta_kernel` to all samples: twice the arithmetic, a few passes over the samples, no kernels to compute. The
+choice depends on the number of samples per member and kernel element. Convolutions multiply it by the number of pixels,
+and always fold; dense layers of a few hundred units break even, forward and backward on 2 CPU cores, near the numbers
+below (`python -m benchmarks.speed --parts forms`).
 """
 
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from math import prod
 
-FEW_ROWS = 96  # below it unfolded, with one draw per member
-FEW_ROWS_WITH_DRAWS = 512  # and with one per row
+FEW_ROWS = 96  # unfolded below this number of samples, with one draw per member
+FEW_ROWS_WITH_DRAWS = 512  # and with one draw per sample
 
 _batch_size: ContextVar[int | None] = ContextVar("keras_hyperens_batch_size", default=None)
 
 
 @contextmanager
 def expected_batch_size(rows: int | None) -> Iterator[None]:
-    """Layers called inside expect batches of so many rows where a trace leaves them unknown."""
+    """Context manager: layers called inside assume this batch size where a trace does not know it."""
     token = _batch_size.set(rows)
     try:
         yield
@@ -31,9 +31,9 @@ def expected_batch_size(rows: int | None) -> Iterator[None]:
 
 
 def meets_few_rows(axes: Sequence[int | None], ensemble_size: int, draw_by_row: bool) -> bool:
-    """Whether inputs of these axes, members' rows `M*B` first, are too few for folding to pay.
+    """Whether inputs with these axes, the tiled batch `M*B` first, are too few for folding.
 
-    Where nobody knows how many there are, they are many: with them the wrong form costs more.
+    An unknown number counts as large: there the wrong choice costs more.
     """
     rows, *others = axes
     batch_size = _batch_size.get() if rows is None else rows // ensemble_size

@@ -1,7 +1,7 @@
-"""What a custom layer computes between its sublayers, as layers: its own weights, its constants, its masks, its rows.
+"""Layers for computations of a custom layer between its sublayers: weights, constants, masks, and broadcasting.
 
-A block that was made a graph (`conversion.inlining`) needs these where its `call` used what no operation of Keras is.
-All members share them.
+The graph of a custom block (`conversion.inlining`) requires them where `call` uses more than Keras operations. All
+members share them.
 """
 
 from typing import Any
@@ -16,11 +16,11 @@ from keras_hyperens.types import TensorTree
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class Weight(keras.layers.Layer):
-    """A weight that a layer had beside its sublayers. It has no axis of rows, whatever the layer is called on.
+    """Weight of a custom layer besides its sublayers. It has no batch axis.
 
     Args:
-        shape: Of the weight.
-        weight_dtype: Of the weight.
+        shape: Shape of the weight.
+        weight_dtype: Type of the weight.
         regularizer, constraint: As in `add_weight`.
         **keywords: As in `keras.layers.Layer`.
     """
@@ -40,7 +40,7 @@ class Weight(keras.layers.Layer):
 
     @classmethod
     def of(cls, variable: keras.Variable, name: str, dtype: Any) -> "Weight":
-        """The layer that has this very variable."""
+        """Returns a layer that reuses this variable."""
         shared = {"regularizer": variable.regularizer, "constraint": variable.constraint}
         layer = cls(variable.shape, keras.backend.standardize_dtype(variable.dtype), **shared, name=name, dtype=dtype)
         layer.weight = variable
@@ -79,12 +79,12 @@ class Weight(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class Constant(keras.layers.Layer):
-    """An array, the same for every row of what the layer is called on.
+    """Constant array, the same for every sample of the inputs.
 
     Args:
         value: `[...]`, an array or nested lists.
-        value_dtype: Of the array.
-        by_row: Whether there is one copy for each row, `[rows, ...]`, or one in all.
+        value_dtype: Type of the array.
+        by_row: Whether there is one copy per sample, `[rows, ...]`, or one copy in total.
         **keywords: As in `keras.layers.Layer`.
     """
 
@@ -107,7 +107,7 @@ class Constant(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class BroadcastRows(keras.layers.Layer):
-    """Repeats its first input, of one row, for as many rows as its second input has."""
+    """Repeats its first input, a single sample, to the batch size of its second input."""
 
     def call(self, inputs: TensorTree) -> TensorTree:
         one, like = inputs
@@ -120,7 +120,7 @@ class BroadcastRows(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class WithMask(keras.layers.Layer):
-    """Its first input, with the second as its mask where it has none."""
+    """Returns its first input, with the second input as its mask if it has none."""
 
     def call(self, inputs: TensorTree) -> TensorTree:
         return inputs[0]
@@ -134,7 +134,7 @@ class WithMask(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class MaskOf(keras.layers.Layer):
-    """The mask of its input, `[rows, time]`."""
+    """Returns the mask of its input, `[rows, time]`."""
 
     def call(self, inputs: TensorTree, mask: TensorTree = None) -> TensorTree:
         return ops.ones(ops.shape(inputs)[:2], "bool") if mask is None else ops.cast(mask, "bool")

@@ -1,4 +1,4 @@
-"""Initializers of fast weights, a fresh one for every weight, and one for each member."""
+"""Initializers of fast weights, with different numbers for every weight and member."""
 
 import random
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from keras_hyperens.types import Tensor
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class RandomSign(keras.initializers.Initializer):
-    """Random signs, +1 or -1: the other usual start of a batch ensemble's fast weights.
+    """Initializer that generates random signs, +1 or -1, an alternative for the fast weights of a batch ensemble.
 
     Args:
         probability: Probability of +1.
-        seed: Seed of the draw.
+        seed: Random seed.
 
     Example:
     >>> sorted(set(RandomSign(seed=0)((100,)).numpy().tolist()))
@@ -43,14 +43,14 @@ class RandomSign(keras.initializers.Initializer):
 
 
 def get_initializer(identifier: Any) -> keras.initializers.Initializer:
-    """`keras.initializers.get`, which also knows `"random_sign"`."""
+    """`keras.initializers.get` with support for `"random_sign"`."""
     return RandomSign() if identifier == "random_sign" else keras.initializers.get(identifier)
 
 
 def another(initializer: Any, number: int) -> Any:
-    """The same initializer with another seed.
+    """Returns the same initializer with another seed.
 
-    A Keras initializer draws the same numbers at every call, so two weights of one shape would begin equal.
+    A Keras initializer returns the same numbers at every call, so two weights of one shape would start equal.
     """
     if not isinstance(initializer, keras.initializers.Initializer):
         return initializer
@@ -61,7 +61,7 @@ def another(initializer: Any, number: int) -> Any:
 
 
 def of_each_member(initializer: Any, equal: bool = False) -> Callable[..., Any]:
-    """Initializes weights `[M, ...]` member by member: each with numbers of its own, or all equal."""
+    """Initializes weights `[M, ...]` member by member, with different or equal numbers."""
 
     def initialize(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
         members = range(shape[0])
@@ -73,7 +73,7 @@ def of_each_member(initializer: Any, equal: bool = False) -> Callable[..., Any]:
 
 
 class ConstrainEachMember(keras.constraints.Constraint):
-    """A constraint of one member's weights, for weights `[M, ...]`."""
+    """Applies the constraint of one member's weights to weights `[M, ...]`."""
 
     def __init__(self, constraint: Any) -> None:
         self.constraint = constraint

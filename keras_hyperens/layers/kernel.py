@@ -1,4 +1,4 @@
-"""The heart of a hyper-batch layer: member kernels from one shared kernel, whatever the kernel is applied to."""
+"""Base class of hyper-batch layers: member kernels from one shared kernel, for any linear operation."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from keras_hyperens.types import Tensor
 
 
 class HyperBatchLayer(PenalizedKernel):
-    """A layer with a kernel of which every member has its own version. Abstract.
+    """Layer with per-member kernels conditioned on hyperparameters. Abstract.
 
     For member k at position z of its hyperparameters, with `e = (z - m_k) @ kernel_embedding` and
     `e' = (z - m_k) @ bias_embedding`:
@@ -24,68 +24,70 @@ class HyperBatchLayer(PenalizedKernel):
         kernel_k = kernel * (r_k s_kᵀ) + [delta_kernel * (u_k v_kᵀ)] * e
         bias_k   = bias_k + delta_bias_k * e'
 
-    The center m_k is where the kernel does not respond: in a `HyperBatchEnsemble` the middle of the member's own
-    interval, or 0 with `response="reference"`; see `hyperparameter_scope`.
-    r and u scale the kernel's fan-in (A input channels), s, v and e its units (U); all are broadcast over the
-    spatial axes of a convolution. Without hyperparameters only the first terms are there: a batch ensemble.
+    The center m_k is the point of zero response: in a `HyperBatchEnsemble` the center of the member's own interval, or
+        0
+    with `response="reference"`; see `hyperparameter_scope`. r and u scale the kernel's fan-in (A input channels), s, v
+    and e its units (U); all broadcast over the spatial axes of a convolution. Without hyperparameters only the first
+    terms remain, which is a batch ensemble.
 
-    With one draw per member the layer *folds*: it builds M kernels and applies each to its member's rows, at the
-    price of a plain layer. With one draw per row it builds both terms' kernels and applies both, at twice the price.
-    Where rows are so few that building costs more (see `layers/form.py`), it applies the shared `kernel` and
-    `delta_kernel` to all rows.
-    In training it adds the members' mean penalty `λ * sum(kernel_k²)`, so that one member's loss is what a lone
-    Keras model with `keras.regularizers.L2(λ)` has; likewise for L1.
+    With one draw per member the layer *folds*: it computes M kernels and applies each to the samples of its member, at
+    the cost of a plain layer. With one draw per sample it computes the kernels of both terms and applies both, at twice
+    the cost. With few samples, for which computing kernels costs more (see `layers/form.py`), it applies the shared
+    `kernel` and `delta_kernel` to all samples. In training it adds the mean penalty of the members,
+    `λ * sum(kernel_k²)`, so that the loss of a member equals that of a single Keras model with
+    `keras.regularizers.L2(λ)`; likewise for L1.
 
     Args:
         *arguments: As in the plain Keras layer.
-        kernel_l1, kernel_l2, bias_l1, bias_l2: Strength of a penalty: a hyperparameter's name (natural scale), a name
-            and a factor, a number, or `None`.
-        sharing: What members share. `"hyper"` (default): all but rank-1 factors and biases. `"batch"`: the same, with
-            no `delta_kernel` and no embedding. `"independent"`: nothing, each has its own kernel.
+        kernel_l1, kernel_l2, bias_l1, bias_l2: Coefficient of a penalty: name of a hyperparameter (natural scale), a
+            tuple `(name, factor)`, a number, or `None`.
+        sharing: Shared weights. `"hyper"` (default): all except rank-1 factors and biases. `"batch"`: the same, without
+            `delta_kernel` and embedding. `"independent"`: none, each member has its own kernel.
         same_initialization: Whether independent kernels and biases start equal.
-        tie_fast_weights: Whether u = r and v = s for ever. By default they begin so, and each is trained by itself.
-        fast_weights_trainable: Whether r, s, u and v are trained.
+        tie_fast_weights: Whether u = r and v = s always. By default they start equal and are trained separately.
+        fast_weights_trainable: Whether r, s, u and v are trainable.
         regularize_fast_weights: Whether the kernel's penalty includes the factors r, s, u and v.
-        shared_embedding: Whether all members share one embedding, `[P, U]`; else each has its own, `[M, P, U]`.
-        fast_weight_initializer: Of r, s, u and v: `"random_sign"` or any initializer. Default normal around 1 with
-            standard deviation 0.2: narrower, members stay alike and overfit together; wider, they learn slowly.
-        delta_kernel_initializer: Default zeros: training starts from a batch ensemble and learns how it depends on the
-            hyperparameters. (Random ones cost accuracy where the learning rate is high.)
-        embedding_initializer: Default normal with standard deviation 0.2: large enough that the network feels its
-            hyperparameters from the first step.
-        **keywords: `ensemble_size` and `space` of `HyperLayer`, and arguments of the plain Keras layer, but
-            for its penalties; constraints act on the shared kernel and on the biases.
+        shared_embedding: Whether all members share one embedding, `[P, U]`; otherwise each has its own, `[M, P, U]`.
+        fast_weight_initializer: Initializer of r, s, u and v: `"random_sign"` or any initializer. Defaults to a normal
+            distribution with mean 1 and standard deviation 0.2: with a smaller one members stay similar and overfit
+            together; with a larger one they learn slowly.
+        delta_kernel_initializer: Defaults to zeros: training starts from a batch ensemble and learns the dependence on
+            the hyperparameters. (Random values reduce the accuracy at high learning rates.)
+        embedding_initializer: Defaults to a normal distribution with standard deviation 0.2, which is large enough for
+            a dependence on the hyperparameters from the first step.
+        **keywords: `ensemble_size` and `space` of `HyperLayer`, and arguments of the plain Keras layer, except for its
+            regularizers; constraints apply to the shared kernel and the biases.
 
     Raises:
-        ValueError: If a strength names no hyperparameter or can become negative, or a choice is unknown.
+        ValueError: If a coefficient is not a known hyperparameter or can become negative, or an option is unknown.
     """
 
-    _channel_axis = -1  # of inputs and outputs alike
-    _takes_indices = False  # and not what is multiplied
-    _is_batched = False  # whether `_apply_kernels` can apply all members' kernels at once
+    _channel_axis = -1  # of inputs and outputs
+    _takes_indices = False  # instead of numbers to multiply
+    _is_batched = False  # whether `_apply_kernels` supports all members' kernels at once
 
     def _folds(self, inputs: Tensor, draw_by_row: bool) -> bool:
-        """Whether building M kernels pays for these rows, with one draw for each of them or one for all."""
+        """Whether to compute M kernels for these inputs, with one draw per member or per sample."""
         return True
 
     def _apply_kernel(self, rows: Tensor, kernel: Tensor) -> Tensor:
-        """The plain layer's linear operation, without bias."""
+        """Applies the plain layer's linear operation, without bias."""
         raise NotImplementedError
 
     def _apply_kernels(self, rows: Tensor, kernels: Tensor) -> Tensor:
-        """Each member's kernel `[M, ...]` to its rows `[M*B, ...]` by one operation, giving `[M, B, ...]`."""
+        """Applies each member's kernel `[M, ...]` to its inputs `[M*B, ...]` in one operation, to `[M, B, ...]`."""
         raise NotImplementedError
 
     def _beside_inputs(self, vectors: Tensor, rank: int) -> Tensor:
-        """`[M, 1, A]` as a factor of inputs `[M, B, ...]`, whose rows have `rank` axes."""
+        """Reshapes `[M, 1, A]` to broadcast to inputs `[M, B, ...]` of a layer with `rank` input axes."""
         return self._beside_channels(vectors, rank)
 
     def _beside_outputs(self, vectors: Tensor, rank: int) -> Tensor:
-        """`[M, 1 or B, U]` as a factor of outputs `[M, B, ...]`, for inputs of `rank` axes."""
+        """Reshapes `[M, 1 or B, U]` to broadcast to outputs `[M, B, ...]`, for inputs of `rank` axes."""
         return self._beside_channels(vectors, rank)
 
     def _beside_biases(self, biases: Tensor, rank: int) -> Tensor:
-        """Biases `[M, 1 or B, U]` as a term of outputs `[M, B, ...]`, for inputs of `rank` axes."""
+        """Reshapes biases `[M, 1 or B, U]` to broadcast to outputs `[M, B, ...]`, for inputs of `rank` axes."""
         return self._beside_outputs(biases, rank)
 
     def _beside_channels(self, vectors: Tensor, rank: int) -> Tensor:
@@ -97,14 +99,14 @@ class HyperBatchLayer(PenalizedKernel):
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         check_rows(inputs.shape[0], self._num_members)
         if not self._takes_indices and not keras.backend.is_float_dtype(inputs.dtype):
-            inputs = ops.cast(inputs, self.compute_dtype)  # as Keras' products do
+            inputs = ops.cast(inputs, self.compute_dtype)  # as in Keras' matrix products
         draw = self.draw(inputs)
         if training:
             self._penalize(draw)
         return self.apply(inputs, draw)
 
     def draw(self, inputs: Tensor) -> Draw:
-        """The layer at the current hyperparameter values, for rows like `inputs`."""
+        """Returns the layer at the current hyperparameter values, for `inputs`."""
         stored = the_one_member()
         if stored is not None:
             kernel, bias = stored.weights[self]
@@ -122,7 +124,7 @@ class HyperBatchLayer(PenalizedKernel):
         return Draw(self._kernels(None), biases, shift, self._multiplied(self.delta_kernel, self.u, self.v))
 
     def apply(self, rows: Tensor, draw: Draw) -> Tensor:
-        """The layer's outputs for rows `[M*B, ...]`."""
+        """Returns the layer's outputs for inputs `[M*B, ...]`."""
         biases = None
         if draw.biases is not None:
             biases = ops.cast(self._beside_biases(draw.biases, len(rows.shape)), self.compute_dtype)
@@ -135,11 +137,12 @@ class HyperBatchLayer(PenalizedKernel):
         return self.activation(join_members(outputs if biases is None else outputs + biases))
 
     def _member_by_member(self, rows: Tensor, draw: Draw, biases: Tensor) -> Tensor:
-        """Kernel, bias and activation of each member in turn: TensorFlow makes one operation of the three.
+        """Applies kernel, bias and activation member by member, which TensorFlow fuses.
 
-        On 2 CPU cores, forward and backward, this loop takes 1.05 to 1.10 times one plain convolution of the same rows,
-        a grouped convolution 1.07 to 1.34 times, `vectorized_map` 1.6 to 2.6 times; compiled by XLA the loop takes 1.0
-        to 1.2 times XLA's plain one, the grouped form 12 to 27 times (`python -m benchmarks.speed --parts kernels`).
+        On 2 CPU cores, forward and backward, this loop takes 1.05 to 1.10 times as long as one plain convolution of the
+        same inputs, a grouped convolution 1.07 to 1.34 times, `vectorized_map` 1.6 to 2.6 times; compiled by XLA the
+        loop takes 1.0 to 1.2 times as long as XLA's plain convolution, the grouped convolution 12 to 27 times (`python
+        -m benchmarks.speed --parts kernels`).
         """
         members = ops.split(rows, self._num_members)
         outputs = self._each(members, draw.kernels)
@@ -156,18 +159,18 @@ class HyperBatchLayer(PenalizedKernel):
         return [self._apply_kernel(rows, ops.cast(kernel, self.compute_dtype)) for rows, kernel in pairs]
 
     def fold(self, values: Tensor) -> tuple[list[Any], Any]:
-        """Every member's kernel, and biases `[M, 1, U]` (or `None`), at values `[M, 1, P]` and the scope's centers."""
+        """Returns the members' kernels, and biases `[M, 1, U]` (or `None`), at values `[M, 1, P]` and the centers."""
         positions = self._positions(values) if self.is_conditioned else None
         kernels = self._kernels(self._shift(positions))
         return kernels if isinstance(kernels, list) else ops.unstack(kernels), self._biases(positions)
 
     def _positions(self, values: Tensor) -> Tensor:
-        """z: where the values lie in their ranges, `[M, 1 or B, P]`, as seen from the scope's centers."""
+        """Returns positions z of the values relative to the scope's centers, `[M, 1 or B, P]`."""
         positions, centers = self.space.positions(values), current_centers()
         return positions if centers is None else positions - self.space.positions(centers)
 
     def _shift(self, positions: Tensor) -> Tensor:
-        """e: what the hyperparameters add to the units' factors of `delta_kernel`."""
+        """Returns e, the contribution of the hyperparameters to the unit factors of `delta_kernel`."""
         return None if positions is None else ops.matmul(positions, self.kernel_embedding)
 
     def _kernels(self, shift: Tensor) -> Tensor:
@@ -181,7 +184,7 @@ class HyperBatchLayer(PenalizedKernel):
         return [kernel + delta for kernel, delta in zip(kernels, deltas, strict=True)]
 
     def _multiplied(self, kernel: Tensor, fan_in: Tensor, units: Tensor) -> list[Any]:
-        """A shared kernel times each member's factors: one after the other, so that each stays in the cache."""
+        """Multiplies a shared kernel by each member's factors, one member at a time for cache efficiency."""
         kernel, factors = ops.convert_to_tensor(kernel), zip(ops.unstack(fan_in), ops.unstack(units), strict=True)
         return [kernel * self.axes.outer(*pair) for pair in factors]
 
@@ -194,7 +197,7 @@ class HyperBatchLayer(PenalizedKernel):
         return biases + ops.expand_dims(self.delta_bias, 1) * ops.matmul(positions, self.bias_embedding)
 
     def _apply_by_row(self, rows: Tensor, shift: Tensor) -> Tensor:
-        """Without folding: the shared kernels applied once to all rows, giving `[M, B, ...]`."""
+        """Applies the shared kernels to all samples without folding, `[M, B, ...]`."""
         outputs = self._through(rows, self.kernel, self.r, ops.expand_dims(self.s, 1))
         if shift is None:
             return outputs

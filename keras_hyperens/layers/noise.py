@@ -1,4 +1,4 @@
-"""Layers that disturb their inputs in training, at each member's own level."""
+"""Noise layers with per-member levels."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ from keras_hyperens.types import Tensor
 
 
 class HyperNoise(HyperLayer):
-    """A layer without weights that does something in training only, as strongly as its one setting says. Abstract.
+    """Layer without weights that modifies its inputs in training, controlled by a single setting. Abstract.
 
-    The level of a member reaches its predictions through the hyper-batch layers around, which all see the position of
-    every hyperparameter.
+    The level still affects a member's predictions, because hyper-batch layers are conditioned on the position of every
+    hyperparameter.
     """
 
     def __init__(self, level: Any, *arguments: Any, **keywords: Any) -> None:
@@ -25,15 +25,13 @@ class HyperNoise(HyperLayer):
         super().__init__(0.0, *arguments, **{setting: level}, **keywords)
         driven = Driven.of(getattr(self, setting))
         if driven.factor is None or driven.interval(self.space)[1] == self._highest:
-            raise ValueError(
-                f"`{setting}` must be given and stay below {self._highest:g}. Received: {setting}={level!r}"
-            )
+            raise ValueError(f"`{setting}` must be set and stay below {self._highest:g}. Received: {setting}={level!r}")
         self.seed_generator = keras.random.SeedGenerator(self.plain.seed)
         self.supports_masking = True
         self.built = True
 
     def _disturb(self, members: Tensor, level: Tensor) -> Tensor:
-        """Members' rows `[M, B, ...]` at a level that lies beside them."""
+        """Modifies members' inputs `[M, B, ...]` at a level that broadcasts to them."""
         raise NotImplementedError
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
@@ -50,7 +48,7 @@ class HyperNoise(HyperLayer):
         return input_shape
 
     def adopt(self, weights: list[Any]) -> None:
-        """There are none."""
+        """There are no weights to copy."""
 
     def member_weights(self, member: int, values: Tensor) -> list[Any]:
         return []
@@ -58,23 +56,23 @@ class HyperNoise(HyperLayer):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperGaussianNoise(HyperNoise):
-    """Gaussian noise in which each member, or each row, has its own standard deviation.
+    """Gaussian noise with a per-member or per-sample standard deviation.
 
-    In training `outputs = inputs + stddev * noise` with standard normal noise; elsewhere the layer does nothing.
+    In training `outputs = inputs + stddev * noise` with standard normal noise. In inference the layer is the identity.
 
     Args:
-        stddev: A hyperparameter's name, or a number.
+        stddev: Name of a hyperparameter, or a number.
         seed: Seed of the noise.
         **keywords: `ensemble_size` and `space` of `HyperLayer`.
 
     Input shape:
-        Rows `(M * batch_size, ...)`, member by member.
+        Tensor `(M * batch_size, ...)`, member by member.
 
     Output shape:
         Same as the input.
 
     Raises:
-        ValueError: If `stddev` names no hyperparameter, or can become negative.
+        ValueError: If `stddev` is not a known hyperparameter, or can become negative.
 
     Example:
     >>> import numpy as np

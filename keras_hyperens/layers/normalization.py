@@ -1,4 +1,4 @@
-"""Normalization with statistics and parameters of each member: an option, where a shared layer is the default."""
+"""Normalization layers with per-member statistics and parameters, an option; by default members share the layer."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from keras_hyperens.types import Tensor
 
 
 class MemberNormalization(HyperLayer):
-    """As many plain normalization layers as members, each for its member's rows. Abstract.
+    """One plain normalization layer per member, applied to the samples of that member. Abstract.
 
     Args:
-        *arguments, **keywords: As in the plain Keras layer; `ensemble_size` of `HyperLayer`. No hyperparameter drives
-            anything here.
+        *arguments, **keywords: As in the plain Keras layer; `ensemble_size` of `HyperLayer`. There are no settings for
+            hyperparameters.
     """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -65,13 +65,13 @@ class MemberNormalization(HyperLayer):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class MemberBatchNormalization(MemberNormalization):
-    """Batch normalization with statistics, scale and shift of each member.
+    """Batch normalization with per-member statistics, scale and shift.
 
     Args:
         *arguments, **keywords: As in `keras.layers.BatchNormalization`; `ensemble_size`: M.
 
     Input shape:
-        Rows `(M * batch_size, ...)`, member by member.
+        Tensor `(M * batch_size, ...)`, member by member.
 
     Output shape:
         Same as the input.
@@ -95,13 +95,13 @@ class MemberBatchNormalization(MemberNormalization):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class MemberLayerNormalization(MemberNormalization):
-    """Layer normalization with scale and shift of each member.
+    """Layer normalization with per-member scale and shift.
 
     Args:
         *arguments, **keywords: As in `keras.layers.LayerNormalization`; `ensemble_size`: M.
 
     Input shape:
-        Rows `(M * batch_size, ...)`, member by member.
+        Tensor `(M * batch_size, ...)`, member by member.
 
     Output shape:
         Same as the input.
@@ -119,13 +119,13 @@ class MemberLayerNormalization(MemberNormalization):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class MemberGroupNormalization(MemberNormalization):
-    """Group normalization with scale and shift of each member.
+    """Group normalization with per-member scale and shift.
 
     Args:
         *arguments, **keywords: As in `keras.layers.GroupNormalization`; `ensemble_size`: M.
 
     Input shape:
-        Rows `(M * batch_size, ...)`, member by member.
+        Tensor `(M * batch_size, ...)`, member by member.
 
     Output shape:
         Same as the input.
@@ -143,13 +143,13 @@ class MemberGroupNormalization(MemberNormalization):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class MemberRMSNormalization(MemberNormalization):
-    """Normalization by the root mean square with a scale of each member.
+    """RMS normalization with a per-member scale.
 
     Args:
         *arguments, **keywords: As in `keras.layers.RMSNormalization`; `ensemble_size`: M.
 
     Input shape:
-        Rows `(M * batch_size, ...)`, member by member.
+        Tensor `(M * batch_size, ...)`, member by member.
 
     Output shape:
         Same as the input.

@@ -1,4 +1,4 @@
-"""What a layer with a kernel is at a draw of hyperparameters, and the penalties that it has there."""
+"""Kernels and biases at a draw of hyperparameters, and their penalties."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ from keras_hyperens.types import Tensor
 
 @dataclass(frozen=True)
 class Draw:
-    """What a layer is at the current hyperparameter values."""
+    """A layer at the current hyperparameter values."""
 
     kernels: Any  # of M members, a list or one array [M, ...]; `None`: not folded
     biases: Any  # [M, 1 or B, U], or `None`: no bias
-    shift: Any = None  # e, [M, 1 or B, U], or `None`: the kernel does not depend on hyperparameters
-    deltas: Any = None  # with one draw per row what e is to multiply, of M members, a list
+    shift: Any = None  # e, [M, 1 or B, U], or `None`: kernels do not depend on hyperparameters
+    deltas: Any = None  # with one draw per sample the M kernels that e multiplies, a list
 
 
 class PenalizedKernel(KernelWeights):
-    """A layer of M members' kernels and biases with the penalties of these; see `HyperBatchLayer`. Abstract."""
+    """Layer with M members' kernels and biases, and their penalties; see `HyperBatchLayer`. Abstract."""
 
     def _penalize(self, draw: Draw) -> None:
-        """Adds the mean penalties of a draw; a layer used twice in a network has them once, as in Keras."""
+        """Adds the mean penalties of a draw; a layer used twice in a network adds them once, as in Keras."""
         if not self.losses:
             for penalty in self.penalties(draw):
                 self.add_loss(_with_members(ops.mean(penalty), penalty))
 
     def penalties(self, draw: Draw) -> list[Any]:
-        """Each kind of penalty of a draw, strength times norm: of every member and draw `[M, 1 or B]`."""
+        """Returns the penalties of a draw, coefficient times norm, per member and draw, `[M, 1 or B]` each."""
         found = [
             self._penalty(getattr(self, f"kernel_{norm}"), of_kernel, draw.shift)
             for norm, of_kernel in (("l1", absolute_norms), ("l2", squared_norms))
@@ -64,7 +64,7 @@ class PenalizedKernel(KernelWeights):
 
 
 def of_members(loss: Tensor) -> Tensor:
-    """The penalties of which a loss is the mean, `[1 or M, 1 or B]`; `None` if it is no such mean."""
+    """Returns the penalties whose mean is a loss, `[1 or M, 1 or B]`, or `None` if it is not such a mean."""
     return getattr(loss, "_hyperens_members", None)
 
 
@@ -74,6 +74,6 @@ def _with_members(mean: Tensor, penalty: Tensor) -> Tensor:
 
 
 def _own_norms(norms: Callable[..., Tensor], kernels: Tensor) -> Tensor:
-    """The norms of kernels that members do not share, `[M, ...]` to `[M, 1]`."""
+    """Norms of independent kernels, `[M, ...]` to `[M, 1]`."""
     power = ops.abs if norms is absolute_norms else ops.square
     return ops.sum(power(kernels), axis=tuple(range(1, len(kernels.shape))))[:, None]

@@ -1,7 +1,7 @@
-"""The L2 and L1 penalties of members.
+"""L2 and L1 penalties of members.
 
-A unit's column of a member's kernel is `k + d e`, so its squared norm is `sum(k k) + 2 e sum(k d) + e e sum(d d)`,
-and the sums do not depend on the draw e: no member's kernel is needed. The sum of absolute values has no such form.
+A unit's column of a member's kernel is `k + d e`, with the squared norm `sum(k k) + 2 e sum(k d) + e e sum(d d)`. The
+sums do not depend on the draw e, so members' kernels are not required. The sum of absolute values has no such form.
 """
 
 from typing import Any
@@ -12,19 +12,19 @@ from keras_hyperens.layers.axes import Factors
 from keras_hyperens.layers.axes import KernelAxes
 from keras_hyperens.types import Tensor
 
-Part = tuple[Any, Factors | None]  # a kernel, and what multiplies it: (r, s) or (u, v), or ones
+Part = tuple[Any, Factors | None]  # a kernel and its factors: (r, s) or (u, v), or ones
 
 
 def squared_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, shift: Any = None) -> Tensor:
-    """`sum((kernel * factors + delta * factors * e)²)` for every member and draw.
+    """Returns `sum((kernel * factors + delta * factors * e)²)` for every member and draw.
 
     Args:
-        axes: Of the kernel.
+        axes: Axes of the kernel.
         kernel, delta: Shared kernels with their factors.
         shift: e, `[M, 1 or B, U]`.
 
     Returns:
-        `[M, 1 or B]`; `[1, 1]` where nothing differs between members.
+        `[M, 1 or B]`; `[1, 1]` if all members are equal.
     """
     constant = _sum_of_squares(axes, kernel)
     if delta is None:
@@ -37,9 +37,9 @@ def squared_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, shi
 
 
 def absolute_norms(axes: KernelAxes, kernel: Part, delta: Part | None = None, shift: Any = None) -> Tensor:
-    """`sum(|kernel * factors + delta * factors * e|)` for every member and draw; see `squared_norms`.
+    """Returns `sum(|kernel * factors + delta * factors * e|)` for every member and draw; see `squared_norms`.
 
-    With a draw per row it goes through the rows one after the other: exact, and slow.
+    With one draw per sample it loops over samples: exact, but slow.
     """
     fixed, every = _multiplied(axes, kernel), tuple(range(1, len(axes.shape) + 1))
     if delta is None:
@@ -62,9 +62,9 @@ def _sum_of_squares(axes: KernelAxes, kernel: Part) -> Tensor:
 
 
 def _sums_with(axes: KernelAxes, kernel: Tensor, delta: Tensor) -> Tensor:
-    """Each unit's `sum(k d)` and `sum(d d)`, `[2, U]`.
+    """Returns `sum(k d)` and `sum(d d)` of each unit, `[2, U]`.
 
-    With a gradient of its own: the automatic one copies both sums to the kernel's shape, a third of the time of all.
+    The custom gradient avoids copies of both sums with the kernel's shape, which take a third of the total time.
     """
 
     @ops.custom_gradient
@@ -80,7 +80,7 @@ def _sums_with(axes: KernelAxes, kernel: Tensor, delta: Tensor) -> Tensor:
 
 
 def _unit_sums(axes: KernelAxes, left: Part, right: Part) -> Tensor:
-    """Sums of `left * right` over all axes but the units, `[1 or M, 1, U]`."""
+    """Sums `left * right` over all axes except units, `[1 or M, 1, U]`."""
     (left_kernel, left_factors), (right_kernel, right_factors) = left, right
     if left_factors is None or right_factors is None:
         return axes.unit_sums(left_kernel * right_kernel)[:, None]

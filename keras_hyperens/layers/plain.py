@@ -1,4 +1,4 @@
-"""Between a plain Keras layer and the hyperparameters of ours: its arguments, and its penalties as strengths."""
+"""Arguments of plain Keras layers, and their regularizers as coefficients of hyper-batch layers."""
 
 import inspect
 from collections.abc import Iterable
@@ -9,56 +9,57 @@ import keras
 
 REGULARIZER = "_regularizer"
 NORMS = ("l1", "l2")
-LORA = ("lora_rank", "lora_alpha")  # whose factors are merged into kernels
+LORA = ("lora_rank", "lora_alpha")  # LoRA factors are merged into kernels
 OF_EVERY_LAYER = ("name", "dtype", "trainable", "activity_regularizer")
 
 
 def is_penalty(argument: str) -> bool:
-    """Whether an argument is a regularizer of weights, for which ours have strengths instead."""
+    """Whether an argument is a weight regularizer, which hyper-batch layers replace by coefficients."""
     return argument.endswith(REGULARIZER) and argument != "activity_regularizer"
 
 
 def check_no_penalty(layer_type: type, arguments: Mapping[str, Any]) -> None:
-    """Raises a `ValueError` if a penalty is given as a Keras regularizer, which no hyperparameter could drive."""
+    """Raises a `ValueError` for a Keras regularizer, which cannot be conditioned on hyperparameters."""
     for name, value in arguments.items():
         if is_penalty(name) and value is not None:
             role = name.removesuffix(REGULARIZER)
             raise ValueError(
-                f"`{layer_type.__name__}` takes the strength of a penalty, a number or a hyperparameter's name: use "
+                f"`{layer_type.__name__}` takes the coefficient of a penalty, a number or a hyperparameter's name: use "
                 f"`{role}_l2=` or `{role}_l1=`. Received: {name}={value!r}"
             )
 
 
 def positional(plain_layer: type, arguments: tuple[Any, ...]) -> dict[str, Any]:
-    """The names of arguments that were given without."""
+    """Returns positional arguments by name."""
     names = list(inspect.signature(plain_layer.__init__).parameters)[1:]  # type: ignore[misc]
     return dict(zip(names, arguments))
 
 
 def shared_arguments(plain: keras.layers.Layer, settings: Iterable[str]) -> dict[str, Any]:
-    """The arguments of a plain layer that do not depend on hyperparameters."""
+    """Returns the arguments of a plain layer that do not depend on hyperparameters."""
     config = {name: value for name, value in plain.get_config().items() if not is_penalty(name)}
     left_out = {*settings, *LORA, *(["quantization_config"] if config.get("quantization_config") is None else [])}
     return {name: value for name, value in config.items() if name not in left_out}
 
 
 def objects_of(plain: keras.layers.Layer, names: Iterable[str]) -> dict[str, Any]:
-    """Those arguments that are functions or objects, themselves: a configuration may know only their names."""
+    """Returns arguments that are functions or objects, for which a configuration may only have names."""
     kinds = ("activation", "initializer", "constraint")
     objects = {name: getattr(plain, name, None) for name in names if name.endswith(kinds)}
     return {name: each for name, each in objects.items() if callable(each)}
 
 
 def numbers_of(plain: keras.layers.Layer, settings: Iterable[str], roles: Mapping[str, str]) -> dict[str, Any]:
-    """What a plain layer has for each setting.
+    """Returns the values of a plain layer for each setting.
 
     Args:
         plain: The layer.
-        settings: Names such as `"kernel_l2"`, made of a role and a norm, or arguments of the layer such as `"rate"`.
-        roles: Role to what the plain layer calls it.
+        settings: Names such as `"kernel_l2"`, composed of a role and a norm, or arguments of the layer such as
+            `"rate"`.
+        roles: Role to the argument of the plain layer.
 
     Raises:
-        ValueError: If a regularizer is neither L1 nor L2 nor both.
+        ValueError: If a regularizer is not L1, L2 or both.
     """
     config = plain.get_config()
     penalties = {role: _strengths(plain, name + REGULARIZER) for role, name in roles.items()}
@@ -80,7 +81,7 @@ def _strengths(plain: keras.layers.Layer, argument: str) -> dict[str, float | No
 
 
 def plain_settings(numbers: Mapping[str, float | None], roles: Mapping[str, str]) -> dict[str, Any]:
-    """The arguments of a plain layer that has these numbers as settings: the inverse of `numbers_of`."""
+    """Returns the arguments of a plain layer with these values of settings: the inverse of `numbers_of`."""
     arguments: dict[str, Any] = {
         name: number or 0.0 for name, number in numbers.items() if name.rpartition("_")[2] not in NORMS
     }
@@ -99,14 +100,14 @@ def _regularizer(l1: float, l2: float) -> keras.regularizers.Regularizer | None:
 
 
 class Signature:
-    """What `inspect.signature` says of a layer class of ours: the plain layer's arguments and ours, without penalties.
+    """Signature of a layer class: arguments of the plain layer without regularizers, and its own.
 
-    Only of the class: a layer itself is called with its inputs.
+    It only applies to the class: a layer itself is called with its inputs.
     """
 
     def __get__(self, instance: Any, owner: Any) -> inspect.Signature:
         if instance is not None or not hasattr(owner, "plain_layer") or _names_its_arguments(owner):
-            raise AttributeError("__signature__")  # then Python looks at `__init__`
+            raise AttributeError("__signature__")  # Python then uses `__init__`
         plain = list(inspect.signature(owner.plain_layer.__init__).parameters.values())[1:]
         ours = {each.name: each for each in own_parameters(owner)}
         named = inspect.Parameter.KEYWORD_ONLY
@@ -114,7 +115,7 @@ class Signature:
         kind: Any = inspect.Parameter.POSITIONAL_OR_KEYWORD
         for parameter in plain:
             if is_penalty(parameter.name):
-                kind = named  # its place stays the plain layer's
+                kind = named  # the position belongs to the plain layer
             elif parameter.kind is not inspect.Parameter.VAR_KEYWORD and parameter.name not in ours:
                 parameters.append(parameter.replace(kind=max(kind, parameter.kind)))
         given = {parameter.name for parameter in parameters}
@@ -129,7 +130,7 @@ def _names_its_arguments(owner: type) -> bool:
 
 
 def own_parameters(owner: Any) -> Iterable[inspect.Parameter]:
-    """The arguments that a class of ours, or one whose options it passes on, adds to those of its plain layer."""
+    """Returns the arguments that a class, or one whose options it passes on, adds to those of its plain layer."""
     found: dict[str, inspect.Parameter] = {}
     for each in dict.fromkeys(base for kind in (*owner._also_takes, owner) for base in kind.__mro__):
         if hasattr(each, "_also_takes") and "__init__" in vars(each):

@@ -17,10 +17,10 @@ from keras_hyperens.types import TensorTree
 
 
 class HyperBatchCell(keras.layers.Layer):
-    """One step in time of all members' rows, from what the inputs give and the last state. Abstract.
+    """One time step of all members, from the mapped inputs and the last state. Abstract.
 
-    The layer around it sets `draw`, the recurrent kernels at the current hyperparameter values, and `state_mask`, the
-    dropout of the state: both hold for a whole sequence and are made once, outside the loop over time.
+    The layer sets `draw`, the recurrent kernels at the current hyperparameter values, and `state_mask`, the dropout of
+    the state. Both apply to a complete sequence and are computed once, outside of the loop over time.
     """
 
     draw: Draw
@@ -35,12 +35,12 @@ class HyperBatchCell(keras.layers.Layer):
         self.built = True
 
     def from_state(self, state: Tensor) -> Tensor:
-        """The recurrent map of a state, with this sequence's dropout."""
+        """Applies the recurrent kernel to a state, with the dropout of this sequence."""
         return self.recurrent.apply(state if self.state_mask is None else state * self.state_mask, self.draw)
 
 
 class HyperBatchLSTMCell(HyperBatchCell):
-    """One step of an LSTM."""
+    """One time step of an LSTM."""
 
     @property
     def state_size(self) -> list[int]:
@@ -56,7 +56,7 @@ class HyperBatchLSTMCell(HyperBatchCell):
 
 
 class HyperBatchGRUCell(HyperBatchCell):
-    """One step of a GRU."""
+    """One time step of a GRU."""
 
     @property
     def state_size(self) -> int:
@@ -77,7 +77,7 @@ class HyperBatchGRUCell(HyperBatchCell):
 
 
 class HyperBatchRNN(HyperBatchComposite):
-    """A recurrent layer: a map of the inputs of all times at once, and a cell that goes through time. Abstract."""
+    """Recurrent layer: a projection of the inputs of all time steps, and a cell that loops over time. Abstract."""
 
     settings = (
         *("kernel_l1", "kernel_l2", "recurrent_l1", "recurrent_l2", "bias_l1", "bias_l2"),
@@ -91,7 +91,7 @@ class HyperBatchRNN(HyperBatchComposite):
         super().__init__(*arguments, **keywords)
         plain = self.plain
         if plain.stateful:
-            raise ValueError("A recurrent layer of members keeps no state between batches. Received: stateful=True")
+            raise ValueError("Recurrent layers of members do not keep state between batches. Received: stateful=True")
         cell = self._cell_type(plain, self.recurrent, dtype=self.dtype_policy)
         names = ("return_sequences", "return_state", "go_backwards", "unroll", "zero_output_for_mask")
         flags = {name: getattr(plain, name) for name in names}
@@ -124,15 +124,15 @@ class HyperBatchRNN(HyperBatchComposite):
         )
 
     def _initial_bias(self) -> Any:
-        """The initializer of the bias."""
+        """Returns the initializer of the bias."""
         return self.plain.bias_initializer
 
     def _state_has_bias(self) -> bool:
-        """Whether the recurrent map has a bias of its own."""
+        """Whether the recurrent projection has its own bias."""
         return False
 
     def _dropout(self, rate: Setting) -> HyperDropout | None:
-        """One mask for all times."""
+        """Returns dropout with one mask for all time steps."""
         if not rate:
             return None
         members = {"ensemble_size": self.ensemble_size, "space": self.space}
@@ -190,26 +190,27 @@ class HyperBatchRNN(HyperBatchComposite):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchLSTM(HyperBatchRNN):
-    """An LSTM of which every member, at every hyperparameter value, has its own version.
+    """LSTM with per-member kernels conditioned on hyperparameters.
 
-    Its two kernels, of the inputs `[A, 4 * units]` and of the state `[units, 4 * units]`, are those of two
-    `HyperBatchDense` layers: r and u scale inputs and states, s, v and e the units of all four gates. The first is
-    applied to all times at once.
+    The two kernels, of the inputs `[A, 4 * units]` and of the state `[units, 4 * units]`, are those of two
+    `HyperBatchDense` layers: r and u scale inputs and states, s, v and e the units of all four gates. The first kernel
+    is applied to all time steps at once.
 
     Args:
-        units: Length of the state.
-        kernel_l1, kernel_l2, recurrent_l1, recurrent_l2, bias_l1, bias_l2: Strengths of penalties.
-        dropout, recurrent_dropout: Rates: a hyperparameter's name, or a number. One mask for all times.
+        units: Size of the state.
+        kernel_l1, kernel_l2, recurrent_l1, recurrent_l2, bias_l1, bias_l2: L1 and L2 coefficients.
+        dropout, recurrent_dropout: Rates: name of a hyperparameter, or a number. The mask is shared by all time steps.
         **keywords: Arguments of `keras.layers.LSTM`, of `HyperBatchLayer` and of `HyperLayer`.
 
     Input shape:
-        Rows `(M * batch_size, time, A)`, member by member.
+        Tensor `(M * batch_size, time, A)`, member by member.
 
     Output shape:
-        Rows `(M * batch_size, units)`, or `(M * batch_size, time, units)` with `return_sequences`; states as in Keras.
+        Tensor `(M * batch_size, units)`, or `(M * batch_size, time, units)` with `return_sequences`; states as in
+        Keras.
 
     Raises:
-        ValueError: If `stateful` is asked for.
+        ValueError: If `stateful=True`.
 
     Example:
     >>> import numpy as np
@@ -237,24 +238,24 @@ class HyperBatchLSTM(HyperBatchRNN):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchGRU(HyperBatchRNN):
-    """A GRU of which every member, at every hyperparameter value, has its own version.
+    """GRU with per-member kernels conditioned on hyperparameters.
 
-    As `HyperBatchLSTM`, with three gates, and with `reset_after` a bias of the recurrent map too.
+    As `HyperBatchLSTM`, with three gates; `reset_after` adds a bias of the recurrent projection.
 
     Args:
-        units: Length of the state.
-        kernel_l1, kernel_l2, recurrent_l1, recurrent_l2, bias_l1, bias_l2: Strengths of penalties.
-        dropout, recurrent_dropout: Rates: a hyperparameter's name, or a number. One mask for all times.
+        units: Size of the state.
+        kernel_l1, kernel_l2, recurrent_l1, recurrent_l2, bias_l1, bias_l2: L1 and L2 coefficients.
+        dropout, recurrent_dropout: Rates: name of a hyperparameter, or a number. The mask is shared by all time steps.
         **keywords: Arguments of `keras.layers.GRU`, of `HyperBatchLayer` and of `HyperLayer`.
 
     Input shape:
-        Rows `(M * batch_size, time, A)`, member by member.
+        Tensor `(M * batch_size, time, A)`, member by member.
 
     Output shape:
         As in `HyperBatchLSTM`.
 
     Raises:
-        ValueError: If `stateful` is asked for.
+        ValueError: If `stateful=True`.
 
     Example:
     >>> import numpy as np

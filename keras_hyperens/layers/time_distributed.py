@@ -1,4 +1,4 @@
-"""A layer of members applied at every time."""
+"""Wrapper that applies a layer of members to every time step."""
 
 import keras
 from keras import ops
@@ -13,17 +13,17 @@ from keras_hyperens.types import Tensor
 class HyperBatchTimeDistributed(keras.layers.TimeDistributed):
     """`keras.layers.TimeDistributed` for a layer of members.
 
-    Rows and times become one axis, which stays member-major: the inner layer runs once for all times.
+    Batch and time axes are merged to one axis, which stays member-major: the inner layer runs once for all time steps.
 
     Args:
         layer: A layer of members.
         **keywords: As in `keras.layers.TimeDistributed`.
 
     Input shape:
-        Rows `(M * batch_size, time, ...)`, member by member.
+        Tensor `(M * batch_size, time, ...)`, member by member.
 
     Output shape:
-        Rows `(M * batch_size, time, ...)`.
+        Tensor `(M * batch_size, time, ...)`.
 
     Example:
     >>> import numpy as np
@@ -40,7 +40,7 @@ class HyperBatchTimeDistributed(keras.layers.TimeDistributed):
             keywords["mask"] = ops.reshape(mask, (-1, *ops.shape(mask)[2:]))
         flat = ops.reshape(inputs, (-1, *ops.shape(inputs)[2:]))
         values = current_hyperparameters()
-        if values is not None and values.shape[1] != 1:  # a draw per row: the same at all of its times
+        if values is not None and values.shape[1] != 1:  # one draw per sample, repeated for its time steps
             with hyperparameter_scope(ops.repeat(values, times, axis=1), current_centers()):
                 outputs = self.layer(flat, **keywords)
         else:

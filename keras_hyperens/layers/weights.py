@@ -1,4 +1,4 @@
-"""The weights of a layer with a kernel: which there are, by what members share, and how they start."""
+"""Weights of a layer with a kernel: structure by the kind of sharing, and initialization."""
 
 from math import prod
 from typing import Any
@@ -17,7 +17,7 @@ SHARINGS = ("hyper", "batch", "independent")
 
 
 class KernelWeights(HyperLayer):
-    """A layer that has the weights of a kernel and, perhaps, a bias of M members; see `HyperBatchLayer`. Abstract."""
+    """Layer with the weights of a kernel and an optional bias of M members; see `HyperBatchLayer`. Abstract."""
 
     settings: tuple[str, ...] = ("kernel_l1", "kernel_l2", "bias_l1", "bias_l2")
     roles = {"kernel": "kernel", "bias": "bias"}
@@ -58,16 +58,16 @@ class KernelWeights(HyperLayer):
         self.use_bias = getattr(self.plain, "use_bias", False)
 
     def _kernel_shape(self, input_shape: Shape) -> tuple[int, ...]:
-        """The shape of the plain layer's kernel."""
+        """Returns the shape of the plain layer's kernel."""
         raise NotImplementedError
 
     def _bias_shape(self) -> tuple[int, ...]:
-        """The shape of the plain layer's bias."""
+        """Returns the shape of the plain layer's bias."""
         return (self.axes.num_units,)
 
     @property
     def is_shared(self) -> bool:
-        """Whether there is one kernel with rank-1 factors, not one kernel a member."""
+        """Whether there is one kernel with rank-1 factors instead of one kernel per member."""
         return self.sharing in ("hyper", "batch")
 
     @property
@@ -112,13 +112,13 @@ class KernelWeights(HyperLayer):
         self.bias = self._add("bias", shape, initializer, self.plain.bias_constraint)
 
     def _condition(self, shape: tuple[int, ...]) -> None:
-        """Adds what makes the kernel and the bias depend on hyperparameters."""
+        """Adds the weights that condition the kernel and the bias on hyperparameters."""
         own, columns = [] if self.shared_embedding else [self.ensemble_size], len(self.space)
         self.delta_kernel = self._add("delta_kernel", shape, another(self.delta_kernel_initializer, 1))
         self.kernel_embedding = self._add(
             "kernel_embedding", (*own, columns, self.axes.num_units), another(self.embedding_initializer, 6)
         )
-        # u and v begin as r and s: so a response is at first a change of the member's own kernel.
+        # u and v start as r and s: a response is initially a change of the member's own kernel.
         self.u, self.v = (self.r, self.s) if self.tie_fast_weights else self._add_factors("u", "v", 2)
         if self.use_bias:
             self.delta_bias = self._add("delta_bias", self.bias.shape, "zeros")
@@ -129,7 +129,7 @@ class KernelWeights(HyperLayer):
     def _add(
         self, name: str, shape: tuple[int, ...], initializer: Any, constraint: Any = None, trainable: bool = True
     ) -> keras.Variable:
-        # Not cast automatically: kernels are put together, and penalties summed, at the variables' precision.
+        # No automatic cast: kernels are computed, and penalties summed, in the precision of the variables.
         return self.add_weight(
             name=name,
             shape=shape,
@@ -141,13 +141,13 @@ class KernelWeights(HyperLayer):
 
     @property
     def fast_weights(self) -> list[keras.Variable]:
-        """The rank-1 factors r, s and, where there is a `delta_kernel` with factors of its own, u, v."""
+        """Returns the rank-1 factors r, s and, for a `delta_kernel` with its own factors, u, v."""
         untied = [self.u, self.v] if self.is_conditioned and not self.tie_fast_weights else []
         return [self.r, self.s, *untied] if self.is_shared else []
 
     @property
     def embeddings(self) -> list[keras.Variable]:
-        """The embeddings of the hyperparameters, none if kernels do not depend on them."""
+        """Returns the embeddings of the hyperparameters, if kernels depend on them."""
         if not self.is_conditioned:
             return []
         return [self.kernel_embedding] + ([self.bias_embedding] if self.use_bias else [])
@@ -159,12 +159,12 @@ class KernelWeights(HyperLayer):
 
 
 def check_sharing(sharing: Any, same_initialization: Any = False) -> None:
-    """Raises a `ValueError` unless it is one of the ways to share, and kernels that start equal are independent."""
+    """Raises a `ValueError` unless the kind of sharing is known, and kernels that start equal are independent."""
     if sharing not in SHARINGS:
         raise ValueError(f"`sharing` must be one of {SHARINGS}. Received: sharing={sharing!r}")
     if not isinstance(same_initialization, bool) or (same_initialization and sharing != "independent"):
         raise ValueError(
-            '`same_initialization` must be False, or True with sharing="independent": other kernels are one. '
+            '`same_initialization` must be False, or True with sharing="independent", where each member has a kernel. '
             f"Received: same_initialization={same_initialization!r}, sharing={sharing!r}"
         )
 
@@ -181,7 +181,7 @@ _INITIALIZERS = ("fast_weight_initializer", "delta_kernel_initializer", "embeddi
 
 
 def options_of(keywords: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Keyword arguments in two parts: those that say how members share a kernel, and all others."""
+    """Splits keyword arguments into those about the sharing of kernels, and all others."""
     ours = (*_OPTIONS, *_INITIALIZERS)
     return (
         {name: value for name, value in keywords.items() if name in ours},

@@ -1,4 +1,4 @@
-"""Copies of layers, and Keras' wrappers around a layer of members or around a plain one."""
+"""Copies of layers, and Keras wrappers around layers of members or plain layers."""
 
 import tempfile
 from collections.abc import Callable
@@ -9,21 +9,21 @@ import keras
 from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.time_distributed import HyperBatchTimeDistributed
 
-Pair = tuple[keras.layers.Layer, keras.layers.Layer]  # an old layer, and the new one in its place
+Pair = tuple[keras.layers.Layer, keras.layers.Layer]  # an old layer, and its replacement
 
 
 def copy_of(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A new layer, or bare operation, of the same configuration; itself where that may not be all that it is."""
+    """Returns a copy of a layer or operation by its configuration, or the layer itself if that may be incomplete."""
     if is_kept(layer):
         return layer
     try:
         return type(layer).from_config(layer.get_config())
-    except Exception:  # such as a regularizer that is a lambda, which no configuration holds
+    except Exception:  # such as a lambda regularizer, which configurations do not support
         return layer
 
 
 def is_kept(layer: keras.layers.Layer) -> bool:
-    """Whether a layer is used as it is: somebody's own, or with a state that is not in its configuration."""
+    """Whether a layer is reused: a custom layer, or one with a state that is not in its configuration."""
     if not isinstance(layer, keras.layers.Layer):
         return False
     own = type(layer).__module__.split(".")[0] not in ("keras", "keras_hyperens")
@@ -32,12 +32,12 @@ def is_kept(layer: keras.layers.Layer) -> bool:
 
 
 def has_lora(layer: keras.layers.Layer) -> bool:
-    """Whether a layer, or a part of it, was given low-rank factors."""
+    """Whether a layer, or a sublayer, has LoRA factors."""
     return any(getattr(each, "lora_enabled", False) for each in layer._flatten_layers())
 
 
 def weights_of(layer: keras.layers.Layer) -> list[Any]:
-    """The weights of a layer, its low-rank factors merged into its kernels."""
+    """Returns the weights of a layer, with LoRA factors merged into its kernels."""
     merged: dict[int, Any] = {}
     for each in layer._flatten_layers():
         if getattr(each, "lora_enabled", False):
@@ -49,7 +49,7 @@ def weights_of(layer: keras.layers.Layer) -> list[Any]:
 
 
 def take_state(new: keras.layers.Layer, old: keras.layers.Layer) -> None:
-    """All that Keras would save of a layer: weights, variables of its own kind, and files such as a vocabulary."""
+    """Copies the complete saved state of a layer: weights, custom variables, and files such as a vocabulary."""
     new.set_weights(old.get_weights())
     plain = keras.layers.Layer
     if (
@@ -66,19 +66,19 @@ def take_state(new: keras.layers.Layer, old: keras.layers.Layer) -> None:
 
 
 def is_wrapper(layer: keras.layers.Layer) -> bool:
-    """Whether a layer is one of the wrappers that `rewrapped` knows."""
+    """Whether `rewrapped` supports the wrapper."""
     return type(layer) in (keras.layers.TimeDistributed, HyperBatchTimeDistributed, keras.layers.Bidirectional)
 
 
 def rewrapped(wrapper: keras.layers.Layer, counterpart: Callable[[Any], Any]) -> tuple[keras.layers.Layer, list[Pair]]:
-    """The same wrapper around the counterparts of the layers inside.
+    """Returns the same wrapper around the counterparts of its inner layers.
 
     Args:
         wrapper: `TimeDistributed` or `Bidirectional`.
-        counterpart: From a layer inside to a new one.
+        counterpart: Maps an inner layer to a new layer.
 
     Returns:
-        The new wrapper, and which layer inside is in the place of which.
+        The new wrapper, and the pairs of old and new inner layers.
     """
     own = {"name": wrapper.name, "dtype": wrapper.dtype_policy}
     if isinstance(wrapper, keras.layers.TimeDistributed):
@@ -89,4 +89,4 @@ def rewrapped(wrapper: keras.layers.Layer, counterpart: Callable[[Any], Any]) ->
     old = wrapper.forward_layer, wrapper.backward_layer
     forward, backward = map(counterpart, old)
     new = keras.layers.Bidirectional(forward, wrapper.merge_mode, backward_layer=backward, **own)
-    return new, list(zip(old, (new.forward_layer, new.backward_layer)))  # it makes its own copy of the first
+    return new, list(zip(old, (new.forward_layer, new.backward_layer)))  # it copies the first one

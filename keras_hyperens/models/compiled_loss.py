@@ -1,4 +1,4 @@
-"""The loss that models were compiled with, by itself, and as a score of combined predictions."""
+"""Compiled losses without penalties, and as a score of combined predictions."""
 
 import warnings
 from collections.abc import Callable
@@ -20,17 +20,17 @@ from keras_hyperens.types import Tensor
 
 
 class CompiledLoss:
-    """The compiled loss of rows of predictions, for `greedy_selection`: lower is better.
+    """Compiled loss of predictions, for `greedy_selection`: lower is better.
 
-    The selection knows rows and columns alone: its labels are the numbers of rows, its predictions `[N, columns]`.
+    The selection only knows indices and columns: its labels are the indices of samples, its predictions `[N, columns]`.
 
     Args:
         loss: A Keras loss: an object, a name or a function.
-        likelihood: Of the output; a loss that takes logits gets the logarithms of probabilities.
-        labels: As the loss takes them.
-        weights: Of samples, or `None`.
-        shape: Of the predictions, `(N, ..., C)`.
-        loss_weight: Of this loss among those of several outputs.
+        likelihood: Likelihood of the output; a loss that takes logits gets the logarithms of probabilities.
+        labels: Labels as the loss takes them.
+        weights: Sample weights, or `None`.
+        shape: Shape of the predictions, `(N, ..., C)`.
+        loss_weight: Weight of this loss among those of several outputs.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class CompiledLoss:
         self.weights = checked_weights(weights, shape[: max(1, len(shape) - 1)])
 
     def columns_of(self, prediction: np.ndarray) -> np.ndarray:
-        """What the selection averages: `[N, columns]`; of Gaussians their means and second moments."""
+        """Returns the values that the selection averages, `[N, columns]`; for Gaussians means and second moments."""
         return self.likelihood.moments(prediction).reshape(len(prediction), -1)
 
     def __call__(self, rows: np.ndarray, columns: np.ndarray) -> float:
@@ -60,14 +60,14 @@ class CompiledLoss:
         return self.loss_weight * self._weighted(labels, raw, weights)
 
     def _weighted(self, labels: Tensor, raw: Tensor, weights: np.ndarray) -> float:
-        """The mean over samples: Keras divides by their number, so that its sums are not those of repeated samples."""
+        """Mean over samples: Keras divides by their number, so its sums differ from those of repeated samples."""
         losses = self.loss.call(labels, raw)
-        mask = getattr(losses, "_keras_mask", None)  # of labels that the loss ignores
+        mask = getattr(losses, "_keras_mask", None)  # labels that the loss ignores
         losses = ops.convert_to_numpy(losses)
         if losses.shape[:1] != weights.shape[:1]:
             raise ValueError(
-                "Samples have weights, so the loss must give a value for each sample, or another `metric` must score "
-                f"predictions. Received: loss={self.loss.name!r}, which gives the shape {losses.shape}"
+                "With sample weights the loss must return one value per sample, or another `metric` must score "
+                f"predictions. Received: loss={self.loss.name!r}, which returns the shape {losses.shape}"
             )
         weights = weights.mean(tuple(range(losses.ndim, weights.ndim))) if losses.ndim < weights.ndim else weights
         weights = weights.reshape(weights.shape + (1,) * (losses.ndim - weights.ndim))
@@ -77,9 +77,9 @@ class CompiledLoss:
 
 
 def unpenalized(loss: LossTree, loss_weights: Any, output_names: Any) -> Callable[..., Any]:
-    """`(x, y, raw, sample_weight)` to the loss of all outputs, without penalties and without label smoothing.
+    """Returns a function `(x, y, raw, sample_weight)` for the loss of all outputs, without penalties and smoothing.
 
-    Smoothed labels want other temperatures. Its trackers are nobody's metrics.
+    Label smoothing would change the temperature. The function's metric trackers are not metrics of a model.
     """
     plain = keras.Model()
     plain.output_names = output_names
@@ -88,17 +88,17 @@ def unpenalized(loss: LossTree, loss_weights: Any, output_names: Any) -> Callabl
 
 
 def check_hyperparameters(network: keras.Model, space: HyperparameterSpace, used: set[str], member_loss: str) -> None:
-    """Warns if a hyperparameter is not used, neither by the network nor among those `used` by the loss.
+    """Warns if neither the network nor the loss (names in `used`) uses a hyperparameter.
 
     Raises:
-        ValueError: If the loss uses others, or is not the loss of single members.
+        ValueError: If the loss uses unknown hyperparameters, or `member_loss` is not `"member"`.
     """
     names = space.names
     if used - set(names):
         raise ValueError(f"The loss must use hyperparameters of the ensemble, {list(names)}. Received: {sorted(used)}")
     if used and member_loss != "member":
         raise ValueError(
-            "A loss that varies with hyperparameters belongs to single members: use member_loss='member'. "
+            "A loss that depends on hyperparameters requires the loss of single members: use member_loss='member'. "
             f"Received: member_loss={member_loss!r}"
         )
     unused = [name for name in unused_hyperparameters(network, space) if name not in used]

@@ -1,4 +1,4 @@
-"""Metrics that ensembles are compiled with: they get predictions, and are told what outputs mean."""
+"""Compiled metrics of ensembles: checks, and options that follow from the outputs."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from keras_hyperens.types import MetricTree
 def check_metrics(metrics: tuple[Any, Any, Any], likelihoods: LikelihoodTree) -> None:
     """Checks `(metrics, weighted_metrics, member_metrics)`.
 
-    Metrics get predictions, so one that expects logits would be silently wrong; member metrics must be objects.
+    Metrics receive predictions, so metrics of logits would be wrong; member metrics must be objects.
     """
     for metric in keras.tree.flatten(metrics[-1]):
         if not isinstance(metric, keras.metrics.Metric | None):
@@ -26,12 +26,12 @@ def check_metrics(metrics: tuple[Any, Any, Any], likelihoods: LikelihoodTree) ->
     for metric in keras.tree.flatten(metrics):
         if getattr(metric, "from_log_scale", False):
             raise ValueError(
-                "Metrics of Gaussians get means and variances (what `predict` gives): use `from_log_scale=False`. "
+                "Metrics of Gaussians receive means and variances (as `predict` returns): use `from_log_scale=False`. "
                 f"Received: metric {metric.name!r} with from_log_scale=True"
             )
         if makes_probabilities and getattr(metric, "from_logits", False):
             raise ValueError(
-                "Metrics get probabilities (what `predict` gives), so they must not expect logits: use "
+                "Metrics receive probabilities (as `predict` returns), so they must not expect logits: use "
                 f"`from_logits=False`. Received: metric {metric.name!r} with from_logits=True"
             )
 
@@ -39,13 +39,13 @@ def check_metrics(metrics: tuple[Any, Any, Any], likelihoods: LikelihoodTree) ->
 def tell_metrics(
     metrics: tuple[Any, ...], likelihoods: LikelihoodTree, loss: LossTree, output_names: list[str] | None
 ) -> None:
-    """Tells metrics of this package whether an output has several labels, and which class its loss ignores.
+    """Sets in metrics of this package whether an output has several labels, and which class its loss ignores.
 
     Args:
-        metrics: Structures of metrics as `compile` takes them.
-        likelihoods: Of all outputs, or of each by name or by position.
-        loss: The compiled losses, in such a structure too.
-        output_names: Of the outputs, in order.
+        metrics: Structures of metrics as in `compile`.
+        likelihoods: One for all outputs, or one per output by name or position.
+        loss: Compiled losses, in such a structure.
+        output_names: Names of the outputs, in order.
     """
     for structure in metrics:
         for metric, ignore_class in _beside(structure, ignored_classes(loss), output_names):
@@ -56,7 +56,7 @@ def tell_metrics(
 
 
 def _beside(metrics: MetricTree, setting: Any, output_names: list[str] | None) -> list[tuple[Any, Any]]:
-    """Each metric that can be told something, beside the setting of its output, where that is clear."""
+    """Returns each metric with such options, with the setting of its output, if it is unique."""
     if isinstance(setting, dict | list | tuple) and len(setting) == 1:
         (setting,) = setting.values() if isinstance(setting, dict) else setting
     if not isinstance(setting, dict | list | tuple):

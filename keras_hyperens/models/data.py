@@ -1,4 +1,4 @@
-"""What `fit` takes: batches of every kind of data, what one looks like, and arrays in parts."""
+"""Data arguments of `fit`: batches of all supported types, their specification, and splits of arrays."""
 
 import itertools
 from collections.abc import Iterable
@@ -13,22 +13,22 @@ import tensorflow as tf
 from keras_hyperens.types import TensorTree
 
 Rows = tuple[Any, Any, Any]  # x, y, sample_weight
-MOST_BATCHES = 100_000  # of what does not say how many it has: one that gives more is taken for one without end
+MOST_BATCHES = 100_000  # limit for data of unknown length, above which they count as infinite
 
 
 def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
-    """`(x, y, sample_weight)` of each batch of an argument called `name`; arrays are one batch.
+    """Yields `(x, y, sample_weight)` of each batch of an argument called `name`; arrays are one batch.
 
     Raises:
-        TypeError: If there are no batches in it.
-        ValueError: If it has no end.
+        TypeError: If the argument does not contain batches.
+        ValueError: If it is infinite.
     """
     has_end = isinstance(data, tuple | list | keras.utils.PyDataset)
     if isinstance(data, tuple | list):
         data = [(data[0], labels(data[1], f"{name}[1]"), *data[2:]) if len(data) > 1 else tuple(data)]
     elif isinstance(data, keras.utils.PyDataset):
         if data.num_batches is None:
-            raise ValueError(f"`{name}` must end: give its number of batches. Received: a `PyDataset` without end")
+            raise ValueError(f"`{name}` must be finite: set its number of batches. Received: an infinite `PyDataset`")
         data = map(data.__getitem__, range(data.num_batches))
     elif not isinstance(data, Iterable) or hasattr(data, "__getitem__"):
         raise TypeError(
@@ -36,16 +36,18 @@ def batches(data: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
             f"a generator of batches. Received: {name} of type {type(data).__name__}"
         )
     elif isinstance(data, tf.data.Dataset) and data.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError(f"`{name}` must end: leave `repeat()` out. Received: a dataset without end")
+        raise ValueError(f"`{name}` must be finite: remove `repeat()`. Received: an infinite dataset")
     has_end = has_end or (isinstance(data, tf.data.Dataset) and int(data.cardinality()) >= 0)
     for number, batch in enumerate(data):
         if number == MOST_BATCHES and not has_end:
-            raise ValueError(f"`{name}` must end. Received: {type(data).__name__} of more than {MOST_BATCHES} batches")
+            raise ValueError(
+                f"`{name}` must be finite. Received: {type(data).__name__} with over {MOST_BATCHES} batches"
+            )
         yield keras.utils.unpack_x_y_sample_weight(batch)
 
 
 def labels(y: Any, name: str = "y") -> Any:
-    """Labels as they are, or as an array if they are a list of numbers.
+    """Returns labels unchanged, or as an array if they are a list of numbers.
 
     Raises:
         ValueError: If they are strings.
@@ -60,15 +62,15 @@ def labels(y: Any, name: str = "y") -> Any:
 
 
 class BatchSpecs(NamedTuple):
-    """What batches look like: structures of `tf.TensorSpec` with an unknown number of rows; `None` if unknown."""
+    """Specification of batches: structures of `tf.TensorSpec` with an unknown batch size; `None` if unknown."""
 
     x: Any = None
     y: Any = None
     sample_weight: Any = None
-    size: int | None = None  # the expected number of rows
+    size: int | None = None  # the expected batch size
 
     def describe_batches(self, exactly: bool = False) -> bool:
-        """Whether batches are known before training, with all of their axes if need be."""
+        """Whether batches are known before training, with all axes if `exactly`."""
         if self.x is None or not exactly:
             return self.x is not None
         leaves = [spec for spec in keras.tree.flatten((self.x, self.y, self.sample_weight)) if spec is not None]
@@ -78,7 +80,7 @@ class BatchSpecs(NamedTuple):
 def batch_specs(
     x: Any, y: Any, batch_size: int | None = None, sample_weight: Any = None, class_weight: Any = None
 ) -> tuple[BatchSpecs, Any]:
-    """What a batch looks like, and `x` again (a generator gets its first batch back); arguments as in `fit`."""
+    """Returns the specification of a batch, and `x` (a generator with its first batch); arguments as in `fit`."""
     specs, x = _batch_specs(x, y, batch_size, sample_weight)
     if class_weight is not None and specs.sample_weight is None and specs.x is not None:
         specs = specs._replace(sample_weight=tf.TensorSpec([None], keras.config.floatx()))
@@ -89,21 +91,21 @@ def _batch_specs(x: Any, y: Any, batch_size: int | None, sample_weight: Any) -> 
     if isinstance(x, Iterator):
         first = next(x, None)
         if first is None:
-            raise ValueError("A generator of training data must yield batches. Received: a generator that has ended")
+            raise ValueError("A generator of training data must yield batches. Received: an exhausted generator")
         return _specs(first), _restarted(first, x)
     if isinstance(x, keras.utils.PyDataset):
         return _specs(x[0]), x
-    if hasattr(x, "element_spec"):  # tf.data, also distributed
+    if hasattr(x, "element_spec"):  # tf.data, including distributed datasets
         return _specs(x.element_spec), x
     arrays = (x, y, sample_weight)
     if all(leaf is None or (hasattr(leaf, "shape") and _dtype(leaf)) for leaf in keras.tree.flatten(arrays)):
         specs = _specs(arrays)
-        return specs._replace(size=min(specs.size or 1, batch_size or 32)), x  # 32 is Keras' default
+        return specs._replace(size=min(specs.size or 1, batch_size or 32)), x  # the Keras default is 32
     return BatchSpecs(), x
 
 
 def rows_and_labels(x: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any, Any]:
-    """All inputs, labels and weights (or `None`) as arrays, from arrays or from batches of them.
+    """Returns all inputs, labels and weights (or `None`) as arrays, from arrays or batches.
 
     Raises:
         ValueError: If there are no labels.
@@ -111,13 +113,13 @@ def rows_and_labels(x: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any
     if y is None:
         parts = [batch for batch in batches(x, "x") if batch[1] is not None]
         if not parts:
-            raise ValueError("Labels are needed: give `y`, or batches of `(x, y)`. Received: y=None")
+            raise ValueError("Labels are required: pass `y`, or batches of `(x, y)`. Received: y=None")
         x, y, sample_weight = keras.tree.map_structure(_concatenated, *parts)
     return x, labels(y), sample_weight
 
 
 def split_rows(x: Any, y: Any, sample_weight: Any, fraction: float, name: str = "tuning_split") -> tuple[Rows, Rows]:
-    """The first rows for training and the last `fraction` for something else, as Keras' `validation_split` does.
+    """Splits off the last `fraction` of the samples, like Keras' `validation_split`.
 
     Raises:
         ValueError: If the fraction (an argument called `name`) is not in (0, 1), a part would be empty, or the data are
@@ -128,13 +130,13 @@ def split_rows(x: Any, y: Any, sample_weight: Any, fraction: float, name: str = 
     leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if leaf is not None]
     if y is None or not all(hasattr(leaf, "shape") for leaf in leaves):
         raise ValueError(
-            f"`{name}` needs `x` and `y` as arrays; pass other data as `{name.replace('split', 'data')}`. "
+            f"`{name}` requires `x` and `y` as arrays; pass other data as `{name.replace('split', 'data')}`. "
             f"Received: x of type {type(x).__name__}, y of type {type(y).__name__}"
         )
     rows = int(leaves[0].shape[0])
     first = rows - int(rows * fraction)
     if first in (0, rows):
-        raise ValueError(f"`{name}` leaves no rows. Received: {name}={fraction} of {rows} rows")
+        raise ValueError(f"`{name}` leaves no samples. Received: {name}={fraction} of {rows} samples")
 
     def part(window: slice) -> Rows:
         return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[window], (x, y, sample_weight))
@@ -161,12 +163,12 @@ def _spec(leaf: Any) -> tf.TensorSpec | None:
     if leaf is None:
         return None
     dtype: Any = _dtype(leaf)
-    columns = (1,) if hasattr(leaf, "to_frame") else leaf.shape[1:]  # Keras makes a column of a pandas series
+    columns = (1,) if hasattr(leaf, "to_frame") else leaf.shape[1:]  # Keras converts a pandas series to a column
     return tf.TensorSpec([None, *columns], keras.config.floatx() if dtype.is_floating else dtype)
 
 
 def _dtype(leaf: Any) -> tf.DType | None:
-    """The dtype of an array, a tensor, or a table of numbers; `None` if it has none that TensorFlow knows."""
+    """Returns the dtype of an array, a tensor, or a numeric table; `None` if TensorFlow does not support it."""
     try:
         return tf.as_dtype(getattr(leaf, "dtype", None) or np.result_type(*leaf.dtypes))
     except (AttributeError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""What an ensemble decides: conformal sets and intervals, and which predictions it refuses."""
+"""Decisions of an ensemble: conformal sets and intervals, and abstention."""
 
 from dataclasses import asdict
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from keras_hyperens.monitoring import Reference
 
 @dataclass(frozen=True)
 class Decisions:
-    """What was fitted on held-out data."""
+    """Results of the fits on held-out data."""
 
     conformal: Conformal | None = None
     abstention: Abstention | None = None
@@ -33,7 +33,7 @@ class Decisions:
 
     @property
     def are_there(self) -> bool:
-        """Whether there is anything to decide by."""
+        """Whether there is any result."""
         return self.conformal is not None or self.abstention is not None
 
     def get_config(self) -> dict[str, Any]:
@@ -47,18 +47,18 @@ class Decisions:
 
 
 class DecisionModel(keras.Model):
-    """The part of every ensemble that decides. Abstract; `Ensemble` has what it asks for."""
+    """Mixin of all ensembles for decisions. Abstract; `Ensemble` implements its requirements."""
 
     _decisions = Decisions()
 
     @property
     def conformal(self) -> Conformal | None:
-        """What `conformalize` found, if it was called after the last `fit` and the last `calibrate`."""
+        """Result of `conformalize`, if it was called after the last `fit` and the last `calibrate`."""
         return self._decisions.conformal
 
     @property
     def abstention(self) -> Abstention | None:
-        """What `abstain` found, if it was called after the last `fit` and the last `calibrate`."""
+        """Result of `abstain`, if it was called after the last `fit` and the last `calibrate`."""
         return self._decisions.abstention
 
     def conformalize(
@@ -72,38 +72,40 @@ class DecisionModel(keras.Model):
         sample_weight: Any = None,
         **predict_arguments: Any,
     ) -> Conformal:
-        """Fits conformal sets or intervals on held-out data; from now on they are part of every decision.
+        """Fits conformal sets or intervals on held-out data, which become part of every decision.
 
-        The guarantee: if the N held-out samples and the new ones are exchangeable (drawn alike and independently, say)
-        and the former had no part in training, tuning or calibration, a set or interval holds the truth with a
-        probability of at least `coverage`, and of at most `coverage + 1 / (N + 1)` if no scores tie. This holds on
-        average over held-out and new samples, whatever the ensemble is worth: a bad one has large sets. With
-        `per_class=True` it holds for the samples of every class, N being the number of held-out ones of that class.
-        Where there are several outputs or targets, it holds for each of them by itself, not for all at once.
+        Guarantee: if the N held-out samples and the new ones are exchangeable (for example independent and identically
+        distributed) and the held-out samples were not used for training, tuning or calibration, a set or interval
+        contains the true value with a probability of at least `coverage`, and of at most `coverage + 1 / (N + 1)` if
+        scores have no ties. The guarantee is marginal over held-out and new samples and does not depend on the quality
+        of the ensemble: an inaccurate ensemble has large sets. With `per_class=True` it holds for every class, with N
+        the number of held-out samples of that class. With several outputs or targets, it holds for each separately, not
+        jointly.
 
-        Sets are saved with the ensemble and exported. `fit`, `leave_out` and `calibrate`, after which predictions are
-        others, forget them: calibrate first.
+        Sets are saved with the ensemble and exported. `fit`, `leave_out` and `calibrate` change predictions and remove
+        them, so calibrate first.
 
         Args:
             x, y: Held-out samples and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or
                 `keras.utils.PyDataset` of both.
-            coverage: In (0, 1): the guaranteed probability.
-            method: For classes, one output with a sigmoid included, `"threshold"` (default: the smallest sets on
-                average, which may be empty), `"aps"` (adaptive sets, never empty) or `"raps"` (the same, regularized
-                for many classes; a fifth of the samples choose how). For values and Gaussians `"interval"`: of one
-                width, or of so many standard deviations. For quantiles (`keras_hyperens.losses.Quantile`)
-                `"quantile"`: conformalized quantile regression. For several outputs a list or dictionary of these.
-            per_class: Whether every class has a threshold of its own (Mondrian conformal prediction).
-            sample_weight: As in `fit`: a sample of weight 2 counts as two equal ones. Positions that Keras' mask leaves
-                out, and those of a class that the loss ignores, do not count in any case.
+            coverage: Guaranteed probability, in (0, 1).
+            method: For classes, including a single sigmoid output, `"threshold"` (default: the smallest sets on
+                average, which may be empty), `"aps"` (adaptive sets, never empty) or `"raps"` (regularized adaptive
+                sets for many classes; a fifth of the samples selects the penalty). For values and Gaussians
+                `"interval"`: of constant width, or proportional to the standard deviation. For quantiles
+                (`keras_hyperens.losses.Quantile`) `"quantile"`: conformalized quantile regression. For several outputs
+                a list or dictionary of these.
+            per_class: Whether every class has its own threshold (Mondrian conformal prediction).
+            sample_weight: As in `fit`: a weight of 2 counts as two equal samples. Positions that the Keras mask
+                excludes, and those of a class that the loss ignores, never count.
             **predict_arguments: As in `predict`: `batch_size`, `verbose`.
 
         Returns:
-            What was found.
+            The fitted sets or intervals.
 
         Raises:
-            ValueError: If an argument is out of range, a method does not go with the output, or labels or weights do
-                not fit. The ensemble keeps the sets that it had.
+            ValueError: If an argument is out of range, an output does not support its method, or labels or weights do
+                not match. The ensemble then keeps its previous sets.
 
         Example:
         >>> import keras
@@ -147,28 +149,29 @@ class DecisionModel(keras.Model):
         sample_weight: Any = None,
         **predict_arguments: Any,
     ) -> Abstention:
-        """Settles which predictions are refused; from now on `decide`, files and exports say so.
+        """Fits a threshold for the rejection of predictions, which `decide`, files and exports use.
 
-        A prediction is refused if its measure is less sure than a threshold: below it for `"max_probability"` and
-        `"margin"`, above it for any other. `fit`, `leave_out` and `calibrate` forget it, like conformal sets.
+        A prediction is refused if its measure is below a threshold for `"max_probability"` and `"margin"`, and above it
+        for any other measure. `fit`, `leave_out` and `calibrate` remove the threshold, like conformal sets.
 
         Args:
-            x: Held-out samples; not needed with `threshold`.
-            answered: The share of these that is answered, in (0, 1]: the surest ones. New samples are answered as
-                often if they are of the same kind.
-            threshold: Instead, the threshold itself; for several outputs a list or dictionary of these, or one for all.
-            measure: Name of a measure of `predict_uncertainty`. Default `"max_probability"` for classes,
-                `"total_variance"` for Gaussians, `"variance"` (of members) for anything else; for several outputs a
-                list or dictionary of these.
-            sample_weight: Of the samples, as in `fit`.
+            x: Held-out samples; not required with `threshold`.
+            answered: Fraction of these samples to accept, in (0, 1]: the most confident ones. The same fraction of new
+                samples is accepted if their distribution is the same.
+            threshold: Alternatively, the threshold itself; for several outputs a list or dictionary of these, or one
+                for all.
+            measure: Name of a measure of `predict_uncertainty`. Defaults to `"max_probability"` for classes,
+                `"total_variance"` for Gaussians, and `"variance"` (of members) otherwise; for several outputs a list or
+                dictionary of these.
+            sample_weight: Sample weights, as in `fit`.
             **predict_arguments: As in `predict`: `batch_size`, `verbose`.
 
         Returns:
-            What was found.
+            The measures and thresholds.
 
         Raises:
-            ValueError: If not exactly one of `answered` and `threshold` is given, one is out of range, or a measure is
-                not one of the output's.
+            ValueError: If not exactly one of `answered` and `threshold` is set, one is out of range, or an output does
+                not support its measure.
 
         Example:
         >>> import keras
@@ -185,11 +188,11 @@ class DecisionModel(keras.Model):
         check_abstention(answered, threshold, measure)
         if answered is None and (x is not None or sample_weight is not None or predict_arguments):
             raise ValueError(
-                "With `threshold` no samples are looked at: leave out all but `measure`. Received: threshold="
+                "`threshold` does not use samples: remove all other arguments except `measure`. Received: threshold="
                 f"{threshold!r} with samples or arguments of `predict`"
             )
         if x is None and answered is not None:
-            raise ValueError("`answered` is a share of held-out samples: give `x`. Received: x=None")
+            raise ValueError("`answered` is a fraction of held-out samples: pass `x`. Received: x=None")
         if answered is None:
             found = self._abstention(self.likelihoods, measure, threshold)
         else:
@@ -198,7 +201,7 @@ class DecisionModel(keras.Model):
         return found
 
     def _abstention(self: Any, outputs: Any, measure: Any, threshold: Any) -> Abstention:
-        """For a structure of outputs, with what is given for each of them, or for all."""
+        """Returns thresholds for a structure of outputs, from settings per output or for all."""
         measures = measures_of(self, outputs, measure)
         thresholds = setting_of_each("threshold", threshold, outputs, self.output_names)
         return Abstention(measures, checked_thresholds(thresholds))
@@ -217,30 +220,30 @@ class DecisionModel(keras.Model):
         return Abstention(measures, tuple(fitted_threshold(*of_output, answered) for of_output in each))
 
     def decide(self: Any, x: Any, **predict_arguments: Any) -> dict[str, np.ndarray]:
-        """What to do with each sample: its label or interval, the set of labels that are possible, refused or not.
+        """Returns the decision for each sample: label or interval, set of plausible labels, and abstention.
 
-        The signature `decide` of a SavedModel gives the same.
+        The signature `decide` of a SavedModel returns the same.
 
         Args:
             x: As in `predict`.
             **predict_arguments: As in `predict`: `batch_size`, `verbose`.
 
         Returns:
-            By name, samples first; with several outputs the output's name comes first, as in `"boxes_interval"`:
-            `"prediction"` as `predict` gives it. Of classes `"label"`, the most probable one `[B, ...]` (for one output
-            with a sigmoid 0 or 1, `[B]`), and after `conformalize` `"set"`, which of them are possible, booleans
-            `[B, ..., C]` (C = 2 for one output with a sigmoid). Of other outputs, after `conformalize`, `"interval"`,
-            lower and upper ends `[B, ..., D, 2]`. After `abstain` `"refused"`, booleans `[B, ...]`, of Gaussians and
-            values one for each of D > 1 targets.
+            Dictionary of arrays with the batch axis first; several outputs are prefixed with their names, as in
+            `"boxes_interval"`: `"prediction"` as in `predict`. For classes `"label"`, the most probable class `[B,
+            ...]` (for a single sigmoid output 0 or 1, `[B]`), and after `conformalize` `"set"`, which classes are
+            plausible, boolean `[B, ..., C]` (C = 2 for a single sigmoid output). For other outputs, after
+            `conformalize`, `"interval"`, the lower and upper bounds `[B, ..., D, 2]`. After `abstain` `"refused"`,
+            boolean `[B, ...]`, for Gaussians and values one per target if D > 1.
 
         Raises:
-            ValueError: If there is nothing to decide by: neither `conformalize` nor `abstain` was called.
+            ValueError: If neither `conformalize` nor `abstain` was called.
         """
         decisions = self._decisions
         if not decisions.are_there:
             raise ValueError(
-                "Call `conformalize` or `abstain` on held-out data first (`fit` and `calibrate` forget what they "
-                "found). Received: an ensemble without either"
+                "Call `conformalize` or `abstain` on held-out data first (`fit` and `calibrate` remove their results). "
+                "Received: an ensemble without either"
             )
 
         def described(inputs: Any) -> dict[str, Any]:
@@ -249,5 +252,5 @@ class DecisionModel(keras.Model):
         return self._predict(("decide", decisions.conformal, decisions.abstention), described, x, predict_arguments)
 
     def _set_decisions(self, decisions: Decisions) -> None:
-        """Takes what was fitted on held-out data, or nothing."""
+        """Sets the results of fits on held-out data, or `None`."""
         self._decisions = decisions

@@ -1,4 +1,4 @@
-"""What is decided of each sample: label or interval, set, refused or not, by name, for every output."""
+"""Decisions for each sample: label or interval, set, and abstention, by name, for every output."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from keras_hyperens.models.uncertainty_outputs import Output
 from keras_hyperens.models.uncertainty_outputs import each_output
 from keras_hyperens.models.uncertainty_outputs import measured_of
 
-NOT_ONE_NUMBER = ("prediction_interval",)  # of the measures
+NOT_ONE_NUMBER = ("prediction_interval",)  # measures that are not scalar
 
 
 def decided(ensemble: Any, raw: Any, decisions: Any) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def decided(ensemble: Any, raw: Any, decisions: Any) -> dict[str, Any]:
     Args:
         ensemble: The ensemble.
         raw: The members' raw outputs, `[M, B, ...]`, in the structure of the outputs.
-        decisions: What was fitted: `conformal` and `abstention`, of which one may be `None`.
+        decisions: Fitted results: `conformal` and `abstention`, one of which may be `None`.
     """
     described: dict[str, Any] = {}
     for number, (prefix, output) in enumerate(outputs_of(ensemble, raw)):
@@ -39,22 +39,22 @@ def decided(ensemble: Any, raw: Any, decisions: Any) -> dict[str, Any]:
 
 
 def measured(ensemble: Any, raw: Any, measure: Any) -> list[Any]:
-    """The measure of every output by which it is refused, or the usual one."""
+    """Returns the measure of abstention of every output, or the default measure."""
     measures = measures_of(ensemble, raw, measure)
     each = zip(outputs_of(ensemble, raw), measures, strict=True)
     return [_squeezed(measured_of(output, ensemble, [name])[name], output) for (_, output), name in each]
 
 
 def measures_of(ensemble: Any, outputs: Any, measure: Any) -> tuple[str, ...]:
-    """The name of the measure of every output: the given one, or the usual one.
+    """Returns the name of the measure of every output: the given one, or the default.
 
     Args:
         ensemble: The ensemble.
-        outputs: Anything in the structure of the outputs.
+        outputs: Any structure like that of the outputs.
         measure: A name, or a list or dictionary of names by output, or `None`.
 
     Raises:
-        ValueError: If a measure is not one of the output's, or is no single number for each prediction.
+        ValueError: If an output does not support its measure, or the measure is not one number per prediction.
     """
     given = setting_of_each("measure", measure, outputs, ensemble.output_names)
     of_outputs = keras.tree.flatten(ensemble.likelihoods_of(outputs))
@@ -62,16 +62,16 @@ def measures_of(ensemble: Any, outputs: Any, measure: Any) -> tuple[str, ...]:
 
 
 def setting_of_each(name: str, setting: Any, outputs: Any, output_names: Any) -> list[Any]:
-    """The setting of each output; one that is neither a list nor a dictionary holds for every output.
+    """Returns the setting of each output; other values than lists and dictionaries apply to every output.
 
     Args:
-        name: Of the argument, in the error.
-        setting: What was given.
-        outputs: Anything in the structure of the outputs.
-        output_names: Of the ensemble.
+        name: Name of the argument, for errors.
+        setting: The given setting.
+        outputs: Any structure like that of the outputs.
+        output_names: Output names of the ensemble.
 
     Raises:
-        ValueError: If a list has not one entry for each output, or a dictionary others than the outputs.
+        ValueError: If a list does not have one entry per output, or a dictionary has other names.
     """
     number = len(keras.tree.flatten(outputs))
     names = [*(output_names or ()), *(path[0] for path, _ in keras.tree.flatten_with_path(outputs) if path)]
@@ -97,7 +97,7 @@ def _checked(measure: str | None, likelihood: Likelihood) -> str:
 
 
 def outputs_of(ensemble: Any, raw: Any) -> Iterator[tuple[str, Output]]:
-    """For each output: the start of its names, and how it goes through the ensemble."""
+    """Yields for each output the prefix of its names, and its values in the ensemble."""
     members = ensemble._predictions_of(raw)
     pooled = ensemble._pooled(members)
     return each_output(ensemble, raw, members, pooled, ensemble._final(pooled))
@@ -110,6 +110,6 @@ def _conformal(output: Output, rule: Any) -> dict[str, Any]:
 
 
 def _squeezed(values: Any, output: Output) -> Any:
-    """`[B, ...]` where a measure keeps the last axis of an output that has a single question or target."""
+    """Removes the last axis, `[B, ...]`, for measures of an output with a single label or target."""
     is_kept = len(values.shape) == len(output.prediction.shape)
     return ops.squeeze(values, -1) if is_kept and values.shape[-1] == 1 else values

@@ -1,4 +1,4 @@
-"""What an ensemble knows of the data it was made for, so that it notices others."""
+"""Comparison of new data with the reference data of an ensemble."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,31 +18,31 @@ OF_CLASSES = ("predictive_entropy", "mutual_information", "disagreement")
 
 
 class DriftModel(keras.Model):
-    """The part of every ensemble that compares data with a reference. Abstract; `Ensemble` has what it asks for."""
+    """Mixin of all ensembles for drift detection. Abstract; `Ensemble` implements its requirements."""
 
     @property
     def reference(self: Any) -> Reference | None:
-        """What `set_reference` found, if it was called after the last `fit` and the last `calibrate`."""
+        """Result of `set_reference`, if it was called after the last `fit` and the last `calibrate`."""
         return self._decisions.reference
 
     def set_reference(self: Any, x: Any, **predict_arguments: Any) -> Reference:
-        """Remembers how sure the ensemble is of held-out data, for `detect_drift`.
+        """Stores uncertainty measures of held-out data, for `detect_drift`.
 
-        Of classes entropy, mutual information and disagreement of members are remembered, of Gaussians the three
-        variances, of other values the variance of members; each as a mean over the positions of a sample that count.
-        The reference is saved with the ensemble, with 1,000 samples at most. `fit`, `leave_out` and `calibrate`, after
-        which the ensemble is sure in another way, forget it.
+        The measures are entropy, mutual information and disagreement for classes, the three variances for Gaussians,
+        and the variance of members for other values; each is a mean over the unmasked positions of a sample. The
+        reference is saved with the ensemble, with 1,000 samples at most. `fit`, `leave_out` and `calibrate` change the
+        uncertainty and remove it.
 
         Args:
-            x: Held-out samples of the kind that the ensemble will see, at least 20; not those that it was trained on,
-                of which it is surer.
+            x: Held-out samples like those in production, at least 20; not training samples, for which the uncertainty
+                is lower.
             **predict_arguments: As in `predict`: `batch_size`, `verbose`.
 
         Returns:
             The reference.
 
         Raises:
-            ValueError: If there are fewer than 20 samples, or predictions of them are not finite.
+            ValueError: If there are fewer than 20 samples, or their predictions are not finite.
 
         Example:
         >>> import keras
@@ -60,19 +60,18 @@ class DriftModel(keras.Model):
         return found
 
     def detect_drift(self: Any, x: Any, *, false_alarm_rate: float = 0.01, **predict_arguments: Any) -> Drift:
-        """Compares new data with those of `set_reference`: whether the ensemble is as sure of them.
+        """Compares the uncertainty on new data with that of `set_reference`.
 
-        Data on which it is as sure as before raise no alarm, even if they are of another kind: look at measures of the
-        inputs too.
+        Drift that does not change the uncertainty raises no alarm: also monitor statistics of the inputs.
 
         Args:
-            x: New samples, at least 20: the more, the smaller changes are seen.
-            false_alarm_rate: The probability of an alarm, at most, if the samples are independent and of the same kind
-                as the reference; in (0, 1). Whoever looks at many batches has so many false alarms a batch.
+            x: New samples, at least 20; more samples reveal smaller changes.
+            false_alarm_rate: Maximum probability of an alarm per call, in (0, 1), if the samples are independent and
+                distributed like the reference.
             **predict_arguments: As in `predict`: `batch_size`, `verbose`.
 
         Returns:
-            The comparison: `alarm`, `p_value`, `measures`; `print` shows it in words.
+            The comparison, with `alarm`, `p_value` and `measures`; `print` shows a summary.
 
         Raises:
             ValueError: If there is no reference, there are fewer than 20 samples, or the rate is not in (0, 1).
@@ -80,7 +79,7 @@ class DriftModel(keras.Model):
         reference = self.reference
         if reference is None:
             raise ValueError(
-                "Call `set_reference` on held-out data first (`fit` and `calibrate` forget what it found). Received: "
+                "Call `set_reference` on held-out data first (`fit` and `calibrate` remove it). Received: "
                 "an ensemble without a reference"
             )
         return reference.compared(self._measured_for_reference(x, predict_arguments), false_alarm_rate)
@@ -103,8 +102,8 @@ def _names(likelihood: Likelihood) -> tuple[str, ...]:
 
 
 def _mean_over_positions(values: Any, counts: Any) -> Any:
-    """One number for each sample, `[B]`, from measures `[B, ...]` and which positions count."""
-    if len(values.shape) > len(counts.shape):  # one for each question or target
+    """Returns one number per sample, `[B]`, from measures `[B, ...]` and the mask of positions."""
+    if len(values.shape) > len(counts.shape):  # one per label or target
         values = ops.mean(values, axis=-1)
     axes = tuple(range(1, len(counts.shape)))
     counts = ops.cast(counts, values.dtype)

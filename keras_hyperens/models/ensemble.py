@@ -1,4 +1,4 @@
-"""What every ensemble of this package is: a Keras model of members, from plain batches to one prediction."""
+"""Base class of the ensembles: a Keras model of members that maps plain batches to one prediction."""
 
 from dataclasses import asdict
 from functools import partial
@@ -44,55 +44,55 @@ from keras_hyperens.types import LikelihoodTree
 from keras_hyperens.types import Tensor
 from keras_hyperens.types import TensorTree
 
-FORMAT_VERSION = 3  # of the files of ensembles
+FORMAT_VERSION = 3  # of ensemble files
 
 
 def inputs_of(model: keras.Model) -> TensorTree:
-    """The symbolic inputs of a model in the structure of a batch; `None` if it has none."""
+    """Returns the symbolic inputs of a model in the structure of a batch, or `None`."""
     if not getattr(model, "inputs", None):
         return None
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
 class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorkerModel):
-    """Prediction, members' predictions, export, files. Abstract: a subclass knows its members and what they put out."""
+    """Prediction, members' predictions, export, files. Abstract: subclasses define the members and their outputs."""
 
-    likelihoods: Any = Value()  # of all outputs, or of each by name or by position
+    likelihoods: Any = Value()  # for all outputs, or one per output by name or position
     combination: Combination = "mean"
-    _temperatures: Temperatures | None = None  # what `calibrate` found
-    member_weights: Any = None  # `[M]`, or `None`: all equal
+    _temperatures: Temperatures | None = None  # result of `calibrate`
+    member_weights: Any = None  # `[M]`, or `None` for equal weights
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._seen = SimpleNamespace(batch=None)  # in a namespace Keras and TensorFlow do not wrap the last batch
-        self._views = Views()  # of whatever else `predict` can give
+        self._seen = SimpleNamespace(batch=None)  # the namespace keeps Keras and TensorFlow from wrapping the batch
+        self._views = Views()  # for other results of `predict`
 
     def _member_outputs(self, inputs: TensorTree, training: bool | None = None) -> TensorTree:
         """Raw outputs of every member, `[M, B, ..., C]`, in the structure of the outputs."""
         raise NotImplementedError
 
     def _predictions_of(self, raw: TensorTree) -> TensorTree:
-        """The members' predictions from their raw outputs."""
+        """Returns the members' predictions for their raw outputs."""
         return self._tempered(likelihoods.predictions(raw, self.likelihoods_of(raw)))
 
     def _member_predictions(self, inputs: TensorTree, training: bool | None = None) -> TensorTree:
-        """Predictions of every member, `[M, B, ..., C]`, in the structure of the outputs."""
+        """Returns the predictions of every member, `[M, B, ..., C]`, in the structure of the outputs."""
         return self._predictions_of(self._member_outputs(inputs, training))
 
     def _parameters(self) -> Parameters | None:
-        """How many parameters members share and have; `None` if that is not known yet."""
+        """Returns the numbers of shared and member-specific parameters, or `None` if unknown."""
         raise NotImplementedError
 
     def _bounds(self) -> dict[str, Any]:
-        """Each hyperparameter's tuned bounds, `[M, 2]`, where there are such."""
+        """Returns the tuned bounds of each hyperparameter, `[M, 2]`, if any."""
         return {}
 
     def _declared_inputs(self) -> TensorTree:
-        """The symbolic inputs in the structure of a batch, or `None` if they are not known without one."""
+        """Returns the symbolic inputs in the structure of a batch, or `None` if they are unknown without one."""
         raise NotImplementedError
 
     def _servable(self) -> Servable:
-        """The variables that a served prediction reads, and its raw outputs as a function of a batch."""
+        """Returns the variables that a served prediction reads, and its raw outputs as a function of a batch."""
         return [variable.value for variable in self.variables], partial(self._member_outputs, training=False)
 
     def call(self, inputs: TensorTree, training: bool | None = None) -> TensorTree:
@@ -100,21 +100,21 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
         return self._combine(self._member_predictions(inputs, training))
 
     def _seen_spec(self, leaf: Any) -> tf.TensorSpec:
-        """Of a batch of any size, before Keras cast it to the dtype of computations."""
+        """Specification of inputs of any batch size, before Keras casts them to the compute dtype."""
         is_cast = keras.backend.standardize_dtype(leaf.dtype) == self.compute_dtype != self.variable_dtype
         return tf.TensorSpec([None, *leaf.shape[1:]], self.variable_dtype if is_cast else leaf.dtype)
 
     def _combine(self, members: TensorTree) -> TensorTree:
-        """One prediction `[B, ..., C]` from the members' predictions `[M, B, ..., C]`."""
+        """Returns one prediction `[B, ..., C]` for the members' predictions `[M, B, ..., C]`."""
         return self._final(self._pooled(members))
 
     def _final(self, pooled: TensorTree) -> TensorTree:
-        """The prediction, from what the members say together: with the temperature of the ensemble, if it has one."""
+        """Applies the temperature of the ensemble, if any, to the combined prediction."""
         temperatures = self.temperatures
         return pooled if temperatures is None else temperatures.of_prediction(pooled, self.likelihoods_of(pooled))
 
     def _pooled(self, members: TensorTree) -> TensorTree:
-        """What the members say together, before a temperature of the ensemble."""
+        """Combines the members' predictions, before the temperature of the ensemble."""
 
         def one(output: Tensor, likelihood: Likelihood) -> Tensor:
             return likelihood.combine(output, self.member_weights, self.combination)
@@ -123,7 +123,7 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
 
     @property
     def temperatures(self) -> Temperatures | None:
-        """What `calibrate` found, if it was called after the last `fit`."""
+        """Result of `calibrate`, if it was called after the last `fit`."""
         return temperatures_of(self, self._temperatures)
 
     def _tempered(self, members: TensorTree) -> TensorTree:
@@ -131,20 +131,20 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
         return members if temperatures is None else temperatures.of_members(members, self.likelihoods_of(members))
 
     def likelihoods_of(self, outputs: TensorTree) -> LikelihoodTree:
-        """What each output means, in the structure of `outputs`."""
+        """Returns the likelihood of each output, in the structure of `outputs`."""
         return likelihoods.like_outputs(self.likelihoods, outputs, self.output_names)
 
     def predict_step(self, data: TensorTree) -> TensorTree:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        with temperature_scope(self, self._temperatures):  # one and the same from begin to end
+        with temperature_scope(self, self._temperatures):  # constant during the step
             return self(x, training=False)
 
     def predict_members(self, x: Any, **predict_arguments: Any) -> TensorTree:
-        """Like `predict`, for every member (that training did not leave out) by itself: `[M, B, ..., C]`."""
+        """Like `predict`, for every member (except those that training excluded): `[M, B, ..., C]`."""
 
         def members_of(inputs: TensorTree) -> TensorTree:
             members = self._member_predictions(inputs, training=False)
-            return keras.tree.map_structure(lambda output: ops.swapaxes(output, 0, 1), members)  # batches are joined
+            return keras.tree.map_structure(lambda output: ops.swapaxes(output, 0, 1), members)  # batch axis first
 
         outputs = self._predict("members", members_of, x, predict_arguments)
         return keras.tree.map_structure(lambda output: np.swapaxes(output, 0, 1), outputs)
@@ -152,22 +152,22 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
     def predict_uncertainty(
         self, x: Any, measures: Measures | None = None, **predict_arguments: Any
     ) -> dict[str, np.ndarray]:
-        """Like `predict`, with measures of how sure each prediction is.
+        """Like `predict`, with uncertainty measures of each prediction.
 
         Args:
             x: As in `predict`.
             measures: Names of measures in `keras_hyperens.uncertainty`, or functions of members' predictions
-                `[M, B, ..., C]` and their weights `[M]` or `None`. Default: for probabilities `"predictive_entropy"`,
-                `"expected_entropy"` and `"mutual_information"`, for Gaussians `"total_variance"`,
-                `"aleatoric_variance"` and `"epistemic_variance"`, for other values `"variance"`.
+                `[M, B, ..., C]` and their weights `[M]` or `None`. Defaults to `"predictive_entropy"`,
+                `"expected_entropy"` and `"mutual_information"` for probabilities, `"total_variance"`,
+                `"aleatoric_variance"` and `"epistemic_variance"` for Gaussians, `"variance"` for other values.
             **predict_arguments: As in `predict`: `batch_size`, `verbose`.
 
         Returns:
-            By name, `"prediction"` and the measures, rows first; with several outputs the output's name comes first, as
-            in `"boxes_variance"`.
+            Dictionary with `"prediction"` and the measures, batch axis first; several outputs are prefixed with their
+            names, as in `"boxes_variance"`.
 
         Raises:
-            ValueError: If a measure is unknown for an output of this kind.
+            ValueError: If an output does not support a measure.
         """
 
         def described(inputs: TensorTree) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
         return self._predict(kind, described, x, predict_arguments)
 
     def _predict(self, kind: Any, describe: Any, x: Any, predict_arguments: dict[str, Any]) -> Any:
-        """`predict`, but of each batch what `describe` says; traced once for each kind of description."""
+        """`predict` with the result of `describe` for each batch, traced once per kind of description."""
         return self._views.of(self, kind, describe, self._temperatures).predict(x, **predict_arguments)
 
     def calibrate(
@@ -190,37 +190,38 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
         prior_rows: float = PRIOR_ROWS,
         **predict_arguments: Any,
     ) -> Temperatures:
-        """Fits temperatures on rows that were not trained on; from now on they are part of every prediction.
+        """Fits temperatures on held-out data, which become part of every prediction.
 
-        A temperature T above 1 makes predictions less sure: probabilities become `p ** (1 / T)`, normalized; the
-        variance of a Gaussian is multiplied by T. Each has the lowest negative log-likelihood on these rows, and on
-        `prior_rows` more on which the predictions are right as they are: few rows change little. They are saved with
-        the ensemble and exported; `fit`, which makes other members, forgets them. `conformalize`, `abstain` and
-        `set_reference` come after it: what they found before is forgotten. Mutual information and divergences, which
-        compare members with what they say together, are taken before a temperature of the ensemble.
+        A temperature T above 1 reduces the confidence: probabilities become `p ** (1 / T)`, normalized; the variance of
+            a
+        Gaussian is multiplied by T. Each temperature minimizes the negative log-likelihood on these samples and on
+        `prior_rows` pseudo-samples with correct predictions, so few samples change little. Temperatures are saved with
+        the ensemble and exported; `fit` removes them. Call `conformalize`, `abstain` and `set_reference` afterwards:
+        their previous results are removed. Mutual information and divergences, which compare members with the combined
+        prediction, are computed before the temperature of the ensemble.
 
         Args:
-            x, y: Rows and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or `keras.utils.PyDataset` of both.
-            per: `"ensemble"` (default): one temperature, for the combined prediction; `"member"`: one for each member,
-                before they are combined.
-            sample_weight: As in `fit`: a sample of weight 2 counts as two equal ones. Positions that Keras' mask leaves
-                out, and those of a class that the loss ignores, do not count in any case.
-            prior_rows: As if on so many more rows predictions were right as they are. 0: the temperature of these rows
-                alone, which below some hundred of them makes new predictions worse as often as better, above all where
-                the same rows chose the members.
+            x, y: Samples and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or `keras.utils.PyDataset` of both.
+            per: `"ensemble"` (default): one temperature for the combined prediction; `"member"`: one per member,
+                applied before the members are combined.
+            sample_weight: As in `fit`: a weight of 2 counts as two equal samples. Positions that the Keras mask
+                excludes, and those of a class that the loss ignores, never count.
+            prior_rows: Number of pseudo-samples with correct predictions. With 0 only these samples count: below a few
+                hundred of them the temperature worsens new predictions about as often as it improves them, especially
+                if the same samples selected the members.
             **predict_arguments: As in `predict`: `batch_size`, `verbose`.
 
         Returns:
-            What was found: `.values` has one entry per output.
+            The temperatures: `.values` has one entry per output.
 
         Raises:
-            ValueError: If an output is neither probabilities nor a Gaussian, or labels or weights do not fit. The
-                ensemble keeps the temperatures that it had.
+            ValueError: If an output is neither probabilities nor a Gaussian, or labels or weights do not match. The
+                ensemble then keeps its previous temperatures.
 
         References:
             - Guo et al., [On Calibration of Modern Neural Networks](https://arxiv.org/abs/1706.04599)
             - Rahaman and Thiery, [Uncertainty Quantification and Deep
-              Ensembles](https://arxiv.org/abs/2007.08792), on the order of pooling and calibrating
+              Ensembles](https://arxiv.org/abs/2007.08792), on the order of pooling and calibration
         """
         check_per(per)
         x, y, sample_weight = rows_and_labels(x, y, sample_weight)
@@ -233,7 +234,7 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
         return temperatures
 
     def _members_and_counts(self, x: Any, predict_arguments: dict[str, Any]) -> tuple[Any, Any]:
-        """Without temperatures: the members' predictions `[M, B, ...]`, and which rows or positions count."""
+        """Returns the members' predictions `[M, B, ...]` without temperatures, and the mask of samples or positions."""
 
         def untempered(inputs: TensorTree) -> tuple[Any, Any]:
             with temperature_scope(self, None):
@@ -245,7 +246,7 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
         return keras.tree.map_structure(lambda output: np.swapaxes(output, 0, 1), members), counts
 
     def _predictions_and_counts(self, x: Any, predict_arguments: dict[str, Any]) -> tuple[Any, Any]:
-        """What `predict` gives, and which rows or positions count."""
+        """Returns the result of `predict`, and the mask of samples or positions."""
 
         def counted(inputs: Any) -> tuple[Any, Any]:
             members = self._member_predictions(inputs, training=False)
@@ -254,13 +255,13 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
         return self._predict("counted", counted, x, predict_arguments)
 
     def _counts_of(self, members: Any) -> Any:
-        """Which rows or positions of each output count, `[B, ...]`."""
+        """Returns which samples or positions of each output count, `[B, ...]`."""
         return keras.tree.map_structure(_counts, members)
 
     def _labels_and_weights(
         self, y: Any, sample_weight: Any, members: TensorTree, counts: TensorTree
     ) -> tuple[Any, list[Any]]:
-        """Labels in the structure of the outputs, and a weight of each row or position of each output."""
+        """Returns labels in the structure of the outputs, and a weight per sample or position of each output."""
         names = self.output_names
         ignored = likelihoods.per_output(likelihoods.ignored_classes(getattr(self, "loss", None)), members, names)
         given = likelihoods.per_output(sample_weight, members, names)
@@ -270,28 +271,28 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
         return keras.tree.pack_sequence_as(members, labels), list(weights)
 
     def _set_temperatures(self, temperatures: Temperatures | None) -> None:
-        """Takes temperatures, or none; what was traced with others is forgotten, and what was decided by others."""
+        """Sets temperatures, or `None`; removes traces with other temperatures, and decisions based on them."""
         self._set_decisions(Decisions())
         if temperatures != self._temperatures:
             self._temperatures = temperatures
             self._forget_traces()
 
     def _forget_traces(self) -> None:
-        """Has predictions traced anew."""
+        """Discards the traces of predictions."""
         self._views = Views()
         for function, make in (
             (self.predict_function, self.make_predict_function),
             (self.test_function, self.make_test_function),
         ):
-            if function is not None:  # never `None` again: another thread may be about to call it
+            if function is not None:  # never set to `None` again, because another thread may call it
                 make(force=True)
 
     def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **arguments: Any) -> None:
-        """As `keras.Model.save`, but an older file stays whole until the new one is."""
+        """As `keras.Model.save`, but an existing file is kept until the new one is complete."""
         save_model(super().save, filepath, overwrite, zipped, arguments)
 
     def save_weights(self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None) -> None:
-        """As `keras.Model.save_weights`, but an older file stays whole until the new one is."""
+        """As `keras.Model.save_weights`, but an existing file is kept until the new one is complete."""
         save_weights(super().save_weights, filepath, overwrite, max_shard_size)
 
     def export(
@@ -302,36 +303,37 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
         measures: Measures | None = None,
         **export_arguments: Any,
     ) -> None:
-        """Writes the ensemble for serving.
+        """Exports the ensemble for serving.
 
-        A SavedModel takes any batch size and loads without this package; a hyper-batch ensemble's has folded kernels,
-        at its hyperparameters. Its signatures, whose outputs all have the batch first:
+        A SavedModel accepts any batch size and loads without this package; that of a hyper-batch ensemble has folded
+        kernels at its hyperparameters. Its signatures, whose outputs have the batch axis first:
 
-        - `serving_default`: a batch to the combined prediction;
-        - `uncertainty`: a batch to `prediction`, `members` `[B, M, ..., C]` and the measures of `predict_uncertainty`;
-        - `decide`, after `conformalize` or `abstain`: a batch to what `decide` gives.
+        - `serving_default`: maps a batch to the combined prediction;
+        - `uncertainty`: maps a batch to `prediction`, `members` `[B, M, ..., C]` and the measures of
+          `predict_uncertainty`;
+        - `decide`, after `conformalize` or `abstain`: maps a batch to the result of `decide`.
 
         Args:
-            filepath: The directory to write.
-            format: `"tf_saved_model"`, or any other that `keras.Model.export` knows: these get the call alone.
-            measures: Of the signature `uncertainty` of a SavedModel, as in `predict_uncertainty`.
+            filepath: Directory to write.
+            format: `"tf_saved_model"`, or another format of `keras.Model.export`, which only exports the call.
+            measures: Measures of the signature `uncertainty` of a SavedModel, as in `predict_uncertainty`.
             **export_arguments: As in `keras.Model.export`: `verbose`, `input_signature` (the shape and dtype of each
-                input; by default those of the network, for any batch size), and others of other formats.
+                input; defaults to those of the network, for any batch size), and arguments of other formats.
 
         Raises:
             TypeError: If an argument is unknown.
-            ValueError: If an argument does not go with the format, or if something else than a SavedModel stands in its
-                place: nothing else is ever deleted. An older one stays whole until the new one is.
+            ValueError: If the format does not support an argument, or the path exists and is not a SavedModel: no other
+                content is deleted. An existing SavedModel is kept until the new one is complete.
         """
         check_arguments(format, export_arguments, measures=measures)
         if format == "tf_saved_model":
             return export_saved_model(self, filepath, measures, self._servable, **export_arguments)
-        export_arguments.setdefault("input_signature", [input_specs(self)])  # Keras would take all inputs for floats
+        export_arguments.setdefault("input_signature", [input_specs(self)])  # Keras would assume float inputs
         seen = self._seen.batch
         try:
             export_file(filepath, lambda path: super(Ensemble, self).export(path, format=format, **export_arguments))
         finally:
-            self._seen.batch = seen  # Keras calls the ensemble with what it takes for a batch
+            self._seen.batch = seen  # Keras calls the ensemble with an artificial batch
 
     def get_config(self) -> dict[str, Any]:
         temperatures = None if self.temperatures is None else asdict(self.temperatures)
@@ -345,7 +347,7 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
 
     @staticmethod
     def _readable(config: dict[str, Any]) -> tuple[dict[str, Any], Temperatures | None, Decisions]:
-        """Arguments of the ensemble, its temperatures and its decisions, from what `get_config` wrote.
+        """Returns arguments, temperatures and decisions of the ensemble, from the result of `get_config`.
 
         Raises:
             ValueError: If another version wrote it.
@@ -364,7 +366,7 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
 
 
 def _counts(members: Tensor) -> Tensor:
-    """Which rows or positions of an output `[M, B, ..., C]` count, `[B, ...]`: all, or those that the mask lets."""
+    """Returns which samples or positions of an output `[M, B, ..., C]` count, `[B, ...]`: all, or the unmasked ones."""
     mask = masks.mask_of(members)
     if mask is not None:
         return ops.cast(masks.of_all_members(mask), "float32")

@@ -1,4 +1,4 @@
-"""What a conversion promises, looked at: with rank-1 factors of one, every member predicts what the model predicts."""
+"""Verification of a conversion: with rank-1 factors of one, every member predicts as the model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,15 +17,15 @@ from keras_hyperens.models.network import may_mix_rows
 from keras_hyperens.types import TensorTree
 
 ROWS = 2
-TOLERANCES = {"float16": 3e-2, "bfloat16": 1e-1}  # of the largest output; of others:
+TOLERANCES = {"float16": 3e-2, "bfloat16": 1e-1}  # relative to the largest output; otherwise:
 TOLERANCE = 1e-3
 
 
 def check_conversion(ensemble: Ensemble, model: keras.Model) -> None:
-    """Checks an ensemble made from a model, unless its network has nothing but Keras' layers and ours.
+    """Checks the ensemble of a converted model, unless its network only has layers of Keras and this package.
 
     Raises:
-        ValueError: If the network drops, adds, reorders or mixes rows, or a member differs from the model.
+        ValueError: If the network drops, adds, reorders or mixes samples, or a member differs from the model.
     """
     if may_mix_rows(ensemble.network):
         specs = input_specs(ensemble)
@@ -34,29 +34,29 @@ def check_conversion(ensemble: Ensemble, model: keras.Model) -> None:
 
 
 def check_equality(model: keras.Model, members: Members, batch: TensorTree) -> None:
-    """Checks on made-up rows that every member predicts what the model predicts.
+    """Checks on synthetic inputs that every member predicts as the model.
 
     Args:
         model: The model.
-        members: In the network that became of it, with the model's weights.
+        members: Members in the converted network, with the model's weights.
         batch: Shapes and dtypes of a batch, a structure of objects with `shape` and `dtype`.
 
     Raises:
-        ValueError: If a member does not; it names the first layer that differs.
+        ValueError: If a member differs; the error names the first layer that differs.
     """
     if any(keras.backend.standardize_dtype(spec.dtype) == "string" for spec in keras.tree.flatten(batch)):
-        return  # no row of strings can be made up
+        return  # strings have no synthetic inputs
     rows = accepted_rows(model, batch, ROWS)
     of_members = keras.tree.map_structure(lambda array: np.concatenate([array] * members.ensemble_size), rows)
     network, values = members.network, members.values()
     with _factors_of_one(network), hyperparameter_scope(values, values):
         wrong = _difference(model, network, rows, of_members)
-        if not wrong or _difference(model, model, rows, rows):  # random numbers are never the same
+        if not wrong or _difference(model, model, rows, rows):  # random numbers always differ
             return
         layer = _first_that_differs(model, network, rows, of_members)
     raise ValueError(
-        "Every member must first predict what the model predicts, and does not: a layer has state beyond its weights "
-        "and its configuration. Make that state part of `get_config`, or of `save_own_variables` and "
+        "Every member must initially predict the same as the model, but a layer has state besides its weights "
+        "and its configuration. Include that state in `get_config`, or in `save_own_variables` and "
         f"`load_own_variables`. Received: {layer}, with a largest difference of {wrong:.2g}"
     )
 
@@ -75,7 +75,7 @@ def _factors_of_one(network: keras.Model) -> Iterator[None]:
 
 
 def _difference(model: keras.Model, other: keras.Model, rows: TensorTree, others: TensorTree) -> float:
-    """The largest difference of outputs, each as a part of the largest; 0 within tolerance."""
+    """Returns the largest difference of outputs, relative to the largest output; 0 within tolerance."""
     worst = 0.0
     pairs = zip(*(keras.tree.flatten(each) for each in (model(rows, training=False), other(others, training=False))))
     for left, right in pairs:
@@ -91,12 +91,12 @@ def _difference(model: keras.Model, other: keras.Model, rows: TensorTree, others
 
 
 def _first_that_differs(model: keras.Model, network: keras.Model, rows: TensorTree, of_members: TensorTree) -> str:
-    """In words; the model as a whole where a part cannot be looked at by itself."""
+    """Describes the first layer that differs, or the model if its parts cannot be called separately."""
     for layer in model.layers:
         try:
             one, other = (keras.Model(each.input, each.get_layer(layer.name).output) for each in (model, network))
             differs = _difference(one, other, rows, of_members)
-        except (AttributeError, ValueError):  # called more than once, or not known by this name
+        except (AttributeError, ValueError):  # called more than once, or unknown name
             continue
         if differs:
             return f"layer {layer.name!r} of type {type(layer).__name__}"

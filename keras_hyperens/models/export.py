@@ -1,4 +1,4 @@
-"""A SavedModel of an ensemble: plain TensorFlow, no trace of this package."""
+"""SavedModel export of an ensemble, without dependency on this package."""
 
 import glob
 import os
@@ -21,7 +21,7 @@ from keras_hyperens.replacing import write_files
 from keras_hyperens.types import Tensor
 from keras_hyperens.types import TensorTree
 
-OPENVINO = ".xml"  # with the weights beside
+OPENVINO = ".xml"  # with a separate file of weights
 
 # Variables that a served prediction reads, and a function from a batch to raw outputs `[M, B, ..., C]`.
 KEYWORDS: dict[str, set[str]] = {"tf_saved_model": set(), "onnx": {"opset_version"}, "openvino": set()}
@@ -29,19 +29,19 @@ Servable = tuple[list[tf.Variable], Callable[[Any], Any]]
 
 
 def check_arguments(format: str, arguments: dict[str, Any], **of_saved_models: Any) -> None:
-    """Raises an error for what is given to `export` and would not be used.
+    """Raises an error for arguments of `export` without effect.
 
     Args:
-        format: Of the export.
-        arguments: All but those that only a SavedModel has; what LiteRT takes its converter checks.
-        of_saved_models: These; `None` where they are not given.
+        format: Format of the export.
+        arguments: All arguments except those of a SavedModel; the LiteRT converter checks its own.
+        of_saved_models: Arguments of a SavedModel, `None` if they are not set.
     """
     given = {name: value for name, value in of_saved_models.items() if value is not None}
     if given and format != "tf_saved_model":
         received = ", ".join(f"{name}={value!r}" for name, value in {"format": format, **given}.items())
         raise ValueError(
-            'Only a SavedModel has `measures` and can be written with `folded=False`: use format="tf_saved_model", or '
-            f"leave them out. Received: {received}"
+            'Only a SavedModel supports `measures` and `folded=False`: use format="tf_saved_model", or '
+            f"remove them. Received: {received}"
         )
     known = {"verbose", "input_signature", *KEYWORDS.get(format, arguments)}
     if unknown := sorted(set(arguments) - known):
@@ -59,19 +59,19 @@ def export_saved_model(
     """Writes the signatures `serving_default`, `uncertainty` and `decide`; see `Ensemble.export`.
 
     Args:
-        ensemble, filepath, measures: As there.
-        servable: `Ensemble._servable`, or what gives the same.
+        ensemble, filepath, measures: As in `Ensemble.export`.
+        servable: `Ensemble._servable`, or an equivalent function.
         input_signature, verbose: As in `keras.Model.export`.
 
     Raises:
-        ValueError: If something else than a SavedModel is there; if the shape of a batch is unknown, because the
+        ValueError: If the path exists and is not a SavedModel, or the shape of a batch is unknown, because the
             ensemble was never called.
     """
     check_replaceable(filepath, SAVED_MODEL)
     specs = input_specs(ensemble) if input_signature is None else _given_specs(ensemble, input_signature)
     module = tf.Module()
     module.variables_read, outputs_of = servable()
-    raw_of = tf.function(outputs_of, input_signature=[specs])  # the network is traced once for all signatures
+    raw_of = tf.function(outputs_of, input_signature=[specs])  # one trace of the network for all signatures
     module.tables = [each.lookup_table for each in ensemble._flatten_layers() if hasattr(each, "lookup_table")]
 
     def prediction(inputs: TensorTree) -> TensorTree:
@@ -87,7 +87,7 @@ def export_saved_model(
         return decided(ensemble, raw_of(keras.tree.pack_sequence_as(specs, flat)), ensemble._decisions)
 
     signature = keras.tree.flatten(specs)
-    module.serve = tf.function(prediction, input_signature=[specs])  # what `keras.layers.TFSMLayer` looks for
+    module.serve = tf.function(prediction, input_signature=[specs])  # used by `keras.layers.TFSMLayer`
     signatures = {
         "serving_default": tf.function(named_prediction, input_signature=signature),
         "uncertainty": tf.function(named_uncertainty, input_signature=signature),
@@ -100,7 +100,7 @@ def export_saved_model(
 
 
 def export_file(filepath: str, export: Callable[[str], Any]) -> None:
-    """Calls `export` of Keras with another name, and then renames what it wrote."""
+    """Calls Keras' `export` with a temporary name, and then renames the file."""
     name = str(filepath)
     if not name.endswith(OPENVINO) or files.is_remote(name):
         return files.write_whole(resolved(filepath), export)
@@ -109,7 +109,7 @@ def export_file(filepath: str, export: Callable[[str], Any]) -> None:
 
 
 def example_batch(ensemble: keras.Model, input_signature: Any) -> TensorTree:
-    """One row on which an ensemble can be called before Keras exports it; arguments as in `export_saved_model`."""
+    """Returns one sample with which to call an ensemble before an export; arguments as in `export_saved_model`."""
     specs = input_specs(ensemble) if input_signature is None else input_signature
     specs = specs[0] if isinstance(specs, list | tuple) and len(specs) == 1 else specs
     if any(None in spec.shape[1:] for spec in keras.tree.flatten(specs)):
@@ -118,7 +118,7 @@ def example_batch(ensemble: keras.Model, input_signature: Any) -> TensorTree:
 
 
 def _given_specs(ensemble: keras.Model, input_signature: Any) -> TensorTree:
-    """The specifications of `input_signature`, a list of the one argument of a call, with the names of our own."""
+    """Returns the specifications of `input_signature`, a list with the single argument of a call, with input names."""
     specs = input_specs(ensemble)
     own, given = keras.tree.flatten(specs), keras.tree.flatten(input_signature)
     if len(own) != len(given) or not all(hasattr(each, "shape") and hasattr(each, "dtype") for each in given):
@@ -131,9 +131,9 @@ def _given_specs(ensemble: keras.Model, input_signature: Any) -> TensorTree:
 
 
 def input_specs(ensemble: keras.Model) -> TensorTree:
-    """The structure of a batch of any size, each input with a name.
+    """Returns the specification of a batch of any size, with a name per input.
 
-    Shapes and dtypes are those that the network declares, where it does, in the structure of the last batch seen.
+    Shapes and dtypes are those of the network if it declares them, in the structure of the last batch.
     """
     seen, declared = ensemble._seen.batch, ensemble._declared_inputs()
     if seen is None and declared is None:

@@ -1,4 +1,4 @@
-"""A network with its members' kernels built once, for serving."""
+"""Network with precomputed kernels of its members, for serving."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,16 +19,16 @@ from keras_hyperens.types import TensorTree
 
 
 def member_by_member(network: keras.Model, members: Sequence[int], values: Tensor, centers: Tensor) -> Servable:
-    """The network called once for each member, with the member's own kernels, on the batch itself.
+    """Calls the network once per member, with the member's kernels, on the plain batch.
 
-    Nothing is tiled, split or joined but the outputs, and a step of one member stays in the cache. What all members
-    compute alike, before their first kernel, TensorFlow computes once.
+    Only outputs are joined, nothing is tiled, and the memory of one member's step fits the cache. TensorFlow computes
+    the common part before the first kernel once.
 
     Args:
-        network: Of hyper-batch and ordinary layers, built.
-        members: Their numbers.
+        network: A built network of hyper-batch and ordinary layers.
+        members: Indices of members.
         values: `[M, 1, P]`, a NumPy array: constants of the trace.
-        centers: Of the scope, likewise.
+        centers: Centers of the scope, likewise.
     """
     stored = [Stored(member, {}) for member in members]
     for layer in hyper_batch_layers(network):
@@ -44,7 +44,7 @@ def member_by_member(network: keras.Model, members: Sequence[int], values: Tenso
         if not isinstance(layer, MemberNormalization)
         for weight in layer.weights
     }
-    read = [variable.value for variable in network.variables if id(variable) not in replaced]  # seeds too
+    read = [variable.value for variable in network.variables if id(variable) not in replaced]  # including seeds
     read += [
         each for member in stored for each in keras.tree.flatten(list(member.weights.values())) if each is not None
     ]

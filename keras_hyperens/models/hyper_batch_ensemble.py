@@ -1,4 +1,4 @@
-"""The hyper-batch ensemble: a Keras model around a network of hyper-batch and ordinary layers."""
+"""Hyper-batch ensemble: a Keras model around a network of hyper-batch and ordinary layers."""
 
 import random
 from collections.abc import Callable
@@ -65,50 +65,50 @@ from keras_hyperens.types import MetricTree
 from keras_hyperens.types import TensorTree
 
 RESPONSES = ("centered", "reference")
-FIXED_WIDTH = 1e-2  # of the initial intervals of members whose hyperparameters are not tuned
+FIXED_WIDTH = 1e-2  # of the initial intervals if hyperparameters are not tuned
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperBatchEnsemble(Ensemble):
-    """M members in one network, which share nearly all weights and differ in hyperparameters; trained by one `fit`.
+    """Ensemble of M members in one network, which share nearly all weights and differ in their hyperparameters.
 
     Every training step draws hyperparameters for every member from the member's own distribution and trains the
-    weights for them; every few steps the distributions themselves are tuned on held-out rows. A trained member is the
-    network in the middle of its interval, and a prediction is the mean of the members' predictions. A member that
-    diverges in training is left out, with a warning (`left_out` has the numbers of such): predictions are of the
-    others.
+    weights for them. Tuning steps update the distributions on held-out data. A trained member is the network at the
+    center of its interval, and a prediction is the mean of the members' predictions. A member that diverges in training
+    is excluded from predictions with a warning; `left_out` lists such members.
 
     Args:
         network: A Keras model (Sequential, Functional, subclassed, nested) of hyper-batch and ordinary layers, from
-            plain batches to raw outputs. Ordinary layers are shared by all members. It must treat rows one by one.
-        space, ensemble_size: What is tuned, and the number of members M. Default: those of the network's layers, which
-            must agree. Give `space` where the loss alone has hyperparameters. An empty one makes a batch ensemble.
-        combination: How members become one prediction: `"mean"` (default), `"trimmed_mean"` (without the member
-            farthest from the median, row by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalized for class
-            probabilities). Training and tuning always look at the mean.
-        output_activation: What turns raw outputs into predictions: `"softmax"`, `"sigmoid"`, `"gaussian"` (means and
+            plain batches to raw outputs. All members share ordinary layers. The network must not mix samples.
+        space, ensemble_size: Tuned hyperparameters, and the number of members M. Default to those of the network's
+            layers, which must agree. Set `space` if only the loss has hyperparameters. An empty space defines a batch
+            ensemble.
+        combination: Combination of the members' predictions: `"mean"` (default), `"trimmed_mean"` (without the member
+            farthest from the median, per sample), `("trimmed_mean", n_outliers)`, or `"median"` (renormalized for class
+            probabilities). Training and tuning always use the mean.
+        output_activation: Function from raw outputs to predictions: `"softmax"`, `"sigmoid"`, `"gaussian"` (means and
             logarithms of standard deviations, to means and variances) or `None`, for several outputs a list or
-            dictionary of these. Default `"auto"`: `compile` settles it by the loss and its `from_logits`.
+            dictionary of these. Defaults to `"auto"`: `compile` infers it from the loss and its `from_logits`.
         initial_width: Width of each member's initial interval, a fraction of the range of every hyperparameter.
-            Default 1/3, and 0.15 around initial values.
-        initial_values: Values around which the members begin, by name: for example the best ones of a search. By
-            default they begin spread over the whole range.
-        response: How kernels respond to hyperparameters. `"centered"` (default): to the distance from the middle of the
-            member's own interval, where the kernel is that of a batch ensemble. `"reference"`: to the position in the
-            range, as in the paper, where the second kernel learns what the first one learns, and tuning can follow the
-            wrong sign.
-        seed: Seed of the initial intervals, of the draws and of the order of tuning rows. Default: drawn from Python's
-            generator, which `keras.utils.set_random_seed` sets.
+            Defaults to 1/3, and to 0.15 around initial values.
+        initial_values: Dictionary of values near which all members start, for example the best ones of a search. By
+            default the members cover the whole range.
+        response: Dependence of kernels on hyperparameters. `"centered"` (default): on the distance from the center of
+            the member's own interval, where the kernel is that of a batch ensemble. `"reference"`: on the position in
+            the range, as in the paper, where the second kernel learns what the first one learns, and tuning can follow
+            a gradient of the wrong sign.
+        seed: Seed of the initial intervals, of the draws and of the order of tuning data. By default it is drawn from
+            Python's generator, which `keras.utils.set_random_seed` sets.
 
     Input shape:
-        What the network takes: plain batches `(B, ...)`; members are tiled inside.
+        Plain batches `(B, ...)` as the network takes them; members are tiled internally.
 
     Output shape:
         The combined prediction, `(B, ..., C)`: probabilities for a classifier.
 
     Raises:
-        TypeError: If `network` is not a Keras model or `space` not a space.
-        ValueError: If the network has no hyper-batch layer, or layers of another ensemble; if a seed is negative.
+        TypeError: If `network` is not a Keras model or `space` is not a space.
+        ValueError: If the network has no hyper-batch layer, or layers of another ensemble, or a seed is negative.
 
     Example:
     >>> import keras
@@ -184,9 +184,9 @@ class HyperBatchEnsemble(Ensemble):
         self.built = True
 
     def _build_for(self, batch: TensorTree) -> None:
-        """Builds the network for such batches, and checks the order of rows."""
+        """Builds the network for such batches, and checks that it keeps samples separate."""
         self._seen.batch = batch
-        self._members.check_rows(batch)  # calls the network: it is built now
+        self._members.check_rows(batch)  # calls the network, which builds it
         if not self.built:
             self.build(keras.tree.map_structure(lambda spec: tuple(spec.shape), batch))
 
@@ -210,40 +210,40 @@ class HyperBatchEnsemble(Ensemble):
         seed: int | None = None,
         **layer_options: Any,
     ) -> Self:
-        """An ensemble from an ordinary Keras model, with the model's weights.
+        """Creates an ensemble from an ordinary Keras model, with the model's weights.
 
-        By default every member first predicts what the model predicts: the rank-1 factors are one, `delta_kernel` is
-        zero. They come apart in training, because they differ in hyperparameters. If the model is compiled, so is the
+        By default every member initially predicts the same as the model: the rank-1 factors are one, `delta_kernel` is
+        zero. Members diverge in training, because their hyperparameters differ. If the model is compiled, so is the
         ensemble, with a new optimizer of the same kind.
 
         Args:
             model: Sequential or Functional, also nested, with shared layers or branches, or subclassed and called on a
-                batch; its own layers are looked into. It is not changed, but layers of your own that stay shared are
+                batch; its custom layers are traced. The model is not changed, but custom layers that stay shared are
                 the model's own objects, and are trained in both.
-            roles: Role to `Hyperparameter`: what shall vary between members. Roles are the penalties `"l2"`,
-                `"l1"` (kernels and biases), `"kernel_l2"`, `"bias_l2"`, `"kernel_l1"`, `"bias_l1"`, then `"dropout"`
-                (the rate of every dropout that the model has), `"noise"` and `"label_smoothing"`. What has no role
-                stays as it is in the model.
+            roles: Dictionary from roles to `Hyperparameter` objects that vary between members. Roles are the penalties
+                `"l2"`, `"l1"` (kernels and biases), `"kernel_l2"`, `"bias_l2"`, `"kernel_l1"`, `"bias_l1"`, and
+                `"dropout"` (the rate of all dropout layers of the model), `"noise"` and `"label_smoothing"`. Other
+                settings keep the values of the model.
             ensemble_size: M, the number of members.
-            sharing: `"hyper"` (default), `"batch"`: a batch ensemble; `"independent"`: members apart in one graph,
-                a deep ensemble (whose members begin as the model, all of them), or with roles a hyperparameter ensemble
-                whose members keep the values that they begin with.
-            include, exclude: Which layers become layers of members: names, with `*` for any letters, or classes.
-                Default: all that can; the others are shared.
-            member_normalization: Whether batch and layer normalization have statistics and parameters of each member.
-                Default: where members share nothing else.
-            fast_weight_initializer: Of the rank-1 factors; for example `keras.initializers.RandomNormal(1, 0.1)`
-                makes members differ from the start, at the price of the model's predictions. Default ones: with a
-                model worth keeping they were better (`python -m benchmarks.fine_tuning`).
+            sharing: `"hyper"` (default), `"batch"` (a batch ensemble) or `"independent"`: members without shared
+                weights in one graph, which is a deep ensemble (whose members all start as the model), or with roles a
+                hyperparameter ensemble with fixed hyperparameter values.
+            include, exclude: Layers to convert: names, with `*` as a wildcard, or classes. Defaults to all supported
+                layers; the others are shared.
+            member_normalization: Whether batch and layer normalization have per-member statistics and parameters.
+                Defaults to `True` if members share no kernels.
+            fast_weight_initializer: Initializer of the rank-1 factors; for example `keras.initializers.RandomNormal(1,
+                0.1)` makes members differ from the start, but changes the model's predictions. Defaults to ones, which
+                are better for pretrained models (`python -m benchmarks.fine_tuning`).
             combination, output_activation, initial_width, initial_values, response, seed: As in `HyperBatchEnsemble`;
-                a loss of one's own that takes logits needs `output_activation="softmax"` or `"sigmoid"`.
+                a custom loss that takes logits requires `output_activation="softmax"` or `"sigmoid"`.
             **layer_options: More options of `HyperBatchLayer`, for all layers: `tie_fast_weights`,
                 `fast_weights_trainable`, `shared_embedding`, and so on. With `ensemble_size=1`,
                 `tie_fast_weights=True` and `fast_weights_trainable=False` the result is a self-tuning network.
 
         Raises:
             TypeError: If `model` is not a Keras model.
-            ValueError: If it has no weights or its `call` cannot be followed, a role is unknown, or no layer can be
+            ValueError: If it has no weights or its `call` cannot be traced, a role is unknown, or no layer can be
                 converted.
 
         Example:
@@ -287,27 +287,27 @@ class HyperBatchEnsemble(Ensemble):
         seed: int | None = None,
         **layer_options: Any,
     ) -> Self:
-        """An ensemble from the function `build_model(hp)` that KerasTuner and `HyperDeepEnsembleBuilder` take.
+        """Creates an ensemble from a function `build_model(hp)`, as in KerasTuner and `HyperDeepEnsembleBuilder`.
 
-        The hypermodel is built at several values of each `Float` hyperparameter, and what changes in the model says
-        what it drives. Strengths of penalties, rates of dropout and noise, label smoothing and weights of outputs vary
-        between members; what changes anything else (units, depth, the learning rate) is the same for all of them.
-        `conversion_summary()` lists both. Loss, metrics and optimizer are the compiled model's.
+        The hypermodel is built at several values of each `Float` hyperparameter to detect the settings that it
+        controls. L1 and L2 coefficients, rates of dropout and noise, label smoothing and loss weights vary between
+        members; hyperparameters of anything else (units, depth, the learning rate) are the same for all.
+        `conversion_summary()` lists both. Loss, metrics and optimizer are those of the compiled model.
 
         Args:
             hypermodel: A function `build_model(hp)`, or a `keras_tuner.HyperModel`.
             ensemble_size: M, the number of members.
-            roles: Instead of what building it shows: roles as in `from_model`.
-            space: Names and ranges of the hyperparameters that shall vary. Default: all that can, over their ranges.
-            fixed: Values of hyperparameters that shall not vary. Default: the hypermodel's defaults.
-            sharing, include, exclude, member_normalization, **layer_options: As in `from_model`; the rank-1 factors
-                are random unless `fast_weight_initializer` says something else.
-            initial_values: By name, for example `best.values` of a KerasTuner search: what varies begins around its
-                value, what does not has it.
+            roles: Roles as in `from_model`, which replace the detection.
+            space: Names and ranges of the hyperparameters that vary. Defaults to all that can, over their ranges.
+            fixed: Values of hyperparameters that do not vary. Default to those of the hypermodel.
+            sharing, include, exclude, member_normalization, **layer_options: As in `from_model`; by default the rank-1
+                factors are random (`fast_weight_initializer`).
+            initial_values: Dictionary of values, for example `best.values` of a KerasTuner search: varying
+                hyperparameters start near them, others have these values.
             combination, output_activation, initial_width, response, seed: As in `from_model`.
 
         Raises:
-            ValueError: If nothing can vary inside one network, or a name is unknown.
+            ValueError: If no hyperparameter can vary within one network, or a name is unknown.
 
         Example:
         >>> import keras
@@ -345,16 +345,16 @@ class HyperBatchEnsemble(Ensemble):
         return ensemble
 
     def conversion_summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
-        """Prints what became of each layer of the model that this ensemble was made from, and what drives it.
+        """Prints how each layer of the original model was converted, and its hyperparameters.
 
         Args:
-            print_fn: As in `keras.Model.summary`: gets the text in place of the standard output.
+            print_fn: As in `keras.Model.summary`: receives the text instead of the standard output.
 
         Raises:
-            ValueError: If it was not made by `from_model` or `from_hypermodel`.
+            ValueError: If the ensemble was not created by `from_model` or `from_hypermodel`.
         """
         if self._report is None:
-            raise ValueError("Only an ensemble made by `from_model` or `from_hypermodel` has a conversion to show")
+            raise ValueError("Only an ensemble of `from_model` or `from_hypermodel` has a conversion summary")
         (print_fn or print)(table(self._report.records, self._report.fixed))
 
     def compile(
@@ -378,46 +378,48 @@ class HyperBatchEnsemble(Ensemble):
         tune_temperature: bool = True,
         **compile_arguments: Any,
     ) -> None:
-        """Settles how to train and tune.
+        """Configures training and tuning.
 
         Args:
-            optimizer, loss, metrics: As in `keras.Model.compile`. Metrics get what `predict` gives. A loss may vary
-                with hyperparameters: see `keras_hyperens.losses`.
-            loss_weights: As in `keras.Model.compile`; a weight may be a hyperparameter's name.
-            member_metrics: Keras metrics that get all members: labels `[M, B, ...]`, the same for every member, and
+            optimizer, loss, metrics: As in `keras.Model.compile`. Metrics receive the result of `predict`. A loss may
+                depend on hyperparameters: see `keras_hyperens.losses`.
+            loss_weights: As in `keras.Model.compile`; a weight may be the name of a hyperparameter.
+            member_metrics: Keras metrics of all members: labels `[M, B, ...]`, repeated for every member, and
                 predictions `[M, B, ..., C]`. A list, or for several outputs a dictionary or list of lists.
-            member_loss: What the weights minimize: `"member"`, the mean of the members' own losses (default), or
-                `"ensemble"`, the loss of the combined prediction.
-            tuning_loss: What the bounds minimize on tuning rows: `"ensemble"` (default) or `"member"`.
-            sampling: `"member"`, one draw per member and step (default: at nearly the price of a plain step), or
-                `"example"`, one per row.
-            tuning_optimizer: Any Keras optimizer for the bounds, which are positions in [-1, 1]. Default Adam with a
-                learning rate of 3e-2 / (1 + t / 200) at tuning step t: members reach good values while there is still
-                training left, and then settle.
-            tuning_every: Steps from one tuning step to the next.
-            tuning_warmup: Steps before bounds first move; the temperature is tuned from the first step on.
-            entropy_weight: Weight of the entropy of all members' distributions, which keeps them from collapsing. The
-                paper's 1e-3 held intervals open where the loss was small and the data wanted them closed.
-            prior_weight: Weight of the pull to the initial bounds, which is as strong as the tuning loss's gradient is
-                uncertain: with 1 (default) a gradient of one standard error, over the tuning samples, moves a bound by
-                half the width of its initial interval. 0: bounds follow every gradient, chance included.
+            member_loss: Training loss: `"member"`, the mean of the members' losses (default), or `"ensemble"`, the loss
+                of the combined prediction.
+            tuning_loss: Loss of the bounds on tuning data: `"ensemble"` (default) or `"member"`.
+            sampling: `"member"`, one draw per member and step (default, at nearly the cost of a plain step), or
+                `"example"`, one per sample.
+            tuning_optimizer: Any Keras optimizer for the bounds, which are positions in [-1, 1]. Defaults to Adam with
+                a learning rate of 3e-2 / (1 + t / 200) at tuning step t: members reach good values early in training,
+                and then converge.
+            tuning_every: Number of steps between tuning steps.
+            tuning_warmup: Number of steps before the first update of the bounds; the temperature is tuned from the
+                first step on.
+            entropy_weight: Weight of the entropy of all members' distributions, which prevents their collapse. The
+                paper's 1e-3 keeps intervals wide if the loss is small, even if the data favor narrow ones.
+            prior_weight: Weight of the prior that pulls bounds to their initial values, with a strength equal to the
+                uncertainty of the tuning loss's gradient: with 1 (default) a gradient of one standard error, over the
+                tuning samples, moves a bound by half the width of its initial interval. With 0, bounds follow every
+                gradient, including noise.
             fast_weight_learning_rate: Multiplier of the updates of the rank-1 factors.
-            member_rows: The training samples of members in a step. `"distinct"`: each member has a batch of its own,
-                that of the member before it one step ago, so that shared kernels learn from M batches; an integer: from
-                one member to the next so many steps (more can be better where 20 epochs do not suffice, worse where
-                training overfits; it keeps (M - 1) times as many batches in memory). `"same"`: one batch for all.
-                `"split"`: each member has B // M samples of the batch, at the price of one network. Default
-                `"distinct"`, or `"same"` with `member_loss="ensemble"`. Where samples are distinct, training metrics
-                are those of members on their own samples, and `member_metrics` are there in validation alone.
+            member_rows: Training samples of the members in a step. `"distinct"`: each member has its own batch, that of
+                the previous member one step ago, so that shared kernels learn from M batches. An integer: the number of
+                steps between members (larger values can be better if 20 epochs are not enough, and worse if training
+                overfits; (M - 1) times as many batches are kept in memory). `"same"`: one batch for all. `"split"`:
+                each member has B // M samples of the batch, at the cost of one network. Defaults to `"distinct"`, or
+                `"same"` with `member_loss="ensemble"`. With distinct samples, training metrics are those of members on
+                their own samples, and `member_metrics` are only available in validation.
             tune_temperature: Whether tuning steps fit a temperature for each output (for a Gaussian, a factor of its
-                variance), which is part of every prediction. Without it hyperparameters are tuned to calibrate.
-            **compile_arguments: Passed on to `keras.Model.compile`: `weighted_metrics`, `jit_compile`,
+                variance), which is part of every prediction. Without it hyperparameters also have to calibrate.
+            **compile_arguments: Arguments of `keras.Model.compile`: `weighted_metrics`, `jit_compile`,
                 `steps_per_execution`, `run_eagerly`, `auto_scale_loss`.
 
         Raises:
             TypeError: If a member metric is not a `keras.metrics.Metric`.
-            ValueError: If a choice is unknown, a number out of range, or a metric wants logits; if a loss varies with
-                hyperparameters that the ensemble does not have, or is not the loss of single members.
+            ValueError: If an option is unknown, a number out of range, or a metric expects logits; if a loss depends on
+                unknown hyperparameters, or is not the loss of single members.
         """
         settings = TrainingSettings(
             member_loss,
@@ -443,7 +445,7 @@ class HyperBatchEnsemble(Ensemble):
         super().compile(optimizer, loss, loss_weights=loss_weights, metrics=metrics, **compile_arguments)
         objective = unpenalized(loss, loss_weights, self.output_names)
         self._trainer = Trainer(self, settings, tuning_optimizer, objective, member_metrics)
-        self.tuning_optimizer = self._trainer.tuning.optimizer  # Keras writes its variables to files
+        self.tuning_optimizer = self._trainer.tuning.optimizer  # an attribute, so that Keras saves its variables
         if self.built:
             self._trainer.build_optimizers()
 
@@ -461,20 +463,20 @@ class HyperBatchEnsemble(Ensemble):
         callbacks: Any = None,
         **fit_arguments: Any,
     ) -> keras.callbacks.History:
-        """`keras.Model.fit`, with rows to tune the hyperparameters on.
+        """`keras.Model.fit` with data for tuning the hyperparameters.
 
         Args:
             x, y, batch_size, epochs, class_weight, sample_weight, callbacks: As in `keras.Model.fit`; class weights
-                apply to tuning rows too.
-            tuning_data: Held-out rows: `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset`, a
-                `keras.utils.PyDataset` or a generator that ends. They are read once and stay in memory. Without them
-                the bounds and the temperature stay where they are.
-            tuning_split: Instead, the fraction of the training arrays to hold out: their last rows, taken before
-                `validation_split` takes its share.
-            **fit_arguments: The other arguments of `keras.Model.fit`.
+                also apply to tuning data.
+            tuning_data: Held-out data: `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset`, a
+                `keras.utils.PyDataset` or a finite generator. They are read once and stay in memory. Without them the
+                bounds and the temperature do not change.
+            tuning_split: Alternatively, the fraction of the training arrays to hold out: their last samples, split off
+                before `validation_split` is applied.
+            **fit_arguments: Other arguments of `keras.Model.fit`.
 
         Raises:
-            ValueError: If tuning rows do not fit the training rows, are not finite, or take too much memory; if labels
+            ValueError: If tuning data do not match the training data, are not finite, or exceed the memory; if labels
                 are out of range, or the ensemble was not compiled.
         """
         if not self.compiled:
@@ -483,12 +485,12 @@ class HyperBatchEnsemble(Ensemble):
         y = labels(y)
         if tuning_split:
             if tuning_data is not None:
-                raise ValueError("Give `tuning_data` or `tuning_split`, not both. Received: both")
+                raise ValueError("Set `tuning_data` or `tuning_split`, not both. Received: both")
             (x, y, sample_weight), tuning_data = split_rows(x, y, sample_weight, tuning_split)
         with self._trainer.as_it_was_if_refused():
             specs, x = batch_specs(x, y, batch_size, sample_weight, class_weight)
             self._trainer.prepare(specs, y, sample_weight is not None, tuning_data, class_weight)
-            self._set_temperatures(None)  # they were those of other weights
+            self._set_temperatures(None)  # they belong to the previous weights
             return super().fit(
                 x,
                 y,
@@ -514,7 +516,7 @@ class HyperBatchEnsemble(Ensemble):
             self._is_evaluating = before
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """What is logged. After an epoch Keras asks for it outside the step, where it is that of all replicas."""
+        """Returns the logs. After an epoch Keras calls it outside of the step, where it combines all replicas."""
         return self._trainer.logs.shown(super().get_metrics_result(), training=not self._is_evaluating)
 
     @property
@@ -527,7 +529,7 @@ class HyperBatchEnsemble(Ensemble):
 
     @contextmanager
     def _without_penalties(self) -> Iterator[None]:
-        """Inside, `compute_loss` is the compiled loss alone."""
+        """Context manager: `compute_loss` is the compiled loss without penalties."""
         self._hides_losses = True
         try:
             yield
@@ -537,41 +539,41 @@ class HyperBatchEnsemble(Ensemble):
     _is_evaluating = _hides_losses = False
 
     def _member_outputs(self, inputs: TensorTree, training: bool | None = None) -> TensorTree:
-        """Raw outputs of every member, `[M, B, ..., C]`: at the scope's values, or at its own outside any scope."""
+        """Raw outputs of every member, `[M, B, ..., C]`: at the scope's values, or at its own outside of any scope."""
         return self._members.outputs([inputs] * self.ensemble_size, training)
 
     @property
     def left_out(self) -> tuple[int, ...]:
-        """Numbers of the members that diverged in training, and take no part in predictions."""
+        """Indices of the members that diverged in training and are excluded from predictions."""
         return self._members.left_out
 
     def leave_out(self, members: Sequence[int]) -> None:
-        """Trains these members no further, and predicts without them; `fit` does this with members that diverge.
+        """Excludes members from training and predictions; `fit` does this for members that diverge.
 
-        Their weights stay where they are; where members share weights, they become those of another member, so that
-        they are in nobody's way.
+        Their weights are frozen; if members share weights, they are replaced by those of another member, so that they
+        have no effect.
 
         Args:
-            members: Numbers of members, in [0, M).
+            members: Indices of members, in [0, M).
 
         Raises:
-            ValueError: If there are no such members, or no other is left.
+            ValueError: If an index is out of range, or no member remains.
         """
         self._members.leave_out(members)
         self._set_temperatures(None)
         self._forget_traces()
         if self.train_function is not None:
             self._trainer.forget_traces()
-            self.make_train_function()  # training may be under way
+            self.make_train_function()  # training may be running
 
     def _final(self, pooled: TensorTree) -> TensorTree:
         temperatures = self.temperatures
-        if temperatures is not None and temperatures.per == "member":  # they took the place of the tuned one
+        if temperatures is not None and temperatures.per == "member":  # they replace the tuned one
             return pooled
         return super()._final(self.temperature.of_prediction(pooled, self.likelihoods_of(pooled)))
 
     def _combined_raw(self, outputs: TensorTree) -> TensorTree:
-        """Raw outputs, as the loss takes them, of what `predict` gives."""
+        """Returns raw outputs, as the loss takes them, for the result of `predict`."""
         of_outputs = self.likelihoods_of(outputs)
         if self.combination == "mean" and self.temperatures is None:
             raw = likelihoods.combined_raw(outputs, of_outputs)
@@ -579,26 +581,26 @@ class HyperBatchEnsemble(Ensemble):
         return likelihoods.raw_of(self._combine(self._predictions_of(outputs)), of_outputs)
 
     def temperature_values(self) -> np.ndarray:
-        """The tuned temperature of each output (a factor of a Gaussian's variance): 1 where nothing was tuned."""
+        """Returns the tuned temperature of each output (for Gaussians a variance factor); 1 without tuning."""
         return np.exp(ops.convert_to_numpy(self.temperature.logarithms))
 
     def calibrate(self, x: Any, y: Any = None, per: str = "ensemble", **arguments: Any) -> Temperatures:
-        """As in every ensemble, on top of the tuned temperature; those of members take the place of it."""
+        """As in every ensemble, in addition to the tuned temperature, which temperatures of members replace."""
         temperatures = super().calibrate(x, y, per, **arguments)
         if per == "member":
             self.temperature.forget()
         return temperatures
 
     def hyperparameter_values(self) -> dict[str, np.ndarray]:
-        """Each hyperparameter's values, one per member `[M]`, natural scale: those at which it predicts."""
+        """Returns each hyperparameter's values in prediction, one per member `[M]`, natural scale."""
         values = ops.convert_to_numpy(self._members.values())
         return {name: values[:, 0, column] for column, name in enumerate(self.space.names)}
 
     def hyperparameter_distributions(self) -> dict[str, Any]:
-        """Each hyperparameter's distributions, of all members `[M]`, natural scale, as TensorFlow Probability has them.
+        """Returns each hyperparameter's TensorFlow Probability distribution of all members `[M]`, natural scale.
 
-        Uniform between the tuned bounds, on the scale of the hyperparameter: they know `sample`, `log_prob`, `cdf`,
-        `quantile` and `mean`.
+        Distributions are uniform between the tuned bounds, on the scale of the hyperparameter, and support `sample`,
+        `log_prob`, `cdf`, `quantile` and `mean`.
 
         Example:
         >>> import keras_hyperens as khe
@@ -611,28 +613,28 @@ class HyperBatchEnsemble(Ensemble):
         return self.distribution.of_values(self.distribution.bounds())
 
     def hyperparameter_bounds(self) -> dict[str, np.ndarray]:
-        """Each hyperparameter's tuned bounds, `[M, 2]`, natural scale."""
+        """Returns each hyperparameter's tuned bounds, `[M, 2]`, natural scale."""
         bounds = np.stack([ops.convert_to_numpy(self.space.values(b)) for b in self.distribution.bounds()], -1)
         return {name: bounds[:, column] for column, name in enumerate(self.space.names)}
 
     def response_curves(
         self, x: Any, y: Any, points: int = 15, batch_size: int = 500, verbose: int = 1
     ) -> dict[str, ResponseCurve]:
-        """The loss on these rows over the range of each hyperparameter, without training anything.
+        """Computes the loss on these samples over the range of each hyperparameter, without training.
 
-        All members take the value of the one hyperparameter, and stay at their means in the others. The network was
-        trained to give the best weights for every value, so these curves say what another strength of L2 or rate of
-        dropout would have been worth. `keras_hyperens.plots.response_curve` draws one.
+        All members take the value of the one hyperparameter, and keep their means for the others. The network is
+        trained to have optimal weights for every value, so the curves estimate the effect of another L2 coefficient or
+        dropout rate. `keras_hyperens.plots.response_curve` plots one.
 
         Args:
-            x, y: Rows and labels that were not trained on, arrays or structures of arrays.
-            points: Values of each hyperparameter, equally far apart on its own scale.
-            batch_size: Rows at a time.
-            verbose: 1 shows progress, 0 nothing.
+            x, y: Held-out samples and labels, arrays or structures of arrays.
+            points: Number of values of each hyperparameter, equidistant on its own scale.
+            batch_size: Batch size.
+            verbose: 1 shows progress, 0 is silent.
 
         Returns:
-            By the hyperparameter's name, `values` `[points]` (natural scale), `losses` `[points]` of the combined
-            prediction, and `members` `[M, points]` of each member that was not left out: the compiled loss, without
+            Dictionary by hyperparameter of curves: `values` `[points]` (natural scale), `losses` `[points]` of the
+            combined prediction, and `members` `[M, points]` of each remaining member: the compiled loss, without
             penalties.
 
         Raises:
@@ -641,34 +643,34 @@ class HyperBatchEnsemble(Ensemble):
         return response_curves(self, x, y, points, batch_size, verbose)
 
     def member(self, member: int) -> keras.Model:
-        """A plain Keras model of one member at its mean, with raw outputs; it has no hyper-batch layer.
+        """Returns a plain Keras model of one member at its mean, with raw outputs and without hyper-batch layers.
 
         Raises:
-            ValueError: If there is no such member, or the network is subclassed.
+            ValueError: If the index is out of range, or the network is subclassed.
         """
         return self._members.network_of(member)
 
     def pruned(
         self, x: Any, y: Any = None, ensemble_size: int = 8, *, sample_weight: Any = None, **predict_arguments: Any
     ) -> "HyperBatchEnsemble":
-        """A new ensemble of the members that are best together on held-out data, inside a smaller network.
+        """Returns a new ensemble of the members that are best together on held-out data, in a smaller network.
 
-        The first is the best one by itself; then, again and again, the one with which the combined prediction has the
-        lowest compiled loss (without penalties) is added. Each is what it was: its predictions, hyperparameters and
-        bounds stay, and so does the tuned temperature. What `calibrate` found for the combined prediction is forgotten,
-        and so are conformal sets: they were those of other predictions. The new ensemble is compiled like this one,
-        with optimizers that start anew. This one is not changed.
+        A greedy selection starts with the best member and adds the one that minimizes the compiled loss of the combined
+        prediction (without penalties). Predictions, hyperparameters and bounds of the members stay the same, and so
+        does the tuned temperature. Results of `calibrate` for the combined prediction and conformal sets are removed,
+        because they depend on it. The new ensemble is compiled like this one, with new optimizers. This ensemble is not
+        changed.
 
         Args:
             x, y: Held-out samples and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or
                 `keras.utils.PyDataset` of both.
-            ensemble_size: How many members to keep, fewer than there are.
-            sample_weight: As in `fit`: a sample of weight 2 counts as two equal ones.
+            ensemble_size: Number of members to keep, fewer than there are.
+            sample_weight: As in `fit`: a weight of 2 counts as two equal samples.
             **predict_arguments: As in `predict`: `batch_size`, `verbose`.
 
         Raises:
-            ValueError: If there are not more members, the ensemble is not compiled or never built, labels or weights do
-                not fit, or the network cannot be made for another number of members.
+            ValueError: If there are not enough members, the ensemble is not compiled or not built, labels or weights do
+                not match, or the network cannot be rebuilt for another number of members.
 
         Example:
         >>> import keras
@@ -683,7 +685,7 @@ class HyperBatchEnsemble(Ensemble):
         (2, 64, 2)
 
         References:
-            - Gorishniy et al., [TabM](https://arxiv.org/abs/2410.24210), section 5: 32 members trained, some kept
+            - Gorishniy et al., [TabM](https://arxiv.org/abs/2410.24210), section 5: 32 members are trained, a few kept
         """
         return pruned(self, x, y, ensemble_size, sample_weight, predict_arguments)
 
@@ -712,19 +714,19 @@ class HyperBatchEnsemble(Ensemble):
         measures: Measures | None = None,
         **export_arguments: Any,
     ) -> None:
-        """As `HyperDeepEnsemble.export`; a SavedModel computes at the means of the members' hyperparameters.
+        """As `HyperDeepEnsemble.export`; a SavedModel predicts at the means of the members' hyperparameters.
 
         Args:
-            filepath, format, measures, **export_arguments: As there.
-            folded: Whether a SavedModel holds M kernels of every layer (default), so that no call has to build them; if
-                not, it holds the shared kernels and factors, about 2 / M of that, and a call is slower.
+            filepath, format, measures, **export_arguments: As in `HyperDeepEnsemble.export`.
+            folded: Whether a SavedModel has M kernels per layer (default), so that calls do not compute them; otherwise
+                it has the shared kernels and factors, about 2 / M of that size, with slower calls.
         """
         check_arguments(format, export_arguments, measures=measures, folded=None if folded else folded)
         if format == "tf_saved_model":
             servable = self._servable if folded else super()._servable
             return export_saved_model(self, filepath, measures, servable, **export_arguments)
         with self._members.scope(as_numpy=True):
-            self(example_batch(self, export_arguments.get("input_signature")))  # Keras exports only what was called
+            self(example_batch(self, export_arguments.get("input_signature")))  # Keras only exports called models
             super().export(filepath, format=format, **export_arguments)
 
     def save_own_variables(self, store: Any) -> None:

@@ -1,4 +1,4 @@
-"""The hyper-deep ensemble: separately trained networks as one Keras model."""
+"""Hyper-deep ensemble: separately trained networks as one Keras model."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -32,33 +32,33 @@ from keras_hyperens.types import TensorTree
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class HyperDeepEnsemble(Ensemble):
-    """K trained networks, weighted and combined into one prediction.
+    """Ensemble of K trained networks with weights, combined into one prediction.
 
-    `HyperDeepEnsembleBuilder` makes one from a search; any trained Keras models that take the same inputs and give
-    outputs of the same shape can be put together by hand. Members may have different architectures.
+    `HyperDeepEnsembleBuilder` creates one from a search. Any trained Keras models with the same inputs and output
+    shapes can be combined, also with different architectures.
 
     Args:
         members: Trained Keras models, K of them.
-        member_weights: Non-negative, one per member, of any positive sum. Default: all equal. A member of weight 0 is
-            left out, so it is neither stored nor run.
-        combination: `"mean"` (weighted, default), `"trimmed_mean"` (without the member farthest from the median, row
-            by row), `("trimmed_mean", n_outliers)`, or `"median"` (renormalized for class probabilities).
-        output_activation: What turns the members' raw outputs into predictions: `"softmax"`, `"sigmoid"`, `"gaussian"`
-            or `None`; `"categorical"` and `"bernoulli"` if they are probabilities already; for several outputs a list
-            or dictionary of these. Default `"auto"`: by the loss, and its `from_logits`, that each member was compiled
-            with; where that is a loss of one's own, by the activation of the output's layer.
-        member_hyperparameters: The hyperparameters that each member was trained with, by name: for reports alone.
+        member_weights: Nonnegative weights, one per member, with a positive sum. Defaults to equal weights. Members of
+            weight 0 are removed, so they are neither stored nor run.
+        combination: `"mean"` (weighted, default), `"trimmed_mean"` (without the member farthest from the median, per
+            sample), `("trimmed_mean", n_outliers)`, or `"median"` (renormalized for class probabilities).
+        output_activation: Function from the members' raw outputs to predictions: `"softmax"`, `"sigmoid"`, `"gaussian"`
+            or `None`; `"categorical"` and `"bernoulli"` for outputs that are already probabilities; for several outputs
+            a list or dictionary of these. Defaults to `"auto"`: inferred from the compiled loss of each member and its
+            `from_logits`; for a custom loss, from the activation of the output layer.
+        member_hyperparameters: Dictionary of the hyperparameters of each member, only used in reports.
 
     Input shape:
-        What the members take: `(B, ...)`.
+        Batches `(B, ...)` as the members take them.
 
     Output shape:
         The combined prediction, `(B, ..., C)`: probabilities for a classifier.
 
     Raises:
         TypeError: If a member is not a Keras model.
-        ValueError: If there is no member, weights do not fit, outputs of members are of different kinds (probabilities
-            and values, say), or a choice is unknown.
+        ValueError: If there are no members, weights do not match, members have outputs of different kinds (such as
+            probabilities and values), or an option is unknown.
 
     Example:
     >>> import keras
@@ -78,7 +78,7 @@ class HyperDeepEnsemble(Ensemble):
           Quantification](https://arxiv.org/abs/2006.13570), NeurIPS 2020
     """
 
-    devices: tuple[str, ...] = ()  # of the members, in turn; empty: wherever TensorFlow puts them
+    devices: tuple[str, ...] = ()  # of the members, in turn; empty for automatic placement
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class HyperDeepEnsemble(Ensemble):
         self.built = True
 
     def _member_outputs(self, inputs: TensorTree, training: bool | None = None) -> TensorTree:
-        """Raw outputs of every member, `[K, B, ..., C]`, in the structure of the members' outputs."""
+        """Returns raw outputs of every member, `[K, B, ..., C]`, in the structure of the members' outputs."""
         each = []
         for k, member in enumerate(self.members):
             with device_of(self.devices, k):
@@ -136,27 +136,27 @@ class HyperDeepEnsemble(Ensemble):
         return masks.stacked(each)
 
     def on_devices(self, devices: Sequence[str]) -> "HyperDeepEnsemble":
-        """The same ensemble with its members spread over devices, for members that are too large or slow for one.
+        """Returns the same ensemble with members on several devices, for members that are too large or slow for one.
 
-        Member k is copied to `devices[k % len(devices)]`: its variables live there, and its calls run there, at the
-        same time as those of members elsewhere. Only outputs travel to be combined.
+        Member k is copied to `devices[k % len(devices)]`: its variables are stored and its calls run there, in parallel
+        with members on other devices. Only outputs are transferred for the combination.
 
             ensemble = builder.build_ensemble().on_devices(["GPU:0", "GPU:1"])
             ensemble = keras.models.load_model("ensemble.keras").on_devices(["GPU:0", "GPU:1"])
 
-        Devices belong to a machine, not to a model: `save` and `export` write none, so that files load and serve
-        anywhere. (Where all members must fit on one device first, load under `with tf.device("CPU:0")`.) To spread
-        rows instead, make the ensemble in the scope of a `tf.distribute.Strategy`.
+        `save` and `export` do not store devices, so that files can be loaded and served anywhere. (If all members do
+        not fit on one device, load under `with tf.device("CPU:0")`.) To distribute samples instead, create the ensemble
+        in the scope of a `tf.distribute.Strategy`.
 
         Args:
             devices: Names of devices of this process, such as `"GPU:1"`.
 
         Returns:
-            A new ensemble, compiled like this one, without `jit_compile`: XLA compiles for one device. Its members are
-            not compiled.
+            A new ensemble, compiled like this one, without `jit_compile`, because XLA compiles for one device. Its
+            members are not compiled.
 
         Raises:
-            ValueError: If a device does not exist, a member cannot be copied, or this ensemble was never built.
+            ValueError: If a device does not exist, a member cannot be copied, or this ensemble is not built.
 
         Example:
         >>> import keras
@@ -186,25 +186,25 @@ class HyperDeepEnsemble(Ensemble):
         prior_rows: float = PRIOR_ROWS,
         **predict_arguments: Any,
     ) -> tuple[float, ...]:
-        """Weighs the members anew on rows that they were not trained on; trains nothing.
+        """Fits the members' weights on held-out data, without training.
 
-        The weights are those of the mixture of the members' predictions with the lowest negative log-likelihood, shrunk
-        towards the weights that the members have, as if these had been best on `prior_rows` more rows. Temperatures are
-        forgotten: `calibrate` comes after. (To choose other members: `HyperDeepEnsembleBuilder.build_ensemble` with
+        The weights minimize the negative log-likelihood of the mixture of the members' predictions, shrunk towards the
+        current weights as if these were optimal on `prior_rows` pseudo-samples. Temperatures are removed: call
+        `calibrate` afterwards. (To select other members: `HyperDeepEnsembleBuilder.build_ensemble` with
         `validation_data`.)
 
         Args:
-            x, y: Rows and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or `keras.utils.PyDataset` of both.
+            x, y: Samples and labels as in `fit`: arrays, or `x` a `tf.data.Dataset` or `keras.utils.PyDataset` of both.
             sample_weight: As in `calibrate`.
-            prior_rows: 0: the best weights of these rows, which few rows say little about.
+            prior_rows: Number of pseudo-samples. With 0 the weights are optimal for these samples, but noisy for few.
             **predict_arguments: As in `predict`: `batch_size`, `verbose`.
 
         Returns:
-            The new `member_weights`, whose sum is 1.
+            The new `member_weights`, with a sum of 1.
 
         Raises:
-            ValueError: If an output is neither probabilities nor Gaussians, or labels or weights do not fit. The
-                ensemble stays as it is.
+            ValueError: If an output is neither probabilities nor Gaussians, or labels or weights do not match. The
+                ensemble is then unchanged.
         """
         prior_rows = checked_prior_rows(prior_rows)
         x, y, sample_weight = rows_and_labels(x, y, sample_weight)
@@ -222,7 +222,7 @@ class HyperDeepEnsemble(Ensemble):
         return self.member_weights
 
     def export(self, *args: Any, **kwargs: Any) -> None:
-        """As `Ensemble.export`; the file names no device: whoever serves it says where it runs."""
+        """As `Ensemble.export`; the file does not store devices."""
         devices, self.devices = self.devices, ()
         try:
             super().export(*args, **kwargs)
@@ -230,7 +230,7 @@ class HyperDeepEnsemble(Ensemble):
             self.devices = devices
 
     def _predictions_of(self, raw: TensorTree) -> TensorTree:
-        """The members' predictions from their raw outputs, each by what its own outputs mean."""
+        """Returns the members' predictions for their raw outputs, each by its own likelihood."""
         each = [self._prediction_of_member(k, raw) for k in range(self.ensemble_size)]
         return self._tempered(masks.stacked(each))
 
@@ -248,9 +248,9 @@ class HyperDeepEnsemble(Ensemble):
         sample_weight: TensorTree = None,
         training: bool = True,
     ) -> Tensor:
-        """The compiled loss of the combined prediction; a loss that takes logits gets its logarithm.
+        """Returns the compiled loss of the combined prediction; a loss that takes logits gets its logarithm.
 
-        A loss of one's own gets what those of the members got.
+        A custom loss gets the same outputs as those of the members.
         """
         losses = likelihoods.per_output(self.loss, y_pred, self.output_names)
         own = keras.tree.flatten(self.likelihoods_of(y_pred))
@@ -262,7 +262,7 @@ class HyperDeepEnsemble(Ensemble):
         """As `keras.Model.evaluate`.
 
         Raises:
-            ValueError: If labels are out of range, or nothing says what the outputs under a loss of one's own are.
+            ValueError: If labels are out of range, or the kind of outputs under a custom loss is unknown.
         """
         known = self.members[0], self.loss, self.likelihoods
         check_labels(*known, y, "evaluation data", self.output_activation, all_count=False)
@@ -270,20 +270,20 @@ class HyperDeepEnsemble(Ensemble):
 
     @property
     def losses(self) -> list[Any]:
-        """None: the members' penalties belonged to their training."""
+        """Empty: penalties of the members only apply to their training."""
         return []
 
     def compile(
         self, optimizer: Any = "rmsprop", loss: LossTree = None, *, metrics: MetricTree = None, **arguments: Any
     ) -> None:
-        """As `keras.Model.compile`, for `evaluate`; metrics get probabilities, what `predict` gives.
+        """As `keras.Model.compile`, for `evaluate`; metrics receive probabilities, as returned by `predict`.
 
         Raises:
-            ValueError: If a metric wants logits; if members on several devices shall be compiled by XLA.
+            ValueError: If a metric expects logits, or members on several devices have `jit_compile=True`.
         """
         if self.devices and arguments.get("jit_compile") is True:
             raise ValueError(
-                "XLA compiles for one device: leave `jit_compile` out where members are spread over devices. "
+                "XLA compiles for one device: remove `jit_compile` for members on several devices. "
                 f"Received: jit_compile=True, devices={self.devices}"
             )
         every_metric = (metrics, arguments.get("weighted_metrics"), None)
@@ -292,14 +292,14 @@ class HyperDeepEnsemble(Ensemble):
         super().compile(optimizer, loss, metrics=metrics, **arguments)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """Raises a `ValueError`: members are trained one by one."""
+        """Raises a `ValueError`: members are trained separately."""
         raise ValueError(
-            "The members of a hyper-deep ensemble are trained one by one: by `HyperDeepEnsembleBuilder`, or by "
+            "The members of a hyper-deep ensemble are trained separately: by `HyperDeepEnsembleBuilder`, or by "
             "`ensemble.members[k].fit(...)`. Received: a call of `fit` on the ensemble"
         )
 
     def hyperparameter_values(self) -> dict[str, list[Any]]:
-        """Each hyperparameter's values, one per member, as far as they are known; `None` where a member has none."""
+        """Returns each hyperparameter's values, one per member, as far as known; `None` for members without it."""
         values = self.member_hyperparameters or []
         return {name: [each.get(name) for each in values] for name in dict.fromkeys(n for each in values for n in each)}
 
@@ -334,22 +334,22 @@ class HyperDeepEnsemble(Ensemble):
 
     @classmethod
     def _from_members(cls, members: list[keras.Model], config: dict[str, Any]) -> "HyperDeepEnsemble":
-        """From members of its own, and what `get_config` says of everything else."""
+        """Creates an ensemble from members, and from the other entries of `get_config`."""
         config, temperatures, decisions = cls._readable(config)
         names, activation = config.pop("member_likelihoods"), config.pop("output_activation")
-        ensemble = cls(members, output_activation=None, **config)  # members need not be compiled
+        ensemble = cls(members, output_activation=None, **config)  # members may be uncompiled
         ensemble.output_activation = activation
         ensemble.member_likelihoods = likelihoods.named(names)
         ensemble.likelihoods = ensemble.member_likelihoods[0]
         ensemble._set_temperatures(temperatures)
         ensemble._set_decisions(decisions)
         for k, member in enumerate(ensemble.members):
-            member.name = f"member_{k}"  # summaries and graphs tell them apart by it
+            member.name = f"member_{k}"  # a unique name for summaries and graphs
         return ensemble
 
 
 def _check_shapes(members: list[keras.Model]) -> None:
-    """Raises a `ValueError` if two members take or give rows of different shapes."""
+    """Raises a `ValueError` if two members have different input or output shapes."""
     for name, of_member in (
         ("inputs", lambda member: getattr(member, "inputs", None)),
         ("outputs", likelihoods.symbolic_outputs),
@@ -365,7 +365,7 @@ def _check_shapes(members: list[keras.Model]) -> None:
 
 
 def _check_likelihoods(members: list[keras.Model], of_members: list[Any]) -> None:
-    """Raises a `ValueError` if the outputs of two members mean different things."""
+    """Raises a `ValueError` if the outputs of two members have different kinds."""
     kinds = []
     for member, of_member in zip(members, of_members):
         outputs = likelihoods.symbolic_outputs(member)
@@ -376,7 +376,7 @@ def _check_likelihoods(members: list[keras.Model], of_members: list[Any]) -> Non
     other = next((k for k, of_member in enumerate(kinds) if of_member != kinds[0]), None)
     if other is not None:
         raise ValueError(
-            "The outputs of all members must mean the same: compile members with losses that say so, or give "
+            "The outputs of all members must be of the same kind: compile members with losses that imply it, or set "
             f"`output_activation`. Received: member 0 with {kinds[0]}, member {other} with {kinds[other]}"
         )
 
@@ -386,9 +386,9 @@ def _checked_weights(members: list[Any], weights: Any) -> np.ndarray:
         if not isinstance(member, keras.Model):
             raise TypeError(f"`members` must be Keras models. Received: {member!r}")
     if not members:
-        raise ValueError("At least one member is needed. Received: members=[]")
+        raise ValueError("At least one member is required. Received: members=[]")
     if len({id(member) for member in members}) < len(members):
-        raise ValueError("Every member must be there once; give it more weight instead. Received: the same model twice")
+        raise ValueError("Members must be distinct; increase the weight instead. Received: the same model twice")
     checked = np.ones(len(members)) if weights is None else np.asarray(weights, "float64")
     if checked.shape != (len(members),) or not np.isfinite(checked).all() or (checked < 0).any() or not checked.sum():
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Labels that no output has, or that say less than they should: found before training, which may take any of them."""
+"""Checks of labels before training: values that the outputs do not support, or whose meaning is unknown."""
 
 from typing import Any
 
@@ -30,14 +30,14 @@ def check_labels(
     output_activation: Any = "auto",
     all_count: bool = True,
 ) -> None:
-    """Raises a `ValueError` for labels out of range, or of which nothing says what they are.
+    """Raises a `ValueError` for labels out of range, or with an unknown meaning.
 
     Args:
-        model: Whose symbolic outputs say how many classes there are; without these nothing is checked.
+        model: A model whose symbolic outputs define the number of classes; without these nothing is checked.
         loss: As in `keras.Model.compile`.
-        likelihoods: Of the outputs; for `likelihoods.of_each_output`.
+        likelihoods: Likelihoods of the outputs; for `likelihoods.of_each_output`.
         y: Labels in the structure of the outputs, or by their names.
-        name: What they are, in the error.
+        name: Description of the labels, for errors.
         output_activation: As in `HyperBatchEnsemble`.
         all_count: Whether no label has a weight.
     """
@@ -61,7 +61,7 @@ def check_labels(
 
 
 def check_classes(labels: Tensor, loss: Loss, likelihood: Likelihood, shape: Shape, name: str) -> None:
-    """Raises a `ValueError` for labels that are no class: of one output whose predictions have this shape."""
+    """Raises a `ValueError` for labels that are not classes of one output with predictions of this shape."""
     number, is_array = (
         likelihood.num_classes(shape[-1]),
         hasattr(labels, "shape") and not isinstance(labels, keras.KerasTensor),
@@ -69,7 +69,7 @@ def check_classes(labels: Tensor, loss: Loss, likelihood: Likelihood, shape: Sha
     if not is_array or number is None:
         return
     if len(labels.shape) != len(shape) - 1 and (len(labels.shape) != len(shape) or labels.shape[-1] != 1):
-        return  # one-hot, or in a form of their own
+        return  # one-hot, or in a custom format
     labels = keras.ops.convert_to_numpy(labels)
     ignored = getattr(loss, "ignore_class", None)
     used = labels if ignored is None else labels[labels != ignored]
@@ -83,27 +83,27 @@ def check_classes(labels: Tensor, loss: Loss, likelihood: Likelihood, shape: Sha
 
 
 def check_meaning(labels: np.ndarray, loss: Loss, likelihood: Likelihood, shape: tuple[int, ...]) -> None:
-    """Raises a `ValueError` for labels that look like classes where nothing says that outputs are probabilities.
+    """Raises a `ValueError` for labels that look like classes if outputs are not known to be probabilities.
 
     Args:
-        labels: Of one output.
-        loss: Of it, or `None`.
-        likelihood: What its loss and its last activation imply.
-        shape: Of its predictions.
+        labels: Labels of one output.
+        loss: Its loss, or `None`.
+        likelihood: Likelihood implied by its loss and its last activation.
+        shape: Shape of its predictions.
     """
     if likelihood != Value() or loss is None or Value.is_implied_by(loss):
         return
     is_index = labels.size * shape[-1] == np.prod(shape) and shape[-1] > 1 and labels.dtype.kind in "iub"
     if is_index or (labels.size == np.prod(shape) and np.isin(labels, (0, 1)).all()):
         raise ValueError(
-            "Labels look like classes, but neither the loss nor the last activation says what the outputs are: give "
-            '`output_activation`, "softmax" or "sigmoid" for logits, "categorical" or "bernoulli" for probabilities, '
+            "Labels look like classes, but neither the loss nor the last activation implies the kind of outputs: set "
+            '`output_activation` to "softmax" or "sigmoid" for logits, "categorical" or "bernoulli" for probabilities, '
             f"`None` for values. Received: loss={loss!r}, labels such as {labels.reshape(-1)[:3].tolist()}"
         )
 
 
 def _check_answers(labels: np.ndarray, loss: Loss, likelihood: Likelihood, name: str) -> None:
-    """Raises a `ValueError` for labels of yes-or-no questions outside of [0, 1], which make Keras' loss negative."""
+    """Raises a `ValueError` for binary labels outside of [0, 1], for which Keras losses are negative."""
     is_one = isinstance(likelihood, Bernoulli) and _is_of_keras(loss) and labels.dtype.kind in "iuf"
     if is_one and labels.size and (labels.min() < 0 or labels.max() > 1):
         raise ValueError(
@@ -113,7 +113,7 @@ def _check_answers(labels: np.ndarray, loss: Loss, likelihood: Likelihood, name:
 
 
 def _check_width(labels: np.ndarray, loss: Loss, shape: Shape, name: str) -> None:
-    """Raises a `ValueError` for one value in the place of several, which Keras' losses take for each of them."""
+    """Raises a `ValueError` for one value instead of several, which Keras losses broadcast."""
     is_column = labels.ndim == len(shape) and labels.shape[-1] == 1
     if is_column and shape[-1] not in (None, 1) and Value.is_implied_by(loss) and _is_of_keras(loss):
         raise ValueError(
@@ -122,7 +122,7 @@ def _check_width(labels: np.ndarray, loss: Loss, shape: Shape, name: str) -> Non
 
 
 def _is_of_keras(loss: Loss) -> bool:
-    """Whether it is a loss of Keras' own, which has no other form of labels."""
+    """Whether it is a loss of Keras, which has no custom format of labels."""
     loss = getattr(loss, "evaluation_loss", loss)
     home = getattr(loss, "__module__", "") if callable(loss) and hasattr(loss, "__name__") else type(loss).__module__
     return isinstance(loss, str) or str(home).startswith("keras.")

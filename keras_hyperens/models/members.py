@@ -1,4 +1,4 @@
-"""The members inside one network: what each of them puts out, and at which hyperparameters."""
+"""Members of one network: their outputs and hyperparameters."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -26,12 +26,12 @@ from keras_hyperens.types import TensorTree
 
 
 class Members:
-    """M members that share a network, each with a distribution of hyperparameters of its own.
+    """M members that share a network, each with its own distribution of hyperparameters.
 
     Args:
         network: A Keras model of hyper-batch and ordinary layers.
         ensemble_size: M.
-        distribution: Of all members' hyperparameters.
+        distribution: Distribution of all members' hyperparameters.
         response: `"centered"` or `"reference"`; see `HyperBatchEnsemble`.
     """
 
@@ -45,7 +45,7 @@ class Members:
 
     @property
     def living(self) -> list[int]:
-        """Numbers of the members that training did not leave out."""
+        """Indices of the members that training did not exclude."""
         return [k for k in range(self.ensemble_size) if k not in self.left_out]
 
     @property
@@ -54,12 +54,12 @@ class Members:
         return any(layer.is_conditioned for layer in hyper_batch_layers(self.network))
 
     def outputs(self, inputs: Sequence[Any], training: bool | None = None) -> TensorTree:
-        """Raw outputs of every living member for a batch of its own, `[L, B, ..., C]`.
+        """Returns raw outputs of every remaining member for its own batch, `[L, B, ..., C]`.
 
-        They are those at the scope's values, or at the members' own outside of any scope.
+        They are computed at the scope's values, or at the members' own values outside of any scope.
 
         Args:
-            inputs: For each of M members a batch of the same size.
+            inputs: One batch per member, M in total, of equal size.
             training: As in `keras.Model.call`.
         """
         if current_hyperparameters() is None:
@@ -76,44 +76,44 @@ class Members:
         return masks.mapped(of_members, outputs, mask=of_members)
 
     def values(self) -> Tensor:
-        """What the members are at prediction, `[M, 1, P]`, natural scale.
+        """Returns the values of the members in prediction, `[M, 1, P]`, natural scale.
 
-        The middle of each interval, where a centered response is zero; with the reference's response the mean of the
-        distribution.
+        With the centered response, the center of each interval, where the response is zero; with the reference
+        response, the mean of the distribution.
         """
         of_bounds = self.distribution.middle if self.response == "centered" else self.distribution.mean
         return ops.expand_dims(of_bounds(self.distribution.bounds()), 1)
 
     def centers(self, bounds: Bounds | None = None) -> Tensor:
-        """Where kernels do not respond, `[M, 1, P]`, natural scale; `None` with the reference's response."""
+        """Returns the points of zero response, `[M, 1, P]`, natural scale; `None` with the reference response."""
         if self.response != "centered":
             return None
         middle = self.distribution.middle(self.distribution.bounds() if bounds is None else bounds)
         return ops.stop_gradient(ops.expand_dims(middle, 1))
 
     def scope(self, as_numpy: bool = False) -> AbstractContextManager[None]:
-        """The scope of a prediction; with `as_numpy` its values are constants of a trace."""
+        """Returns the scope of a prediction; with `as_numpy` its values are constants of a trace."""
         values, centers = self.values(), self.centers()
         if as_numpy:
             values, centers = (None if each is None else ops.convert_to_numpy(each) for each in (values, centers))
         return hyperparameter_scope(values, centers)
 
     def check_rows(self, batch: TensorTree) -> None:
-        """Raises a `ValueError` if the network, called on such a batch, drops, adds, reorders or mixes rows."""
+        """Raises a `ValueError` if the network, called on such a batch, drops, adds, reorders or mixes samples."""
         is_numeric = all(spec.dtype not in (tf.string, "string") for spec in keras.tree.flatten(batch))
-        if self._are_rows_checked or not is_numeric:  # no row of strings can be made up
+        if self._are_rows_checked or not is_numeric:  # strings have no synthetic inputs
             return
         with self.scope(as_numpy=True):
             check_rows(self.network, batch, self.ensemble_size)
         self._are_rows_checked = True
 
     def network_of(self, member: int) -> keras.Model:
-        """A plain Keras model of one member, with raw outputs; see `HyperBatchEnsemble.member`."""
+        """Returns a plain Keras model of one member, with raw outputs; see `HyperBatchEnsemble.member`."""
         if not 0 <= member < self.ensemble_size:
             raise ValueError(f"`member` must be in [0, {self.ensemble_size}). Received: member={member}")
         if member in self.left_out:
             raise ValueError(
-                f"Members {list(self.left_out)} diverged in training and were left out: take one of {self.living}. "
+                f"Members {list(self.left_out)} diverged in training and were excluded: use one of {self.living}. "
                 f"Received: member={member}"
             )
         if not self.network.built:
@@ -124,17 +124,17 @@ class Members:
             return member_network(self.network, member, self.distribution.space, current_hyperparameters())
 
     def servable(self) -> Servable:
-        """The variables that a served prediction reads, and its raw outputs as a function of a batch."""
+        """Returns the variables that a served prediction reads, and its raw outputs as a function of a batch."""
         with self.scope(as_numpy=True):
             return member_by_member(self.network, self.living, current_hyperparameters(), current_centers())
 
     def leave_out(self, members: Sequence[int]) -> None:
-        """Predicts without these members from now on; see `HyperBatchEnsemble.leave_out`."""
+        """Excludes these members from predictions; see `HyperBatchEnsemble.leave_out`."""
         left_out = {*self.left_out, *members}
         if not left_out < set(range(self.ensemble_size)):
             raise ValueError(
-                f"Members must be numbers below {self.ensemble_size}, and one must be left. "
-                f"Received: members={list(members)}, left out before: {list(self.left_out)}"
+                f"Members must be indices below {self.ensemble_size}, and one must remain. "
+                f"Received: members={list(members)}, excluded before: {list(self.left_out)}"
             )
         self.left_out = tuple(sorted(left_out))
         make_harmless(self.network, self.left_out, self.living)

@@ -1,4 +1,4 @@
-"""What an ensemble asks of the network inside it: its hyper-batch layers, its order of rows, one member of it."""
+"""Analysis of the network of an ensemble: hyper-batch layers, separation of samples, and single members."""
 
 from contextlib import suppress
 from typing import Any
@@ -18,28 +18,28 @@ from keras_hyperens.layers.wrappers import take_state
 from keras_hyperens.types import Tensor
 from keras_hyperens.types import TensorTree
 
-UNKNOWN_AXES = (32, 16, 64, 4, 224)  # stand in for an axis of unknown length when rows are probed
+UNKNOWN_AXES = (32, 16, 64, 4, 224)  # sizes for unknown axes of synthetic inputs
 
 
 def hyper_layers(network: keras.Model) -> list[HyperLayer]:
-    """All layers of the network, at any depth, that depend on hyperparameters or members."""
+    """Returns all layers of the network, at any depth, that depend on hyperparameters or members."""
     return [layer for layer in network._flatten_layers() if isinstance(layer, HyperLayer)]
 
 
 def hyper_batch_layers(network: keras.Model) -> list[HyperBatchLayer]:
-    """Those of them that have kernels: every member its own version."""
+    """Returns those of them with member-specific kernels."""
     return [layer for layer in hyper_layers(network) if isinstance(layer, HyperBatchLayer)]
 
 
 def checked_network(
     network: keras.Model, space: HyperparameterSpace | None = None, ensemble_size: int | None = None
 ) -> tuple[HyperparameterSpace, int]:
-    """The space and the size of the ensemble that a network is made for: what is not given, its layers say.
+    """Returns the space and ensemble size of a network: the given ones, or those of its layers.
 
     Raises:
-        TypeError: If `network` is not a Keras model, or `space` not a space.
-        ValueError: If it has no hyper-batch layer, layers of two ensembles, one of another ensemble than the given one,
-            or one that does not keep float32.
+        TypeError: If `network` is not a Keras model, or `space` is not a space.
+        ValueError: If it has no hyper-batch layer, layers of different ensembles, a layer that does not match the given
+            values, or one that does not use float32.
     """
     if not isinstance(space, HyperparameterSpace | None):
         raise TypeError(f"`space` must be a `HyperparameterSpace`. Received: space={space!r}")
@@ -49,7 +49,7 @@ def checked_network(
     if not hyper_batch_layers(network):
         raise ValueError(
             "`network` has no hyper-batch layer, so its members would be equal: use for example "
-            "`HyperBatchDense(...)` where it has `Dense(...)`. A subclassed network must create its layers in "
+            "`HyperBatchDense(...)` instead of `Dense(...)`. A subclassed network must create its layers in "
             f"`__init__`. Received: network={network.name!r} with layers {[layer.name for layer in network.layers]}"
         )
     if space is None:
@@ -59,7 +59,7 @@ def checked_network(
     for layer in layers:
         if layer.variable_dtype != "float32" or keras.config.floatx() != "float32":
             raise ValueError(
-                "Variables of hyper-batch layers, and losses, must be in float32: leave `keras.config.floatx` as it is "
+                "Variables of hyper-batch layers, and losses, must be in float32: do not change `keras.config.floatx`, "
                 'and use the policies "float32", "mixed_float16" or "mixed_bfloat16". Received: layer '
                 f"{layer.name!r} with dtype={layer.dtype_policy.name!r}, floatx={keras.config.floatx()!r}"
             )
@@ -72,23 +72,23 @@ def checked_network(
 
 
 def unused_hyperparameters(network: keras.Model, space: HyperparameterSpace) -> list[str]:
-    """Names of hyperparameters that no layer uses."""
+    """Returns the names of hyperparameters that no layer uses."""
     used = set().union(*(layer.hyperparameters_used() for layer in hyper_layers(network)))
     return [name for name in space.names if name not in used]
 
 
 def check_rows(network: keras.Model, inputs: TensorTree, ensemble_size: int) -> None:
-    """Checks that every row of the output comes from the row of the input in the same place.
+    """Checks that every output depends on the input sample at the same position only.
 
-    Changes one row at a time and looks which rows of the prediction change. Belongs inside a hyperparameter scope.
+    Changes one sample at a time and compares the predictions. Requires a hyperparameter scope.
 
     Args:
-        network: Built or not.
+        network: A network, built or not.
         inputs: Shapes and dtypes of a batch, a structure of objects with `shape` and `dtype`.
         ensemble_size: M.
 
     Raises:
-        ValueError: If the network drops, adds, reorders or mixes rows.
+        ValueError: If the network drops, adds, reorders or mixes samples.
     """
     number = 2 * ensemble_size
     rows = accepted_rows(network, inputs, number)
@@ -99,7 +99,7 @@ def check_rows(network: keras.Model, inputs: TensorTree, ensemble_size: int) -> 
 
 
 def may_mix_rows(network: keras.Model) -> bool:
-    """Whether a network has anything but Keras' own layers and ours: a function, an operation, a layer of a user's."""
+    """Whether a network has other layers than those of Keras and this package: functions, operations, custom layers."""
     parts = [part for model in network._flatten_layers() for part in getattr(model, "operations", [model])]
     known = ("keras.", "keras_hyperens.")
     return any(
@@ -113,7 +113,7 @@ def may_mix_rows(network: keras.Model) -> bool:
 def _probe_rows(network: keras.Model, rows: TensorTree, number: int) -> None:
     before, again = (keras.tree.flatten(network(rows, training=False)) for _ in range(2))
     if not all(map(_is_same, before, again)):
-        return  # it draws random numbers: what a row does to others cannot be seen
+        return  # random numbers hide the effect of other samples
     for changed in {0, number - 1}:
         after = keras.tree.flatten(network(_change_row(rows, changed), training=False))
         for left, right in zip(before, after, strict=True):
@@ -127,7 +127,7 @@ def _is_same(left: Tensor, right: Tensor) -> bool:
 
 
 def _first_to_mix(network: keras.Model, rows: TensorTree, number: int) -> str:
-    """Where in a graph it happens first, in words; empty if that is unknown."""
+    """Describes the first operation of a graph that mixes samples; empty if unknown."""
     for operation in getattr(network, "operations", getattr(network, "layers", ())):
         try:
             inputs = network.inputs[0] if isinstance(network, keras.Sequential) else network.input
@@ -142,19 +142,19 @@ def _first_to_mix(network: keras.Model, rows: TensorTree, number: int) -> str:
 
 
 def accepted_rows(network: keras.Model, inputs: TensorTree, number: int) -> TensorTree:
-    """Made-up rows on which a network can be called: axes of unknown length get one that it accepts."""
+    """Returns synthetic inputs for a network, with an accepted size of unknown axes."""
     if not any(None in spec.shape[1:] for spec in keras.tree.flatten(inputs)):
         return made_up_rows(inputs, number)
     for length in UNKNOWN_AXES:
         rows = made_up_rows(inputs, number, length)
-        with suppress(Exception):  # of a network that takes no such length
+        with suppress(Exception):  # of a network that does not support this size
             network(rows, training=False)
             return rows
     return made_up_rows(inputs, number)
 
 
 def made_up_rows(inputs: TensorTree, number: int, length: int = UNKNOWN_AXES[0]) -> TensorTree:
-    """Zeros and ones for a structure of objects with `shape` and `dtype`: legal pixels, features and indices alike."""
+    """Returns zeros and ones for objects with `shape` and `dtype`: valid pixels, features and indices."""
     return keras.tree.map_structure(lambda spec: _random_rows(spec, number, length), inputs)
 
 
@@ -174,32 +174,32 @@ def _change_row(rows: TensorTree, index: int) -> TensorTree:
 def _check_only_row_changed(name: str, before: np.ndarray, after: np.ndarray, number: int, changed: int) -> None:
     if before.shape[0] != number:
         raise ValueError(
-            f"Network {name!r} must give one row of output for each row of input, in the same order; it drops or adds "
-            f"rows. Received: {before.shape[0]} rows of output for {number} rows of input"
+            f"Network {name!r} must return one output per input sample, in the same order; it drops or adds "
+            f"samples. Received: {before.shape[0]} outputs for {number} samples"
         )
     before, after = before.reshape(number, -1).astype("float64"), after.reshape(number, -1).astype("float64")
     differs = ~np.isclose(before, after, rtol=1e-3, atol=1e-4, equal_nan=True).all(1)
     others = [int(row) for row in np.flatnonzero(differs) if row != changed]
     if others:
         raise ValueError(
-            f"Network {name!r} must keep rows apart and in order (members are told apart by their place); it reorders "
-            f"or mixes them. Received: a change of row {changed} of the input changed rows {others} of the output"
+            f"Network {name!r} must keep samples separate and in order (their position identifies the member); it "
+            f"reorders or mixes them. Received: a change of sample {changed} changed the outputs of samples {others}"
         )
 
 
 def member_network(network: keras.Model, member: int, space: HyperparameterSpace, values: np.ndarray) -> keras.Model:
-    """A plain Keras model of one member, with weights of its own. Belongs inside a hyperparameter scope.
+    """Returns a plain Keras model of one member, with its own weights. Requires a hyperparameter scope.
 
-    Layers of a user's own that members share are the same objects in it.
+    Shared custom layers are reused.
 
     Args:
         network: Sequential, Functional, or nested of those.
         member: k.
-        space: The ensemble's space.
+        space: Space of the ensemble.
         values: `[M, 1, P]`, the values at which kernels are folded.
 
     Raises:
-        ValueError: If the network, or a part of it, is a subclassed model or a layer that hides hyper-batch layers.
+        ValueError: If the network, or a part of it, is a subclassed model or a layer that contains hyper-batch layers.
     """
     by_name = dict(zip(space.names, map(float, values[member, 0]), strict=True))
     pairs: list[Pair] = []
@@ -219,7 +219,7 @@ def member_network(network: keras.Model, member: int, space: HyperparameterSpace
             pairs.extend(pair for pair in inside if not isinstance(pair[0], keras.Model))
             return plain
         plain = plain_of(layer)
-        if isinstance(layer, keras.layers.Layer):  # not a bare operation such as a slice
+        if isinstance(layer, keras.layers.Layer):  # not an operation such as a slice
             pairs.append((layer, plain))
         return plain
 
@@ -241,7 +241,7 @@ def member_network(network: keras.Model, member: int, space: HyperparameterSpace
 
 def _cannot_extract(part: keras.layers.Layer) -> ValueError:
     return ValueError(
-        "A single member can be taken out of Sequential and Functional networks, also nested, whose hyper-batch layers "
-        "are layers of the graph; write the network that way, or use `predict_members`. "
+        "A single member can be extracted from Sequential and Functional networks, also nested, with hyper-batch "
+        "layers in the graph; define the network that way, or use `predict_members`. "
         f"Received: {part.name!r} of type {type(part).__name__}"
     )

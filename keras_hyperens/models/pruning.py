@@ -1,4 +1,4 @@
-"""A hyper-batch ensemble of fewer members: those that are best together on held-out data, as a smaller network."""
+"""Pruning of a hyper-batch ensemble to the members that are best together on held-out data."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -43,12 +43,12 @@ def pruned(ensemble: Any, x: Any, y: Any, ensemble_size: int, sample_weight: Any
 
 
 def greedily_chosen(score: Callable[[Sequence[int]], float], number: int, size: int) -> list[int]:
-    """The best one, then, again and again, the one with which those chosen are best, until there are `size`.
+    """Selects the best candidate, and then repeatedly adds the one that is best with those selected.
 
     Args:
-        score: Of chosen ones; lower is better. One that is no number is never the best.
-        number: How many there are.
-        size: How many to choose.
+        score: Score of selected candidates; lower is better, and NaN is never selected.
+        number: Number of candidates.
+        size: Number of candidates to select.
 
     Example:
     >>> values = [3.0, -1.0, 5.0]
@@ -64,7 +64,7 @@ def greedily_chosen(score: Callable[[Sequence[int]], float], number: int, size: 
 
 
 def with_members(ensemble: Any, members: Sequence[int]) -> Any:
-    """The ensemble of these members alone, compiled like this one, with an optimizer that starts anew."""
+    """Returns the ensemble of these members, compiled like the original, with a new optimizer."""
     temperatures, tuned = ensemble.temperatures, ensemble.temperature
     config = _resized(ensemble.get_config(), ensemble.ensemble_size, len(members))
     config |= {"left_out": [], "decisions": None, "temperatures": None}
@@ -96,13 +96,13 @@ def _check(ensemble: Any, ensemble_size: Any) -> None:
         )
     if not ensemble.compiled or ensemble.loss is None or not ensemble.built:
         raise ValueError(
-            "Members are chosen by the compiled loss: compile the ensemble, and train it, first. Received: "
+            "Members are selected by the compiled loss: compile and train the ensemble first. Received: "
             f"compiled={ensemble.compiled}, built={ensemble.built}, loss={getattr(ensemble, 'loss', None)!r}"
         )
 
 
 def _resized(config: Any, old: int, new: int) -> Any:
-    """A configuration in which everything of so many members has the new number of them."""
+    """Returns a configuration with another number of members."""
     if isinstance(config, dict):
         return {
             name: new if name == "ensemble_size" and each == old else _resized(each, old, new)
@@ -112,13 +112,13 @@ def _resized(config: Any, old: int, new: int) -> Any:
 
 
 def _classes(network: keras.Model) -> dict[str, type]:
-    """Classes of all layers by their names, which need not be registered."""
+    """Returns the classes of all layers by name, which need not be registered."""
     kinds = {type(layer) for layer in network._flatten_layers()}
     return {name: kind for kind in kinds for name in (kind.__name__, keras.saving.get_registered_name(kind))}
 
 
 def _pairs(old: Any, new: Any, members: Sequence[int]) -> Iterator[Pair]:
-    """Variables of a layer of all members, each with that in its place in the layer of some members."""
+    """Yields pairs of variables of a layer of all members, and of the layer of some members."""
     if isinstance(old, MemberNormalization):
         for member, part in zip(members, new.parts, strict=True):
             yield from zip(old.parts[member].variables, part.variables, strict=True)
@@ -133,21 +133,21 @@ def _children(layer: Any) -> list[Any]:
 
 
 def _own_variables(layer: Any) -> list[keras.Variable]:
-    """Weights and random states of a layer that are not those of a layer inside it, nor of a metric."""
+    """Returns weights and random states of a layer, without those of sublayers and metrics."""
     others = {id(each) for child in _children(layer) for each in child.variables}
     others |= {id(each) for each in layer.metrics_variables}
     return [each for each in layer.variables if id(each) not in others]
 
 
 def _take(source: keras.Variable, target: keras.Variable, members: Sequence[int], number: int) -> None:
-    """Gives a variable the value of another, or the members' part of it."""
+    """Assigns to a variable the value of another, or the members' part of it."""
     if source.shape == target.shape:
         target.assign(source)
     elif source.shape[0] == number and target.shape == (len(members), *source.shape[1:]):
         target.assign(ops.convert_to_numpy(source)[list(members)])
     else:
         raise ValueError(
-            "Only networks whose layers say `ensemble_size` in their configuration can be pruned. Received: "
+            "Only networks with `ensemble_size` in the configuration of their layers can be pruned. Received: "
             f"{source.path!r} of shape {tuple(source.shape)}, which would become {tuple(target.shape)}"
         )
 

@@ -1,4 +1,4 @@
-"""What the loss of a trained hyper-batch ensemble would be at other hyperparameters: no training, other kernels."""
+"""Loss of a trained hyper-batch ensemble at other hyperparameter values, without training."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ from keras_hyperens.types import TensorTree
 
 
 class ResponseCurve(NamedTuple):
-    """The loss over the range of one hyperparameter."""
+    """Loss over the range of one hyperparameter."""
 
     values: np.ndarray  # [G], natural scale
     losses: np.ndarray  # [G], of the combined prediction
@@ -32,7 +32,7 @@ def response_curves(
     space = ensemble.space
     if not len(space) or not ensemble.compiled or points < 2:
         raise ValueError(
-            "Response curves need hyperparameters, a compiled loss and at least two points. Received: "
+            "Response curves require hyperparameters, a compiled loss and at least two points. Received: "
             f"{len(space)} hyperparameters, compiled={ensemble.compiled}, points={points}"
         )
     grid = ops.convert_to_numpy(space.values(np.repeat(np.linspace(-1, 1, points)[:, None], len(space), 1)))  # [G, P]
@@ -54,7 +54,7 @@ def response_curves(
 
 
 def _losses(ensemble: keras.Model, values: Tensor, x: TensorTree, y: TensorTree) -> Tensor:
-    """Of the combined prediction, then of each member, `[1 + M]`, without penalties."""
+    """Returns the losses of the combined prediction and of each member, `[1 + M]`, without penalties."""
     with hyperparameter_scope(values, ensemble._members.centers()):
         outputs = ensemble._member_outputs(x, training=False)
 

@@ -1,4 +1,4 @@
-"""Files of ensembles: what Keras writes in place is written beside, and renamed when it is whole."""
+"""Atomic files of ensembles: Keras writes to a temporary name, which is then renamed."""
 
 import glob
 import os
@@ -14,20 +14,20 @@ from keras_hyperens.replacing import resolved
 from keras_hyperens.replacing import write_directory
 from keras_hyperens.replacing import write_files
 
-HUB = "hf://"  # Keras uploads it by itself
+HUB = "hf://"  # Keras uploads it
 ENDINGS = (".keras", ".h5", ".hdf5")
 
 
 def save_model(
     save: Callable[..., Any], filepath: Any, overwrite: bool, zipped: bool | None, arguments: dict[str, Any]
 ) -> None:
-    """`keras.Model.save`, which is given as `save`, with its arguments.
+    """Calls `keras.Model.save`, the argument `save`, with its arguments.
 
     Raises:
-        ValueError: If `zipped=False`, and something else than such a model is there.
+        ValueError: If `zipped=False`, and the path exists and is not such a model.
     """
     is_file = zipped is not False
-    if str(filepath).startswith(HUB) or (is_file and not str(filepath).endswith(ENDINGS)):  # the latter it refuses
+    if str(filepath).startswith(HUB) or (is_file and not str(filepath).endswith(ENDINGS)):  # Keras rejects the latter
         return save(filepath, overwrite, zipped, **arguments)
     if not _may_write(filepath, overwrite):
         return None
@@ -42,10 +42,10 @@ def save_model(
 
 
 def save_weights(save: Callable[..., Any], filepath: Any, overwrite: bool, max_shard_size: float | None) -> None:
-    """`keras.Model.save_weights`, which is given as `save`."""
+    """Calls `keras.Model.save_weights`, the argument `save`."""
     name = str(filepath)
     is_known = name.endswith(".weights.h5") or (max_shard_size is not None and name.endswith(".weights.json"))
-    if files.is_remote(name) or not is_known:  # the latter it refuses, and shards at an address it forgets
+    if files.is_remote(name) or not is_known:  # Keras rejects the latter, and does not support shards at an address
         return save(filepath, overwrite, max_shard_size)
     if not _may_write(filepath, overwrite):
         return None
@@ -60,7 +60,7 @@ def save_weights(save: Callable[..., Any], filepath: Any, overwrite: bool, max_s
 
 
 def _may_write(filepath: Any, overwrite: bool) -> bool:
-    """Whether nothing is there, or it may be replaced; asks as Keras does."""
+    """Whether the path does not exist or may be replaced; asks as Keras does."""
     if overwrite or not files.exists(str(filepath)):
         return True
     answer = ""
@@ -70,13 +70,13 @@ def _may_write(filepath: Any, overwrite: bool) -> bool:
 
 
 def save_seed_states(network: keras.Model, store: Any) -> None:
-    """Random states of the network's layers, which Keras leaves out of its files."""
+    """Saves random states of the network's layers, which Keras does not save."""
     for number, state in enumerate(_seed_states(network)):
         store[f"seed_state_{number}"] = state
 
 
 def load_seed_states(network: keras.Model, store: Any) -> dict[str, Any]:
-    """Gives the layers their random states back; returns what else is in the store."""
+    """Restores random states of the layers, and returns the other entries of the store."""
     for number, state in enumerate(_seed_states(network)):
         state.assign(store[f"seed_state_{number}"])
     return {name: store[name] for name in store.keys() if not name.startswith("seed_state_")}

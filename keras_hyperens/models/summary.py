@@ -1,4 +1,4 @@
-"""What an ensemble says of itself: a summary, and a small table in notebooks."""
+"""Summary of an ensemble, as text and as a table in notebooks."""
 
 import html
 from collections.abc import Callable
@@ -12,18 +12,18 @@ import numpy as np
 from keras_hyperens.models.training.divergence import SHARED
 from keras_hyperens.models.training.divergence import owners_of
 
-MOST = 8  # members in a table
+MOST = 8  # number of members in a table
 
 
 class Parameters(NamedTuple):
-    """How many numbers the members share, and how many each has of its own, `[M]`."""
+    """Number of shared parameters, and of each member's own parameters, `[M]`."""
 
     shared: int
     own: tuple[int, ...]
 
 
 def parameters_in(network: keras.Model, ensemble_size: int) -> Parameters:
-    """The parameters of a network of M members, trained or not."""
+    """Counts the parameters of a network of M members, trainable or not."""
     shared, own = 0, np.zeros(ensemble_size, int)
     for weight, owner in zip(network.weights, owners_of(network, network.weights), strict=True):
         size = int(np.prod(weight.shape))
@@ -37,7 +37,7 @@ def parameters_in(network: keras.Model, ensemble_size: int) -> Parameters:
 
 
 class SummaryModel(keras.Model):
-    """The part of every ensemble that describes it. Abstract; `Ensemble` has what it asks for."""
+    """Mixin of all ensembles for summaries. Abstract; `Ensemble` implements its requirements."""
 
     def summary(
         self: Any,
@@ -48,7 +48,7 @@ class SummaryModel(keras.Model):
         show_trainable: bool = False,
         layer_range: Any = None,
     ) -> None:
-        """As `keras.Model.summary`; below it members, their parameters (shared, and of each) and hyperparameters."""
+        """As `keras.Model.summary`, followed by members, their parameters (shared and own) and hyperparameters."""
         super().summary(line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
         head, rows = _facts(self), _rows(self)
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -57,7 +57,7 @@ class SummaryModel(keras.Model):
         (print_fn or print)(text)
 
     def _repr_html_(self: Any) -> str:
-        """What a notebook shows: a small table."""
+        """Returns a small table for notebooks."""
         head = "".join(f"<br>{html.escape(name)}: {html.escape(value)}" for name, value in _facts(self))
         titles, *rows = [[html.escape(cell) for cell in row] for row in _rows(self)]
         lines = [_line("th", titles), *(_line("td", row) for row in rows)]
@@ -70,30 +70,30 @@ def _line(tag: str, cells: Sequence[str]) -> str:
 
 
 def _facts(ensemble: Any) -> list[tuple[str, str]]:
-    """Names and texts of what is said of all members."""
+    """Returns names and texts of common properties of all members."""
     out = tuple(getattr(ensemble, "left_out", ()))
-    facts = [("Members", f"{ensemble.ensemble_size}{f', left out: {list(out)}' if out else ''}")]
+    facts = [("Members", f"{ensemble.ensemble_size}{f', excluded: {list(out)}' if out else ''}")]
     parameters = ensemble._parameters()
     if parameters is None:
         facts.append(("Parameters", "unknown before the first call"))
     else:
         own = sorted(set(parameters.own))
         of_each = f"{own[0]:,}" if len(own) == 1 else f"{own[0]:,} to {own[-1]:,}"
-        facts.append(("Parameters", f"{parameters.shared:,} shared, {of_each} of each member"))
+        facts.append(("Parameters", f"{parameters.shared:,} shared, {of_each} per member"))
     kinds = [likelihood.description for likelihood in keras.tree.flatten(ensemble.likelihoods)]
     facts.append(("Outputs", f"{', '.join(kinds)}; members combined by {ensemble.combination}"))
     if ensemble.temperatures is not None:
-        facts.append(("Temperatures", f"of each {ensemble.temperatures.per}"))
+        facts.append(("Temperatures", f"per {ensemble.temperatures.per}"))
     if ensemble.conformal is not None:
         methods = ", ".join(each.method for each in ensemble.conformal.outputs)
         facts.append(("Conformal", f"{methods}, coverage {ensemble.conformal.coverage:g}"))
     if ensemble.abstention is not None:
-        facts.append(("Refused by", ", ".join(ensemble.abstention.measures)))
+        facts.append(("Abstention by", ", ".join(ensemble.abstention.measures)))
     return facts
 
 
 def _rows(ensemble: Any) -> list[list[str]]:
-    """Titles, and a row of each of the first members: its weight, and its hyperparameters with their bounds."""
+    """Returns titles, and a row for each of the first members: weight, and hyperparameters with bounds."""
     values, bounds = ensemble.hyperparameter_values(), ensemble._bounds()
     weights = ensemble.member_weights
     rows = [["member", *([] if weights is None else ["weight"]), *values]]

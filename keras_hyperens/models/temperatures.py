@@ -1,4 +1,4 @@
-"""Temperatures of an ensemble's predictions: how they are fitted, applied, and kept in files."""
+"""Temperatures of an ensemble's predictions: fit, application, and configuration."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,16 +28,16 @@ class Temperatures:
     values: tuple[Any, ...]
 
     def of_members(self, members: TensorTree, likelihoods: LikelihoodTree) -> TensorTree:
-        """The members' predictions `[M, B, ...]`, tempered if there is a temperature per member."""
+        """Applies temperatures per member, if any, to the members' predictions `[M, B, ...]`."""
         return self._applied(members, likelihoods) if self.per == "member" else members
 
     def of_prediction(self, prediction: TensorTree, likelihoods: LikelihoodTree) -> TensorTree:
-        """The combined prediction `[B, ...]`, tempered if there is one temperature for it."""
+        """Applies a temperature of the ensemble, if any, to the combined prediction `[B, ...]`."""
         return self._applied(prediction, likelihoods) if self.per == "ensemble" else prediction
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Temperatures":
-        """What `dataclasses.asdict` wrote, also after it was JSON."""
+        """Restores the result of `dataclasses.asdict`, also from JSON."""
         return cls(config["per"], tuple(tuple(v) if isinstance(v, list) else v for v in config["values"]))
 
     def _applied(self, outputs: TensorTree, likelihoods: LikelihoodTree) -> TensorTree:
@@ -54,7 +54,7 @@ _scoped: ContextVar[tuple[Any, Temperatures | None] | None] = ContextVar("keras_
 
 @contextmanager
 def temperature_scope(ensemble: keras.Model, temperatures: Temperatures | None) -> Iterator[None]:
-    """Predictions of the ensemble made inside have these temperatures, or none, whatever another thread sets."""
+    """Context manager: predictions inside have these temperatures, or none, also if another thread sets others."""
     token = _scoped.set((ensemble, temperatures))
     try:
         yield
@@ -63,13 +63,13 @@ def temperature_scope(ensemble: keras.Model, temperatures: Temperatures | None) 
 
 
 def temperatures_of(ensemble: keras.Model, own: Temperatures | None) -> Temperatures | None:
-    """Those of the scope, if there is one of this ensemble, or else its own."""
+    """Returns the temperatures of the scope, if there is one of this ensemble, or else its own."""
     scoped = _scoped.get()
     return scoped[1] if scoped is not None and scoped[0] is ensemble else own
 
 
 def check_per(per: str) -> None:
-    """Raises a `ValueError` if temperatures cannot be per such a thing."""
+    """Raises a `ValueError` for an unknown kind of temperatures."""
     if per not in PER:
         raise ValueError(f"`per` must be one of {PER}. Received: per={per!r}")
 
@@ -83,14 +83,14 @@ def fitted(
     weights: list[Any],
     prior_rows: float,
 ) -> Temperatures:
-    """Temperatures for which the predictions of these rows are most likely.
+    """Fits the temperatures that maximize the likelihood of these samples.
 
     Args:
-        members, prediction: What the ensemble predicts without temperatures, `[M, B, ...]` and `[B, ...]`, NumPy.
-        labels: As the loss takes them, in the structure of the outputs.
-        likelihoods: Of each output, in that structure too.
+        members, prediction: Predictions without temperatures, `[M, B, ...]` and `[B, ...]`, NumPy.
+        labels: Labels as the loss takes them, in the structure of the outputs.
+        likelihoods: Likelihood of each output, in that structure.
         per: `"ensemble"` or `"member"`.
-        weights: How much each row, or position, of each output counts.
+        weights: Weight of each sample, or position, of each output.
         prior_rows: As in `calibration.fit_temperature`.
     """
     flat = map(keras.tree.flatten, (members, prediction, labels, likelihoods))
@@ -105,13 +105,13 @@ def fitted(
 
 
 def row_weights(counts: ArrayLike, labels: ArrayLike, sample_weight: Any, ignored: Any) -> tuple[Any, Any]:
-    """Weights of one output's rows, or positions, and labels that are harmless where they are 0.
+    """Returns weights of one output's samples, or positions, and labels that are valid where weights are 0.
 
     Args:
-        counts: Where Keras' mask lets a position count, `[B, ...]`.
-        labels: Of the output.
+        counts: Keras mask of positions, `[B, ...]`.
+        labels: Labels of the output.
         sample_weight: `[B, ...]`, or `None`.
-        ignored: A class that does not count, or `None`.
+        ignored: A class to ignore, or `None`.
     """
     labels, weight = np.asarray(labels), np.asarray(counts, "float64")
     given = checked_weights(sample_weight, weight.shape)
@@ -124,7 +124,7 @@ def row_weights(counts: ArrayLike, labels: ArrayLike, sample_weight: Any, ignore
 
 
 def _beside(temperature: Any, output: Tensor) -> Tensor:
-    """One temperature as it is, those of members as `[M, 1, ...]`."""
+    """Returns a single temperature unchanged, and those of members as `[M, 1, ...]`."""
     if not isinstance(temperature, tuple | list):
         return temperature
     return ops.reshape(ops.cast(list(temperature), output.dtype), (-1, *[1] * (len(output.shape) - 1)))

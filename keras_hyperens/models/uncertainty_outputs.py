@@ -1,4 +1,4 @@
-"""What is said of each row besides its prediction: measures of uncertainty, by name, for every output."""
+"""Uncertainty measures of each sample, by name, for every output."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ Measures = Sequence[str | Callable[..., Any]]
 def describe(
     ensemble: keras.Model, raw: TensorTree, measures: Measures | None, with_members: bool = False
 ) -> dict[str, Any]:
-    """`prediction` and measures of each row, `[B, ...]`, by name; with several outputs the output's name comes first.
+    """Returns `prediction` and measures of each sample, `[B, ...]`, by name; several outputs have prefixes.
 
     Args:
         ensemble: The ensemble.
         raw: The members' raw outputs, `[M, B, ...]`, in the structure of the outputs.
-        measures: Names, or functions of members' predictions and weights. Default: those usual for the kind of output.
-        with_members: Whether `members` `[B, M, ...]` is there too.
+        measures: Names, or functions of members' predictions and weights. Defaults depend on the kind of output.
+        with_members: Whether to include `members` `[B, M, ...]`.
     """
     members = ensemble._predictions_of(raw)
     pooled = ensemble._pooled(members)
@@ -41,17 +41,17 @@ def describe(
 
 
 class Output(NamedTuple):
-    """One output of the network, as far as it goes through the ensemble."""
+    """Values of one output of the network in the ensemble."""
 
     likelihood: Likelihood
     raw: Any  # [M, B, ...]
     members: Any  # [M, B, ...]
     pooled: Any  # [B, ...]
-    prediction: Any  # [B, ...]: pooled, and tempered
+    prediction: Any  # [B, ...]: pooled, with temperature
 
 
 def each_output(ensemble: keras.Model, *structures: TensorTree) -> Iterator[tuple[str, Output]]:
-    """For each output: the start of its names, and its part of every structure."""
+    """Yields for each output the prefix of its names, and its part of every structure."""
     names = ensemble.output_names or {}
     parts = zip(*map(keras.tree.flatten, structures), strict=True)
     paths = [path for path, _ in keras.tree.flatten_with_path(structures[0])]
@@ -62,10 +62,10 @@ def each_output(ensemble: keras.Model, *structures: TensorTree) -> Iterator[tupl
 
 
 def measured_of(output: Output, ensemble: keras.Model, measures: Measures | None) -> dict[str, Any]:
-    """Measures of one output, `[B, ...]`, by name; arguments as in `describe`."""
+    """Returns measures of one output, `[B, ...]`, by name; arguments as in `describe`."""
     weights, likelihood = ensemble.member_weights, output.likelihood
     members, pooled, prediction = map(likelihood.distributions, (output.members, output.pooled, output.prediction))
-    pooled = None if ensemble.combination == "mean" else pooled  # then the measure takes the mean itself
+    pooled = None if ensemble.combination == "mean" else pooled  # the measure computes the mean
     described = {}
     for measure in likelihood.default_measures if measures is None else measures:
         function = measure if callable(measure) else _named(measure, likelihood.measures)
@@ -85,6 +85,6 @@ def _named(name: Any, known: tuple[Callable[..., Any], ...]) -> Callable[..., An
     by_name = {function.__name__: function for function in known}
     if name not in by_name:
         raise ValueError(
-            f"A measure must be a function, or for outputs of this kind one of {list(by_name)}. Received: {name!r}"
+            f"A measure must be a function, or for this kind of outputs one of {list(by_name)}. Received: {name!r}"
         )
     return by_name[name]

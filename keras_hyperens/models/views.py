@@ -1,4 +1,4 @@
-"""What `predict` gives besides the prediction: a model for each such thing, so that threads share nothing."""
+"""Other results of `predict`: one model per kind of result, so that threads share no state."""
 
 import gc
 import threading
@@ -12,15 +12,15 @@ from keras_hyperens.models.temperatures import Temperatures
 from keras_hyperens.models.temperatures import temperature_scope
 from keras_hyperens.types import TensorTree
 
-MOST = 8  # views of an ensemble; a measure that is a new function at every call needs a new view each time
+MOST = 8  # views of an ensemble, to limit those of functions that are new at every call
 _making, _preparing = threading.Lock(), threading.Lock()
 
 
 class SharedModel(keras.Model):
-    """A Keras model that several threads may ask for its first prediction at the same time. Abstract.
+    """Keras model whose first prediction several threads may request at the same time. Abstract.
 
-    Its function is made once: with the first one TensorFlow prepares the object, attribute by attribute, which no other
-    thread may find half done.
+    Its function is created once: with the first one TensorFlow prepares the object, attribute by attribute, which must
+    not happen concurrently.
     """
 
     def make_predict_function(self, force: bool = False) -> Any:
@@ -29,19 +29,19 @@ class SharedModel(keras.Model):
 
 
 class View(SharedModel):
-    """An ensemble whose `predict` gives something else; it has no variables, and traces functions of its own.
+    """Ensemble whose `predict` returns another result, without variables and with its own traces.
 
     Args:
         ensemble: The ensemble.
-        describe: What it gives of a batch.
-        temperatures: Those of its predictions, whatever the ensemble has later.
+        describe: Function of a batch that returns the result.
+        temperatures: Temperatures of its predictions, independent of later changes of the ensemble.
     """
 
     def __init__(
         self, ensemble: keras.Model, describe: Callable[[Any], Any], temperatures: Temperatures | None
     ) -> None:
         super().__init__()
-        # In a namespace Keras does not track it: the ensemble is no part of its view.
+        # The namespace keeps Keras from tracking the ensemble, which is not part of its view.
         self._viewed = SimpleNamespace(ensemble=ensemble, describe=describe, temperatures=temperatures)
         self.run_eagerly = ensemble.run_eagerly
         self.jit_compile = ensemble.jit_compile
@@ -55,7 +55,7 @@ class View(SharedModel):
 
 
 class Views:
-    """The views of an ensemble, each made once."""
+    """Views of an ensemble, each created once."""
 
     def __init__(self) -> None:
         self.by_kind: dict[Any, View] = {}
@@ -63,12 +63,12 @@ class Views:
     def of(
         self, ensemble: keras.Model, kind: Any, describe: Callable[[Any], Any], temperatures: Temperatures | None
     ) -> View:
-        """The view of this kind, which does the same at every call."""
+        """Returns the view of this kind."""
         settings = (ensemble.run_eagerly, ensemble.jit_compile, ensemble.steps_per_execution)
         key = (kind, temperatures, settings)
         with _making, ensemble.distribute_strategy.scope():
             view = self.by_kind.pop(key, None) or View(ensemble, describe, temperatures)
-            self.by_kind[key] = view  # the last one that was used is the last one to go
+            self.by_kind[key] = view  # ordered by last use
             if len(self.by_kind) > MOST:
                 self._drop_oldest()
             return view
@@ -76,4 +76,4 @@ class Views:
     def _drop_oldest(self) -> None:
         for key in list(self.by_kind)[: MOST // 2]:
             del self.by_kind[key]
-        gc.collect()  # a graph refers to itself, and Python would let hundreds of them gather
+        gc.collect()  # graphs have reference cycles, and hundreds of them could accumulate

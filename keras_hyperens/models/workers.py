@@ -1,7 +1,7 @@
-"""What `fit` and `evaluate` of a Keras model need with several workers (`tf.distribute.MultiWorkerMirroredStrategy`).
+"""Workarounds for `fit` and `evaluate` with several workers (`tf.distribute.MultiWorkerMirroredStrategy`).
 
-Keras 3.15 reduces a first batch over all workers to build metrics, and TensorFlow refuses to; then it averages the logs
-of a step over workers along their first axis, and they have none.
+Keras 3.15 reduces a first batch over all workers to build metrics, which TensorFlow rejects; it also averages the logs
+of a step over workers along their first axis, which they do not have.
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from keras_hyperens.types import TensorTree
 
 
 def spans_workers(strategy: tf.distribute.Strategy) -> bool:
-    """Whether a strategy has replicas in other processes than this one."""
+    """Whether a strategy has replicas in other processes."""
     replicas = strategy.num_replicas_in_sync
     return replicas > 1 and replicas > len(strategy.extended.worker_devices)
 
 
 def logs_of_step(logs: dict[str, Any]) -> dict[str, Any]:
-    """Logs of a training or test step as Keras averages them: with an axis to do it along, where it spans workers."""
+    """Returns logs of a step with an additional axis for Keras' average over workers, if there are several."""
     if not spans_workers(tf.distribute.get_strategy()):
         return logs
     return keras.tree.map_structure(lambda value: tf.convert_to_tensor(value)[None], logs)
@@ -29,20 +29,20 @@ def logs_of_step(logs: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def lost_worker_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Adds to TensorFlow's error what may have happened and what to do."""
+    """Adds the probable cause and the solution to TensorFlow's error."""
     try:
         yield
     except tf.errors.OpError as error:
         if spans_workers(strategy):
             error.add_note(
-                "A worker was lost, or failed: the others cannot go on without it. Start all of them again; with "
-                "`keras.callbacks.BackupAndRestore` training continues where it was (docs/distributed.md)"
+                "A worker was lost or failed, and the others cannot continue without it. Restart all of them; with "
+                "`keras.callbacks.BackupAndRestore` training resumes (docs/distributed.md)"
             )
         raise
 
 
 class SameStart(keras.callbacks.Callback):
-    """Refuses to train where workers would start from different steps; comes after `BackupAndRestore`."""
+    """Callback that raises an error if workers start from different steps; runs after `BackupAndRestore`."""
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         strategy = self.model.distribute_strategy
@@ -59,7 +59,7 @@ class SameStart(keras.callbacks.Callback):
 
 
 def _sums(strategy: tf.distribute.Strategy, numbers: list[int]) -> list[int]:
-    """Sums over all replicas of numbers that each worker has."""
+    """Sums numbers of each worker over all replicas."""
 
     @tf.function
     def all_reduced() -> Any:
@@ -70,16 +70,16 @@ def _sums(strategy: tf.distribute.Strategy, numbers: list[int]) -> list[int]:
 
 
 class MultiWorkerModel(keras.Model):
-    """A Keras model that trains and evaluates on one worker or on several; `predict` needs no help. Abstract."""
+    """Keras model that trains and evaluates on one or several workers; `predict` requires no workaround. Abstract."""
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         strategy = self.distribute_strategy
         if iterator is None or not spans_workers(strategy):
             return super()._maybe_symbolic_build(iterator, data_batch)
-        *_, batches = next(iter(iterator))  # after one or two numbers of steps, by Keras' version
+        *_, batches = next(iter(iterator))  # after one or two step numbers, depending on the Keras version
         data_batch = keras.tree.map_structure(
             lambda leaf: strategy.experimental_local_results(leaf)[0], next(batches)
-        )  # all replicas have rows of the same shapes
+        )  # all replicas have inputs of the same shapes
         with strategy.scope():
             self._symbolic_build(data_batch=data_batch)
 

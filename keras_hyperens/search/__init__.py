@@ -1,4 +1,4 @@
-"""Searching for the members of a hyper-deep ensemble."""
+"""Search for the members of a hyper-deep ensemble."""
 
 from keras_hyperens.search.builder import HyperDeepEnsembleBuilder as HyperDeepEnsembleBuilder
 from keras_hyperens.search.candidate import Candidate as Candidate

@@ -1,4 +1,4 @@
-"""Trained candidates as Keras models again, and these as an ensemble."""
+"""Creation of Keras models from trained candidates, and of an ensemble from these."""
 
 import contextlib
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from keras_hyperens.search.settings import Settings
 def trained_model(
     hypermodel: keras_tuner.HyperModel, values: dict[str, Any], weights: Any, build_config: Any, strategy: Any = None
 ) -> keras.Model:
-    """The hypermodel's model at these hyperparameter values, with the weights of a file.
+    """Returns the model of the hypermodel at these hyperparameter values, with the weights of a file.
 
     Raises:
         files.Damaged: If the file cannot be read.
@@ -30,9 +30,9 @@ def trained_model(
         model = hypermodel.build(hyperparameters)
         if not model.built:
             model.build_from_config(build_config)
-            model.built = bool(model.weights)  # Keras leaves it to who loads a model
+            model.built = bool(model.weights)  # Keras does not set it when weights are loaded
         if model.optimizer is not None and not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)  # the file has its variables too
+            model.optimizer.build(model.trainable_variables)  # the file contains its variables, too
         try:
             model.load_weights(weights)
         except OSError as error:
@@ -43,11 +43,11 @@ def trained_model(
 def assembled(
     settings: Settings, pool: Pool, members: Sequence[Candidate], weights: Sequence[float], combination: Any
 ) -> HyperDeepEnsemble:
-    """The ensemble of these candidates, compiled as each of them is.
+    """Returns the ensemble of these candidates, compiled like each of them.
 
     Args:
-        settings: Of the builder.
-        pool: Where the candidates are.
+        settings: Settings of the builder.
+        pool: Pool of the candidates.
         members: The candidates.
         weights, combination: As in `HyperDeepEnsemble`.
     """
@@ -62,7 +62,7 @@ def assembled(
         for member in members
     ]
     for number, model in enumerate(models):
-        model.name = f"member_{number}"  # a hypermodel gives all of them the same
+        model.name = f"member_{number}"  # all models of a hypermodel have the same name
     ensemble = HyperDeepEnsemble(
         models,
         member_weights=weights,
@@ -75,7 +75,7 @@ def assembled(
 
 
 def _compile_like(ensemble: HyperDeepEnsemble, model: keras.Model) -> None:
-    """Compiles an ensemble with a member's loss and metrics; metrics get probabilities, so they take no logits."""
+    """Compiles an ensemble with the loss and metrics of a member; metrics receive probabilities instead of logits."""
     arguments = compile_arguments_of(model)
     if arguments:
         metrics = {name: fresh_metrics(arguments.get(name)) for name in ("metrics", "weighted_metrics")}

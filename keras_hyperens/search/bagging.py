@@ -1,4 +1,4 @@
-"""Selections among random halves of the candidates, and what they agree on (NumPy only)."""
+"""Selections among random halves of the candidates, and their consensus. Requires only NumPy."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ from keras_hyperens.search.steps import scored
 
 
 def bagged(score: Score | SumOfScores, steps: Steps, bags: int, random: np.random.Generator) -> Choices:
-    """The choices of all bags, each among a random half of the candidates."""
+    """Returns the selections of all bags, each among a random half of the candidates."""
     usable = np.flatnonzero(score.finite)
     runs = []
     for _ in range(bags):
@@ -23,7 +23,7 @@ def bagged(score: Score | SumOfScores, steps: Steps, bags: int, random: np.rando
 
 
 def _agreed(runs: list[tuple[int, ...]], steps: Steps) -> tuple[int, ...]:
-    """The choices of the candidates chosen most often: K of them, or what the runs found worth its cost."""
+    """Returns the candidates selected most often: K of them, or those worth their cost."""
     length = steps.size if steps.max_members is None else min(steps.size, steps.max_members)
     if steps.cost_weight:
         length = round(float(np.median([len(set(run)) for run in runs])))

@@ -1,4 +1,4 @@
-"""From a KerasTuner hypermodel to a hyper-deep ensemble, in one call that can be repeated after any interruption."""
+"""Builder of a hyper-deep ensemble from a KerasTuner hypermodel, in one call that resumes after interruptions."""
 
 import contextlib
 import functools
@@ -34,58 +34,59 @@ from keras_hyperens.search.validation_rows import ValidationRows
 
 
 class HyperDeepEnsembleBuilder:
-    """Searches hyperparameters with KerasTuner and makes an ensemble of what was found.
+    """Builder that searches hyperparameters with KerasTuner and creates an ensemble of the candidates.
 
     1. *Search*: any KerasTuner tuner trains candidates.
-    2. *First selection*: greedily, the H sets of hyperparameters that are best together.
+    2. *First selection*: a greedy selection of the H hyperparameter sets that are best together.
     3. *Stratification*: each set is trained again from several random initializations.
-    4. *Second selection*: greedily among all candidates, K members with weights.
-    5. *Retraining* of those on training and validation rows together, if asked for.
+    4. *Second selection*: a greedy selection of K members with weights among all candidates.
+    5. *Retraining* of the members on training and validation data, optional.
 
-    Every candidate's validation predictions are on disk, so a selection costs no training, and a call that was
-    interrupted at any moment is repeated to go on where it stopped: with the same seed, to the same ensemble.
+    The validation predictions of every candidate are on disk, so a selection requires no training. Interrupted searches
+    resume when `search` is called again: with the same seed, they lead to the same ensemble.
 
     Args:
-        hypermodel: What KerasTuner takes: a function `build_model(hp)`, or a `keras_tuner.HyperModel`.
+        hypermodel: A KerasTuner hypermodel: a function `build_model(hp)`, or a `keras_tuner.HyperModel`.
         ensemble_size: K, the number of members.
-        objective: As in KerasTuner; decides about a candidate's best epoch, and guides the search. (Keras adds L2
-            penalties to `val_loss`: a metric of the loss alone, such as `keras_tuner.Objective("val_nll", "min")`,
+        objective: As in KerasTuner; determines the best epoch of a candidate, and guides the search. (Keras adds L2
+            penalties to `val_loss`: a metric without penalties, such as `keras_tuner.Objective("val_nll", "min")`,
             compares candidates better.)
-        tuner: `"random"` (default), `"grid"`, `"bayesian"`, `"hyperband"`, an oracle, or a tuner of your own. A tuner
-            object keeps its own directory, and resumes by KerasTuner's own means.
-        max_trials: Candidates of the search.
-        hyperparameters: As in KerasTuner: overrides parts of the space, or fixes them.
-        search_pool_size: The first selection looks at so many best of the search; default at all that did not fail.
-        num_hyperparameter_sets: H; default K. With 1 the result is an ordinary deep ensemble.
-        initializations: Trainings of each set; default K. 0: no stratification.
-        metric: Of both selections, as in `greedy_selection`, or `"loss"`: the compiled loss of the combined
-            prediction, with its `loss_weights`. `"auto"`: `"nll"` for classes, `"mse"` for values, and `"loss"` for
-            what is neither: soft labels, Gaussians, labels in a form of their own. For several outputs also a
-            dictionary, by output. (It may change later: scores are then computed anew.)
-        output_activation: As in `HyperDeepEnsemble`: what outputs are, where a loss of one's own does not say it.
-        include_search: Whether candidates of the search itself can become members.
-        same_initialization: Start all candidates from one seed. They then differ in hyperparameters alone, and there
-            is nothing to stratify: the paper's fixed-initialization ensemble.
-        training_subset: Train each candidate on a random share of the training rows, its own.
-        candidates_at_once: Train so many candidates in one graph, which saves most of the time of small networks. Each
-            gets the weights that it would get alone (its own penalties, dropout, label smoothing and learning rate),
-            but for the order of rows, which a group has in common. Candidates of other layers form groups of their
-            own. What cannot be trained so (callbacks, a tuner that waits for results, ...) or is slower so is trained
-            one at a time, and a message says why.
+        tuner: `"random"` (default), `"grid"`, `"bayesian"`, `"hyperband"`, an oracle, or a tuner object. A tuner object
+            keeps its own directory, and resumes as in KerasTuner.
+        max_trials: Number of candidates of the search.
+        hyperparameters: As in KerasTuner: overrides or fixes parts of the space.
+        search_pool_size: Number of best candidates of the search for the first selection. Defaults to all that did not
+            fail.
+        num_hyperparameter_sets: H. Defaults to K. With 1 the result is an ordinary deep ensemble.
+        initializations: Number of training runs per set. Defaults to K. 0 disables the stratification.
+        metric: Metric of both selections, as in `greedy_selection`, or `"loss"`: the compiled loss of the combined
+            prediction, with its `loss_weights`. `"auto"` is `"nll"` for classes, `"mse"` for values, and `"loss"`
+            otherwise: soft labels, Gaussians, labels in a custom format. For several outputs also a dictionary, by
+            output. (It can be changed later: scores are then recomputed.)
+        output_activation: As in `HyperDeepEnsemble`: the kind of outputs, if a custom loss does not imply it.
+        include_search: Whether candidates of the search can become members.
+        same_initialization: Whether all candidates start from one seed. They then only differ in hyperparameters, and
+            there is no stratification: the paper's fixed-initialization ensemble.
+        training_subset: Fraction of the training samples for each candidate, drawn at random.
+        candidates_at_once: Number of candidates to train in one graph, which saves most of the time for small networks.
+            The weights of each equal those of separate training (with its own penalties, dropout, label smoothing and
+            learning rate), except for the order of samples, which a group shares. Candidates with different layers form
+            separate groups. Configurations that do not support this (callbacks, tuners that wait for results, ...) or
+            are slower with it are trained one at a time, with a warning that states the reason.
         keep: Weights to keep on disk: `"all"`, `"selected"` (the members of the last ensemble; the others are deleted
-            when it is built), or an integer: those of so many candidates, the best so far by score.
-        prediction_dtype: Of the predictions on disk, `"float32"` or `"float16"`.
-        directory, project_name, overwrite: As in KerasTuner, but `overwrite` deletes a search of this package and
-            nothing else. The directory may be an address that TensorFlow reads and writes, like `"gs://bucket/runs"`.
-            One process at a time searches in it (with its workers): a second one is told so, except at an address. A
-            search goes on only with the same model, loss, arguments and data. Of arrays the values are compared; of a
-            dataset as training data, which may shuffle, only shapes and the number of batches: after a change of its
-            samples use `overwrite=True`.
-        seed: Of everything. Default: drawn at the first call, and kept in the directory.
-        distribution_strategy: A `tf.distribute.Strategy` for each training.
+            when it is built), or an integer: the number of best candidates by score.
+        prediction_dtype: Type of the predictions on disk, `"float32"` or `"float16"`.
+        directory, project_name, overwrite: As in KerasTuner, but `overwrite` only deletes a search of this package. The
+            directory may be an address that TensorFlow reads and writes, such as `"gs://bucket/runs"`. One process at a
+            time can search in it (with its workers): a second one raises an error, except at an address. A search only
+            resumes with the same model, loss, arguments and data. For arrays the values are compared; for a training
+            dataset, which may shuffle, only shapes and the number of batches: after a change of its samples use
+            `overwrite=True`.
+        seed: Random seed. By default it is drawn at the first call, and stored in the directory.
+        distribution_strategy: A `tf.distribute.Strategy` for each training run.
 
     Raises:
-        TypeError, ValueError: If an argument is out of its range.
+        TypeError, ValueError: If an argument is out of range.
 
     Example:
     >>> import tempfile
@@ -139,8 +140,8 @@ class HyperDeepEnsembleBuilder:
     ) -> None:
         if same_initialization and initializations:
             raise ValueError(
-                "With `same_initialization=True` there is nothing to train from several initializations: leave "
-                f"`initializations` out. Received: initializations={initializations}"
+                "With `same_initialization=True` there are no different initializations: remove "
+                f"`initializations`. Received: initializations={initializations}"
             )
         default = 0 if same_initialization else ensemble_size
         self._settings = Settings(
@@ -179,15 +180,15 @@ class HyperDeepEnsembleBuilder:
     def from_tuner(
         cls, tuner: keras_tuner.Tuner, *, ensemble_size: int = 4, **arguments: Any
     ) -> "HyperDeepEnsembleBuilder":
-        """A builder on a KerasTuner search that has finished: nothing of it is trained again.
+        """Creates a builder for a finished KerasTuner search, without training it again.
 
-        `search(validation_data=...)` then predicts the validation rows with the models that the tuner kept, and, unless
-        `initializations=0`, trains the best sets of hyperparameters from several initializations, for which it needs
-        what `tuner.search` needed.
+        `search(validation_data=...)` then predicts the validation data with the models that the tuner stored, and,
+        unless `initializations=0`, trains the best hyperparameter sets from several initializations, with the arguments
+        of `tuner.search`.
 
         Args:
-            tuner: After its `search`, or made anew on the same directory with `overwrite=False`.
-            ensemble_size, **arguments: Of `HyperDeepEnsembleBuilder`.
+            tuner: A tuner after its `search`, or recreated on the same directory with `overwrite=False`.
+            ensemble_size, **arguments: Arguments of `HyperDeepEnsembleBuilder`.
         """
         if not isinstance(tuner, keras_tuner.Tuner):
             raise TypeError(f"`tuner` must be a `keras_tuner.Tuner`. Received: tuner={tuner!r}")
@@ -208,19 +209,19 @@ class HyperDeepEnsembleBuilder:
         """Searches hyperparameters, selects the best sets, and trains them from several initializations.
 
         Args:
-            x, y, **arguments: What `keras_tuner.Tuner.search`, and so `fit`, takes: `validation_data` or
-                `validation_split` (of arrays), `epochs`, `batch_size`, `callbacks`, ... `verbose` is 0 (silence),
-                1 (a line of progress) or 2 (KerasTuner's and Keras' output too).
-            workers: Run so many processes on this machine, each training one candidate at a time. For several
-                machines start this same program on each, with KerasTuner's environment variables, a `directory` that
-                all of them see, and a `seed`. Three ports are used, from the one that they name. Workers may join at
-                any time, and any process may die and be started again.
-            lease: Seconds after which a worker that the chief has not heard loses its candidate to another one.
-            patience: Seconds that workers wait for a chief that is away.
+            x, y, **arguments: As in `keras_tuner.Tuner.search`, and so in `fit`: `validation_data` or
+                `validation_split` (of arrays), `epochs`, `batch_size`, `callbacks`, ... `verbose` is 0 (silent),
+                1 (a progress line) or 2 (also the output of KerasTuner and Keras).
+            workers: Number of processes on this machine, each of which trains one candidate at a time. For several
+                machines, start the same program on each, with KerasTuner's environment variables, a shared `directory`,
+                and a `seed`. Three consecutive ports are used. Workers may join at any time, and any process may fail
+                and be restarted.
+            lease: Seconds after which a worker that does not contact the chief loses its candidate to another one.
+            patience: Seconds that workers wait for an unavailable chief.
 
         Raises:
-            ValueError: If something is missing or does not fit, or the directory belongs to another search.
-            ConnectionError: In a worker, if the chief stays away.
+            ValueError: If an argument is missing or invalid, or the directory belongs to another search.
+            ConnectionError: In a worker, if the chief remains unavailable.
             RuntimeError: If another process searches in the directory.
         """
         if workers is not None:
@@ -233,17 +234,17 @@ class HyperDeepEnsembleBuilder:
             stages.initializations(self.select_hyperparameters)
 
     def search_hyperparameters(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
-        """The first stage alone; arguments as in `search`."""
+        """Runs only the first stage; arguments as in `search`."""
         with self._stages(x, y, **arguments) as stages:
             stages.search()
 
     def train_initializations(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
-        """The stratification alone, after `search_hyperparameters`; arguments as in `search`."""
+        """Runs only the stratification, after `search_hyperparameters`; arguments as in `search`."""
         with self._stages(x, y, **arguments) as stages:
             stages.initializations(self.select_hyperparameters)
 
     def select_hyperparameters(self) -> list[Candidate]:
-        """The candidates of the search whose hyperparameters are best together, H of them, the best one first.
+        """Returns the H candidates of the search whose hyperparameters are best together, the best one first.
 
         Raises:
             ValueError: If no candidate of the search has finished.
@@ -261,31 +262,31 @@ class HyperDeepEnsembleBuilder:
         cost: Any = None,
         **arguments: Any,
     ) -> HyperDeepEnsemble:
-        """Chooses the members among all candidates and puts them together. Trains nothing, so it can be called often.
+        """Selects the members among all candidates and builds the ensemble, without training.
 
         Args:
-            ensemble_size: K; default the builder's.
-            metric: As in `greedy_selection`; default the builder's.
-            combination: How members are combined, as in `HyperDeepEnsemble`.
-            selection: How members that were chosen greedily are weighted. `"convex"` (default): best on the validation
-                rows, shrunk towards how often each was chosen, by the number of rows. `"greedy"`: by how often each was
-                chosen. (The metrics `"accuracy"`, `"loss"` and functions, and several outputs, have the second alone.)
-            validation_data: Select on these rows in place of those of the search, as in `fit`: all candidates with
-                weights predict them anew, which takes their files and no training.
-            cost: What a member costs: `"parameters"`, `"latency"` (seconds of a prediction of 32 rows, here and now) or
-                a function of a Keras model. With it `cost_weight` and `max_cost` are as in `greedy_selection`, and
-                `results_summary` shows what ensembles up to K score for their cost.
-            **arguments: Others of `greedy_selection`: `replacement`, `stop`, `max_members`, `cost_weight`, `max_cost`,
-                `bagging`, ... The `seed` is 0 unless given, and the `tolerance` is `-math.inf` but with a
-                `cost_weight`: an ensemble that stops growing when the validation rows say so relies on them more than a
-                few hundred rows deserve.
+            ensemble_size: K. Defaults to that of the builder.
+            metric: As in `greedy_selection`. Defaults to that of the builder.
+            combination: Combination of the members, as in `HyperDeepEnsemble`.
+            selection: Weights of the greedily selected members. `"convex"` (default): optimal on the validation data,
+                shrunk towards the selection counts depending on the number of samples. `"greedy"`: the selection
+                counts. (The metrics `"accuracy"`, `"loss"` and functions, and several outputs, only support the
+                second.)
+            validation_data: Data for the selection that replace those of the search, as in `fit`: all candidates with
+                weights predict them, which reads their files and requires no training.
+            cost: Cost of a member: `"parameters"`, `"latency"` (seconds per prediction of 32 samples on this machine)
+                or a function of a Keras model. With it `cost_weight` and `max_cost` are as in `greedy_selection`, and
+                `results_summary` shows the score of ensembles up to K by cost.
+            **arguments: Other arguments of `greedy_selection`: `replacement`, `stop`, `max_members`, `cost_weight`,
+                `max_cost`, `bagging`, ... The `seed` defaults to 0, and the `tolerance` to `-math.inf` without a
+                `cost_weight`: stopping early based on a few hundred validation samples would overfit them.
 
         Returns:
-            The ensemble, compiled with the loss and metrics of the hypermodel. (Its method `on_devices` spreads its
+            The ensemble, compiled with the loss and metrics of the hypermodel. (Its method `on_devices` distributes its
             members over devices.)
 
         Raises:
-            ValueError: If there are fewer candidates than K, or a choice is unknown.
+            ValueError: If there are fewer candidates than K, or an option is unknown.
         """
         size = self._settings.ensemble_size if ensemble_size is None else ensemble_size
         metric = self._settings.metric if metric is None else metric
@@ -295,28 +296,28 @@ class HyperDeepEnsembleBuilder:
         return self._assemble(*chosen, combination)
 
     def build_deep_ensemble(self, ensemble_size: int | None = None) -> HyperDeepEnsemble:
-        """The ordinary deep ensemble, to compare with: the best set of hyperparameters from K initializations.
+        """Returns the ordinary deep ensemble for comparison: the best hyperparameters from K initializations.
 
         Raises:
-            ValueError: If the best set was trained from fewer initializations.
+            ValueError: If the best hyperparameters were trained from fewer initializations.
         """
         size = self._settings.ensemble_size if ensemble_size is None else ensemble_size
         runs = self._choice.runs_of_best_set()
         if len(runs) < size:
             raise ValueError(
-                f"A deep ensemble of {size} needs as many initializations of the best hyperparameters: set "
+                f"A deep ensemble of {size} requires as many initializations of the best hyperparameters: increase "
                 f"`initializations`. Received: {len(runs)}"
             )
         return self._assemble(runs[:size], (1.0,) * size, "mean")
 
     def retrain(self, x: Any, y: Any = None, *, validation_data: Any = None, **arguments: Any) -> HyperDeepEnsemble:
-        """Trains the members of the last ensemble again, on training and validation rows together.
+        """Trains the members of the last ensemble again, on training and validation data.
 
-        Each for as many epochs as its candidate's best one, because no rows are left to decide when to stop. Weights
-        and combination stay.
+        Each is trained for the number of epochs of its candidate's best one, because no data remain for early stopping.
+        Weights and combination do not change.
 
         Args:
-            x, y, validation_data, **arguments: As in `search`; callbacks must not need validation metrics.
+            x, y, validation_data, **arguments: As in `search`; callbacks must not use validation metrics.
 
         Raises:
             ValueError: If no ensemble was built, or the data are neither arrays nor `tf.data` datasets.
@@ -336,39 +337,39 @@ class HyperDeepEnsembleBuilder:
 
     @property
     def candidates(self) -> list[Candidate]:
-        """All that was trained, failed ones too, in the order of their names."""
+        """All trained candidates, including failed ones, in the order of their names."""
         return self.pool.candidates()
 
     def results_summary(self, num_candidates: int = 10, print_fn: Callable[[str], Any] | None = None) -> None:
         """Prints the best candidates: their scores, hyperparameters, and weights in the ensemble.
 
-        If the last ensemble was built with a `cost`: also what candidates cost, and the frontier of score and cost.
+        If the last ensemble was built with a `cost`, also the cost of candidates, and the frontier of score and cost.
 
         Args:
-            num_candidates: So many lines.
-            print_fn: As in `keras.Model.summary`: gets the text in place of the standard output.
+            num_candidates: Number of candidates to print.
+            print_fn: As in `keras.Model.summary`: receives the text instead of the standard output.
         """
         costs = self._choice.costs, self._choice.frontier
         (print_fn or print)(summary(self.pool, self.weights_by_name(), num_candidates, *costs))
 
     def scores_by_size(self, max_size: int | None = None) -> dict[str, list[float]]:
-        """Validation scores of ensembles of 1, 2, ... members, for `plots.scores_by_size`.
+        """Returns validation scores of ensembles of 1, 2, ... members, for `plots.scores_by_size`.
 
         Returns:
-            Under `"hyper-deep ensemble"` those of the greedy selection, under `"deep ensemble"` those of the best
-            hyperparameters from as many initializations, under `"single best"` the best candidate's.
+            Scores of the greedy selection as `"hyper-deep ensemble"`, of the best hyperparameters from several
+            initializations as `"deep ensemble"`, and of the best candidate as `"single best"`.
         """
         return self._choice.scores_by_size(max_size or self._settings.ensemble_size)
 
     def cost_frontier(self) -> list[FrontierPoint]:
-        """What ensembles score for their cost, the cheapest first, for `plots.cost_frontier`.
+        """Returns the scores of ensembles by cost, the cheapest first, for `plots.cost_frontier`.
 
-        Of the last `build_ensemble` with a `cost`; empty if there was none.
+        They are those of the last `build_ensemble` with a `cost`; empty without one.
         """
         return list(self._choice.frontier)
 
     def weights_by_name(self) -> dict[str, float]:
-        """The weight of each member of the last ensemble, by the candidate's name."""
+        """Returns the weights of the members of the last ensemble, by the candidates' names."""
         return {member.name: weight for member, weight in zip(self.members, self.member_weights)}
 
     @contextlib.contextmanager
@@ -378,9 +379,9 @@ class HyperDeepEnsembleBuilder:
 
     def _run_workers(self, workers: int, session: Session, call: Callable[[], None]) -> None:
         if session.lock is not None:
-            session.lock.release()  # it is the chief's now
+            session.lock.release()  # the chief takes it
         run_workers(call, workers)
-        session.progress.verbose = 0  # what follows only reads
+        session.progress.verbose = 0  # the rest only reads
 
     def _assemble(self, members: list[Candidate], weights: tuple[float, ...], combination: Any) -> HyperDeepEnsemble:
         ensemble = assembled(self._settings, self.pool, members, weights, combination)
@@ -390,10 +391,10 @@ class HyperDeepEnsembleBuilder:
         return ensemble
 
     def _tidy(self, chosen: set[str]) -> None:
-        """Writes the table of candidates, and deletes what need not be kept, unless nothing can be written here."""
+        """Writes the table of candidates, and deletes weights that are not kept, if the directory is writable."""
         try:
             self.pool.write_csv(self.weights_by_name())
             if self._settings.keep == "selected":
                 self.pool.drop_weights(each for each in self.pool.finished() if each.name not in chosen)
         except OSError as error:
-            warnings.warn(f"{self.pool.directory} stays as it is, because it cannot be written: {error}", stacklevel=4)
+            warnings.warn(f"{self.pool.directory} is not changed, because it is not writable: {error}", stacklevel=4)

@@ -1,4 +1,4 @@
-"""A candidate: one network that was trained, its name and its place among others."""
+"""Candidates: trained networks with their names and order."""
 
 import json
 import math
@@ -9,28 +9,28 @@ from typing import Any
 
 SEARCH, INITIALIZATIONS, RETRAINING = "search", "initializations", "retraining"  # the stages
 STAGES = (SEARCH, INITIALIZATIONS, RETRAINING)
-DIVERGED = "diverged"  # the first word of a failure that is no error
+DIVERGED = "diverged"  # first word of a failure that is not an error
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One trained network.
+    """A trained network.
 
     Attributes:
-        name: `"search-0007"`, or `"initializations-0007-2"`: the second initialization of that one's hyperparameters.
+        name: `"search-0007"`, or `"initializations-0007-2"` for the second initialization of its hyperparameters.
         stage: `"search"`, `"initializations"` or `"retraining"`.
-        values: Its hyperparameters.
-        seed: From which its weights were initialized and its rows shuffled.
-        parent: The candidate of the search that found its hyperparameters, itself if it is one of those.
-        score: Of its validation predictions, by the builder's metric; lower is better. `None` if it failed.
-        metrics: What the training reported at its best epoch.
-        best_epoch: Counted from 0.
-        seconds: How long it took.
+        values: Its hyperparameter values.
+        seed: Seed of its initialization and of the order of its samples.
+        parent: The candidate of the search with its hyperparameters, possibly itself.
+        score: Score of its validation predictions, by the builder's metric; lower is better. `None` if it failed.
+        metrics: Metrics at its best epoch.
+        best_epoch: Index of the best epoch, from 0.
+        seconds: Duration of the training.
         weights: Its file of weights, relative to the directory of the pool.
-        build_config: What a model needs to create its weights before they are loaded.
-        likelihoods: Names of what each output means, as `likelihoods.named` takes them: of each file of predictions.
-        outputs: Names of its outputs, empty if it has one without a name.
-        failure: Why it failed, else `None`.
+        build_config: Build configuration, required to create the variables before weights are loaded.
+        likelihoods: Names of the likelihoods of its outputs, as in `likelihoods.named`: one per file of predictions.
+        outputs: Names of its outputs, empty for a single output without a name.
+        failure: Reason of a failure, or `None`.
     """
 
     name: str
@@ -50,17 +50,17 @@ class Candidate:
 
     @property
     def reason(self) -> str:
-        """The last line of its failure, empty if it did not fail."""
+        """The last line of its failure, or an empty string."""
         return (self.failure or "").strip().rpartition("\n")[2]
 
 
 def rank(candidate: Candidate) -> tuple[float, str]:
-    """A key to sort by: the best score first, and of equal ones the first name."""
+    """Sort key: the best score first, ties by name."""
     return (math.inf if candidate.score is None else candidate.score, candidate.name)
 
 
 def best_of_equal_values(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """One candidate for each set of hyperparameters: the one with the best score (Hyperband trains a set again)."""
+    """Returns the best candidate for each hyperparameter set, which Hyperband trains several times."""
     best: dict[str, Candidate] = {}
     for candidate in sorted(candidates, key=rank):
         best.setdefault(json.dumps(candidate.values, sort_keys=True), candidate)
@@ -68,28 +68,28 @@ def best_of_equal_values(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def name_of_trial(trial_id: str) -> str:
-    """The name of a candidate of the search."""
+    """Returns the name of a candidate of the search."""
     number = f"{int(trial_id):04d}" if trial_id.isdigit() else trial_id  # KerasTuner's width depends on `max_trials`
     return f"{SEARCH}-{number}"
 
 
 def name_of_run(parent: str, initialization: int) -> str:
-    """The name of one more training of the hyperparameters of `parent`, a candidate of the search."""
+    """Returns the name of another training run with the hyperparameters of `parent`, a candidate of the search."""
     return f"{INITIALIZATIONS}-{parent.removeprefix(f'{SEARCH}-')}-{initialization}"
 
 
 def number_of_run(name: str) -> int:
-    """Which of the trainings of its hyperparameters it is."""
+    """Returns the index of a training run of the same hyperparameters."""
     return int(name.rpartition("-")[2])
 
 
 def name_of_retraining(member: str) -> str:
-    """The name of the training of the member `member` on all rows."""
+    """Returns the name of the retraining of the member `member` on all data."""
     return f"{RETRAINING}-{member}"
 
 
 def parent_of(name: str) -> str:
-    """The name of the candidate whose hyperparameters the candidate `name` has."""
+    """Returns the name of the candidate that defines the hyperparameters of the candidate `name`."""
     stage, _, rest = name.partition("-")
     if stage == RETRAINING:
         return rest

@@ -1,4 +1,4 @@
-"""The user's hypermodel, a function or an object, and what all of its models have in common."""
+"""The hypermodel, and common properties of its models."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from keras_hyperens.search.tuners import is_internal
 
 
 def as_hypermodel(hypermodel: Any) -> keras_tuner.HyperModel:
-    """A function `build_model(hp)` as a hypermodel, a hypermodel as it is."""
+    """Returns a hypermodel for a function `build_model(hp)`; hypermodels are returned unchanged."""
     if isinstance(hypermodel, keras_tuner.HyperModel):
         return hypermodel
     if not callable(hypermodel):
@@ -38,15 +38,15 @@ class _FromFunction(keras_tuner.HyperModel):
 def default_model(
     hypermodel: keras_tuner.HyperModel, given: keras_tuner.HyperParameters | None
 ) -> tuple[keras.Model, list[Any]]:
-    """The model with default hyperparameters, and the configurations of the hyperparameters.
+    """Returns the model with default hyperparameters, and the configurations of the hyperparameters.
 
     Args:
-        hypermodel: The user's.
-        given: Hyperparameters that the user set; it must use them all.
+        hypermodel: The hypermodel.
+        given: Hyperparameters set by the user, all of which it must use.
 
     Raises:
-        ValueError: If it cannot be built, returns something else than a compiled model, leaves some out, or gives one
-            a name that tuners use themselves.
+        ValueError: If it cannot be built, does not return a compiled model, does not use some hyperparameters, or uses
+            a reserved name.
     """
     hyperparameters = keras_tuner.HyperParameters()
     try:
@@ -61,28 +61,27 @@ def default_model(
     unused = {each.name for each in given.space} - names if given is not None else set()
     if unused and not hyperparameters.inactive_scopes:
         raise ValueError(
-            f"The hypermodel does not use every hyperparameter given; it uses {sorted(names)}. "
+            f"The hypermodel does not use all given hyperparameters; it uses {sorted(names)}. "
             f"Received: {sorted(unused)}"
         )
     taken = sorted(filter(is_internal, names))
     if taken:
         raise ValueError(
-            f"Hyperparameters must have names that tuners do not use themselves and that do not begin with {OWN!r}. "
-            f"Received: {taken}"
+            f"Hyperparameter names must not be reserved by tuners and must not begin with {OWN!r}. Received: {taken}"
         )
     return model, json.loads(json.dumps(hyperparameters.get_config()["space"]))
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What all candidates have in common.
+    """Common properties of all candidates.
 
     Attributes:
-        space: The configurations of the hyperparameters.
-        loss: What the model was compiled with.
-        output_names: Of the model, or `None`.
+        space: Configurations of the hyperparameters.
+        loss: Compiled loss.
+        output_names: Output names of the model, or `None`.
         digests: Fingerprints of the architecture and of each argument of `compile`.
-        loss_weights: What the model was compiled with, or `None`.
+        loss_weights: Compiled loss weights, or `None`.
     """
 
     space: list[Any]
@@ -92,21 +91,21 @@ class ModelFacts:
     loss_weights: Any = None
 
     def names(self, given: Sequence[str], number: int) -> list[str]:
-        """The names of so many outputs: those given, else the model's, else numbers."""
+        """Returns the names of outputs: those given, those of the model, or numbers."""
         known = list(given or self.output_names or ())
         return known if len(known) == number else [str(place) for place in range(number)]
 
     def losses(self, names: Sequence[str], number: int) -> list[Any]:
-        """The loss of each output, in the order of their labels.
+        """Returns the loss of each output, in the order of their labels.
 
         Args:
-            names: Of the outputs in that order; none if it is that of the model.
-            number: Of outputs.
+            names: Names of the outputs in that order; empty for the order of the model.
+            number: Number of outputs.
         """
         return self._by_output(self.loss, names, number)
 
     def factors(self, names: Sequence[str], number: int) -> list[float]:
-        """How much each output's loss counts in the compiled one; arguments as in `losses`."""
+        """Returns the weight of each output's loss in the compiled loss; arguments as in `losses`."""
         given = self._by_output(self.loss_weights, names, number)
         return [1.0 if factor is None else float(factor) for factor in given]
 
@@ -123,7 +122,7 @@ class ModelFacts:
 def facts_and_model(
     hypermodel: keras_tuner.HyperModel, given: keras_tuner.HyperParameters | None
 ) -> tuple[ModelFacts, keras.Model]:
-    """The facts, and the model with default hyperparameters that they are of; arguments as in `default_model`."""
+    """Returns the properties, and the model with default hyperparameters; arguments as in `default_model`."""
     model, space = default_model(hypermodel, given)
     names = getattr(model, "output_names", None)
     names = None if names is None else list(names)

@@ -1,4 +1,4 @@
-"""What candidates cost as members, and which ensembles give the best score for their cost."""
+"""Cost of candidates as members, and ensembles with the best score by cost."""
 
 import json
 import statistics
@@ -20,18 +20,18 @@ from keras_hyperens.search.settings import Settings
 
 COSTS = ("parameters", "latency")
 LATENCY_ROWS, REPETITIONS = 32, 10
-WEIGHTS = (0.0, *np.geomspace(1e-4, 1, 9))  # of costs along a frontier, in units of the best candidate's score
+WEIGHTS = (0.0, *np.geomspace(1e-4, 1, 9))  # cost weights of the frontier, relative to the best candidate's score
 
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """An ensemble that no other one beats in score and cost.
+    """Ensemble that no other ensemble dominates in score and cost.
 
     Attributes:
         members: Names of candidates.
-        weights: Of the members.
-        cost: Of all members together.
-        score: Of the validation rows; lower is better.
+        weights: Weights of the members.
+        cost: Total cost of the members.
+        score: Score on the validation data; lower is better.
     """
 
     members: tuple[str, ...]
@@ -41,23 +41,24 @@ class FrontierPoint:
 
 
 def check_cost(cost: Any, is_used: bool) -> None:
-    """Raises a `ValueError` unless candidates can be measured so, or nothing was asked for."""
+    """Raises a `ValueError` unless the cost is supported, or unused."""
     if cost is None:
         if is_used:
             raise ValueError(
-                "`cost_weight` and `max_cost` need a `cost`: " + f"one of {COSTS}, or a function. Received: cost=None"
+                "`cost_weight` and `max_cost` require a `cost`: "
+                + f"one of {COSTS}, or a function. Received: cost=None"
             )
     elif not callable(cost) and cost not in COSTS:
         raise ValueError(f"`cost` must be one of {COSTS}, or a function of a model. Received: cost={cost!r}")
 
 
 def costs_of(candidates: Sequence[Candidate], cost: Any, settings: Settings, pool: Pool) -> list[float]:
-    """What each candidate costs; those of equal hyperparameters cost the same.
+    """Returns the cost of each candidate; equal hyperparameters have equal costs.
 
     Args:
-        candidates: With weights on disk.
-        cost: `"parameters"`, `"latency"` (seconds of 32 rows), or a function from a model to a number.
-        settings, pool: Of the search.
+        candidates: Candidates with weights on disk.
+        cost: `"parameters"`, `"latency"` (seconds for 32 samples), or a function from a model to a number.
+        settings, pool: Settings and pool of the search.
     """
     measure: Callable[[keras.Model], float] = {"parameters": _parameters, "latency": _latency}.get(cost, cost)
     known: dict[str, float] = {}
@@ -73,12 +74,12 @@ def costs_of(candidates: Sequence[Candidate], cost: Any, settings: Settings, poo
 def frontier(
     select: Callable[..., Selection], names: Sequence[str], costs: Sequence[float], size: int
 ) -> list[FrontierPoint]:
-    """The ensembles of up to so many members that no other one beats, the cheapest first.
+    """Returns the nondominated ensembles up to a size, the cheapest first.
 
     Args:
-        select: Selects members, from a size and arguments of `greedy_selection`.
-        names, costs: Of the candidates.
-        size: The most members.
+        select: Function that selects members, given a size and arguments of `greedy_selection`.
+        names, costs: Names and costs of the candidates.
+        size: Maximum number of members.
     """
     scale = abs(select(1).trajectory[-1]) or 1.0
     points = {}
@@ -100,10 +101,10 @@ def _parameters(model: keras.Model) -> float:
 
 
 def _latency(model: keras.Model) -> float:
-    """The median time of a prediction of some rows, in seconds."""
+    """Returns the median time of a prediction in seconds."""
     if not getattr(model, "inputs", None):
         raise ValueError(
-            '`cost="latency"` needs models that know their inputs (functional or sequential ones): give a function '
+            '`cost="latency"` requires models with known inputs (Functional or Sequential): pass a function '
             f"that measures others. Received: a {type(model).__name__}"
         )
     batch = [np.zeros((each.shape[0] or LATENCY_ROWS, *(s or 1 for s in each.shape[1:])), each.dtype)
@@ -114,13 +115,13 @@ def _latency(model: keras.Model) -> float:
         start = time.perf_counter()
         model.predict_on_batch(inputs)
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])  # the first one traces
+    return statistics.median(seconds[1:])  # the first call traces
 
 
 def _checked(value: Any, candidate: Candidate, cost: Any) -> float:
     if not is_number(value) or value < 0:
         raise ValueError(
-            f"`cost` must give a number of at least 0 for each model. Received: {value!r} of {candidate.name}, "
+            f"`cost` must return a number of at least 0 for each model. Received: {value!r} of {candidate.name}, "
             f"cost={cost!r}"
         )
     return float(value)

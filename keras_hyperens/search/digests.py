@@ -1,6 +1,6 @@
-"""Fingerprints of data, of a model, and of what it was compiled with: equal ones if a search may go on with them.
+"""Fingerprints of data, models and compile arguments, which must be equal when a search resumes.
 
-Those of data are cheap enough for every call: shapes, sums, and some thousand elements at fixed places.
+Fingerprints of data are cheap enough for every call: shapes, sums, and a few thousand elements at fixed positions.
 """
 
 import hashlib
@@ -12,27 +12,27 @@ import numpy as np
 
 from keras_hyperens.conversion.compiled import compile_arguments_of
 
-PLACES = 4096  # elements of an array that are read one by one
-COMPILED = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")  # the other arguments change no result
+PLACES = 4096  # number of elements of an array that are hashed
+COMPILED = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")  # arguments that affect results
 
 
 def digest_of(data: Any) -> str:
-    """A fingerprint of what `fit` takes as data: equal data have equal ones, on every machine.
+    """Returns a fingerprint of data as in `fit`, equal on every machine for equal data.
 
-    Of arrays it is of their values; of a `tf.data.Dataset` or a `keras.utils.PyDataset`, which may shuffle, of the
-    number and the shapes of batches; of a generator of its type alone.
+    For arrays it depends on the values; for a `tf.data.Dataset` or a `keras.utils.PyDataset`, which may shuffle, on the
+    number and shapes of batches; for a generator only on its type.
     """
     return hashlib.sha256(repr(_described(data)).encode()).hexdigest()[:16]
 
 
 class BatchesDigest:
-    """A fingerprint of the inputs of all batches, the same however rows are put into batches."""
+    """Fingerprint of the inputs of all batches, independent of the batch size."""
 
     def __init__(self) -> None:
         self.totals: dict[Any, int] = {}
 
     def add(self, x: Any) -> None:
-        """Takes in the inputs of a batch."""
+        """Adds the inputs of a batch."""
         for path, leaf in keras.tree.flatten_with_path(x):
             array = _array(leaf)
             key = (path, type(leaf).__name__) if array is None else (path, array.ndim, str(array.dtype))
@@ -54,7 +54,7 @@ def _described(data: Any) -> Any:
 
 
 def has_dataset(data: tuple[Any, ...]) -> bool:
-    """Whether a part of it is a dataset, of whose values `digest_of` knows nothing."""
+    """Whether a part of the data is a dataset, whose values `digest_of` does not include."""
     return any(map(_is_dataset, data))
 
 
@@ -70,7 +70,7 @@ def _of_leaf(leaf: Any) -> Any:
 
 
 def _array(leaf: Any) -> np.ndarray | None:
-    """An array, tensor or table as NumPy; `None` for what is none, or is ragged or sparse."""
+    """Returns an array, tensor or table as NumPy; `None` for other, ragged or sparse values."""
     try:
         return np.asarray(leaf) if hasattr(leaf, "shape") else None
     except (TypeError, ValueError):
@@ -78,7 +78,7 @@ def _array(leaf: Any) -> np.ndarray | None:
 
 
 def _bits(array: np.ndarray) -> int | None:
-    """The sum of bit patterns, the same in every order; `None` if there are no numbers."""
+    """Returns the sum of bit patterns, independent of the order; `None` without numbers."""
     size = array.dtype.itemsize
     return int(array.view(f"u{size}").sum(dtype="uint64")) if size in (1, 2, 4, 8) and array.dtype.kind != "O" else None
 
@@ -94,9 +94,9 @@ def _of_values(array: np.ndarray) -> Any:
 
 
 def model_digests(model: keras.Model) -> dict[str, str]:
-    """Fingerprints of the architecture, and of each argument of `compile`.
+    """Returns fingerprints of the architecture, and of each argument of `compile`.
 
-    Names of layers do not count, because Keras numbers them through a process.
+    Layer names are excluded, because Keras numbers them consecutively.
     """
     arguments = compile_arguments_of(model)
     parts = {"model": _config_of(model), **{name: arguments.get(name) for name in COMPILED}}
@@ -106,7 +106,7 @@ def model_digests(model: keras.Model) -> dict[str, str]:
 def _config_of(model: keras.Model) -> Any:
     try:
         config = model.get_config()
-    except Exception:  # a class without a configuration is known by its name and weights alone
+    except Exception:  # a class without a configuration is identified by its name and weights
         config = {}
     weights = [(tuple(weight.shape), str(weight.dtype)) for weight in model.weights]
     return type(model).__name__, config, weights
@@ -120,11 +120,11 @@ def _digest(part: Any) -> str:
 
 
 def _plain(part: Any) -> Any:
-    """What JSON can say of a configuration; of what it cannot, the type."""
+    """Returns the JSON content of a configuration, with types for other objects."""
     if part is None or isinstance(part, str | bool | int | float):
         return part
     if isinstance(part, dict):
-        return {str(key): _plain(value) for key, value in part.items() if key != "seed"}  # Keras draws some
+        return {str(key): _plain(value) for key, value in part.items() if key != "seed"}  # some are drawn by Keras
     if isinstance(part, list | tuple | set):
         return [_plain(value) for value in part]
     if isinstance(part, np.ndarray | np.generic | keras.Variable) or keras.ops.is_tensor(part):
@@ -136,14 +136,14 @@ def _plain_object(part: Any) -> Any:
     config = getattr(part, "get_config", None)
     try:
         own = _plain(config()) if callable(config) and not isinstance(part, type) else None
-    except Exception:  # without one it is known by its class
+    except Exception:  # identified by its class
         own = None
     name = getattr(part, "__qualname__", None) or type(part).__qualname__
     return [name, own]
 
 
 def _collect_names(part: Any, names: dict[str, str]) -> None:
-    """Names of layers and other objects, in the order of their first appearance."""
+    """Collects the names of layers and other objects, in the order of their first appearance."""
     if isinstance(part, dict):
         if isinstance(part.get("name"), str):
             names.setdefault(part["name"], f"name {len(names)}")
@@ -155,7 +155,7 @@ def _collect_names(part: Any, names: dict[str, str]) -> None:
 
 def _renamed(part: Any, names: dict[str, str]) -> Any:
     if isinstance(part, dict):
-        is_code = part.get("class_name") == "__lambda__"  # it holds the number of its line
+        is_code = part.get("class_name") == "__lambda__"  # contains its line number
         return "lambda" if is_code else {key: _renamed(value, names) for key, value in part.items()}
     if isinstance(part, list):
         return [_renamed(each, names) for each in part]

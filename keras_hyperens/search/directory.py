@@ -1,4 +1,4 @@
-"""The directory of a search: one process at a time uses it, and no other search than the one that it was made for."""
+"""Directory of a search: exclusive for one process at a time, and for the search that created it."""
 
 import contextlib
 import os
@@ -32,19 +32,19 @@ except ImportError:  # Windows
     pass
 
 FORMAT_VERSION = 2
-OF_FIT = ("batch_size", "initial_epoch", "shuffle", "steps_per_epoch", "validation_steps")  # that change results
+OF_FIT = ("batch_size", "initial_epoch", "shuffle", "steps_per_epoch", "validation_steps")  # they affect results
 
 
 class SearchDirectory:
-    """The directory of a builder's search.
+    """Directory of a builder's search.
 
     Args:
-        settings: Of the builder.
-        pool: The candidates in it.
+        settings: Settings of the builder.
+        pool: Pool of the candidates in it.
 
     Attributes:
-        seed: Of everything; `None` until the directory is opened, if none was given.
-        is_to_be_cleared: Whether what is there will be deleted.
+        seed: Random seed; `None` until the directory is opened, if it was not set.
+        is_to_be_cleared: Whether the existing content will be deleted.
     """
 
     def __init__(self, settings: Settings, pool: Pool) -> None:
@@ -54,11 +54,11 @@ class SearchDirectory:
         self._facts: ModelFacts | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_facts": None}  # other processes find them themselves
+        return {**self.__dict__, "_facts": None}  # other processes compute them
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[Any]:
-        """That of this process alone; workers share that of their chief."""
+        """Context manager: locks the directory for this process; workers share the lock of their chief."""
         self.pool.refresh()
         if self.is_to_be_cleared and not is_worker():
             self.pool.check_overwritable()
@@ -66,11 +66,11 @@ class SearchDirectory:
             yield lock
 
     def open(self, identity: dict[str, Any], rows: ValidationRows, score_again: Callable[[], None]) -> None:
-        """Makes it the directory of this search, if it is not.
+        """Initializes or verifies the directory for this search.
 
         Args:
-            identity: Of the search.
-            rows: The validation rows.
+            identity: Identity of the search.
+            rows: The validation data.
             score_again: Called if candidates were scored by another metric.
 
         Raises:
@@ -89,7 +89,7 @@ class SearchDirectory:
             self.pool.check_identity(before, now)
         if not is_worker():
             if before is None:
-                self.pool.write_identity(now)  # first: it tells whose directory this is
+                self.pool.write_identity(now)  # first, to identify the owner of the directory
             self.pool.write_labels(rows.labels, rows.weights)
             if before is not None and before.get(METRIC, now[METRIC]) != now[METRIC]:
                 score_again()
@@ -97,7 +97,7 @@ class SearchDirectory:
             self.pool.forget_damaged()
 
     def facts(self) -> ModelFacts:
-        """Those of the hypermodel, which must be the one that the search was begun with."""
+        """Properties of the hypermodel, which must be the one that started the search."""
         if self._facts is None:
             facts, _ = facts_and_model(self.settings.hypermodel, self.settings.hyperparameters)
             before = self.pool.identity()
@@ -107,17 +107,17 @@ class SearchDirectory:
         return self._facts
 
     def look_at_models(self) -> keras.Model:
-        """Finds the facts anew, and returns the model that they are of."""
+        """Computes the properties again, and returns the model."""
         self._facts, model = facts_and_model(self.settings.hypermodel, self.settings.hyperparameters)
         return model
 
     def identity(self, x: Any, y: Any, rows: ValidationRows, arguments: dict[str, Any]) -> dict[str, Any]:
-        """What makes a search another one.
+        """Returns the identity of the search.
 
         Args:
             x, y: The training data.
-            rows: The validation rows.
-            arguments: Others of `fit`.
+            rows: The validation data.
+            arguments: Other arguments of `fit`.
         """
         of_data = {} if x is None else {"training data": digest_of((x, y, arguments.get("sample_weight")))}
         class_weight = arguments.get("class_weight")
@@ -137,7 +137,7 @@ class SearchDirectory:
 
 
 def _identity_of_models(settings: Settings, facts: ModelFacts) -> dict[str, Any]:
-    """What is known of it without any data."""
+    """Returns the identity without data."""
     return {
         "space": facts.space,
         **facts.digests,
@@ -148,7 +148,7 @@ def _identity_of_models(settings: Settings, facts: ModelFacts) -> dict[str, Any]
 
 
 def _text_of(setting: Any) -> Any:
-    """A setting as JSON can say it; of a function or an object its name."""
+    """Returns a JSON setting; functions and objects by name."""
     if isinstance(setting, dict):
         return {str(key): _text_of(value) for key, value in setting.items()}
     if isinstance(setting, list | tuple):
@@ -162,24 +162,24 @@ def _text_of(setting: Any) -> Any:
     return getattr(setting, "__qualname__", type(setting).__qualname__)
 
 
-# Held by this process. For the system its threads are one, and one that leaves takes all locks along.
+# Locks of this process. They are not exclusive between threads, and releasing one releases all of a file.
 _held: set[str] = set()
 _holding = threading.Lock()
 
 
 class DirectoryLock:
-    """A lock of a directory, which the system takes back from a process however that ends.
+    """Lock of a directory, which the operating system releases when the process ends.
 
-    An address has none, and neither has a file system that knows no locks: there it is the user who must see to it.
+    Addresses and some file systems do not support locks: there the user must ensure exclusive access.
 
     Args:
-        directory: Of a search.
+        directory: Directory of a search.
 
     Raises:
-        RuntimeError: If another process holds it, or another search of this one.
+        RuntimeError: If another process, or another search of this process, holds the lock.
     """
 
-    _name = ""  # among those that this process holds
+    _name = ""  # key among the locks of this process
 
     def __init__(self, directory: files.Path) -> None:
         self._file: Any = None
@@ -188,7 +188,7 @@ class DirectoryLock:
         os.makedirs(directory, exist_ok=True)
         self._hold(os.path.realpath(directory))
         try:
-            self._file = open(files.join(directory, LOCK), "a+")  # not "w": that would delete what the holder wrote
+            self._file = open(files.join(directory, LOCK), "a+")  # "w" would delete the content of the holder
         except OSError:
             self.release()
             raise
@@ -198,7 +198,7 @@ class DirectoryLock:
             holder = self._holder()
             self.release()
             raise _in_use(directory, holder) from None
-        except OSError:  # no locks here
+        except OSError:  # locks are not supported
             return self.release()
         self._write_holder()
 
@@ -211,7 +211,7 @@ class DirectoryLock:
 
     def _holder(self) -> str:
         self._file.seek(0)
-        return self._file.read().strip() or "a process that has not said its name yet"
+        return self._file.read().strip() or "an unidentified process"
 
     def _write_holder(self) -> None:
         self._file.truncate(0)
@@ -219,7 +219,7 @@ class DirectoryLock:
         self._file.flush()
 
     def release(self) -> None:
-        """Gives it back; another time does nothing."""
+        """Releases the lock; repeated calls have no effect."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -236,6 +236,6 @@ class DirectoryLock:
 
 def _in_use(directory: files.Path, holder: str) -> RuntimeError:
     return RuntimeError(
-        f"Another process searches in this directory: wait for it, end it, or choose another `directory` or "
+        f"Another process searches in this directory: wait for it, stop it, or choose another `directory` or "
         f"`project_name`. Received: {directory}, used by {holder}"
     )

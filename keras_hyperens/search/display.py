@@ -1,4 +1,4 @@
-"""What people see of a search: how far it is and how long it still takes, and a table of its candidates."""
+"""Output of a search: progress with the remaining time, and a table of the candidates."""
 
 import sys
 import time
@@ -12,30 +12,30 @@ from keras_hyperens.search.pool import Pool
 
 
 class Progress:
-    """One line that is written anew after every candidate; where the output is no terminal, a line each.
+    """Progress line, updated after every candidate; without a terminal, one line per candidate.
 
     Args:
-        planned: How many candidates each stage trains, by its name; 0 where only the tuner will know.
-        verbose: 0 for silence.
+        planned: Number of candidates of each stage by name; 0 if only the tuner determines it.
+        verbose: 0 for silent.
     """
 
     def __init__(self, planned: Mapping[str, int], verbose: int) -> None:
         self.planned, self.verbose = dict(planned), verbose
         self.done = dict.fromkeys(planned, 0)
-        self.seconds: list[float] = []  # of the trainings that this process saw end
+        self.seconds: list[float] = []  # of training runs that ended in this process
         self.best: float | None = None
         self.start = time.monotonic()
         self.line_open = False
 
     def ended(self, stage: str, candidate: Candidate | None) -> None:
-        """Counts a candidate and says so."""
+        """Counts and reports a candidate."""
         self.done[stage] += 1
         now = time.monotonic() - self.start
-        is_news = candidate is not None and candidate.seconds <= now - sum(self.seconds) + 1  # else found on disk
+        is_news = candidate is not None and candidate.seconds <= now - sum(self.seconds) + 1  # not found on disk
         if candidate is not None and is_news:
             self.seconds.append(candidate.seconds)
         if candidate is None or candidate.failure is not None:
-            self._show(stage, "failed, left out")
+            self._show(stage, "failed, excluded")
             return
         score = candidate.score
         if score is not None and (self.best is None or score < self.best):
@@ -43,7 +43,7 @@ class Progress:
         self._show(stage, "" if score is None else f"score {score:.4f} (best {self.best:.4f})")
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Prints a separate line."""
         self._write(text)
         self.close()
 
@@ -59,7 +59,7 @@ class Progress:
         ahead = stages[stages.index(stage) :]
         number = sum(max(0, self.planned[each] - self.done[each]) for each in ahead)
         elapsed = time.monotonic() - self.start
-        return f"{_clock(elapsed)} gone, about {_clock(number * elapsed / len(self.seconds))} left"
+        return f"{_clock(elapsed)} elapsed, about {_clock(number * elapsed / len(self.seconds))} remaining"
 
     def _write(self, text: str) -> None:
         if not self.verbose:
@@ -90,13 +90,13 @@ def summary(
     costs: Mapping[str, float],
     frontier: Sequence[FrontierPoint],
 ) -> str:
-    """A table of the best candidates and of all members, and one of the frontier if there is one.
+    """Returns a table of the best candidates and of all members, and of the frontier, if any.
 
     Args:
-        pool: Of the search.
-        weights, costs: Of members, and of candidates whose cost is known, by name.
-        number: Of the best candidates.
-        frontier: Ensembles that no other one beats in score and cost.
+        pool: Pool of the search.
+        weights, costs: Weights of members, and known costs of candidates, by name.
+        number: Number of best candidates.
+        frontier: Nondominated ensembles in score and cost.
     """
     candidates = sorted(pool.finished(), key=rank)
     failed = len(pool.candidates()) - len(candidates)
@@ -114,7 +114,7 @@ def summary(
     tables = [head, *_table(rows)]
     if frontier:
         points = [[_brief(each.cost), f"{each.score:.4f}", ", ".join(each.members)] for each in frontier]
-        tables += ["", "what ensembles score for their cost", *_table([["cost", "score", "members"], *points])]
+        tables += ["", "score of ensembles by cost", *_table([["cost", "score", "members"], *points])]
     return "\n".join(tables)
 
 

@@ -1,4 +1,4 @@
-"""What can be checked before the first candidate is trained: shapes, labels, one scoring of a made-up prediction."""
+"""Checks before the first training run: shapes, labels, and the score of an untrained model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,20 +24,20 @@ def check_scoring(
     score: Callable[[list[np.ndarray], list[Likelihood]], float],
     y: Any = None,
 ) -> None:
-    """Scores a made-up prediction of the validation rows.
+    """Scores the predictions of an untrained model for validation samples.
 
     Args:
-        model: One like the candidates; it is spoiled.
-        rows: The validation rows.
-        targets: Of each output.
-        score: Of a prediction of each output, and their likelihoods.
-        y: The labels of the training rows.
+        model: A model like the candidates; it is modified.
+        rows: The validation data.
+        targets: Targets of each output.
+        score: Function of predictions of each output, and their likelihoods.
+        y: Labels of the training data.
 
     Raises:
-        ValueError: If the model cannot predict these rows, the labels cannot be scored, or nothing says what an output
-            means.
+        ValueError: If the model cannot predict these samples, the labels cannot be scored, or the kind of an output is
+            unknown.
     """
-    model.run_eagerly, model.jit_compile = True, False  # one row is not worth a graph
+    model.run_eagerly, model.jit_compile = True, False  # a graph is not worthwhile for one sample
     first, likelihoods = _first_prediction(model, rows)
     number = len(likelihoods)
     if len(targets) != number:
@@ -49,7 +49,7 @@ def check_scoring(
     made_up = [np.broadcast_to(each.neutral(shape[-1]), shape) for each, shape in zip(likelihoods, shapes)]
     try:
         score(made_up, likelihoods)
-    except Exception as error:  # of a metric or a loss of the user's, any
+    except Exception as error:  # a custom metric or loss can raise any error
         raise ValueError(f"The validation data cannot be scored: {error}") from error
     flat = _in_order(y, targets, getattr(model, "output_names", None))
     for labels, target, likelihood, shape in zip(flat, targets, likelihoods, shapes):
@@ -57,7 +57,7 @@ def check_scoring(
 
 
 def _in_order(y: Any, targets: list[Target], output_names: Any) -> list[Any]:
-    """Labels of the training rows in the order of the targets, which is that of names where one of them has names."""
+    """Returns training labels in the order of the targets, which is that of names if there are any."""
     flat = keras.tree.flatten(y)
     names = sorted(y) if isinstance(y, dict) else output_names or ()
     by_name = dict(zip(names, flat)) if len(names) == len(flat) == len(targets) else {}
@@ -73,17 +73,17 @@ def _first_prediction(model: keras.Model, rows: ValidationRows) -> tuple[list[np
 
 
 def check_objective(model: keras.Model, rows: ValidationRows, objective: Any) -> None:
-    """Raises a `ValueError` for an objective that no epoch will report.
+    """Raises a `ValueError` for an objective that is not reported by epochs.
 
     Args:
-        model: After `check_scoring`.
-        rows: The validation rows.
-        objective: KerasTuner's: a name, an object, or a list of these.
+        model: A model after `check_scoring`.
+        rows: The validation data.
+        objective: KerasTuner objective: a name, an object, or a list of these.
     """
     x, y = rows.first(fixed_batch_size(model) or 1)
     try:
         known = list(model.evaluate(x, y, verbose=0, return_dict=True))
-    except Exception:  # it may need more than a row: then the first training says so
+    except Exception:  # it may need more than one sample: the first training run then raises the error
         return
     reported = [*known, *(f"val_{name}" for name in known)]
     for each in objective if isinstance(objective, list | tuple) else [objective]:
@@ -93,8 +93,8 @@ def check_objective(model: keras.Model, rows: ValidationRows, objective: Any) ->
 
 
 def check_training_data(x: Any, y: Any, sample_weight: Any, rows: ValidationRows) -> None:
-    """Raises a `ValueError` unless training arrays have equal lengths, and rows like those of validation."""
-    if x is None or hasattr(x, "__next__"):  # a generator is not to be begun
+    """Raises a `ValueError` unless training arrays have equal lengths, and the shapes of the validation data."""
+    if x is None or hasattr(x, "__next__"):  # generators must not be started
         return
     if not isinstance(x, keras.utils.PyDataset) and not hasattr(x, "element_spec"):
         check_lengths(x, y, sample_weight, "training data")
@@ -106,7 +106,7 @@ def check_training_data(x: Any, y: Any, sample_weight: Any, rows: ValidationRows
 
 
 def _row_shapes(specs: Any) -> list[Shape]:
-    """The shape of a row of each input; Keras makes a column of plain numbers."""
+    """Returns the shape of one sample of each input; Keras converts scalars to a column."""
     return [tuple(spec.shape[1:]) or (1,) for spec in keras.tree.flatten(specs) if spec is not None]
 
 

@@ -1,4 +1,4 @@
-"""The choice of members: sets of hyperparameters that are best together, candidates that are, and what they gain."""
+"""Selection of members: hyperparameter sets and candidates that are best together, and their scores."""
 
 import functools
 import math
@@ -26,19 +26,19 @@ from keras_hyperens.search.selection import greedy_selection
 from keras_hyperens.search.settings import Settings
 from keras_hyperens.search.validation_rows import ValidationRows
 
-SELECTIONS = {"convex": "convex", "greedy": "counts"}  # names for users, and weights of `greedy_selection`
+SELECTIONS = {"convex": "convex", "greedy": "counts"}  # user names, and `weights` of `greedy_selection`
 
 
 class MemberChoice:
-    """Chooses among the candidates of a search.
+    """Selects among the candidates of a search.
 
     Args:
-        settings: Of the builder.
-        scorer: Of the search.
+        settings: Settings of the builder.
+        scorer: Scorer of the search.
 
     Attributes:
-        costs: Of candidates, by name, where the last choice was given a cost.
-        frontier: What ensembles of them score for their cost, the cheapest first.
+        costs: Costs of candidates by name, if the last selection had a cost.
+        frontier: Scores of their ensembles by cost, the cheapest first.
     """
 
     def __init__(self, settings: Settings, scorer: Scorer) -> None:
@@ -47,7 +47,7 @@ class MemberChoice:
         self.frontier: list[FrontierPoint] = []
 
     def hyperparameter_sets(self) -> list[Candidate]:
-        """The candidates of the search whose hyperparameters are best together, the best one first.
+        """Returns the candidates of the search whose hyperparameters are best together, the best one first.
 
         Raises:
             ValueError: If no candidate of the search has finished.
@@ -56,11 +56,11 @@ class MemberChoice:
         if not finished:
             raise ValueError(self.pool.why_none())
         best = sorted(finished, key=rank)[: self.settings.search_pool_size]
-        best.sort(key=lambda each: each.name)  # the order of ties
+        best.sort(key=lambda each: each.name)  # tie-breaking order
         size = min(self.settings.num_hyperparameter_sets, len(best))
         chosen = [best[index] for index in self.scorer.select(best, size, self.settings.metric).members]
         others = sorted((each for each in best if each not in chosen), key=rank)
-        return (chosen + others)[:size]  # the selection ends early where nothing improves
+        return (chosen + others)[:size]  # the selection stops early without improvement
 
     def members(
         self,
@@ -72,16 +72,16 @@ class MemberChoice:
         cost: Any = None,
         **arguments: Any,
     ) -> tuple[list[Candidate], tuple[float, ...]]:
-        """So many candidates with weights on disk that are best together, and their weights in the ensemble.
+        """Returns the candidates with weights on disk that are best together, and their weights in the ensemble.
 
         Args:
             size, metric, **arguments: As in `greedy_selection`.
             selection: A name of `SELECTIONS`.
-            rows: To select on in place of those of the search.
+            rows: Data for the selection that replace those of the search.
             cost: As in `costs_of`, or `None`.
 
         Raises:
-            ValueError: If there are fewer, or a choice is unknown.
+            ValueError: If there are too few, or an option is unknown.
         """
         if selection not in SELECTIONS:
             raise ValueError(f"`selection` must be one of {tuple(SELECTIONS)}. Received: selection={selection!r}")
@@ -90,7 +90,7 @@ class MemberChoice:
         kept = [candidate for candidate in finished if self.pool.has_weights(candidate)]
         if len(kept) < size:
             raise ValueError(
-                f"An ensemble of {size} needs as many candidates with weights: ask for fewer members, search more "
+                f"An ensemble of {size} requires as many candidates with weights: reduce the size, search more "
                 f"trials, or keep more weights. Received: {len(kept)} with weights of {len(finished)} finished; "
                 + self.pool.why_none()
             )
@@ -106,7 +106,7 @@ class MemberChoice:
         return [kept[index] for index in chosen.members], chosen.weights
 
     def _costs(self, kept: list[Candidate], cost: Any, problem: dict[str, Any], size: int) -> list[float]:
-        """What each candidate costs; keeps that, and the frontier of score and cost."""
+        """Computes the cost of each candidate, and the frontier of score and cost."""
         costs, names = costs_of(kept, cost, self.settings, self.pool), [each.name for each in kept]
         self.costs = dict(zip(names, costs))
         select = functools.partial(greedy_selection, **problem, tolerance=-math.inf)
@@ -114,7 +114,7 @@ class MemberChoice:
         return costs
 
     def runs_of_best_set(self) -> list[Candidate]:
-        """Trainings of the best hyperparameters from different initializations, in their order."""
+        """Returns training runs of the best hyperparameters from different initializations, in order."""
         best = self.hyperparameter_sets()[0]
         runs = [each for each in self.pool.finished(INITIALIZATIONS) if each.parent == best.name]
         return sorted(runs, key=lambda each: number_of_run(each.name)) or [best]
@@ -152,5 +152,5 @@ class MemberChoice:
 
 
 def _mean_of(likelihood: Likelihood, predictions: Sequence[np.ndarray]) -> np.ndarray:
-    """What members of equal weight say together of one output."""
+    """Returns the combined prediction of equally weighted members for one output."""
     return likelihood.from_moments(np.mean([likelihood.moments(each) for each in predictions], axis=0))

@@ -1,4 +1,4 @@
-"""The pool: what is known of every candidate that was trained, on disk, so that nothing finished is ever lost."""
+"""The pool of trained candidates on disk, which preserves all finished ones."""
 
 import csv
 import io
@@ -17,14 +17,14 @@ from keras_hyperens.likelihoods import named
 from keras_hyperens.search.candidate import Candidate
 
 IDENTITY, CANDIDATES = "builder.json", "candidates"
-VERSION = "format_version"  # the part of an identity that says how this directory is written
-METRIC = "metric"  # the part of an identity that may change: scores are computed anew
-LOCK = ".lock"  # the file of `directory.DirectoryLock`
+VERSION = "format_version"  # part of an identity: the format of the directory
+METRIC = "metric"  # part of an identity that may change: scores are then recomputed
+LOCK = ".lock"  # file of `directory.DirectoryLock`
 OURS = re.compile(
     r"(labels|weights)\.\d+\.npy|candidates|candidates\.csv|stage-\w+\.json|search|initializations|retraining"
-    r"|\.(builder|labels|weights|candidates|stage-\w+)-[0-9a-f]{8}\..+"  # cut off while it was written
+    r"|\.(builder|labels|weights|candidates|stage-\w+)-[0-9a-f]{8}\..+"  # incomplete files
 )
-KINDS: dict[Any, tuple[str, ...]] = {  # of the fields of a record that others wrote
+KINDS: dict[Any, tuple[str, ...]] = {  # types of the fields of a record
     str: ("stage", "parent", "weights"),
     dict: ("values", "metrics"),
     list: ("likelihoods", "outputs"),
@@ -37,24 +37,24 @@ KINDS: dict[Any, tuple[str, ...]] = {  # of the fields of a record that others w
 
 
 class Pool:
-    """The candidates of one directory. A candidate is there from the moment its record is: the file written last.
+    """Candidates of one directory. A candidate exists once its record exists, which is written last.
 
     Attributes:
         directory: A `pathlib.Path`, or an address (`gs://...`) as a string.
-        theirs: The directory of a tuner of the user's, where weights may be too.
+        theirs: Directory of a tuner object, which may also contain weights.
     """
 
     def __init__(self, directory: files.Path, theirs: files.Path | None = None) -> None:
         self.directory = files.as_directory(directory)
         self.theirs = theirs
-        self._read: dict[str, Candidate] = {}  # records change with the metric alone
+        self._read: dict[str, Candidate] = {}  # records only change with the metric
 
     def refresh(self) -> None:
-        """Reads records anew: another process may have changed them since."""
+        """Reads records again, which another process may have changed."""
         self._read.clear()
 
     def identity(self) -> dict[str, Any] | None:
-        """What the search in this directory is, or `None` if there is none.
+        """Returns the identity of the search in this directory, or `None`.
 
         Raises:
             files.Damaged: If it cannot be read.
@@ -69,20 +69,20 @@ class Pool:
         files.write_json(files.join(self.directory, IDENTITY), identity)
 
     def check_overwritable(self) -> None:
-        """Raises a `ValueError` if something else than a search of ours is in this directory."""
+        """Raises a `ValueError` if this directory contains other data than a search of this package."""
         there = [name for name in files.names(self.directory, "*") if name != LOCK]
         if there and not self._is_search(there):
             raise ValueError(
-                "`overwrite=True` deletes a search of this package, and nothing else: choose another `directory` or "
-                f"`project_name`. Received: {self.directory}, which holds {there[:3]}"
+                "`overwrite=True` only deletes a search of this package: choose another `directory` or "
+                f"`project_name`. Received: {self.directory}, which contains {there[:3]}"
             )
 
     def clear(self) -> None:
-        """Deletes the search in this directory, and nothing else that is there."""
+        """Deletes only the search in this directory."""
         self.check_overwritable()
         for name in filter(OURS.fullmatch, files.names(self.directory, "*")):
             files.remove_tree(files.join(self.directory, name))
-        files.remove(files.join(self.directory, IDENTITY))  # at last: until then it can be told whose directory it is
+        files.remove(files.join(self.directory, IDENTITY))  # last, because it identifies the owner of the directory
         self._read.clear()
 
     def _is_search(self, there: list[str]) -> bool:
@@ -92,18 +92,18 @@ class Pool:
             return CANDIDATES in there
 
     def check_identity(self, before: dict[str, Any], now: dict[str, Any]) -> None:
-        """Raises a `ValueError` unless the search in this directory is the one that is asked for."""
+        """Raises a `ValueError` unless the search in this directory is the requested one."""
         differ = [name for name in now if name in before and name != METRIC and before[name] != now[name]]
         if differ:
             raise ValueError(
                 f"{self.directory} belongs to another search, which differs in {differ}: choose another `directory` or "
-                f"`project_name`, go on with what it was begun with, or `overwrite=True` to delete it. "
+                f"`project_name`, use the original values, or set `overwrite=True` to delete it. "
                 f"Received: { ({name: now[name] for name in differ if name != 'space'}) }, "
-                f"there: { ({name: before.get(name) for name in differ if name != 'space'}) }"
+                f"existing: { ({name: before.get(name) for name in differ if name != 'space'}) }"
             )
 
     def stage(self, name: str) -> dict[str, Any]:
-        """What a chief wrote of a stage: its plan, and whether it is over. Empty if there was none."""
+        """Returns the record of a stage by the chief: its plan, and whether it is finished. Empty without one."""
         file = files.join(self.directory, f"stage-{name}.json")
         return files.read_json(file) if files.exists(file) else {}
 
@@ -111,7 +111,7 @@ class Pool:
         files.write_json(files.join(self.directory, f"stage-{name}.json"), {"plan": plan, "is_over": is_over})
 
     def find(self, name: str) -> Candidate | None:
-        """The candidate of this name, or `None`.
+        """Returns the candidate of this name, or `None`.
 
         Raises:
             files.Damaged: If its record cannot be read.
@@ -125,7 +125,7 @@ class Pool:
         return self._read.get(name)
 
     def forget_damaged(self) -> None:
-        """Deletes the records of candidates whose files cannot be read: they are trained again, like missing ones."""
+        """Deletes the records of candidates with unreadable files, so that they are trained again."""
         for name in self._names():
             try:
                 self._check_files(name)
@@ -137,21 +137,21 @@ class Pool:
         candidate = self.find(name)
         if candidate is None or candidate.failure is not None:
             return
-        if candidate.likelihoods:  # one that was trained on all rows has no predictions
+        if candidate.likelihoods:  # retrained candidates have no predictions
             rows = len(files.read_array(files.join(self.directory, "labels.0.npy")))
             self.check_predictions(candidate, self.predictions(candidate), rows)
         if self.has_weights(candidate) and not files.is_remote(self.weights_file(candidate)):
             check_weights(self.weights_file(candidate))
 
     def check_predictions(self, candidate: Candidate, predictions: list[np.ndarray], rows: int) -> None:
-        """Raises `files.Damaged` unless a candidate's predictions are numbers for so many rows."""
+        """Raises `files.Damaged` unless a candidate's predictions are numbers for this many samples."""
         for number, array in enumerate(predictions):
             if array.dtype.kind != "f" or array.shape[:1] != (rows,):
-                wrong = f"an array of {array.dtype}, shape {array.shape}, where there are {rows} rows of validation"
+                wrong = f"an array of {array.dtype}, shape {array.shape}, for {rows} validation samples"
                 raise files.Damaged(self._predictions(candidate.name, number), ValueError(wrong))
 
     def candidates(self, *stages: str) -> list[Candidate]:
-        """All candidates of these stages (default: of all), failed ones too, in the order of their names."""
+        """Returns all candidates of these stages (by default all), including failed ones, in the order of names."""
         found = map(self.find, self._names())
         return [each for each in found if each is not None and (not stages or each.stage in stages)]
 
@@ -160,11 +160,11 @@ class Pool:
         return [name.removesuffix(".json") for name in names]
 
     def finished(self, *stages: str) -> list[Candidate]:
-        """Those that did not fail."""
+        """Returns the candidates that did not fail."""
         return [candidate for candidate in self.candidates(*stages) if candidate.failure is None]
 
     def why_none(self, *stages: str) -> str:
-        """Why there may be no finished candidate of these stages."""
+        """Returns the reason why there may be no finished candidate of these stages."""
         failures = [each for each in self.candidates(*stages) if each.failure is not None]
         if not failures:
             return "no candidate has failed: call `search` first, or search more trials"
@@ -178,24 +178,24 @@ class Pool:
         files.write_json(self._record(candidate.name), asdict(candidate))
 
     def predictions(self, candidate: Candidate) -> list[np.ndarray]:
-        """Validation predictions `[N, ..., C]` of each output, memory-mapped."""
+        """Returns the validation predictions `[N, ..., C]` of each output, memory-mapped."""
         numbers = range(max(1, len(candidate.outputs)))
         return [files.read_array(self._predictions(candidate.name, number)) for number in numbers]
 
     def write_labels(self, labels: list[np.ndarray], weights: list[np.ndarray | None]) -> None:
-        """The labels of each output, and the weights of its samples where it has some."""
+        """Writes the labels of each output, and its sample weights, if any."""
         for kind, arrays in (("labels", labels), ("weights", weights)):
             for number, array in enumerate(arrays):
                 file = files.join(self.directory, f"{kind}.{number}.npy")
                 files.remove(file) if array is None else files.write_array(file, array)
 
     def labels(self) -> list[np.ndarray]:
-        """Of each output; their order is that of numbers, not that of names, in which 10 comes before 2."""
+        """Returns the labels of each output in numerical order, in which 2 precedes 10."""
         number = len(files.names(self.directory, "labels.*.npy"))
         return [np.array(files.read_array(files.join(self.directory, f"labels.{n}.npy"))) for n in range(number)]
 
     def weights(self) -> list[np.ndarray | None]:
-        """Of the samples of each output, or `None`."""
+        """Returns the sample weights of each output, or `None`."""
         there = set(files.names(self.directory, "weights.*.npy"))
         names = [f"weights.{n}.npy" for n in range(len(files.names(self.directory, "labels.*.npy")))]
         return [
@@ -203,20 +203,20 @@ class Pool:
         ]
 
     def change_score(self, candidate: Candidate, score: float) -> None:
-        """Writes another score into a candidate's record."""
+        """Changes the score in a candidate's record."""
         files.write_json(self._record(candidate.name), asdict(replace(candidate, score=score)))
         self._read.pop(candidate.name, None)
 
     def forget(self, name: str) -> None:
-        """Deletes a record, before something else gets its name."""
+        """Deletes a record, before its name is used again."""
         files.remove(self._record(name))
         self._read.pop(name, None)
 
     def take_weights(self, name: str, file: str, leave: bool) -> str:
-        """Keeps a tuner's file of weights under the candidate's name, because tuners use theirs again.
+        """Keeps a tuner's file of weights under the candidate's name, because tuners overwrite theirs.
 
         Returns:
-            Where it is, relative to the directory.
+            Its path, relative to the directory.
         """
         own = f"{CANDIDATES}/{files.checked_name(name)}.weights.h5"
         (files.copy if leave else files.move)(file, files.join(self.directory, own))
@@ -226,28 +226,28 @@ class Pool:
         return bool(candidate.weights) and files.exists(self.weights_file(candidate))
 
     def weights_file(self, candidate: Candidate) -> str:
-        """Where a candidate's weights are.
+        """Returns the path of a candidate's weights.
 
         Raises:
-            ValueError: If its record says that they are somewhere else than a search keeps weights.
+            ValueError: If its record has a path outside of the directories of weights.
         """
         path = files.join(self.directory, candidate.weights)
         places = [place for place in (self.directory, self.theirs) if place is not None]
         if not any(files.is_inside(path, place) for place in places):
             raise ValueError(
-                f"Weights must be in {' or '.join(map(str, places))}; those of a tuner of yours need a builder with "
+                f"Weights must be in {' or '.join(map(str, places))}; those of a tuner object require a builder with "
                 f"that tuner. Received: weights={candidate.weights!r} of {candidate.name}"
             )
         return path
 
     def drop_weights(self, candidates: Iterable[Candidate]) -> None:
-        """Deletes weights, but none outside this directory: those belong to somebody else's search."""
+        """Deletes weights, except those outside of this directory, which belong to another search."""
         for candidate in candidates:
             if candidate.weights and files.is_inside(self.weights_file(candidate), self.directory):
                 files.remove(self.weights_file(candidate))
 
     def write_csv(self, weights: dict[str, float]) -> None:
-        """All candidates with their weights in the ensemble, one a line, in `candidates.csv`."""
+        """Writes all candidates with their weights in the ensemble to `candidates.csv`."""
         candidates = self.candidates()
         hyperparameters = sorted({name for each in candidates for name in each.values})
         columns = ["name", "stage", "parent", "seed", "score", "weight", "best_epoch", "seconds", "failure"]
@@ -274,12 +274,12 @@ def _candidate(name: str, content: dict[str, Any]) -> Candidate:
         if wrong:
             raise ValueError(f"{wrong[0]} must not be {content[wrong[0]]!r}")
     names, outputs = content["likelihoods"], content["outputs"]
-    named(names)  # a `KeyError` if one is unknown
+    named(names)  # raises a `KeyError` for unknown names
     return Candidate(**content | {"likelihoods": tuple(names), "outputs": tuple(outputs)})
 
 
 def check_weights(path: files.Path) -> None:
-    """Raises `files.Damaged` unless it is a whole file of weights."""
+    """Raises `files.Damaged` unless the file of weights is complete."""
     try:
         h5py.File(path, "r").close()
     except FileNotFoundError:

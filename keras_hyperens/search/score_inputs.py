@@ -1,4 +1,4 @@
-"""What scores read: labels as classes or values, rows with a weight, a candidate's predictions. NumPy alone."""
+"""Inputs of scores: labels as classes or values, samples with weights, predictions. Requires only NumPy."""
 
 import mmap
 from collections.abc import Callable
@@ -9,38 +9,38 @@ import numpy as np
 
 from keras_hyperens.checks import is_one_hot
 
-MAPPED_BYTES = 2**30  # of a pool whose mapped files stay in memory: to read them again costs time
-Rows = Callable[[int], np.ndarray]  # candidate t to its predictions [N, C]
+MAPPED_BYTES = 2**30  # limit of mapped files that stay in memory, to avoid reading them again
+Rows = Callable[[int], np.ndarray]  # maps candidate t to its predictions [N, C]
 
 
 def class_indices(labels: np.ndarray, number: int) -> np.ndarray:
-    """Labels as integers `[N]`; one class means the probability of class 1 of two.
+    """Returns labels as integers `[N]`; a single output is the probability of class 1 of two.
 
     Raises:
         ValueError: If labels are neither class indices nor one-hot.
     """
     if labels.ndim == 2 and labels.shape[1] == number > 1:
         if not is_one_hot(labels):
-            raise ValueError(f"`labels` must be class indices or one-hot. Received: rows such as {labels[0]}")
+            raise ValueError(f"`labels` must be class indices or one-hot. Received: samples such as {labels[0]}")
         return labels.argmax(-1)
     classes = labels.astype("int64")
     if (classes != labels).any() or classes.min() < 0 or classes.max() >= max(number, 2):
         raise ValueError(
-            f"`labels` must be class indices in [0, {max(number, 2)}), one for each row of the predictions. "
+            f"`labels` must be class indices in [0, {max(number, 2)}), one per sample of the predictions. "
             f"Received: values in [{labels.min()}, {labels.max()}]"
         )
     return classes
 
 
 def true_probabilities(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """The probability of the true class, `[N]`."""
+    """Returns the probability of the true class, `[N]`."""
     if rows.shape[-1] == 1:
         return np.where(classes, rows[:, 0], 1 - rows[:, 0])
     return rows[np.arange(len(classes)), classes]
 
 
 def check_probabilities(rows: np.ndarray, candidate: int) -> None:
-    """Raises a `ValueError` for rows `[N, C]` that are no distributions, logits or K sigmoids for example."""
+    """Raises a `ValueError` for samples `[N, C]` that are not distributions, such as logits or several sigmoids."""
     sums = rows.sum(-1, dtype="float64")
     finite = np.isfinite(sums)
     if not finite.any():
@@ -51,13 +51,13 @@ def check_probabilities(rows: np.ndarray, candidate: int) -> None:
     if lowest < -rounding or highest > 1 + rounding or (sums[finite].min() < 1 - rounding and not is_one_column):
         raise ValueError(
             "`predictions` must be probabilities that sum to 1 over the last axis: apply the softmax or sigmoid first, "
-            "and give each of several yes-or-no outputs rows of its own. Received: candidate "
+            "and treat each of several binary outputs as a separate sample. Received: candidate "
             f"{candidate} with values from {lowest:.3g}, sums from {sums[finite].min():.3g} to {highest:.3g}"
         )
 
 
 def reader_of(predictions: Sequence[np.ndarray], rows: np.ndarray | None, kept: np.ndarray | None) -> Rows:
-    """Candidate t to its predictions at some rows: of the first axis, and then of all axes but the last."""
+    """Returns a function from candidate t to its predictions, for indices of the first axis and of flattened axes."""
     is_large = len(predictions) * predictions[0].nbytes > MAPPED_BYTES
     last = 0
 
@@ -74,32 +74,32 @@ def reader_of(predictions: Sequence[np.ndarray], rows: np.ndarray | None, kept: 
 
 
 def weighted_rows(weights: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Which rows have a weight, and which; `None` where all have, and where all have the same."""
+    """Returns the indices of samples with weights, and their weights; `None` for all, and for equal weights."""
     if weights is None:
         return None, None
     weights = weights.reshape(-1)
     if not weights.any():
-        raise ValueError("At least one row that is used must have a weight above 0. Received: all weights are 0")
+        raise ValueError("At least one selected sample must have a weight above 0. Received: all weights are 0")
     kept = None if weights.all() else np.flatnonzero(weights)
     weights = weights if kept is None else weights[kept]
     return kept, None if (weights == weights[0]).all() else weights
 
 
 def flat_labels(labels: np.ndarray, shape: tuple[int, ...], metric: Any) -> np.ndarray:
-    """Labels `[rows]` or `[rows, C]` for predictions of a shape."""
+    """Returns labels `[rows]` or `[rows, C]` for predictions of a shape."""
     number, width = int(np.prod(shape[:-1])), shape[-1]
     if labels.size == number * width and metric == "mse":
         return labels.reshape(number, width)
     if metric == "mse":
         raise ValueError(
-            f'`metric="mse"` needs a value for each of {width} outputs: give one-hot labels, or score classes by '
+            f'`metric="mse"` requires a value for each of {width} outputs: pass one-hot labels, or score classes by '
             f'"nll", "brier" or "accuracy". Received: labels of shape {labels.shape}, predictions of shape {shape}'
         )
     return labels.reshape(number) if labels.size == number else labels.reshape(number, width)
 
 
 def _forget(array: np.ndarray) -> None:
-    """Gives back the memory of a mapped file that was read: a pool may be larger than the memory."""
+    """Releases the memory of a mapped file that was read, because a pool may exceed the memory."""
     mapped = getattr(array, "_mmap", None)
-    if mapped is not None and getattr(array, "mode", None) == "r" and hasattr(mapped, "madvise"):  # not on Windows
+    if mapped is not None and getattr(array, "mode", None) == "r" and hasattr(mapped, "madvise"):  # except on Windows
         mapped.madvise(mmap.MADV_DONTNEED)

@@ -1,4 +1,4 @@
-"""How candidates are scored and chosen: what the greedy selection is given for their outputs."""
+"""Scores of candidates, and inputs of the greedy selection for their outputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ from keras_hyperens.search.validation_rows import ValidationRows
 
 @dataclass(frozen=True)
 class Target:
-    """What an output should be.
+    """Targets of an output.
 
     Attributes:
-        labels: As the loss takes them.
-        loss: With which the hypermodel compiles this output, or `None`.
-        weights: Of samples, or `None`.
-        name: Of the output, if there are several.
-        loss_weight: Of its loss in the compiled one.
+        labels: Labels as the loss takes them.
+        loss: Compiled loss of this output, or `None`.
+        weights: Sample weights, or `None`.
+        name: Name of the output, if there are several.
+        loss_weight: Weight of its loss in the compiled loss.
     """
 
     labels: np.ndarray
@@ -44,10 +44,10 @@ class Scorer:
     """Scores candidates of a search by the metric of its builder.
 
     Args:
-        directory: Of the search.
+        directory: Directory of the search.
 
     Attributes:
-        label_names: Of the outputs, in the order of labels that have names.
+        label_names: Names of the outputs, in the order of labels with names.
     """
 
     def __init__(self, directory: SearchDirectory) -> None:
@@ -57,7 +57,7 @@ class Scorer:
     def score(
         self, predictions: list[np.ndarray], likelihoods: Sequence[Likelihood], targets: list[Target] | None = None
     ) -> float:
-        """The score of a prediction of each output; lower is better, NaN if one is not finite."""
+        """Returns the score of a prediction of each output; lower is better, NaN for non-finite predictions."""
         if not all(np.isfinite(each).all() for each in predictions):
             return float("nan")
         problem = as_problem([predictions], targets or self._targets_on_disk(), likelihoods, self.metric)
@@ -71,18 +71,18 @@ class Scorer:
         rows: ValidationRows | None = None,
         **selection: Any,
     ) -> Selection:
-        """So many of these candidates, by a metric; on the rows of the search, or on others.
+        """Selects candidates by a metric, on the data of the search or on other data.
 
         Args:
-            candidates: With weights, if there are other rows.
+            candidates: Candidates, with weights for other data.
             size, metric, **selection: As in `greedy_selection`.
-            rows: The others.
+            rows: The other data.
         """
         problem = self.problem(candidates, metric, rows)
         return greedy_selection(**problem, ensemble_size=size, **selection)
 
     def problem(self, candidates: list[Candidate], metric: Any, rows: ValidationRows | None = None) -> dict[str, Any]:
-        """Arguments of `greedy_selection`, as in `select`."""
+        """Returns arguments of `greedy_selection`, as in `select`."""
         return as_problem(*(self._on_disk(candidates) if rows is None else self._on_rows(candidates, rows)), metric)
 
     def _on_disk(
@@ -91,7 +91,7 @@ class Scorer:
         predictions = [self.pool.predictions(each) for each in candidates]
         targets = self._targets_on_disk(candidates[0].outputs)
         rows = len(targets[0].labels)
-        if any(len(of_candidate[0]) == rows for of_candidate in predictions):  # else the labels are wrong
+        if any(len(of_candidate[0]) == rows for of_candidate in predictions):  # otherwise the labels are wrong
             for each, of_candidate in zip(candidates, predictions):
                 self.pool.check_predictions(each, of_candidate, rows)
         return predictions, targets, named(candidates[0].likelihoods)
@@ -99,7 +99,7 @@ class Scorer:
     def _on_rows(
         self, candidates: list[Candidate], rows: ValidationRows
     ) -> tuple[list[list[np.ndarray]], list[Target], Sequence[Likelihood]]:
-        """What models of all candidates predict now; those are read one after the other, and not kept."""
+        """Predicts with the models of all candidates, which are loaded one after the other."""
         settings, predictions = self.directory.settings, []
         likelihoods: Sequence[Likelihood] = ()
         for number, each in enumerate(candidates):
@@ -113,7 +113,7 @@ class Scorer:
         return predictions, self.targets(rows.labels, rows.weights, rows.names or ()), likelihoods
 
     def score_again(self) -> None:
-        """By another metric than that of the search so far: predictions are on disk."""
+        """Scores candidates by another metric, with the predictions on disk."""
         for candidate in self.pool.finished(SEARCH, INITIALIZATIONS):
             score = self.score(self.pool.predictions(candidate), named(candidate.likelihoods))
             self.pool.change_score(candidate, score)
@@ -121,7 +121,7 @@ class Scorer:
     def targets(
         self, labels: list[np.ndarray], weights: list[np.ndarray | None], names: Sequence[str] = ()
     ) -> list[Target]:
-        """What each output should be, in the order of their labels."""
+        """Returns the targets of each output, in the order of their labels."""
         facts, names = self.directory.facts(), names or self.label_names
         number = len(labels)
         of_outputs = facts.losses(names, number), weights, facts.names(names, number), facts.factors(names, number)
@@ -137,17 +137,17 @@ def as_problem(
     likelihoods: Sequence[Likelihood],
     metric: Any,
 ) -> dict[str, Any]:
-    """Arguments of `greedy_selection`.
+    """Returns arguments of `greedy_selection`.
 
     Args:
-        predictions: Of each candidate, an array `[N, ..., C]` for each output.
-        targets: One for each output.
-        likelihoods: Of each output.
-        metric: Of `greedy_selection`; `"loss"`: the compiled one; or `"auto"`, that of the likelihood. For several
-            outputs also a dictionary of these, by name.
+        predictions: For each candidate, an array `[N, ..., C]` per output.
+        targets: One per output.
+        likelihoods: Likelihood of each output.
+        metric: Metric of `greedy_selection`; `"loss"` for the compiled loss; or `"auto"`, that of the likelihood. For
+            several outputs also a dictionary of these, by name.
 
     Raises:
-        ValueError: If there is not one target, or not one metric, for each output.
+        ValueError: If there is not one target, or not one metric, per output.
     """
     number = len(likelihoods)
     if len(targets) != number:
@@ -155,7 +155,7 @@ def as_problem(
     metrics = metric if isinstance(metric, dict) else {target.name: metric for target in targets}
     names = [target.name for target in targets]
     if set(names) != set(metrics):
-        raise ValueError(f"`metric` must have one for each of the outputs {names}. Received: metric={metric!r}")
+        raise ValueError(f"`metric` must have one entry per output in {names}. Received: metric={metric!r}")
     outputs = [
         _output([candidate[number] for candidate in predictions], target, likelihood, metrics[target.name])
         for number, (target, likelihood) in enumerate(zip(targets, likelihoods))
@@ -171,7 +171,7 @@ def _output(predictions: list[np.ndarray], target: Target, likelihood: Likelihoo
     shape = predictions[0].shape
     if len(target.labels) != shape[0]:
         raise ValueError(
-            f"There must be a label for each of {shape[0]} rows. Received: labels of shape {target.labels.shape}"
+            f"There must be one label for each of {shape[0]} samples. Received: labels of shape {target.labels.shape}"
         )
     loss_weight = target.loss_weight if isinstance(metric, str) and metric == "loss" else 1.0
     if isinstance(metric, str) and metric == "auto":
@@ -186,7 +186,7 @@ def _output(predictions: list[np.ndarray], target: Target, likelihood: Likelihoo
 
 def _of_loss(predictions: list[np.ndarray], target: Target, likelihood: Likelihood) -> dict[str, Any]:
     if target.loss is None:
-        raise ValueError('`metric="loss"` needs a compiled loss for each output. Received: an output without one')
+        raise ValueError('`metric="loss"` requires a compiled loss for each output. Received: an output without one')
     score = CompiledLoss(
         target.loss, likelihood, target.labels, target.weights, predictions[0].shape, target.loss_weight
     )
@@ -196,7 +196,7 @@ def _of_loss(predictions: list[np.ndarray], target: Target, likelihood: Likeliho
 
 
 def _without_ignored(target: Target) -> tuple[np.ndarray, Any]:
-    """Labels and weights; labels that the loss ignores have no weight."""
+    """Returns labels and weights; labels that the loss ignores have a weight of 0."""
     ignored = getattr(target.loss, "ignore_class", None)
     if ignored is None:
         return target.labels, target.weights

@@ -1,7 +1,7 @@
-"""Scores of an ensemble that grows by one candidate at a time, never computed from scratch. Lower is better.
+"""Incremental scores of an ensemble that grows by one candidate at a time. Lower is better.
 
-A score holds what its metric needs of T candidates and of the running sum of those chosen, and answers one question:
-what would the ensemble's score be if candidate t joined it now, for all t at once.
+A score stores the inputs of its metric for T candidates and for the running sum of the selected ones, and computes the
+score of the ensemble with each candidate t added, for all t at once.
 """
 
 import inspect
@@ -22,75 +22,75 @@ from keras_hyperens.search.score_inputs import reader_of
 from keras_hyperens.search.score_inputs import true_probabilities
 from keras_hyperens.search.score_inputs import weighted_rows
 
-GROUP = 8  # probabilities multiplied before a logarithm is taken: even 8 of the smallest stay a legal float64
-SMALLEST = float(np.finfo("float32").tiny)  # stands in for a probability of 0
-BLOCK_BYTES = 2**22  # fits a cache
+GROUP = 8  # number of probabilities multiplied before a logarithm: the product of the smallest 8 is a valid float64
+SMALLEST = float(np.finfo("float32").tiny)  # replaces a probability of 0
+BLOCK_BYTES = 2**22  # fits the cache
 
 
 class Score:
-    """A score of the mean of the chosen candidates' predictions. Abstract.
+    """Score of the mean prediction of the selected candidates. Abstract.
 
     Args:
-        rows: Gives the predictions `[N, C]` of candidate t; read as seldom as the metric allows.
+        rows: Function that returns the predictions `[N, C]` of candidate t; called as rarely as possible.
         candidates: T.
-        labels: What the predictions should be, `[N]` or `[N, C]`.
-        weights: Of the rows, `[N]` and above 0, or `None`: all are equal.
+        labels: Labels, `[N]` or `[N, C]`.
+        weights: Sample weights, `[N]` and positive, or `None` for equal weights.
 
     Attributes:
-        positions: How many rows a sample has.
+        positions: Number of positions per sample.
     """
 
     positions: int = 1
 
     def __init__(self, rows: Rows, candidates: int, labels: np.ndarray, weights: np.ndarray | None = None) -> None:
         self.rows, self.candidates, self.labels, self.weights = rows, candidates, labels, weights
-        self.finite = np.ones(candidates, bool)  # [T], False where the metric read something that is not a number
+        self.finite = np.ones(candidates, bool)  # [T], False for candidates with non-finite values
         self.prepare()
         self.reset()
 
     def prepare(self) -> None:
-        """Reads what is needed for all steps, and marks candidates that are not finite."""
+        """Reads the inputs of all steps, and marks candidates that are not finite."""
         raise NotImplementedError
 
     @property
     def total(self) -> float:
-        """The sum of the weights of rows."""
+        """The sum of the weights."""
         return len(self.labels) if self.weights is None else float(self.weights.sum())
 
     @property
     def num_samples(self) -> float:
-        """How many samples were read, one of weight 2 as two."""
+        """The number of samples, where a weight of 2 counts as two."""
         return self.total / self.positions
 
     def reset(self) -> None:
-        """Empties the ensemble."""
+        """Removes all candidates from the ensemble."""
         self.count = 0
 
     def if_added(self) -> np.ndarray:
-        """`[T]`: the score with each candidate added."""
+        """Returns the score with each candidate added, `[T]`."""
         raise NotImplementedError
 
     def add(self, candidate: int) -> None:
         self.count += 1
 
     def convex_weights(self, members: Sequence[int], start: np.ndarray) -> np.ndarray | None:
-        """The weights of the chosen members with the lowest score, `[K]`; `None`: it is not convex in them.
+        """Returns the weights of the selected members with the lowest score, `[K]`; `None` for nonconvex scores.
 
         Args:
-            members: All that were added, once each.
-            start: Weights to begin at, above 0 and of sum 1.
+            members: All added candidates, without repetition.
+            start: Initial weights, positive with a sum of 1.
         """
         return None
 
 
 class NegativeLogLikelihood(Score):
-    """Needs the probability of the true class alone, `[T, N]`, and one vectorised pass a step."""
+    """Requires the probability of the true class, `[T, N]`, and one vectorized pass per step."""
 
     def prepare(self) -> None:
         first = self.rows(0)
         classes = class_indices(self.labels, first.shape[-1])
         number = len(classes)
-        self.group = GROUP if self.weights is None else 1  # a product has one weight
+        self.group = GROUP if self.weights is None else 1  # a product has a single weight
         self.width = -(-number // self.group)
         self.probabilities = np.zeros((self.candidates, self.group * self.width))
         for t in range(self.candidates):
@@ -106,7 +106,7 @@ class NegativeLogLikelihood(Score):
     def reset(self) -> None:
         super().reset()
         self.sums = np.zeros(self.group * self.width)
-        self.sums[self.number :] = 1  # padding, whose logarithm is 0
+        self.sums[self.number :] = 1  # padding with a logarithm of 0
 
     def if_added(self) -> np.ndarray:
         sums = self.sums.reshape(self.group, self.width)
@@ -130,14 +130,14 @@ class NegativeLogLikelihood(Score):
 
 
 class SquaredError(Score):
-    """Needs inner products of the candidates' residuals with those of the chosen: one pass for each new member."""
+    """Requires inner products of the candidates' residuals with those of the selected: one pass per new member."""
 
     def prepare(self) -> None:
         self.norms = np.empty(self.candidates)
         for t in range(self.candidates):
             self.finite[t] = np.isfinite(self.rows(t)).all()
             self.norms[t] = self.product(t, self.residuals(t))
-        self.products: dict[int, np.ndarray] = {}  # chosen candidate -> [T]
+        self.products: dict[int, np.ndarray] = {}  # selected candidate -> [T]
 
     def residuals(self, t: int) -> np.ndarray:
         residuals = self.rows(t).astype("float64") - self.labels
@@ -148,7 +148,7 @@ class SquaredError(Score):
 
     def reset(self) -> None:
         super().reset()
-        self.with_sum = np.zeros(self.candidates)  # inner products with the sum of the chosen
+        self.with_sum = np.zeros(self.candidates)  # inner products with the sum of the selected
         self.sum_norm = 0.0
 
     def if_added(self) -> np.ndarray:
@@ -172,7 +172,7 @@ class SquaredError(Score):
 
 
 class BrierScore(SquaredError):
-    """The squared error against one-hot labels, summed over classes and averaged over rows."""
+    """Squared error with respect to one-hot labels, summed over classes and averaged over samples."""
 
     def prepare(self) -> None:
         for t in range(self.candidates):
@@ -188,7 +188,7 @@ class BrierScore(SquaredError):
 
 
 class ScoreOfSums(Score):
-    """Needs all predictions at every step, and the running sums of those chosen, `[N, C]`. Abstract."""
+    """Requires all predictions at every step, and the running sums of the selected ones, `[N, C]`. Abstract."""
 
     def prepare(self) -> None:
         self.shape = self.rows(0).shape
@@ -200,7 +200,7 @@ class ScoreOfSums(Score):
         self.sums = np.zeros(self.shape)
 
     def with_rows(self, rows: np.ndarray) -> float:
-        """The score with a candidate added that predicts these rows."""
+        """Returns the score with an added candidate with these predictions."""
         raise NotImplementedError
 
     def if_added(self) -> np.ndarray:
@@ -233,7 +233,7 @@ class ErrorRate(ScoreOfSums):
 
 
 class CallableScore(ScoreOfSums):
-    """Any function of labels and combined predictions, the first argument; of `sample_weight` too if rows have some."""
+    """Function of labels and combined predictions, the first argument; also of `sample_weight`, if any."""
 
     def __init__(self, metric: Callable[..., float], *of_every_score: Any) -> None:
         self.metric = metric
@@ -243,7 +243,7 @@ class CallableScore(ScoreOfSums):
         super().prepare()
         if self.weights is not None and "sample_weight" not in inspect.signature(self.metric).parameters:
             raise ValueError(
-                "Rows have weights, so a function as `metric` must take `sample_weight` as its third argument: "
+                "With sample weights, a function as `metric` must take `sample_weight` as its third argument: "
                 f"`metric(labels, predictions, sample_weight)`. Received: metric={self.metric!r}"
             )
 
@@ -253,7 +253,7 @@ class CallableScore(ScoreOfSums):
 
 
 class SumOfScores:
-    """The sum of the scores of several outputs of the same candidates."""
+    """Sum of the scores of several outputs of the same candidates."""
 
     def __init__(self, scores: list[Score]) -> None:
         self.scores = scores
@@ -272,7 +272,7 @@ class SumOfScores:
             score.add(candidate)
 
     def convex_weights(self, members: Sequence[int], start: np.ndarray) -> None:
-        """None: those of one output may be bad for another."""
+        """Returns `None`: optimal weights of one output may be bad for another."""
         return None
 
 
@@ -282,14 +282,14 @@ SCORES = {"nll": NegativeLogLikelihood, "brier": BrierScore, "accuracy": ErrorRa
 def score_of(
     metric: Any, predictions: Sequence[np.ndarray], labels: np.ndarray, weights: Any, rows: np.ndarray | None
 ) -> Score:
-    """The score that a metric's name, or a function, stands for.
+    """Returns the score for a metric, a name or a function.
 
     Args:
-        metric: A name, or a function of labels and predictions whose result is better when lower.
-        predictions: Of each candidate, `[N, ..., C]`; axes between rows and classes count as rows.
+        metric: A name, or a function of labels and predictions, lower is better.
+        predictions: `[N, ..., C]` for each candidate; axes between the batch and class axis are flattened.
         labels: `[N, ...]` or `[N, ..., C]`.
-        weights: `[N, ...]`, or `None`. What has no weight is not read.
-        rows: Indices of the rows (first axis) to use, or `None` for all.
+        weights: `[N, ...]`, or `None`. Samples of weight 0 are not read.
+        rows: Indices of the samples (first axis) to use, or `None` for all.
     """
     shape = predictions[0].shape
     if rows is not None:

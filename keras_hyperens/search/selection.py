@@ -1,4 +1,4 @@
-"""Greedy selection of an ensemble from a pool of candidates' predictions (NumPy only)."""
+"""Greedy selection of an ensemble from a pool of candidates' predictions. Requires only NumPy."""
 
 import math
 from collections import Counter
@@ -29,14 +29,14 @@ WEIGHTS = ("counts", "convex")
 
 @dataclass(frozen=True)
 class Selection:
-    """What `greedy_selection` chose.
+    """Result of `greedy_selection`.
 
     Attributes:
-        indices: Chosen candidates in order of choice; with replacement one can be there several times.
-        trajectory: The ensemble's score after each choice. Lower is better for every metric; that of `"accuracy"` is
-            the error rate.
-        excluded: Candidates left out because a value that the metric reads is not finite.
-        convex: Weights of `members` that were found after the choices, or `None`: they weigh as often as chosen.
+        indices: Selected candidates in order; with replacement, candidates can be repeated.
+        trajectory: Score of the ensemble after each step. Lower is better for every metric; for `"accuracy"` it is the
+            error rate.
+        excluded: Candidates excluded because of non-finite values.
+        convex: Fitted weights of `members`, or `None` for the selection counts.
     """
 
     indices: tuple[int, ...]
@@ -46,19 +46,19 @@ class Selection:
 
     @property
     def members(self) -> tuple[int, ...]:
-        """The distinct candidates, in order of first choice."""
+        """The distinct candidates, in order of their first selection."""
         return tuple(dict.fromkeys(self.indices))
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """Of each of `members`: the convex ones, or its share in the choices; they sum to 1."""
+        """Weights of `members`: convex weights, or fractions of the selection counts; they sum to 1."""
         if self.convex is not None:
             return self.convex
         counts = Counter(self.indices)
         return tuple(counts[member] / len(self.indices) for member in self.members)
 
     def best_prefix(self) -> "Selection":
-        """The choices up to the lowest score of the trajectory, the first of them if it occurs more than once."""
+        """The selection up to the first minimum of the trajectory."""
         length = int(np.argmin(self.trajectory)) + 1
         return Selection(self.indices[:length], self.trajectory[:length], self.excluded)
 
@@ -83,51 +83,52 @@ def greedy_selection(
     max_cost: float | None = None,
     seed: int | None = None,
 ) -> Selection:
-    """Builds an ensemble by adding, step by step, the candidate that improves the combined prediction most.
+    """Builds an ensemble by repeatedly adding the candidate that improves the combined prediction most.
 
-    The first choice is the best single candidate, so the ensemble is never worse than it on these rows. Of candidates
-    whose scores are equal (up to rounding, 1e-12 relatively) the first in the pool is chosen.
+    The first step selects the best single candidate, so the ensemble is never worse than it on these samples. Ties (up
+    to a relative difference of 1e-12) are resolved by the order of the pool.
 
-    Letters: T candidates, N rows, C classes or outputs, K members.
+    Letters: T candidates, N samples, C classes or outputs, K members.
 
     Args:
         predictions: Probabilities (or values, for `"mse"`), `[T, N, ..., C]`: an array, or a sequence of T arrays,
-            memory-mapped if they are large. C = 1 with a metric of classes is the probability of class 1 of two.
-            For several outputs a dictionary of these; the scores of the outputs are added.
+            possibly memory-mapped. For classes, C = 1 is the probability of class 1 of two. For several outputs a
+            dictionary of these; the scores of the outputs are added.
         labels: Class indices `[N, ...]`, one-hot `[N, ..., C]`, or values `[N, ..., C]` for `"mse"`; a dictionary if
             `predictions` is one.
         ensemble_size: K.
         metric: `"nll"` (in nats; a probability of 0 counts as 1.2e-38), `"brier"` (sum over classes), `"accuracy"`,
-            `"mse"`, or a function of labels and combined predictions `[N, C]`, better when lower; or a dictionary. A
-            function must take `sample_weight` too where rows have weights.
-        sample_weight: `[N, ...]`: a row of weight 2 counts as two equal rows, one of weight 0 is not read. Default: all
-            equal. A dictionary if `predictions` is one; an array is for all of its outputs.
-        replacement: Whether a candidate can be chosen again, and so weigh more.
-        stop: `"unique"`, when K distinct candidates are chosen (or after 100 K choices), or `"total"`, after K choices.
-        tolerance: A step must improve the score by more than this, else the selection ends before it has K. With
-            `-math.inf` it has K members whether they improve these rows or not, which guards against overfitting them;
-            a candidate that is there already is then chosen again only if that gives the best score so far.
-        subsample: Use only so many rows (an integer) or this share of them (a fraction), drawn from `seed`.
-        bagging: Run on so many random halves of the candidates; those chosen most often over all runs are kept, and
-            weigh as often as they were chosen. Guards against overfitting the rows when T is large.
-        weights: `"counts"`: members weigh as often as they were chosen. `"convex"`: the weights with the lowest score,
-            which is convex in them but for `"accuracy"`, functions and several outputs; there counts stay.
-        prior_rows: Convex weights are shrunk towards counts, as if these had been the best ones of so many more rows:
-            few rows change counts little.
-        max_members: With `stop="total"`: when so many distinct candidates are chosen, only these can be chosen again.
-        costs: What each candidate costs as a member, `[T]`.
-        cost_weight: What is minimized is the score and this times the members' costs, in units of the costliest
-            candidate: at 0.01 a member as costly as that must improve the score by more than 0.01.
-        max_cost: Of all members together, in units of `costs`: candidates that no longer fit are not chosen, and there
-            are fewer members than K when none fits.
-        seed: Of `subsample` and `bagging`.
+            `"mse"`, or a function of labels and combined predictions `[N, C]`, lower is better; or a dictionary. With
+            sample weights a function must also take `sample_weight`.
+        sample_weight: `[N, ...]`: a weight of 2 counts as two equal samples, samples of weight 0 are not read. Defaults
+            to equal weights. A dictionary if `predictions` is one; an array applies to all outputs.
+        replacement: Whether a candidate can be selected repeatedly, which increases its weight.
+        stop: `"unique"`, stop when K distinct candidates are selected (or after 100 K steps), or `"total"`, after K
+            steps.
+        tolerance: The selection stops before K if a step does not improve the score by more than this. With
+            `-math.inf` it always selects K members, which reduces overfitting; a selected candidate is then repeated
+            only if that gives the best score so far.
+        subsample: Number (an integer) or fraction of samples to use, drawn with `seed`.
+        bagging: Number of runs on random halves of the candidates; those selected most often over all runs are kept,
+            with weights by count. Reduces overfitting for large T.
+        weights: `"counts"`: members are weighted by selection counts. `"convex"`: by the weights with the lowest score,
+            which is convex in them except for `"accuracy"`, functions and several outputs; there counts are used.
+        prior_rows: Number of pseudo-samples that shrink convex weights towards counts: few samples hardly change the
+            counts.
+        max_members: With `stop="total"`: maximum number of distinct candidates; then only these can be repeated.
+        costs: Cost of each candidate as a member, `[T]`.
+        cost_weight: Weight of the members' costs in the minimized objective, in units of the most expensive candidate:
+            at 0.01 this candidate must improve the score by more than 0.01.
+        max_cost: Maximum total cost of the members, in units of `costs`: candidates that exceed it are not selected,
+            and there can be fewer members than K.
+        seed: Seed of `subsample` and `bagging`.
 
     Returns:
         A `Selection`: `indices`, `members`, `weights`, `trajectory`, `excluded`, `convex`, `best_prefix()`.
 
     Raises:
-        ValueError: If there are fewer usable candidates than K, shapes do not fit, a choice is unknown, or values
-            are no probabilities.
+        ValueError: If there are fewer usable candidates than K, shapes do not match, an option is unknown, or values
+            are not probabilities.
 
     Example:
     >>> import numpy as np
@@ -154,7 +155,7 @@ def greedy_selection(
         raise ValueError(
             "`ensemble_size` must not exceed the number of usable candidates. "
             f"Received: ensemble_size={ensemble_size}, {len(score.finite)} candidates, "
-            f"of which {list(excluded)} have values that are not finite"
+            f"of which {list(excluded)} have non-finite values"
         )
     checked = _checked_costs(costs, score.finite, max_cost)
     limit = math.inf if max_cost is None else max_cost
@@ -168,7 +169,7 @@ def greedy_selection(
 
 
 def _with_convex_weights(selection: Selection, score: Score | SumOfScores, prior_rows: float) -> Selection:
-    """The same members; the score has just been given all of them."""
+    """Returns the same members with convex weights; the score contains all of them."""
     counts = np.array(selection.weights)
     best = score.convex_weights(selection.members, counts)
     if best is None:
@@ -223,7 +224,7 @@ def _check_limits(stop: str, max_members: Any, costs: Any, cost_weight: Any, max
         _check_positive("max_members", max_members)
         if stop != "total":
             raise ValueError(
-                '`max_members` is for stop="total": with stop="unique" there are `ensemble_size` members. '
+                '`max_members` requires stop="total": with stop="unique" there are `ensemble_size` members. '
                 f"Received: max_members={max_members}, stop={stop!r}"
             )
     if not is_number(cost_weight) or not 0 <= cost_weight < math.inf:
@@ -232,7 +233,7 @@ def _check_limits(stop: str, max_members: Any, costs: Any, cost_weight: Any, max
         raise ValueError(f"`max_cost` must be a number of at least 0. Received: max_cost={max_cost!r}")
     if costs is None and (cost_weight or max_cost is not None):
         raise ValueError(
-            "`cost_weight` and `max_cost` need what each candidate costs. "
+            "`cost_weight` and `max_cost` require `costs` of the candidates. "
             f"Received: costs=None, cost_weight={cost_weight}, max_cost={max_cost}"
         )
 
@@ -266,7 +267,7 @@ def _check_shapes(
     predictions = list(predictions)
     if not predictions or not labels.size:
         raise ValueError(
-            f"At least one candidate and one row are needed. Received: {len(predictions)} candidates, "
+            f"At least one candidate and one sample are required. Received: {len(predictions)} candidates, "
             f"labels of shape {labels.shape}"
         )
     shapes = {np.shape(each) for each in predictions}
@@ -290,6 +291,6 @@ def _rows(subsample: int | float | None, number: int, random: np.random.Generato
     size = math.ceil(subsample * number) if is_number(subsample) and not is_integer(subsample) else subsample
     if not is_integer(size) or not 1 <= size <= number:
         raise ValueError(
-            f"`subsample` must be a number of rows up to {number}, or a fraction. Received: subsample={subsample!r}"
+            f"`subsample` must be a number of samples up to {number}, or a fraction. Received: subsample={subsample!r}"
         )
     return np.sort(random.choice(number, size, replace=False))

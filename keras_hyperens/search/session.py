@@ -1,4 +1,4 @@
-"""A session of a builder: one call with data, which is checked before any work starts, and its directory opened."""
+"""A session of a builder: one call with data, which is checked before any work starts, in an open directory."""
 
 import contextlib
 from collections.abc import Iterator
@@ -31,14 +31,14 @@ from keras_hyperens.search.validation_rows import ValidationRows
 
 @dataclass
 class Session:
-    """What a call has given, and how far it is.
+    """Arguments and progress of a call.
 
     Attributes:
-        rows: The validation rows.
-        arguments: Of `fit`.
-        progress: Of all stages.
-        lock: Of the directory; `None` in a worker.
-        lease, patience: Of workers, in seconds.
+        rows: The validation data.
+        arguments: Arguments of `fit`.
+        progress: Progress of all stages.
+        lock: Lock of the directory; `None` in a worker.
+        lease, patience: Timeouts of workers, in seconds.
     """
 
     rows: ValidationRows
@@ -63,10 +63,10 @@ def opened_session(
     patience: float = PATIENCE,
     **arguments: Any,
 ) -> Iterator[Session]:
-    """Checks all that can be checked before any work starts, and opens the directory, alone until the end.
+    """Runs all checks before any work starts, and locks the directory until the end.
 
     Args:
-        directory, scorer: Of the search.
+        directory, scorer: Directory and scorer of the search.
         x, y, validation_data, validation_split, verbose, lease, patience, **arguments: As in
             `HyperDeepEnsembleBuilder.search`.
     """
@@ -75,7 +75,7 @@ def opened_session(
     check_class_weight(arguments.get("class_weight"))
     if validation_split:
         if validation_data is not None:
-            raise ValueError("Give `validation_data` or `validation_split`, not both. Received: both")
+            raise ValueError("Set `validation_data` or `validation_split`, not both. Received: both")
         parts = split_rows(x, y, arguments.pop("sample_weight", None), validation_split, "validation_split")
         (x, y, weights), validation_data = parts
         arguments |= {} if weights is None else {"sample_weight": weights}
@@ -87,7 +87,7 @@ def opened_session(
         progress = Progress(_planned(settings), 0 if is_worker() else verbose)
         if has_dataset((x, y)) and directory.pool.candidates():
             progress.say(
-                "goes on with what is in the directory; of a dataset as training data only shapes and the number "
+                "resumes the search in the directory; for a training dataset only shapes and the number "
                 "of batches were compared: after a change of its samples use overwrite=True"
             )
         arguments |= {"x": x, "validation_data": validation_data, "verbose": verbose if verbose == 2 else 0}
@@ -99,30 +99,30 @@ def opened_session(
 def _check_given(settings: Settings, x: Any, y: Any, validation_data: Any) -> None:
     if validation_data is None:
         raise ValueError(
-            "Candidates are compared on validation rows: give `validation_data` or `validation_split`. "
+            "Candidates are compared on validation data: pass `validation_data` or `validation_split`. "
             "Received: neither"
         )
     if x is None and not (settings.is_searched and not settings.initializations):
-        raise ValueError("Training needs `x`. Received: x=None")
+        raise ValueError("Training requires `x`. Received: x=None")
     if settings.training_subset is not None and not all(hasattr(leaf, "shape") for leaf in keras.tree.flatten((x, y))):
-        raise ValueError(f"`training_subset` needs `x` and `y` as arrays. Received: x of type {type(x).__name__}")
+        raise ValueError(f"`training_subset` requires `x` and `y` as arrays. Received: x of type {type(x).__name__}")
     if isinstance(x, Iterator):
         raise ValueError(
-            "Every candidate reads the training data anew: make a dataset of a generator, by "
-            "`tf.data.Dataset.from_generator`, say. Received: a generator"
+            "Every candidate reads the training data again: convert a generator to a dataset, for example with "
+            "`tf.data.Dataset.from_generator`. Received: a generator"
         )
 
 
 def _check_fit(
     directory: SearchDirectory, scorer: Scorer, rows: ValidationRows, x: Any, y: Any, arguments: dict[str, Any]
 ) -> None:
-    """One scoring of a made-up prediction, so that what is wrong is found before the first training."""
+    """Scores an untrained model, to detect errors before the first training run."""
     settings, model = directory.settings, directory.look_at_models()
     scorer.label_names = tuple(rows.names or ())
     check_training_data(x, y, arguments.get("sample_weight"), rows)
     _check_scoring(scorer, model, rows, y)
     if rows.leave_out_masked(model, arguments.get("validation_batch_size") or arguments.get("batch_size")):
-        _check_scoring(scorer, model, rows, y)  # there are weights now
+        _check_scoring(scorer, model, rows, y)  # now with weights
     reports_more = arguments.get("callbacks") or type(settings.hypermodel).fit is not keras_tuner.HyperModel.fit
     if isinstance(settings.tuner, str) and not reports_more:
         check_objective(model, rows, settings.objective)
@@ -134,7 +134,7 @@ def _check_scoring(scorer: Scorer, model: keras.Model, rows: ValidationRows, y: 
 
 
 def _planned(settings: Settings) -> dict[str, int]:
-    """How many candidates each stage trains; 0 where only the tuner will know."""
+    """Returns the number of candidates of each stage; 0 if only the tuner determines it."""
     trials = 0 if settings.own_tuner is not None or settings.tuner == "hyperband" else settings.max_trials or 0
     sets = settings.num_hyperparameter_sets
     return {SEARCH: trials, INITIALIZATIONS: sets * settings.initializations, RETRAINING: 0}

@@ -1,4 +1,4 @@
-"""What a builder was asked for, and what may be asked."""
+"""Settings of a builder, and their checks."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,16 +13,16 @@ from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.scores import SCORES
 from keras_hyperens.search.tuners import TUNERS
 
-LEASE, PATIENCE = 15.0, 900.0  # seconds that a chief waits for a worker, and a worker for its chief
-SHORTEST_LEASE = 3.0  # workers are heard about once a second
+LEASE, PATIENCE = 15.0, 900.0  # seconds: timeouts of a worker, and of the chief
+SHORTEST_LEASE = 3.0  # workers contact the chief about once a second
 
 
 @dataclass(kw_only=True)
 class Settings:
-    """The arguments of `HyperDeepEnsembleBuilder`, checked, with what their defaults stand for.
+    """Checked arguments of `HyperDeepEnsembleBuilder`, with their defaults.
 
     Raises:
-        TypeError, ValueError: If one is out of its range.
+        TypeError, ValueError: If an argument is out of range.
     """
 
     hypermodel: keras_tuner.HyperModel
@@ -47,7 +47,7 @@ class Settings:
     overwrite: bool
     seed: int | None
     distribution_strategy: Any
-    is_searched: bool = False  # by the tuner, before it was given
+    is_searched: bool = False  # whether the tuner is already finished
 
     def __post_init__(self) -> None:
         check_tuner(self.tuner, self.max_trials)
@@ -58,7 +58,7 @@ class Settings:
 
     @property
     def own_tuner(self) -> Any:
-        """The tuner that the user gave; `None` where one is made from a name or an oracle."""
+        """The tuner object of the user; `None` for a name or an oracle."""
         return self.tuner if isinstance(self.tuner, keras_tuner.Tuner) else None
 
     def pool(self) -> Pool:
@@ -68,7 +68,7 @@ class Settings:
 
 
 def _check_ranges(settings: Settings) -> None:
-    """Raises a `ValueError` for an argument of `HyperDeepEnsembleBuilder` that is out of its range."""
+    """Raises a `ValueError` for an argument of `HyperDeepEnsembleBuilder` that is out of range."""
     lowest = {"ensemble_size": 1, "num_hyperparameter_sets": 1, "initializations": 0, "search_pool_size": 1, "seed": 0}
     lowest["candidates_at_once"] = 1
     for name, least in lowest.items():
@@ -94,13 +94,13 @@ def _check_ranges(settings: Settings) -> None:
     trained = (settings.max_trials or 0) + settings.num_hyperparameter_sets * settings.initializations
     if settings.tuner == "random" and trained < settings.ensemble_size:
         raise ValueError(
-            "There must be at least as many candidates as members: raise `max_trials` or `initializations`. "
+            "There must be at least as many candidates as members: increase `max_trials` or `initializations`. "
             f"Received: ensemble_size={settings.ensemble_size}, at most {trained} candidates"
         )
 
 
 def check_tuner(tuner: Any, max_trials: int | None) -> None:
-    """Raises a `TypeError` or `ValueError` for what cannot search."""
+    """Raises a `TypeError` or `ValueError` for unsupported tuners."""
     if isinstance(tuner, str):
         if tuner not in TUNERS:
             raise ValueError(
@@ -108,10 +108,10 @@ def check_tuner(tuner: Any, max_trials: int | None) -> None:
                 f"Received: tuner={tuner!r}"
             )
         if tuner in ("random", "bayesian") and max_trials is None:
-            raise ValueError(f"tuner={tuner!r} needs `max_trials`. Received: max_trials=None")
+            raise ValueError(f"tuner={tuner!r} requires `max_trials`. Received: max_trials=None")
     elif isinstance(tuner, keras_tuner.oracles.HyperbandOracle):
         raise ValueError(
-            'Hyperband trains in its own way: pass tuner="hyperband" or a `keras_tuner.Hyperband`. '
+            'Hyperband has its own training loop: pass tuner="hyperband" or a `keras_tuner.Hyperband`. '
             f"Received: tuner={tuner!r}"
         )
     elif not isinstance(tuner, keras_tuner.Oracle | keras_tuner.Tuner):
@@ -123,23 +123,23 @@ def check_tuner(tuner: Any, max_trials: int | None) -> None:
 
 
 def check_workers(settings: Settings, workers: Any) -> None:
-    """Raises a `ValueError` unless so many workers can serve a builder."""
+    """Raises a `ValueError` unless the builder supports this number of workers."""
     if not isinstance(workers, int) or workers < 1:
         raise ValueError(f"`workers` must be an integer of at least 1. Received: workers={workers!r}")
     if settings.candidates_at_once > 1:
         raise ValueError(
-            "Workers train one candidate at a time each: choose `workers` or `candidates_at_once`. "
+            "Each worker trains one candidate at a time: set either `workers` or `candidates_at_once`. "
             f"Received: workers={workers}, candidates_at_once={settings.candidates_at_once}"
         )
     if isinstance(settings.tuner, keras_tuner.Tuner):
         raise ValueError(
-            "A tuner object belongs to one process: give `tuner` by name, or an oracle. "
+            "A tuner object belongs to one process: pass `tuner` by name, or an oracle. "
             f"Received: tuner={settings.tuner!r}, workers={workers}"
         )
 
 
 def check_waiting(lease: Any, patience: Any) -> None:
-    """Raises a `ValueError` unless chief and workers can wait so many seconds for each other."""
+    """Raises a `ValueError` unless the timeouts of chief and workers are valid."""
     if not is_number(lease) or lease < SHORTEST_LEASE:
         raise ValueError(f"`lease` must be at least {SHORTEST_LEASE:g} seconds. Received: lease={lease!r}")
     if not is_number(patience) or patience < 0:
@@ -147,7 +147,7 @@ def check_waiting(lease: Any, patience: Any) -> None:
 
 
 def check_project_name(name: Any) -> None:
-    """Raises a `ValueError` unless it is a path below the directory."""
+    """Raises a `ValueError` unless the name is a path below the directory."""
     parts = name.split("/") if isinstance(name, str) and not files.is_remote(name) else []
     if not parts or {"", ".", ".."} & {*parts}:
         raise ValueError(
@@ -157,7 +157,7 @@ def check_project_name(name: Any) -> None:
 
 
 def check_metric(metric: Any) -> None:
-    """Raises a `ValueError` for a metric that nothing can be selected by."""
+    """Raises a `ValueError` for an unsupported metric."""
     known = ("auto", "loss", *SCORES)
     for each in metric.values() if isinstance(metric, dict) else [metric]:
         if not callable(each) and each not in known:
@@ -168,7 +168,7 @@ def check_metric(metric: Any) -> None:
 
 
 def best_of(keep: str | int) -> int | None:
-    """How many best candidates keep their weights, `None` with `"all"` and `"selected"`."""
+    """Returns the number of best candidates whose weights are kept, `None` for `"all"` and `"selected"`."""
     if is_integer(keep) and keep >= 1:
         return int(keep)
     if isinstance(keep, str) and keep in ("all", "selected"):

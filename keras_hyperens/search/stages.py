@@ -1,4 +1,4 @@
-"""The stages of a search: candidates are searched, trained from several initializations, and trained on all rows."""
+"""Stages of a search: search of candidates, training from several initializations, and retraining on all data."""
 
 import json
 from collections.abc import Callable
@@ -31,14 +31,14 @@ from keras_hyperens.search.tuners import RUN
 from keras_hyperens.search.tuners import EnumeratingOracle
 from keras_hyperens.search.tuners import make_tuner
 
-SAME_FAILURES = 3  # at the beginning: more would fail as well
+SAME_FAILURES = 3  # equal failures at the beginning after which a stage stops
 
 
 class Stages:
-    """Trains the candidates of each stage, until all are in the pool.
+    """Trains the candidates of each stage.
 
     Args:
-        directory, scorer: Of the search.
+        directory, scorer: Directory and scorer of the search.
         session: The call, with its data.
     """
 
@@ -48,7 +48,7 @@ class Stages:
         self.seed = directory.seed or 0
 
     def search(self) -> None:
-        """Any KerasTuner tuner trains candidates."""
+        """Trains candidates with any KerasTuner tuner."""
         recorder = self._recorder(SEARCH)
         tuner = self.settings.own_tuner
         if self.settings.is_searched:
@@ -65,7 +65,7 @@ class Stages:
         self._check_that_some_finished(SEARCH)
 
     def initializations(self, sets: Callable[[], Sequence[Candidate]]) -> None:
-        """Trains each of the sets of hyperparameters that are chosen now, from several initializations."""
+        """Trains each of the selected hyperparameter sets from several initializations."""
         if not self.settings.initializations:
             return
         chosen = sets()
@@ -75,7 +75,7 @@ class Stages:
         self._check_that_some_finished(INITIALIZATIONS)
 
     def retraining(self, members: Sequence[Candidate]) -> None:
-        """Trains the members on training and validation rows together, each for the epochs of its best one."""
+        """Trains the members on training and validation data, each for the number of epochs of its best one."""
         arguments = dict(self.session.arguments)
         names = ("x", "y", "sample_weight", "validation_data")
         joined = joined_rows(*(arguments.pop(name, None) for name in names))
@@ -136,7 +136,7 @@ class Stages:
         )
 
     def _collect(self, tuner: keras_tuner.Tuner, recorder: TrialRecorder) -> None:
-        """Makes candidates of what a tuner of the user's trained before."""
+        """Creates candidates from the trials of an existing tuner."""
         for trial in tuner.oracle.trials.values():
             if trial.status == "COMPLETED" and self.pool.find(recorder.name_of(trial)) is None:
                 recorder.collect(trial)
@@ -155,7 +155,7 @@ class Stages:
         return ended
 
     def _drop_checkpoints(self) -> None:
-        """Those that Hyperband went on from: candidates have their own copies."""
+        """Deletes checkpoints that Hyperband continued from, of which candidates have copies."""
         if not is_worker():
             tuner_hooks.drop_checkpoints(files.join(self.pool.directory, SEARCH))
 
@@ -167,10 +167,10 @@ class Stages:
 
 
 def check_first_failures(pool: Pool, stage: str) -> None:
-    """Ends a stage whose first candidates failed in the same way: they are forgotten, to be trained when called again.
+    """Stops a stage whose first candidates failed in the same way, and removes them, so that they are trained again.
 
     Raises:
-        RuntimeError: If so. What diverged is no failure of this kind.
+        RuntimeError: If the stage is stopped. Divergence does not count as such a failure.
     """
     candidates = pool.candidates(stage)
     first = candidates[:SAME_FAILURES]
@@ -182,6 +182,6 @@ def check_first_failures(pool: Pool, stage: str) -> None:
         for each in first:
             pool.forget(each.name)
         raise RuntimeError(
-            f"The first {SAME_FAILURES} candidates failed in the same way, so the search stops: mend the hypermodel or "
-            f"the arguments of `fit`, and call again. Received: {first[0].failure}"
+            f"The first {SAME_FAILURES} candidates failed in the same way, so the search stops: correct the hypermodel "
+            f"or the arguments of `fit`, and call again. Received: {first[0].failure}"
         )

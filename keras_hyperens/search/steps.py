@@ -1,4 +1,4 @@
-"""The steps of a greedy selection: which candidate is added next, and when it ends (NumPy only)."""
+"""Steps of a greedy selection: the next candidate, and the end. Requires only NumPy."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ import numpy as np
 from keras_hyperens.search.scores import Score
 from keras_hyperens.search.scores import SumOfScores
 
-ROUNDING = 1e-12  # scores that differ by less, relatively, are equal
-MOST = 100  # choices for each member, with replacement: weights finer than this fit noise
-Choices = tuple[tuple[int, ...], tuple[float, ...]]  # indices, and the score after each of them
+ROUNDING = 1e-12  # scores with a smaller relative difference are equal
+MOST = 100  # maximum number of steps per member with replacement: finer weights overfit
+Choices = tuple[tuple[int, ...], tuple[float, ...]]  # indices, and the score after each step
 
 
 @dataclass(frozen=True)
 class Steps:
-    """How to choose; arguments as in `greedy_selection`.
+    """Options of a selection; arguments as in `greedy_selection`.
 
     Attributes:
-        costs: Of the candidates, `[T]`; all 0 if nothing was said of them.
+        costs: Costs of the candidates, `[T]`; 0 by default.
     """
 
     size: int
@@ -30,18 +30,18 @@ class Steps:
     max_members: int | None = None
 
     def choices(self, score: Score | SumOfScores, allowed: np.ndarray) -> Choices:
-        """The choices among the allowed candidates, `[T]`."""
+        """Selects among the allowed candidates, `[T]`."""
         score.reset()
         allowed = allowed.copy()
         indices: list[int] = []
         trajectory: list[float] = []
-        objectives: list[float] = []  # the scores with what the members cost
+        objectives: list[float] = []  # scores plus weighted costs
         while not self._has_enough(indices):
             open_to = allowed & self._fitting(indices)
             if not open_to.any():
                 break
             added = score.if_added()
-            scores = np.where(open_to & ~np.isnan(added), added, np.inf)  # what is no number is never the lowest
+            scores = np.where(open_to & ~np.isnan(added), added, np.inf)  # NaN is never the minimum
             scores += self._penalties(indices)
             chosen = self._next(scores, indices, objectives)
             if chosen is None or (indices and not improves(objectives[-1], scores[chosen], self.tolerance)):
@@ -58,18 +58,18 @@ class Steps:
         return length >= self.size or len(indices) >= MOST * self.size
 
     def _next(self, scores: np.ndarray, indices: list[int], objectives: list[float]) -> int | None:
-        """The first of the lowest, or of the new ones where nothing improves; `None` if there is none."""
+        """Returns the first minimum, or that of new candidates without improvement; `None` if there is none."""
         chosen = first_of_lowest(scores)
         is_repeated = self.stop == "unique" and self.tolerance < 0 and chosen in indices
         if is_repeated and not improves(min(objectives), scores[chosen], 0.0):
-            scores[indices] = np.inf  # nothing improves: it goes on with a new one
+            scores[indices] = np.inf  # without improvement it continues with a new candidate
             chosen = first_of_lowest(scores)
             if not np.isfinite(scores[chosen]):
                 return None
         return chosen
 
     def _fitting(self, indices: list[int]) -> np.ndarray:
-        """`[T]`: which candidates are members already, or may still become some."""
+        """Returns which candidates are members or can become members, `[T]`."""
         members = list(set(indices))
         is_full = self.max_members is not None and len(members) >= self.max_members
         fits = np.full(len(self.costs), not is_full)
@@ -78,7 +78,7 @@ class Steps:
         return fits
 
     def _penalties(self, indices: list[int]) -> np.ndarray:
-        """`[T]`: what all members would add to the score, with each candidate among them."""
+        """Returns the weighted cost of all members with each candidate added, `[T]`."""
         members = list(set(indices))
         of_new = self.costs.copy()
         of_new[members] = 0
@@ -87,7 +87,7 @@ class Steps:
 
 
 def scored(score: Score | SumOfScores, indices: tuple[int, ...]) -> Choices:
-    """Choices that were made otherwise, and the score after each of them."""
+    """Returns given choices with the score after each of them."""
     score.reset()
     trajectory = []
     for index in indices:
@@ -97,13 +97,13 @@ def scored(score: Score | SumOfScores, indices: tuple[int, ...]) -> Choices:
 
 
 def first_of_lowest(scores: np.ndarray) -> int:
-    """Where the lowest score is; of equal ones the first."""
+    """Returns the index of the lowest score, the first one for ties."""
     lowest = scores.min()
     return int(np.argmax(scores <= lowest + ROUNDING * max(1.0, abs(lowest))))
 
 
 def improves(before: float, after: float, tolerance: float) -> bool:
-    """Whether a score is lower than the one before by more than a tolerance."""
+    """Whether a score is lower than the previous one by more than a tolerance."""
     if tolerance < 0:
         return before - after > tolerance
     return before - after > tolerance + ROUNDING * max(1.0, abs(before))

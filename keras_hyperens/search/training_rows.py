@@ -1,4 +1,4 @@
-"""Other rows than the user gave for training: a share of them, or those of validation as well."""
+"""Modified training data: a subset, or training and validation data together."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -9,13 +9,13 @@ import numpy as np
 
 
 def joined_rows(x: Any, y: Any, sample_weight: Any, validation_data: Any) -> dict[str, Any]:
-    """Training and validation rows together, as arguments of `fit`; rows without a weight have one of 1."""
+    """Joins training and validation data, as arguments of `fit`; missing weights are 1."""
     if hasattr(x, "concatenate") and hasattr(validation_data, "element_spec"):
         return {"x": _joined_datasets(x, validation_data)}
     leaves = keras.tree.flatten((x, y))
     if not isinstance(validation_data, tuple | list) or not all(hasattr(leaf, "shape") for leaf in leaves):
         raise ValueError(
-            "Training and validation rows must both be arrays, or both `tf.data` datasets. "
+            "Training and validation data must both be arrays, or both `tf.data` datasets. "
             f"Received: x of type {type(x).__name__}, validation_data of type {type(validation_data).__name__}"
         )
     others = keras.utils.unpack_x_y_sample_weight(tuple(validation_data))
@@ -31,7 +31,7 @@ def _join(first: Any, second: Any) -> Any:
 
 
 def _with_ones(weights: Any, like: Any, x: Any) -> Any:
-    """The weights, or ones for the rows of `x`, shaped like those of other rows."""
+    """Returns the weights, or ones for the samples of `x`, in the shape of other weights."""
     rows = len(keras.tree.flatten(x)[0])
     if weights is None:
         return keras.tree.map_structure(lambda other: np.ones((rows, *other.shape[1:]), "float32"), like)
@@ -39,7 +39,7 @@ def _with_ones(weights: Any, like: Any, x: Any) -> Any:
 
 
 def _joined_datasets(first: Any, second: Any) -> Any:
-    """Two `tf.data` datasets, one after the other; if only one has weights, those of the other are 1."""
+    """Concatenates two `tf.data` datasets; if only one has weights, those of the other are 1."""
     weights = [keras.utils.unpack_x_y_sample_weight(each.element_spec)[2] for each in (first, second)]
     if weights[0] is None and weights[1] is not None:
         first = first.map(partial(_weighted_batch, weights[1]))
@@ -56,13 +56,13 @@ def _weighted_batch(like: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
 
 @dataclass(frozen=True)
 class Share:
-    """A random share of the training rows, a candidate's own."""
+    """Random subset of the training samples for one candidate."""
 
     fraction: float
     seed: int
 
     def of_arguments(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """The arguments of `fit` with fewer rows in `x`, `y` and `sample_weight`."""
+        """Returns the arguments of `fit` with a subset of `x`, `y` and `sample_weight`."""
         named = dict(zip(("x", "y"), args), **kwargs)
         number = len(keras.tree.flatten(named["x"])[0])
         size = max(1, round(self.fraction * number))

@@ -1,4 +1,4 @@
-"""The recorder of a stage: each KerasTuner trial becomes a candidate of the pool, and never a second time."""
+"""Recorder of a stage: converts each KerasTuner trial to a candidate of the pool, once."""
 
 import time
 import traceback
@@ -36,18 +36,18 @@ class TrialRecorder:
     """Runs the trials of one stage.
 
     Args:
-        pool: Where candidates go.
-        stage: The stage they belong to.
-        rows: The validation rows; `None` when retraining.
-        score: Predictions of each output and their likelihoods to a number, lower is better, NaN if one is not
-            finite.
-        seed: Of the builder.
+        pool: Pool of the candidates.
+        stage: Name of the stage.
+        rows: The validation data; `None` for retraining.
+        score: Function from predictions of each output and their likelihoods to a number; lower is better, NaN for
+            non-finite predictions.
+        seed: Seed of the builder.
         same_initialization: Whether all candidates have the same seed.
-        prediction_dtype: Of the predictions on disk.
-        training_subset: Share of the training rows for each candidate, or `None`.
-        batch_size: For predictions.
+        prediction_dtype: Type of the predictions on disk.
+        training_subset: Fraction of the training samples for each candidate, or `None`.
+        batch_size: Batch size of predictions.
         goes_on_from_weights: Whether the tuner reads the weights of finished trials.
-        epochs: When retraining, of each candidate by its name: there is no validation to say which was best.
+        epochs: Number of epochs for retraining by candidate, because there is no validation data.
     """
 
     pool: Pool
@@ -61,23 +61,23 @@ class TrialRecorder:
     batch_size: int | None
     goes_on_from_weights: bool = False
     epochs: dict[str, int] = field(default_factory=dict)
-    running: str | None = field(default=None, init=False)  # the trial
+    running: str | None = field(default=None, init=False)  # the current trial
 
     def attach(self, tuner: keras_tuner.Tuner) -> None:
-        """Makes the tuner's trials candidates; the tuner itself stays as it is in every other way."""
+        """Converts the tuner's trials to candidates; the tuner is otherwise unchanged."""
         inner = tuner.hypermodel.inner if isinstance(tuner.hypermodel, RecordedHyperModel) else tuner.hypermodel
         self.tuner = tuner
         self.hypermodel = tuner.hypermodel = RecordedHyperModel(inner, tuner.oracle.objective.name)
         self.run, self.place_of = tuner_hooks.replace_training(tuner, self.run_trial, self.checkpoint_of)
 
     def name_of(self, trial: Any) -> str:
-        """The name of the candidate of a trial; a chief may have sent both."""
+        """Returns the name of the candidate of a trial, possibly sent by a chief."""
         run = None if self.stage == SEARCH else trial.hyperparameters.values.get(RUN)
         own = name_of_trial(files.checked_name(trial.trial_id))
         return own if run is None else files.checked_name(run)
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Trains a candidate, or says at once what is known of it."""
+        """Trains a candidate, or returns its result if it is known."""
         name, values = self.name_of(trial), own_values(trial.hyperparameters.values)
         candidate = self.pool.find(name)
         if candidate is None or not self.is_known(name, values):
@@ -92,7 +92,7 @@ class TrialRecorder:
         return candidate is not None and candidate.values == values
 
     def build(self, hyperparameters: Any, name: str) -> keras.Model:
-        """The model of a candidate, with the weights with which it starts."""
+        """Returns the model of a candidate, with its initial weights."""
         self.hypermodel.next_seed = self.seed_of(name)
         try:
             return self.hypermodel.build(hyperparameters)
@@ -106,7 +106,7 @@ class TrialRecorder:
         known = self.known_of(name, values)
         self.running = trial.trial_id
         checkpoint = self.checkpoint_of(trial.trial_id)
-        files.remove(checkpoint)  # of a training that was cut off
+        files.remove(checkpoint)  # of an interrupted training run
         self.hypermodel.next_seed = seed
         self.hypermodel.share = None if self.training_subset is None else Share(self.training_subset, seed)
         self.hypermodel.epochs = self.epochs.get(name)
@@ -120,7 +120,7 @@ class TrialRecorder:
             candidate = replace(candidate, seconds=_since(start))
         except keras_tuner.errors.FatalError:
             raise
-        except files.OUTAGES as error:  # a full disk is not the candidate's fault
+        except files.OUTAGES as error:  # such as a full disk, independent of the candidate
             raise keras_tuner.errors.FatalRuntimeError(str(error)) from error
         except Exception:
             candidate = Candidate(**known, failure=traceback.format_exc(), seconds=_since(start))
@@ -131,32 +131,32 @@ class TrialRecorder:
         return candidate
 
     def known_of(self, name: str, values: dict[str, Any]) -> dict[str, Any]:
-        """What is known of a candidate before it is trained."""
+        """Returns the known fields of a candidate before training."""
         own = {"name": name, "stage": self.stage, "values": values}
         return {**own, "seed": self.seed_of(name), "parent": parent_of(name)}
 
     def checkpoint_of(self, trial_id: str) -> str:
-        """Where the tuner keeps the weights of a trial, or, while it runs, writes them again and again."""
+        """Returns the path of the weights of a trial, which are overwritten while it runs."""
         place = self.place_of(trial_id)
         if trial_id != self.running:
             return place
         if files.is_remote(place):
             return files.join(files.scratch().name, f"{self.stage}-{trial_id}.weights.h5")
-        # Another worker that was taken for dead may still write.
+        # Another worker with an expired lease may still write.
         own = f"-{files.checked_name(worker_id())}" if is_worker() else ""
         return place.replace(".weights.h5", f"{own}.weights.h5")
 
     def candidate_of(
         self, known: dict[str, Any], model: Any, results: Any, weights: str, outputs: Any = None
     ) -> tuple[Candidate, list[np.ndarray]]:
-        """A candidate of a model with its best weights, and its predictions.
+        """Returns a candidate of a model with its best weights, and its predictions.
 
         Args:
-            known: What `known_of` says.
-            model: With its best weights.
-            results: Of the training.
-            weights: Of `keep_weights`.
-            outputs: For the validation rows, if they are known.
+            known: Result of `known_of`.
+            model: Model with its best weights.
+            results: Results of the training.
+            weights: Result of `keep_weights`.
+            outputs: Outputs for the validation data, if they are known.
         """
         metrics, best_epoch = best_metrics(results, self.tuner.oracle.objective)
         predictions, described = self._described(model, outputs)
@@ -165,10 +165,10 @@ class TrialRecorder:
         return Candidate(**known, **described, metrics=metrics, best_epoch=best_epoch), predictions
 
     def keep_weights(self, name: str, checkpoint: str, trial: Any) -> str:
-        """Puts the checkpoint of a trial that has ended where it belongs: into the pool, unless it is somebody else's.
+        """Moves the checkpoint of a finished trial to the pool, unless a tuner object owns it.
 
         Returns:
-            Where the pool finds it.
+            The path for the pool.
         """
         place = self.place_of(trial.trial_id)
         theirs = not files.is_inside(place, self.pool.directory)
@@ -180,17 +180,17 @@ class TrialRecorder:
         return self.pool.take_weights(name, checkpoint, leave=self.goes_on_from_weights)
 
     def _load_best(self, checkpoint: str) -> None:
-        """Gives the model of the trial the weights of its best epoch."""
+        """Loads the weights of the best epoch into the model of the trial."""
         model: Any = self.hypermodel.model
         if model is None:
-            raise ValueError("`HyperModel.fit` was not called: the tuner must train by its hypermodel")
+            raise ValueError("`HyperModel.fit` was not called: the tuner must train with its hypermodel")
         if files.exists(checkpoint):
             model.load_weights(checkpoint)
-        else:  # a `HyperModel.fit` of the user's that leaves the tuner's callbacks out
+        else:  # a custom `HyperModel.fit` that ignores the tuner's callbacks
             files.write_whole(checkpoint, model.save_weights)
 
     def _described(self, model: Any, outputs: Any = None) -> tuple[list[np.ndarray], dict[str, Any]]:
-        """A model's predictions on the validation rows, and what a record says of it."""
+        """Returns a model's predictions for the validation data, and the fields of its record."""
         described: dict[str, Any] = {
             "build_config": model.get_build_config(),
             "score": None,
@@ -211,12 +211,12 @@ class TrialRecorder:
         return f"{DIVERGED}: objective {objective}, score of its predictions {score}"
 
     def seed_of(self, name: str) -> int:
-        """A seed of its own for every candidate, unless all start alike."""
+        """Returns a different seed for every candidate, unless all start equal."""
         number = 0 if self.same_initialization else zlib.crc32(name.encode())
         return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0] % 2**31)
 
     def collect(self, trial: Any) -> None:
-        """Makes a candidate of a trial that was finished before we came, from the weights that the tuner kept."""
+        """Creates a candidate from a finished trial of a tuner object, with the weights that the tuner stored."""
         start = time.monotonic()
         name = self.name_of(trial)
         checkpoint = self.place_of(trial.trial_id)
@@ -232,14 +232,14 @@ class TrialRecorder:
         self.hypermodel.model = None
         metrics = {key: trial.metrics.get_best_value(key) for key in trial.metrics.metrics}
         known: dict[str, Any] = {"name": name, "stage": SEARCH, "values": values, "seed": 0}
-        described["weights"] = files.relative(checkpoint, self.pool.directory)  # where the tuner left it
+        described["weights"] = files.relative(checkpoint, self.pool.directory)  # the tuner's file
         described["failure"] = self._divergence(metrics, described["score"])
         candidate = Candidate(**known, parent=name, metrics=metrics, **described, seconds=_since(start))
         self.pool.add(candidate, predictions)
 
 
 class RecordedHyperModel(keras_tuner.HyperModel):
-    """The user's hypermodel, seeded, with the model of the running trial at hand."""
+    """Hypermodel with a seed, and access to the model of the current trial."""
 
     def __init__(self, hypermodel: keras_tuner.HyperModel, objective: str) -> None:
         super().__init__(name=hypermodel.name)
@@ -256,7 +256,7 @@ class RecordedHyperModel(keras_tuner.HyperModel):
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         if self.next_seed is not None:  # here, because KerasTuner clears the session just before
             keras.utils.set_random_seed(self.next_seed)
-            self.next_seed = (self.next_seed + 1) % 2**31  # of a second execution
+            self.next_seed = (self.next_seed + 1) % 2**31  # for a second execution
         return self.inner.build(hp)
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
@@ -270,7 +270,7 @@ class RecordedHyperModel(keras_tuner.HyperModel):
 
 
 def best_metrics(results: Any, objective: Any) -> tuple[dict[str, float], int]:
-    """Metrics at the best epoch, and that epoch; for several executions their means."""
+    """Returns metrics at the best epoch, and that epoch; means for several executions."""
     if isinstance(results, list):
         parts = [best_metrics(each, objective) for each in results]
         names = parts[0][0]

@@ -1,6 +1,6 @@
-"""All that this package asks of KerasTuner beyond what it promises: a function for each hook, and no other place.
+"""All uses of KerasTuner beyond its public interface, one function per hook.
 
-`tests/search/test_tuner_hooks.py` says what each of them relies on, and names the one that another version breaks.
+`tests/search/test_tuner_hooks.py` tests the requirements of each hook, and identifies those that a new version breaks.
 """
 
 import gc
@@ -16,18 +16,18 @@ from tensorflow.python.framework import ops
 
 from keras_hyperens import files
 
-IDLE, RUNNING, STOPPED = "IDLE", "RUNNING", "STOPPED"  # a trial's status
+IDLE, RUNNING, STOPPED = "IDLE", "RUNNING", "STOPPED"  # status of a trial
 ENDS = ("COMPLETED", "INVALID", "FAILED")
 OF_HYPERBAND = frozenset(f"tuner/{name}" for name in ("epochs", "initial_epoch", "bracket", "round", "trial_id"))
-DEFAULT_LIMIT = 3  # of failed trials in a row, unless the user's oracle says otherwise
-CUSTOM_GRADIENT = "CustomGradient-"  # how TensorFlow's names of them begin
+DEFAULT_LIMIT = 3  # consecutive failed trials, unless an oracle defines another limit
+CUSTOM_GRADIENT = "CustomGradient-"  # prefix of TensorFlow's names
 
 
 def replace_training(tuner: keras_tuner.Tuner, run_trial: Callable[..., Any], checkpoint_of: Callable[..., str]) -> Any:
-    """Lets a tuner train by another function, and keep weights elsewhere while a trial runs.
+    """Replaces the training function of a tuner, and the path of weights while a trial runs.
 
     Returns:
-        Its own two functions, not those of an earlier replacement.
+        The two original functions, not those of an earlier replacement.
     """
     own = type(tuner).run_trial.__get__(tuner), type(tuner)._get_checkpoint_fname.__get__(tuner)
     tuner.run_trial, tuner._get_checkpoint_fname = run_trial, checkpoint_of
@@ -35,26 +35,26 @@ def replace_training(tuner: keras_tuner.Tuner, run_trial: Callable[..., Any], ch
 
 
 def build_config_file(tuner: keras_tuner.Tuner, trial_id: str) -> str:
-    """Where a tuner keeps what a model needs to create its weights."""
+    """Returns the path of a tuner's build configuration of a model."""
     return tuner._get_build_config_fname(trial_id)
 
 
 def run_whole_trial(tuner: keras_tuner.Tuner, trial: Any, arguments: dict[str, Any]) -> None:
-    """Runs a trial that was created, and ends it, as one turn of the tuner's own loop."""
+    """Runs and ends a created trial, as one iteration of the tuner's loop."""
     tuner.on_trial_begin(trial)
     tuner._try_run_and_update_trial(trial, **arguments)
     tuner.on_trial_end(trial)
 
 
 def new_trial(status: str, trial_id: str = "none") -> Any:
-    """A trial without hyperparameters."""
+    """Returns a trial without hyperparameters."""
     return keras_tuner.engine.trial.Trial(keras_tuner.HyperParameters(), trial_id, status)
 
 
 def supervise(oracle: keras_tuner.Oracle, ended: Callable[[Any], None]) -> None:
-    """For the process that decides: one alone, or the chief. Calls `ended` with every trial that ended.
+    """Calls `ended` with every finished trial, in the deciding process: a single process, or the chief.
 
-    A failed trial is recorded and left out, however many there are, unless the user's own oracle has a limit.
+    Failed trials are recorded and excluded without limit, unless the user's oracle defines one.
     """
     if oracle.max_consecutive_failed_trials == DEFAULT_LIMIT:
         oracle.max_consecutive_failed_trials = None
@@ -65,7 +65,7 @@ def supervise(oracle: keras_tuner.Oracle, ended: Callable[[Any], None]) -> None:
     def create(tuner_id: str) -> Any:
         trial = create_trial(tuner_id)
         others = [each for each in ongoing_trials(oracle) if each != tuner_id]
-        if trial.status == STOPPED and others:  # when it stops, the pool must be complete
+        if trial.status == STOPPED and others:  # the pool must be complete when it stops
             trial.status = IDLE
             oracle.tuner_ids.add(tuner_id)
         return trial
@@ -78,12 +78,12 @@ def supervise(oracle: keras_tuner.Oracle, ended: Callable[[Any], None]) -> None:
 
 
 def own_trials(oracle: Any) -> tuple[Callable[[str], Any], Callable[[Any], None]]:
-    """`create_trial` and `end_trial` of an oracle or a client, not those that an earlier call put in their place."""
+    """Returns the original `create_trial` and `end_trial` of an oracle or a client."""
     return type(oracle).create_trial.__get__(oracle), type(oracle).end_trial.__get__(oracle)
 
 
 def write_whole_files(oracle: keras_tuner.Oracle) -> None:
-    """KerasTuner writes its files in place: one that is killed while writing cannot be read again."""
+    """Makes KerasTuner write files atomically, so that they are readable after an interruption."""
     oracle.save = lambda: files.write_json(oracle._get_oracle_fname(), oracle.get_state())
     oracle._save_trial = lambda trial: files.write_json(
         files.join(oracle._get_trial_dir(trial.trial_id), "trial.json"), trial.get_state()
@@ -91,7 +91,7 @@ def write_whole_files(oracle: keras_tuner.Oracle) -> None:
 
 
 def forget_half_begun(oracle: keras_tuner.Oracle) -> None:
-    """Trials whose file was written, but not yet the oracle's: they would never run, and never be given out again."""
+    """Removes trials with a file that the oracle's file does not include: they would never run."""
     ongoing = (trial.trial_id for trial in ongoing_trials(oracle).values())
     known = {*oracle.start_order, *oracle._retry_queue, *ongoing}
     for trial_id in [t for t, trial in oracle.trials.items() if trial.status == RUNNING and t not in known]:
@@ -99,17 +99,17 @@ def forget_half_begun(oracle: keras_tuner.Oracle) -> None:
 
 
 def remember(oracle: keras_tuner.Oracle, decided: Callable[[str], dict[str, Any] | None]) -> None:
-    """For a chief that is started again: a tuner that learns may decide otherwise, because it sees other results.
+    """Restores decisions of a restarted chief: a tuner that learns may decide differently with other results.
 
     Args:
-        oracle: Supervised.
-        decided: The values of a trial, if its candidate is finished.
+        oracle: A supervised oracle.
+        decided: Returns the values of a trial, if its candidate is finished.
     """
     populate = type(oracle).populate_space.__get__(oracle)
 
     def populate_space(trial_id: str) -> dict[str, Any]:
         response, before = populate(trial_id), decided(trial_id)
-        of_its_own = bool(OF_HYPERBAND & {*(response.get("values") or {})})  # Hyperband's rounds
+        of_its_own = bool(OF_HYPERBAND & {*(response.get("values") or {})})  # rounds of Hyperband
         keeps = response["status"] != RUNNING or before is None or of_its_own
         return response if keeps else response | {"values": before}
 
@@ -117,15 +117,15 @@ def remember(oracle: keras_tuner.Oracle, decided: Callable[[str], dict[str, Any]
 
 
 def ongoing_trials(oracle: keras_tuner.Oracle) -> dict[str, Any]:
-    """The trial of each worker, by its name; to be changed by who must."""
+    """Returns the trial of each worker, by name, for modification."""
     return oracle.ongoing_trials
 
 
 def take_back(oracle: keras_tuner.Oracle, worker: str) -> None:
-    """Takes the trial of a worker, if it has one: the next who asks gets it."""
+    """Takes back the trial of a worker, if any, and assigns it to the next one."""
     trial = ongoing_trials(oracle).pop(worker, None)
     if trial is not None:
-        trial.metrics = type(trial.metrics)()  # it may have reported, and been lost before it could say so
+        trial.metrics = type(trial.metrics)()  # a lost worker may have reported some
         oracle._retry_queue.append(trial.trial_id)
         oracle.save()
 
@@ -136,28 +136,28 @@ def check_objective(oracle: keras_tuner.Oracle, metrics: Any) -> None:
 
 
 def has_hyperparameter(oracle: keras_tuner.Oracle, hyperparameter: Any) -> bool:
-    """Whether an oracle knows a hyperparameter already."""
+    """Whether an oracle already has a hyperparameter."""
     return oracle.hyperparameters._exists(hyperparameter.name, hyperparameter.conditions)
 
 
 def add_service(oracle: Any, server: Any) -> None:
-    """Lets a server answer workers with what an oracle, or what looks like one, decides."""
+    """Adds a service to a server that answers workers with the decisions of an oracle or a similar object."""
     protos.get_service_grpc().add_OracleServicer_to_server(OracleServicer(oracle), server)
 
 
 def trial_request(worker: str) -> Any:
-    """The message by which a worker asks for a trial."""
+    """Returns the message with which a worker requests a trial."""
     return protos.get_service().CreateTrialRequest(tuner_id=worker)
 
 
 def replace_calls(client: Any, calls_on: Callable[[Any], Any]) -> Any:
-    """Lets a worker's client call its chief by what `calls_on` makes of its stub, and gives that back."""
+    """Wraps the stub of a worker's client with `calls_on`, and returns the original."""
     client.stub = calls_on(client.stub)
     return client.stub
 
 
 def forget_decisions(project: str) -> None:
-    """Deletes a tuner's files of what was decided, and none of weights."""
+    """Deletes a tuner's files of decisions, but not those of weights."""
     for name in files.names(project, "*.json"):
         files.remove(files.join(project, name))
     for name in files.names(project, "trial_*"):
@@ -165,7 +165,7 @@ def forget_decisions(project: str) -> None:
 
 
 def forget_worker(project: str, worker: str) -> None:
-    """Deletes a worker's file: it may have been killed while it wrote that."""
+    """Deletes a worker's file, which may be incomplete."""
     files.remove(files.join(project, f"{files.checked_name(worker)}.json"))
 
 
@@ -177,13 +177,12 @@ def drop_checkpoints(project: str) -> None:
 
 @contextmanager
 def frozen_garbage_collector() -> Iterator[None]:
-    """Garbage collections inside look at new objects alone; what was there before is looked at again afterwards.
+    """Context manager: garbage collections only process new objects.
 
-    KerasTuner collects garbage twice before every trial, and each time Python goes through every object of the
-    libraries that are loaded: half a million, a quarter of a second.
+    KerasTuner collects garbage twice before every trial, and each time Python processes all objects of the loaded
+    libraries: half a million, a quarter of a second.
 
-    Where something is frozen already, by a scope around this one or by the user, it stays so: Python cannot tell what
-    was frozen by whom.
+    Objects that an enclosing scope or the user has frozen stay frozen, because Python does not distinguish them.
     """
     if gc.get_freeze_count():
         yield
@@ -198,10 +197,10 @@ def frozen_garbage_collector() -> Iterator[None]:
 
 @contextmanager
 def forgotten_gradients() -> Iterator[None]:
-    """Takes from TensorFlow what it registers inside. No model that was trained inside must be trained outside.
+    """Context manager: removes TensorFlow's registrations. Models trained inside must not be trained outside.
 
-    Each traced training step registers the gradients of operations like `tf.custom_gradient` under names of their own
-    in a table of the process, and with them its whole graph: about 8 MiB a trial for a small network.
+    Each traced training step registers the gradients of operations like `tf.custom_gradient` under unique names in a
+    table of the process, including the complete graph: about 8 MiB per trial of a small network.
     """
     registry = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
     before = set(registry)

@@ -1,4 +1,4 @@
-"""KerasTuner's tuners by name or from an oracle, an oracle that knows all its trials, and names of their own."""
+"""KerasTuner tuners by name or oracle, an oracle with a list of trials, and reserved names."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from keras_hyperens.search.distributed.processes import is_worker
 from keras_hyperens.search.distributed.processes import worker_id
 from keras_hyperens.search.tuner_hooks import OF_HYPERBAND
 
-OWN = "keras_hyperens/"  # how names begin that no hyperparameter of the user's may have
-RUN = f"{OWN}run"  # travels to the workers among the values of a trial
+OWN = "keras_hyperens/"  # reserved prefix of hyperparameter names
+RUN = f"{OWN}run"  # passed to workers with the values of a trial
 TUNERS = {
     "random": keras_tuner.RandomSearch,
     "grid": keras_tuner.GridSearch,
@@ -33,7 +33,7 @@ def make_tuner(
     seed: int = 0,
     epochs: int = 100,
 ) -> keras_tuner.Tuner:
-    """A tuner that starts anew: what it decided before, it decides again, and finished candidates are not trained."""
+    """Returns a new tuner, which repeats earlier decisions without training finished candidates again."""
     project = files.join(directory, project_name)
     if is_worker():
         tuner_hooks.forget_worker(project, worker_id())
@@ -50,18 +50,18 @@ def make_tuner(
     limit = {"max_epochs": epochs} if kind == "hyperband" else {"max_trials": max_trials}
     return TUNERS[kind](
         objective=objective, hyperparameters=hyperparameters, seed=1 + seed % 2**31, **limit, **common
-    )  # KerasTuner takes a seed of 0 for none
+    )  # KerasTuner treats a seed of 0 as none
 
 
 class EnumeratingOracle(keras_tuner.Oracle):
-    """Gives out a list of trainings, one trial each, in their order.
+    """Oracle that returns a list of training runs, one trial each, in order.
 
-    So KerasTuner's display, failures and chief/worker distribution serve trainings that no search decides about: the
+    It uses KerasTuner's display, failure handling and chief/worker distribution for training runs without a search: the
     same hyperparameters from several initializations.
 
     Args:
         objective: As in `keras_tuner.Oracle`.
-        runs: Hyperparameter values of each training; `RUN` among them names it.
+        runs: Hyperparameter values of each training run; `RUN` among them is its name.
     """
 
     def __init__(self, objective: Any, runs: list[dict[str, Any]]) -> None:
@@ -73,10 +73,10 @@ class EnumeratingOracle(keras_tuner.Oracle):
 
 
 def is_internal(name: str) -> bool:
-    """Whether tuners, or this package, use a name themselves."""
+    """Whether a name is reserved by tuners or this package."""
     return name.startswith(OWN) or name in OF_HYPERBAND
 
 
 def own_values(values: dict[str, Any]) -> dict[str, Any]:
-    """Values of the hypermodel's hyperparameters, without those by which tuners talk to themselves."""
+    """Returns the values of the hypermodel's hyperparameters, without reserved names."""
     return {name: value for name, value in values.items() if not is_internal(name)}

@@ -1,4 +1,4 @@
-"""The validation rows: what every candidate predicts, and the selection is scored on."""
+"""Validation data: inputs of the candidates' predictions and of the selection."""
 
 import hashlib
 from collections.abc import Iterator
@@ -17,44 +17,44 @@ from keras_hyperens.types import TensorTree
 
 
 class ValidationRows:
-    """Inputs to predict on, in the same order every time, and labels and weights of each output.
+    """Inputs to predict on, always in the same order, and labels and weights of each output.
 
     Args:
-        data: What `fit` takes as `validation_data`: `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset` or a
+        data: As `validation_data` of `fit`: `(x, y)`, `(x, y, sample_weight)`, a `tf.data.Dataset` or a
             `keras.utils.PyDataset`.
         output_activation: As in `HyperDeepEnsemble`.
 
     Attributes:
-        labels: Of each output.
-        weights: Of each output, or `None`.
-        names: Of the outputs, if the labels have names.
+        labels: Labels of each output.
+        weights: Weights of each output, or `None`.
+        names: Names of the outputs, if the labels have names.
 
     Raises:
-        ValueError: If there are no rows or no labels, lengths differ, or a second pass gives other rows.
+        ValueError: If there are no samples or no labels, lengths differ, or a second pass returns other samples.
     """
 
     def __init__(self, data: TensorTree, output_activation: Any = "auto") -> None:
         if isinstance(data, Iterator):
             raise ValueError(
-                "`validation_data` must give the same rows in the same order every time: make a dataset of a "
-                "generator, by `tf.data.Dataset.from_generator`, say. Received: a generator"
+                "`validation_data` must return the same samples in the same order every time: convert a generator to a "
+                "dataset, for example with `tf.data.Dataset.from_generator`. Received: a generator"
             )
         self.data, self.output_activation = data, output_activation
         self.x = data[0] if isinstance(data, tuple | list) else data
         self.names: list[str] | None = None
         self.labels, self.weights, self.inputs = self._read()
         if not self.labels or not all(len(output) for output in self.labels):
-            raise ValueError("`validation_data` must have rows and labels. Received: none")
+            raise ValueError("`validation_data` must have samples and labels. Received: none")
         if not isinstance(data, tuple | list):
             again, _, _ = self._read()
             if len(again) != len(self.labels) or not all(map(np.array_equal, self.labels, again)):
                 raise ValueError(
-                    "`validation_data` must give the same rows in the same order every time: do not shuffle it, and "
-                    "make a dataset of a generator. Received: a second pass with other labels"
+                    "`validation_data` must return the same samples in the same order every time: do not shuffle them, "
+                    "and convert generators to datasets. Received: a second pass with other labels"
                 )
 
     def _read(self) -> tuple[list[np.ndarray], list[np.ndarray | None], str]:
-        """Labels and weights of each output, and a fingerprint of the inputs."""
+        """Returns labels and weights of each output, and a fingerprint of the inputs."""
         labels, weights, inputs = [], [], BatchesDigest()
         for x, y, sample_weight in batches(self.data, "validation_data"):
             flat = keras.tree.flatten(y)
@@ -69,10 +69,10 @@ class ValidationRows:
         return _joined(labels), _joined(weights), inputs.hexdigest()
 
     def leave_out_masked(self, model: keras.Model, batch_size: int | None) -> bool:
-        """Gives positions that a model masks a weight of 0, as Keras' losses do. Says whether there are any.
+        """Sets the weights of masked positions to 0, as in Keras losses. Returns whether there are any.
 
         Args:
-            model: One like the candidates: masks depend on inputs alone.
+            model: A model like the candidates: masks only depend on inputs.
             batch_size: As in `outputs`.
         """
         counting = _Counting(model)
@@ -86,7 +86,7 @@ class ValidationRows:
         return True
 
     def _in_order(self, model: keras.Model, outputs: TensorTree, others: Any = None) -> list[Any]:
-        """The outputs, or others in their place, in the order of the labels."""
+        """Returns the outputs, or other values per output, in the order of the labels."""
         flat = keras.tree.flatten(outputs) if others is None else others
         if self.names is None or not isinstance(outputs, list | tuple):
             return flat
@@ -94,28 +94,28 @@ class ValidationRows:
         return [named[name] for name in self.names]
 
     def digest(self) -> str:
-        """A fingerprint of labels and weights."""
+        """Returns a fingerprint of labels and weights."""
         digest = hashlib.sha256()
-        for number, output in enumerate([*self.labels, *self.weights]):  # which output has weights counts
+        for number, output in enumerate([*self.labels, *self.weights]):  # the index of weighted outputs matters
             if output is not None:
                 described = str((number, output.shape, str(output.dtype)))
                 digest.update(described.encode() + np.ascontiguousarray(output).tobytes())
         return digest.hexdigest()[:16]
 
     def first(self, number: int = 1) -> tuple[Any, Any]:
-        """Inputs and labels of the first rows."""
+        """Returns inputs and labels of the first samples."""
         x, y, _ = next(iter(batches(self.data, "validation_data")))
         return keras.tree.map_structure(lambda leaf: leaf[:number], (x, y))
 
     def outputs(self, model: keras.Model, batch_size: int | None) -> TensorTree:
-        """What a model gives for these rows."""
+        """Returns the outputs of a model for these samples."""
         in_batches = {} if batch_size is None or not isinstance(self.data, tuple | list) else {"batch_size": batch_size}
         return model.predict(self.x, verbose=0, **in_batches)
 
     def predictions(
         self, model: keras.Model, outputs: TensorTree, dtype: str
     ) -> tuple[list[np.ndarray], list[likelihoods.Likelihood]]:
-        """Predictions of each output, `[N, ..., C]`, by its likelihood, and these likelihoods."""
+        """Returns predictions of each output, `[N, ..., C]`, by its likelihood, and these likelihoods."""
         is_known = self.output_activation != "auto"
         setting = likelihoods.named(self.output_activation) if is_known else likelihoods.of_model(model)
         of_outputs = likelihoods.of_each_output(setting, outputs, getattr(model, "output_names", None))
@@ -125,11 +125,11 @@ class ValidationRows:
 
 
 class _Counting(keras.Model):
-    """A model that predicts which positions `[B, ...]` of each output of another one count."""
+    """Model that predicts which positions `[B, ...]` of each output of another model count."""
 
     def __init__(self, model: keras.Model) -> None:
         super().__init__()
-        self._of = SimpleNamespace(model=model)  # in a namespace it is no part of this one
+        self._of = SimpleNamespace(model=model)  # the namespace hides it from Keras' tracking
         self.run_eagerly, self.has_masks, self.outputs = True, False, None
         self.built = True
 
@@ -147,13 +147,13 @@ class _Counting(keras.Model):
 
 
 def fixed_batch_size(model: keras.Model) -> int | None:
-    """The number of rows that a model takes, if it takes no other."""
+    """Returns the batch size of a model, if it is fixed."""
     inputs = getattr(model, "inputs", None)
     return inputs[0].shape[0] if inputs else None
 
 
 def check_lengths(x: Any, y: Any, sample_weight: Any, name: str) -> None:
-    """Raises a `ValueError` unless arrays have the same number of rows."""
+    """Raises a `ValueError` unless arrays have equal lengths."""
     leaves = [leaf for leaf in keras.tree.flatten((x, y, sample_weight)) if getattr(leaf, "shape", None)]
     lengths = [int(leaf.shape[0]) for leaf in leaves if leaf.shape[0] is not None]
     if len(set(lengths)) > 1:
@@ -163,7 +163,7 @@ def check_lengths(x: Any, y: Any, sample_weight: Any, name: str) -> None:
 
 
 def _of_outputs(weights: Any, labels: Any, number: int) -> list[np.ndarray | None]:
-    """Weights of each output, in the order of the labels; Keras takes one array for all outputs, too."""
+    """Returns weights of each output, in the order of the labels; a single array applies to all, as in Keras."""
     if isinstance(weights, dict) and isinstance(labels, dict):
         flat = [weights.get(name) for name in sorted(labels)]
     else:
@@ -173,7 +173,7 @@ def _of_outputs(weights: Any, labels: Any, number: int) -> list[np.ndarray | Non
 
 
 def _beside(weights: np.ndarray | None, masks: np.ndarray) -> Any:
-    """Weights of rows, or of positions, beside masks of positions."""
+    """Returns weights of samples, or of positions, combined with masks of positions."""
     if weights is None:
         return 1.0
     weights = weights[..., 0] if weights.ndim > masks.ndim else weights

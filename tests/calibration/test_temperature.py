@@ -83,7 +83,7 @@ def test_bad_weights_are_named(weights):
 @pytest.mark.parametrize(
     ("probabilities", "labels", "message"),
     [
-        (np.ones((3, 1)), [0, 0, 0], r"two classes are needed. Received: shape=\(3, 1\)"),
+        (np.ones((3, 1)), [0, 0, 0], r"two classes are required. Received: shape=\(3, 1\)"),
         (np.ones((0, 2)), [], r"Received: shape=\(0, 2\)"),
         (np.ones((3, 2)), [0, 0, 0], "sums from 2 to 2"),
         (np.full((3, 2), np.nan), [0, 0, 0], "must be finite"),

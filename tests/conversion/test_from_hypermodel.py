@@ -30,7 +30,7 @@ def test_what_each_hyperparameter_drives_is_found(capsys):
     assert printed == f"{texts[0]}\n" and not capsys.readouterr().out
     lines = printed.splitlines()
     assert any("kernel_l1 = l1, kernel_l2 = 0.5 l2" in line for line in lines)
-    fixed = lines[lines.index("Hyperparameters that all members have in common:") + 1 :]
+    fixed = lines[lines.index("Hyperparameters common to all members:") + 1 :]
     assert fixed == ["  units: 8; not a `Float` but Int", "  rate: 0.01; changes `learning_rate` of the optimizer"]
 
 
@@ -144,7 +144,7 @@ def unused(hp):
 @pytest.mark.parametrize(
     ("build_model", "names", "fixed"),
     [
-        (product, ("a",), {"b": "drives what another"}),
+        (product, ("a",), {"b": "controls a setting that another"}),
         (unused, ("a",), {"nothing": "changes nothing"}),
     ],
 )

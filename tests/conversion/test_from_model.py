@@ -272,7 +272,7 @@ def test_what_cannot_be_converted_is_shared_with_a_warning():
     with pytest.warns(UserWarning, match=r"mine \(no counterpart.*dense.* \(its `kernel_regularizer` is a Orth"):
         ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
     assert type(ensemble.network.layers[0]) is Scale
-    with pytest.warns(UserWarning, match="lambda.*sees the rows of all members"):
+    with pytest.warns(UserWarning, match="lambda.*processes the samples of all members"):
         function = layers.Lambda(lambda x: 2 * x, name="lambda")
         khe.HyperBatchEnsemble.from_model(
             keras.Sequential([keras.Input((4,)), function, layers.Dense(3)]), roles=L2, ensemble_size=M
@@ -296,7 +296,7 @@ def test_a_layer_that_mixes_rows_is_named():
         (lambda: khe.HyperBatchEnsemble.from_model(models.sequential(), sharing="none"), ValueError, "sharing='none'"),
         (
             lambda: khe.HyperBatchEnsemble.from_model(models.sequential(), same_initialization=True), ValueError,
-            "begin with its weights",
+            "start from its weights",
         ),
         (lambda: khe.HyperBatchEnsemble.from_model(Subclassed(), roles=L2), ValueError, "subclassed.*'subclassed"),
         (

@@ -95,12 +95,12 @@ def equal_members(model, ensemble, x=X):
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        (OtherInTraining, "something else in training"),
+        (OtherInTraining, "differs in training"),
         (FrozenInside, "`training=False`"),
         (OwnLoss, "fails on symbolic inputs"),
         (Counts, "changes the layer itself"),
-        (TiedKernel, "weights of its layers by itself"),
-        (TransposedKernel, "other outputs on made-up rows"),
+        (TiedKernel, "weights of its layers directly"),
+        (TransposedKernel, "different outputs on synthetic inputs"),
         (Unused, "outside of the graph: .*unused"),
     ],
 )
@@ -160,7 +160,7 @@ class OfConstants(Block):
 @pytest.mark.parametrize("kind", [OfQueries, OfConstants])
 def test_a_layer_that_sees_no_rows_is_shared(kind):
     model = model_with(kind(name="mine"))
-    with pytest.warns(UserWarning, match=r"mine/dense.* \(it sees no rows"):
+    with pytest.warns(UserWarning, match=r"mine/dense.* \(it does not process the batch"):
         ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
     equal_members(model, ensemble)
 
@@ -244,5 +244,5 @@ class Branches(Network):
 def test_a_subclassed_model_that_cannot_be_followed_says_why():
     model = Branches()
     model(X)
-    with pytest.raises(ValueError, match="following its `call`.*'branches' of type Branches, but: its.*in training"):
+    with pytest.raises(ValueError, match="tracing its `call`.*'branches' of type Branches, but: its.*in training"):
         khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)

@@ -145,7 +145,7 @@ def test_raps_chooses_rank_and_penalty_for_small_sets():
     sets = {m: ClassSets.fitted(said[:1000], labels[:1000], None, 0.9, m) for m in ("aps", "raps")}
     sizes = {m: each.of(said[1000:]).sum(-1).mean() for m, each in sets.items()}
     assert sizes["raps"] < sizes["aps"] and sets["raps"].rank > 1 and sets["raps"].penalty > 0
-    with pytest.raises(ValueError, match='"raps" needs at least 10 held-out rows.*Received: 9'):
+    with pytest.raises(ValueError, match='"raps" needs at least 10 held-out samples.*Received: 9'):
         ClassSets.fitted(said[:9], labels[:9], None, 0.9, "raps")
 
 

@@ -85,7 +85,7 @@ def test_the_page_has_messages_of_every_form():
     assert ("HyperBatchDense.__init__", "`units` must be a positive integer. Received: units=…") in said  # an f-string
     assert any(text.startswith("No tuning data: hyperparameters are drawn") for text in texts)  # a warning
     assert any(text == "Candidates are trained one at a time: …" for text in texts)  # a constant of the module
-    assert any(text.startswith("A single member can be taken out of") for text in texts)  # an error that is returned
+    assert any(text.startswith("A single member can be extracted from") for text in texts)  # an error that is returned
     assert any("candidates failed or diverged, the first one" in text for text in texts)  # the text of a function
 
 

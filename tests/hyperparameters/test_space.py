@@ -107,5 +107,5 @@ def test_bad_spaces_are_named():
     [(1e-50, 1.0, "log"), (1e-40, 1e-39, "log"), (1.0, 1e39, "log"), (-1e39, 0.0, "linear"), (1e9, 1e9 + 1, "linear")],
 )
 def test_ranges_that_float32_cannot_hold_are_refused(min_value, max_value, sampling):
-    with pytest.raises(ValueError, match="'x' needs a range that float32 can hold.*Received: min_value="):
+    with pytest.raises(ValueError, match="'x' needs a range that float32 can represent.*Received: min_value="):
         Hyperparameter("x", min_value, max_value, sampling)

@@ -293,7 +293,7 @@ def test_missing_or_foreign_values_are_named():
 
 
 def test_rows_must_be_those_of_all_members():
-    with khe.hyperparameter_scope(draw(1)), pytest.raises(ValueError, match="Received: 10 rows"):
+    with khe.hyperparameter_scope(draw(1)), pytest.raises(ValueError, match="Received: 10 samples"):
         dense()(np.ones((10, 4), "float32"))
 
 

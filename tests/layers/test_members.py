@@ -18,7 +18,7 @@ def test_rows_are_member_major():
 
 
 def test_wrong_numbers_of_rows_are_named():
-    with pytest.raises(ValueError, match="Received: 7 rows"):
+    with pytest.raises(ValueError, match="Received: 7 samples"):
         split_members(np.zeros((7, 2)), 2)
-    with pytest.raises(ValueError, match="8 here. Received: 6 rows"):
+    with pytest.raises(ValueError, match="8 here. Received: 6 outputs"):
         split_members(np.zeros((6, 2)), 2, 4)

@@ -188,7 +188,7 @@ def test_a_report_of_one_question_has_two_classes():
     one = PREDICTED["sigmoid"][..., :1]
     same(YES.class_probabilities(one), np.concatenate([1 - one, one], -1))
     assert LOGITS.class_probabilities(one) is one
-    with pytest.raises(ValueError, match="classes that exclude each other. Received: 4 separate"):
+    with pytest.raises(ValueError, match="require mutually exclusive classes. Received: 4 separate"):
         YES.class_probabilities(PREDICTED["sigmoid"])
 
 

@@ -118,12 +118,12 @@ def test_each_output_by_its_own_loss_and_activation():
 def test_members_of_different_kinds_are_refused():
     members = [network([SOFTMAX], focal), network([], CLASSES(from_logits=True)), network([], "mse")]
     assert khe.HyperDeepEnsemble(members[:2]).member_likelihoods == [Categorical(), Categorical(from_logits=True)]
-    message = r"must mean the same.*member 0 with \['probabilities of classes'\], member 2 with \['values'\]"
+    message = r"must be of the same kind.*member 0 with \['probabilities of classes'\], member 2 with \['values'\]"
     with pytest.raises(ValueError, match=message):
         khe.HyperDeepEnsemble(members)
     with pytest.raises(ValueError, match="member 1 with"):
         khe.HyperDeepEnsemble([network([SOFTMAX], focal), network([SIGMOID], "binary_crossentropy")])
-    with pytest.raises(ValueError, match="give `output_activation`"):
+    with pytest.raises(ValueError, match="set `output_activation`"):
         khe.HyperDeepEnsemble([network(), network([], CLASSES(from_logits=True))])  # one is not compiled
     assert khe.HyperDeepEnsemble(members, output_activation=None).member_likelihoods == [Value()] * 3
     assert khe.HyperDeepEnsemble(members[:1], output_activation="categorical").likelihoods == Categorical()

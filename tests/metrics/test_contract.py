@@ -89,7 +89,7 @@ def test_without_rows_and_with_nan(case):
     with pytest.raises(ValueError, match=r"`y_pred` must be finite. Received: \d+ values"):
         case.new().update_state(case.labels, spoiled)
     assert np.isnan(score(case.new(), (case.labels, tf.constant(spoiled))))
-    with pytest.raises(ValueError, match=r"`y_pred` must have at least one row.*Received: shape=\(0,"):
+    with pytest.raises(ValueError, match=r"`y_pred` must have at least one sample.*Received: shape=\(0,"):
         case.new().update_state(case.labels[:0], case.predictions[:0])
 
 
@@ -180,7 +180,7 @@ BAD_CLASSES = [
     ([0, 1, 2, 0.5, 0], P, r"classes in \[0, 3\). Received: \[0.5\]"),
     ([0, 1, 2, np.nan, 0], P, "`y_true` must be finite. Received: 1 values"),
     ([0, 1, 2, 0], P, r"`y_true` must be classes of shape \(5,\).*Received: shape=\(4,\)"),
-    (np.ones((5, 2)), P, r"one-hot rows \(5, 3\). Received: shape=\(5, 2\)"),
+    (np.ones((5, 2)), P, r"one-hot labels \(5, 3\). Received: shape=\(5, 2\)"),
     (np.ones((5, 3)), P, "One-hot labels must have one 1 per sample"),
     ([0] * 5, P[:, 0], r"`y_pred` must be probabilities \(batch_size, ..., C\). Received: shape=\(5,\)"),
     ([0] * 5, 2 * P, "sum to 1.*Received: values from 0.6667, sums from 2 to 2"),

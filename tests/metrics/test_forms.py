@@ -82,17 +82,17 @@ def test_an_ignored_class_and_rows_without_weight_do_not_count(case):
 
 
 WRONG = [
-    (LABELS, LOGITS, {}, r"`y_pred` must be probabilities.*from_logits=True.*Received: \d+ rows"),
-    (MANY_LABELS, SIGMOIDS, {}, r"`y_pred` must be probabilities.*multi_label=True.*Received: \d+ rows"),
-    (MANY_LABELS, PROBABILITIES, {}, r"`y_true` must be classes.*multi_label=True.*Received: \d+ rows"),
+    (LABELS, LOGITS, {}, r"`y_pred` must be probabilities.*from_logits=True.*Received: \d+ samples"),
+    (MANY_LABELS, SIGMOIDS, {}, r"`y_pred` must be probabilities.*multi_label=True.*Received: \d+ samples"),
+    (MANY_LABELS, PROBABILITIES, {}, r"`y_true` must be classes.*multi_label=True.*Received: \d+ samples"),
     (
         np.where(LABELS == 2, -1, LABELS),
         PROBABILITIES,
         {},
-        r"`y_true` must be classes.*ignore_class.*Received: \d+ rows",
+        r"`y_true` must be classes.*ignore_class.*Received: \d+ samples",
     ),
-    (LABELS + 0.5, PROBABILITIES, {}, r"`y_true` must be classes.*Received: \d+ rows"),
-    (2 * MANY_LABELS, SIGMOIDS, {"multi_label": True}, r"`y_true` must be classes.*Received: \d+ rows"),
+    (LABELS + 0.5, PROBABILITIES, {}, r"`y_true` must be classes.*Received: \d+ samples"),
+    (2 * MANY_LABELS, SIGMOIDS, {"multi_label": True}, r"`y_true` must be classes.*Received: \d+ samples"),
 ]
 
 
@@ -115,7 +115,7 @@ def test_a_graph_refuses_what_it_cannot_take(labels, predictions, arguments, mes
 def test_rows_out_of_distribution_in_a_graph():
     for metric in OF_ENTROPY:
         for labels, predictions, name in ((LABELS, LOGITS, "y_pred"), (LABELS + 9, PROBABILITIES, "y_true")):
-            with pytest.raises(ValueError, match=rf"`{name}` must be .*Received: \d+ rows"):
+            with pytest.raises(ValueError, match=rf"`{name}` must be .*Received: \d+ samples"):
                 score(metric(), labels, predictions.astype("float32"), eagerly=False)
 
 
@@ -132,7 +132,7 @@ def test_logarithms_of_scales(metric):
     raw, variances = np.concatenate([means, logarithms], -1), np.concatenate([means, np.exp(2 * logarithms)], -1)
     expected = pytest.approx(score(metric(), LABELS, variances), rel=1e-4)
     assert score(metric(from_log_scale=True), LABELS, raw) == expected
-    with pytest.raises(ValueError, match=r"variances of at least 0.*from_log_scale=True.*Received: \d+ rows"):
+    with pytest.raises(ValueError, match=r"variances of at least 0.*from_log_scale=True.*Received: \d+ samples"):
         score(metric(), LABELS, raw, eagerly=False)
 
 

@@ -119,7 +119,7 @@ def test_another_class_is_out_of_distribution():
 
 P = oracle.softmax(np.zeros((5, 3)))
 BAD = [
-    ({"measure": None}, [0] * 5, P, r"one score per row.*measure=None, scores of shape=\(5, 3\)"),
+    ({"measure": None}, [0] * 5, P, r"one score per sample.*measure=None, scores of shape=\(5, 3\)"),
     ({"measure": "variance"}, np.zeros((2, 5)), np.stack([P, P]), r"measure='variance', scores of shape=\(5, 3\)"),
     ({}, [0, -2, 0, 0, 0], P, r"classes in \[0, 3\) or -1. Received: \[-2\]"),
     ({"measure": None}, [0, 0.5], [0.1, 0.2], r"whole numbers or -1. Received: \[0.5\]"),

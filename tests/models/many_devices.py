@@ -180,7 +180,7 @@ def memory_grows_with_outputs_alone():
 def mistakes_are_named_before_any_work():
     ensemble, spread = one_and_spread()
     for devices in (["GPU:0"], ["CPU:0", "CPU:2"], [], "everywhere"):
-        with raises("names of devices that this process has, \\['CPU:0', 'CPU:1'\\]. Received: devices="):
+        with raises("names of devices of this process, \\['CPU:0', 'CPU:1'\\]. Received: devices="):
             ensemble.on_devices(devices)
     with strategy().scope(), raises("inside the scope of"):
         ensemble.on_devices(DEVICES)
@@ -188,7 +188,7 @@ def mistakes_are_named_before_any_work():
         spread.compile(loss=LOGITS, jit_compile=True)
     with raises("must be built"):
         khe.HyperDeepEnsemble([keras.Sequential([keras.layers.Dense(2)])]).on_devices(DEVICES)
-    with raises("A member is copied to its device as Keras saves and loads it"):
+    with raises("Members are copied to devices through a Keras file"):
         khe.HyperDeepEnsemble([with_a_function_of_its_own() for _ in range(2)]).on_devices(DEVICES)
 
 

@@ -77,5 +77,5 @@ def test_without_any_loss_there_is_nothing_to_tune_by():
     network = keras.Sequential([keras.Input((4,)), khe.HyperBatchDense(2, kernel_l2="l2", **MEMBERS)])
     ensemble = khe.HyperBatchEnsemble(network, seed=0)
     ensemble.compile("sgd")
-    with pytest.raises(ValueError, match="Tuning needs a loss"):
+    with pytest.raises(ValueError, match="Tuning requires a loss"):
         ensemble.fit(X, tuning_data=(X,), verbose=0)

@@ -91,7 +91,7 @@ def test_one_output_with_a_sigmoid(labels):
 
 def test_questions_that_do_not_exclude_each_other_have_no_sets_but_refusals():
     ensemble = deep(3, keras.losses.BinaryCrossentropy(from_logits=True))
-    with pytest.raises(ValueError, match="conformal sets need classes that exclude each other. Received: 3 separate"):
+    with pytest.raises(ValueError, match="conformal sets require mutually exclusive classes. Received: 3 separate"):
         ensemble.conformalize(X, np.eye(3)[Y], verbose=0)
     ensemble.abstain(threshold=0.6)
     p, answers = ensemble.predict(X, verbose=0), decided(ensemble)
@@ -308,8 +308,8 @@ def test_a_refused_call_leaves_what_was_there():
         (lambda: ensemble.conformalize(X, Y + 1, verbose=0), "labels from 1 to 3"),
         (lambda: ensemble.conformalize(X, verbose=0), "`x` must be .*Received: x of type ndarray"),
         (lambda: ensemble.abstain(X, answered=0.5, measure="variance_of_all", verbose=0), "`measure` must be one of"),
-        (lambda: ensemble.abstain(X, threshold=0.5), "no samples are looked at"),
-        (lambda: ensemble.abstain(answered=0.5), "give `x`. Received: x=None"),
+        (lambda: ensemble.abstain(X, threshold=0.5), "`threshold` does not use samples"),
+        (lambda: ensemble.abstain(answered=0.5), "pass `x`. Received: x=None"),
         (lambda: ensemble.abstain(np.full((3, 4), np.nan), answered=0.5, verbose=0), "finite max_probability"),
     ):
         with pytest.raises((ValueError, TypeError), match=says):

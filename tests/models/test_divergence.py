@@ -95,7 +95,7 @@ def test_a_member_that_stays_infinite_is_frozen_at_its_last_weights():
     before = [np.array(each)[1] for each in other.network.trainable_variables]
     spoil(other, 1, np.inf)
     healthy.fit(x, y, batch_size=B, epochs=8, shuffle=False, verbose=0)
-    with pytest.warns(UserWarning, match=r"left out of every prediction.*members \[1\] of 3"):
+    with pytest.warns(UserWarning, match=r"excluded from predictions.*members \[1\] of 3"):
         losses = other.fit(x, y, batch_size=B, epochs=8, shuffle=False, verbose=0).history["loss"]
     assert np.isfinite(losses).all() and other.left_out == (1,)
     for member in (0, 2):
@@ -189,7 +189,7 @@ def test_if_nobody_is_finite_no_member_is_at_fault_and_training_stops():
 def test_the_last_member_stays():
     ensemble = ensemble_of("independent")
     ensemble.leave_out([0])
-    with pytest.raises(ValueError, match=r"members=\[1, 2\], left out before: \[0\]"):
+    with pytest.raises(ValueError, match=r"members=\[1, 2\], excluded before: \[0\]"):
         ensemble.leave_out([1, 2])
     with pytest.raises(ValueError, match=r"members=\[7\]"):
         ensemble.leave_out([7])

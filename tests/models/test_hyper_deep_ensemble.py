@@ -335,9 +335,9 @@ def test_other_mistakes_are_named(tmp_path):
     with pytest.raises(ValueError, match="`output_activation` must be"):
         khe.HyperDeepEnsemble([member], output_activation="relu")
     ensemble = khe.HyperDeepEnsemble([member])
-    with pytest.raises(ValueError, match="Metrics get probabilities"):
+    with pytest.raises(ValueError, match="Metrics receive probabilities"):
         ensemble.compile(loss=LOGITS, metrics=[keras.metrics.SparseCategoricalCrossentropy(from_logits=True)])
-    with pytest.raises(ValueError, match="trained one by one"):
+    with pytest.raises(ValueError, match="trained separately"):
         ensemble.fit(X, Y)
     config = {**ensemble.get_config(), "format_version": 0}
     with pytest.raises(ValueError, match="format_version=0"):

@@ -99,8 +99,8 @@ def test_what_may_be_right_is_let_through(labels, loss, likelihood):
         (LOGITS, Y + 0.5, r"must be classes in \[0, 3\).*such as \[0.5, 1.5, 2.5\]"),
         (keras.losses.BinaryCrossentropy(), np.eye(3)[Y] * 2, r"in \[0, 1\] with a binary loss.*\[0.0, 2.0\]"),
         ("mse", Y[:, None], r"a value for each of 3 outputs. Received: shape=\(30, 1\)"),
-        (own_loss, Y, "give `output_activation`"),
-        (own_loss, np.eye(3)[Y], "give `output_activation`"),
+        (own_loss, Y, "set `output_activation`"),
+        (own_loss, np.eye(3)[Y], "set `output_activation`"),
     ],
 )
 def test_labels_that_a_loss_would_take_in_another_sense_are_refused(loss, labels, message):

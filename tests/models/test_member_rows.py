@@ -164,7 +164,7 @@ def test_choices_are_checked():
         compiled(member_rows="other")
     with pytest.raises(ValueError, match="positive number of steps. Received: member_rows=0"):
         compiled(member_rows=0)
-    with pytest.raises(ValueError, match="needs the same samples for all members"):
+    with pytest.raises(ValueError, match="requires the same samples for all members"):
         compiled(member_rows="distinct", member_loss="ensemble")
     assert compiled(member_loss="ensemble")._trainer.settings.lag is None and compiled()._trainer.settings.lag == 1
 

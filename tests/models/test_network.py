@@ -32,11 +32,11 @@ class OnRows(keras.layers.Layer):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("reverse", "reorders or mixes.*Received: a change of row"),
+        ("reverse", "reorders or mixes.*Received: a change of sample"),
         ("rotate", "reorders or mixes"),
         ("center", "reorders or mixes"),
-        ("drop", "one row of output for each row of input"),
-        ("drop one", "one row of output for each row of input|Received: .* rows"),
+        ("drop", "one output per input sample"),
+        ("drop one", "one output per input sample|Received: .* samples"),
     ],
 )
 def test_rows_must_stay_apart_and_in_order(what, message):
@@ -81,6 +81,6 @@ def test_hidden_layers_are_found_but_cannot_be_taken_out():
 
     with pytest.warns(UserWarning, match="rate"):
         ensemble = compiled(keras.Sequential([keras.Input((4,)), Block()]))
-    with pytest.raises(ValueError, match="hyper-batch layers are layers of the graph"):
+    with pytest.raises(ValueError, match="hyper-batch layers in the graph"):
         ensemble.member(0)
     assert ensemble.predict_members(blobs()[0], verbose=0).shape == (M, 40, 3)

@@ -184,7 +184,7 @@ def test_several_outputs_and_their_losses():
 
 
 def test_what_cannot_be_pruned_is_named():
-    with pytest.raises(ValueError, match="Members are chosen by the compiled loss.*compiled=False"):
+    with pytest.raises(ValueError, match="Members are selected by the compiled loss.*compiled=False"):
         khe.HyperBatchEnsemble(dense_network(), **members()).pruned(X, Y, 2)
     ensemble = khe.HyperBatchEnsemble(Subclassed(), **members())
     ensemble.compile("sgd", LOGITS, run_eagerly=True)

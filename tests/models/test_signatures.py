@@ -111,9 +111,9 @@ def test_a_signature_of_the_users(kind, tmp_path, capsys):
     for format in ("tf_saved_model", "onnx", "openvino"):
         with pytest.raises(TypeError, match=r"takes .*'verbose'.*Received: \['verbos'\]"):
             ensemble.export(tmp_path / "other", format=format, verbos=False)
-    with pytest.raises(ValueError, match="Only a SavedModel has.*Received: format='onnx', measures="):
+    with pytest.raises(ValueError, match="Only a SavedModel supports.*Received: format='onnx', measures="):
         ensemble.export(tmp_path / "other", format="onnx", measures=["margin"])
     if kind == "hyper-batch":
-        with pytest.raises(ValueError, match="Only a SavedModel has.*folded=False"):
+        with pytest.raises(ValueError, match="Only a SavedModel supports.*folded=False"):
             ensemble.export(tmp_path / "other", format="litert", folded=False)
     assert [path.name for path in tmp_path.iterdir()] == ["served"]

@@ -55,7 +55,7 @@ def test_hyperparameters_of_a_hyper_batch_ensemble():
         cells = [f"{values[n][k]:.3g} [{bounds[n][k, 0]:.3g}, {bounds[n][k, 1]:.3g}]" for n in ("l2", "rate")]
         assert re.search(rf"^{k} +{re.escape(cells[0])} +{re.escape(cells[1])}$", text, re.M)
         assert f"<tr><td>{k}</td><td>{cells[0]}</td><td>{cells[1]}</td></tr>" in page
-    assert "Members: 3, left out: [1]" in text and "Outputs: probabilities of classes; members combined by mean" in text
+    assert "Members: 3, excluded: [1]" in text and "Outputs: probabilities of classes; members combined by mean" in text
     assert "<th>member</th><th>l2</th><th>rate</th>" in page and "Temperatures" not in text
     ensemble.calibrate(X, Y, verbose=0)
     ensemble.conformalize(X, Y, 0.8, "aps", verbose=0)

@@ -109,7 +109,7 @@ def test_class_weights_become_sample_weights():
 @pytest.mark.parametrize(
     ("tuning_data", "message"),
     [
-        ((X[:, :3], Y), r"For x, .*\(4,\).*Received: tuning rows with .*\(3,\)"),
+        ((X[:, :3], Y), r"For x, .*\(4,\).*Received: tuning data with .*\(3,\)"),
         (({"a": X}, Y), "For x"),
         ((X, np.eye(3)[Y]), "For y"),
     ],

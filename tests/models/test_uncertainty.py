@@ -231,7 +231,7 @@ def test_training_again_forgets_temperatures_and_bad_calls_are_named():
     assert ensemble.temperatures is None
     with pytest.raises(ValueError, match="per='class'"):
         ensemble.calibrate(X, Y, per="class", verbose=0)
-    with pytest.raises(ValueError, match="Labels are needed"):
+    with pytest.raises(ValueError, match="Labels are required"):
         ensemble.calibrate(tf.data.Dataset.from_tensor_slices(X).batch(8), verbose=0)
     with pytest.raises(ValueError, match=r"in \[0, 3\). Received: labels from 0 to 3"):
         ensemble.calibrate(X, np.minimum(Y + 1, 3) * (np.arange(len(Y)) > 0), verbose=0)

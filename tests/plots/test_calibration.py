@@ -48,7 +48,7 @@ def test_intervals_of_two_bins(ax):
     [
         ([0, 1, 0], np.full((4, 2), 0.5), r"shapes \(3,\), \(4, 2\)"),
         ([], np.zeros((0, 2)), r"shapes \(0,\), \(0, 2\)"),
-        ([0, 1], [[0.4], [0.6]], r"one probability p of class 1 give \[1 - p, p\]. Received: shape=\(2, 1\)"),
+        ([0, 1], [[0.4], [0.6]], r"a single probability p of class 1 pass \[1 - p, p\]. Received: shape=\(2, 1\)"),
         ([0, 1], [[3.0, -1.0], [0.0, 2.0]], "softmax to logits first. Received: values from -1"),
         ([0, 1], [[np.nan, 1.0], [0.5, 0.5]], "must be finite. Received: 1 values"),
         ([0, 2], np.full((2, 2), 0.5), r"classes in \[0, 2\). Received: \[0 2\]"),

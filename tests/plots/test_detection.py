@@ -52,7 +52,7 @@ def test_ticks_suit_any_unit(ax):
         ([[0.1]], [0.2], r"`in_distribution` must be \[N\]. Received: shape=\(1, 1\)"),
         ([0.1], {"noise": []}, r"`out_of_distribution` must be \[K\]. Received: shape=\(0,\)"),
         ([0.1], [np.inf, 0.2], "`out_of_distribution` must be finite. Received: 1 values"),
-        ([0.1], {}, r"At least one foreign set is needed. Received: out_of_distribution=\{\}"),
+        ([0.1], {}, r"At least one dataset is required. Received: out_of_distribution=\{\}"),
     ],
 )
 def test_wrong_uncertainties(known, foreign, message):

@@ -28,7 +28,7 @@ def test_members_that_agree(ax):
         (MEMBER_PROBABILITIES[0], r"\[M, N, C\] with at least two members. Received: shape=\(400, 5\)"),
         (MEMBER_PROBABILITIES[:1], r"at least two members. Received: shape=\(1, 400, 5\)"),
         (3 * MEMBER_PROBABILITIES, "sum to 1 .* Received: .* sums from 3 to 3"),
-        (MEMBER_PROBABILITIES[:, :0], r"Probabilities need rows .* Received: shape=\(4, 0, 5\)"),
+        (MEMBER_PROBABILITIES[:, :0], r"Probabilities need samples .* Received: shape=\(4, 0, 5\)"),
     ],
 )
 def test_wrong_members(members, message):

@@ -41,5 +41,5 @@ def test_no_error_at_all(ax):
 
 
 def test_nothing_to_draw():
-    with pytest.raises(ValueError, match=r"At least one prediction is needed. Received: probabilities=\{\}"):
+    with pytest.raises(ValueError, match=r"At least one prediction is required. Received: probabilities=\{\}"):
         plots.risk_coverage_curve(LABELS, {})

@@ -25,12 +25,12 @@ def test_strengths_start_at_zero(ax):
 @pytest.mark.parametrize("draw", [plots.scores_by_size, plots.corruption_curves])
 @pytest.mark.parametrize("scores", [{}, {"deep": []}, {"deep": 0.5}])
 def test_nothing_to_draw(draw, scores):
-    with pytest.raises(ValueError, match="At least one score is needed of each name, as a list. Received: scores={"):
+    with pytest.raises(ValueError, match="Every name needs at least one score, as a list. Received: scores={"):
         draw(scores)
 
 
 def test_strengths_of_different_number():
-    with pytest.raises(ValueError, match="for each strength. Received: numbers of scores {'deep': 2, 'single': 1}"):
+    with pytest.raises(ValueError, match="per intensity. Received: numbers of scores {'deep': 2, 'single': 1}"):
         plots.corruption_curves({"deep": [0.5, 0.4], "single": [0.5]})
 
 

@@ -120,7 +120,7 @@ def test_a_selection_on_other_rows_trains_nothing(builder, monkeypatch):
         ensemble = builder.build_ensemble(validation_data=given)
         assert [each.name for each in builder.members] == [builder.candidates[i].name for i in expected.members]
         assert ensemble.member_weights == expected.weights
-    with pytest.raises(ValueError, match="must have rows and labels"):
+    with pytest.raises(ValueError, match="must have samples and labels"):
         builder.build_ensemble(validation_data=(x, None))
 
 
@@ -144,7 +144,7 @@ def test_the_cost_of_members_and_what_ensembles_score_for_it(builder, capsys):
         np.testing.assert_allclose(point.score, nll(mean, y), rtol=1e-5)
     builder.results_summary()
     printed = capsys.readouterr().out
-    assert "cost" in printed.splitlines()[1] and "what ensembles score for their cost" in printed
+    assert "cost" in printed.splitlines()[1] and "score of ensembles by cost" in printed
     assert f"{frontier[0].cost:.4g}  " in printed and frontier[-1].members[-1] in printed
     builder.build_ensemble(1, cost="latency")
     assert all(0 < each.cost < 60 for each in builder.cost_frontier())
@@ -152,7 +152,7 @@ def test_the_cost_of_members_and_what_ensembles_score_for_it(builder, capsys):
     builder.results_summary()
     assert not builder.cost_frontier() and "cost" not in capsys.readouterr().out.splitlines()[1]
     for given, message in (
-        ({"cost_weight": 0.1}, "need a `cost`.*cost=None"),
+        ({"cost_weight": 0.1}, "require a `cost`.*cost=None"),
         ({"cost": "watts"}, r"`cost` must be one of \('parameters', 'latency'\).*cost='watts'"),
         ({"cost": lambda model: -1.0}, "a number of at least 0 for each model. Received: -1.0 of initializations-"),
     ):
@@ -168,7 +168,7 @@ def test_another_size_and_metric_cost_no_training(builder, monkeypatch):
     best = builder.select_hyperparameters()[0]
     assert [each.name for each in builder.members] == [f"initializations-{best.name[-4:]}-{i}" for i in (1, 2)]
     assert deep.member_weights == (1.0, 1.0)
-    with pytest.raises(ValueError, match="ensemble of 3 needs as many initializations.*Received: 2"):
+    with pytest.raises(ValueError, match="ensemble of 3 requires as many initializations.*Received: 2"):
         builder.build_deep_ensemble()
 
 
@@ -457,7 +457,7 @@ def test_from_tuner_with_initializations_needs_and_takes_training_rows(tmp_path)
     builder = khe.HyperDeepEnsembleBuilder.from_tuner(
         tuner, ensemble_size=2, initializations=1, directory=tmp_path, seed=0
     )
-    with pytest.raises(ValueError, match="Training needs `x`"):
+    with pytest.raises(ValueError, match="Training requires `x`"):
         builder.search(validation_data=blobs(45, seed=1))
     search(builder)
     assert [each.stage for each in builder.candidates].count("initializations") == 2
@@ -487,7 +487,7 @@ def test_progress_says_stage_place_score_and_time_left(tmp_path, capsys):
     [
         (dict(ensemble_size=0), "`ensemble_size` must be an integer of at least 1"),
         (dict(max_trials=0), "max_trials=0"),
-        (dict(max_trials=None), "needs `max_trials`"),
+        (dict(max_trials=None), "requires `max_trials`"),
         (dict(initializations=-1), "initializations=-1"),
         (dict(max_trials=1, initializations=0), "at least as many candidates as members"),
         (dict(training_subset=0.0), "training_subset=0.0"),
@@ -496,7 +496,7 @@ def test_progress_says_stage_place_score_and_time_left(tmp_path, capsys):
         (dict(keep=0), "keep=0"),
         (dict(keep="some"), "keep='some'"),
         (dict(tuner="annealing"), "`tuner` must be one of"),
-        (dict(tuner=keras_tuner.oracles.HyperbandOracle(objective="val_loss")), "Hyperband trains in its own way"),
+        (dict(tuner=keras_tuner.oracles.HyperbandOracle(objective="val_loss")), "Hyperband has its own training loop"),
         (dict(seed=-1), "seed=-1"),
     ],
 )
@@ -517,13 +517,13 @@ def test_wrong_types(tmp_path):
 
 def test_bad_data_and_hypermodels_are_refused_before_any_work(tmp_path):
     x, y = blobs()
-    with pytest.raises(ValueError, match="give `validation_data` or `validation_split`"):
+    with pytest.raises(ValueError, match="pass `validation_data` or `validation_split`"):
         make_builder(tmp_path).search(x, y)
     with pytest.raises(ValueError, match="`validation_split` must be between 0 and 1"):
         make_builder(tmp_path).search(x, y, validation_split=1.5)
-    with pytest.raises(ValueError, match="must have rows and labels"):
+    with pytest.raises(ValueError, match="must have samples and labels"):
         make_builder(tmp_path).search(x, y, validation_data=(x[:0], y[:0]))
-    with pytest.raises(ValueError, match="`training_subset` needs"):
+    with pytest.raises(ValueError, match="`training_subset` requires"):
         make_builder(tmp_path, training_subset=0.5).search([[1.0]], [1], validation_data=(x, y))
     with pytest.raises(ValueError, match="cannot be built with its default hyperparameters.*a model was built"):
         search(make_builder(tmp_path, untrainable))
@@ -531,7 +531,7 @@ def test_bad_data_and_hypermodels_are_refused_before_any_work(tmp_path):
         search(make_builder(tmp_path, lambda hp: "model"))
     unused = keras_tuner.HyperParameters()
     unused.Float("momentum", 0, 1)
-    with pytest.raises(ValueError, match=r"does not use every hyperparameter.*Received: \['momentum'\]"):
+    with pytest.raises(ValueError, match=r"does not use all given hyperparameters.*Received: \['momentum'\]"):
         search(make_builder(tmp_path, hyperparameters=unused))
     with pytest.raises(ValueError, match="`validation_data` or `validation_split`, not both"):
         search(make_builder(tmp_path), validation_split=0.2)
@@ -550,7 +550,7 @@ def test_a_directory_of_another_search_is_refused_and_left_alone(builder):
     before = essence(builder.candidates)
     for changes, data, message in (
         (dict(seed=1), {}, r"differs in \['seed'\]"),
-        (dict(), dict(epochs=3), r"differs in \['epochs'\].*Received: {'epochs': 3}, there: {'epochs': 2}"),
+        (dict(), dict(epochs=3), r"differs in \['epochs'\].*Received: {'epochs': 3}, existing: {'epochs': 2}"),
         (dict(), dict(validation_data=blobs(44, seed=1)), "validation labels"),
         (dict(hypermodel=lambda hp: (hp.Int("depth", 1, 2), eager_model(hp))[1]), {}, "space"),
     ):
@@ -570,7 +570,7 @@ def test_processes_of_ones_own_must_agree_on_a_seed(tmp_path, monkeypatch):
 
 
 def test_too_few_candidates_for_the_ensemble(builder):
-    with pytest.raises(ValueError, match="An ensemble of 9 needs as many candidates.*8 with weights of 8 finished"):
+    with pytest.raises(ValueError, match="An ensemble of 9 requires as many candidates.*8 with weights of 8 finished"):
         builder.build_ensemble(9)
     with pytest.raises(ValueError, match="call `search` first"):
         make_builder(builder._settings.directory / "empty").build_ensemble()

@@ -128,7 +128,7 @@ def test_an_identity_that_is_none_is_damaged(content, tmp_path):
 
 def test_labels_of_other_rows_are_refused(directory):
     np.save(pool_of(directory) / "labels.0.npy", np.zeros(3, "int64"))
-    with pytest.raises(ValueError, match=r"a label for each of 45 rows. Received: labels of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"one label for each of 45 samples. Received: labels of shape \(3,\)"):
         make_builder(directory).build_ensemble()
 
 
@@ -137,9 +137,9 @@ def test_a_finished_search_on_read_only_storage_can_be_built(directory, monkeypa
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(files, "write_whole", read_only)
-    with pytest.warns(UserWarning, match="stays as it is, because it cannot be written: .*Read-only file system"):
+    with pytest.warns(UserWarning, match="is not changed, because it is not writable: .*Read-only file system"):
         assert make_builder(directory).build_ensemble().ensemble_size == 2
-    with pytest.warns(UserWarning, match="cannot be written"):
+    with pytest.warns(UserWarning, match="is not writable"):
         make_builder(directory, keep="selected").build_ensemble()
     monkeypatch.undo()
     make_builder(directory).build_ensemble(4, replacement=False)  # all weights are still there
@@ -165,7 +165,7 @@ def test_overwrite_leaves_what_is_no_search(there, tmp_path):
     for name in there:
         write(tmp_path / "hyper_deep_ensemble" / name, b"{}")
     before = everything(tmp_path)
-    with pytest.raises(ValueError, match="deletes a search of this package, and nothing else: choose another"):
+    with pytest.raises(ValueError, match="only deletes a search of this package: choose another"):
         search(make_builder(tmp_path, overwrite=True))
     assert everything(tmp_path) == before
 
@@ -281,7 +281,7 @@ def test_a_lock_alone_is_nothing_foreign(tmp_path):
     with DirectoryLock(tmp_path / "new"):
         pool.clear()
         write(tmp_path / "new" / "notes.txt")
-        with pytest.raises(ValueError, match="deletes a search of this package, and nothing else.*notes.txt"):
+        with pytest.raises(ValueError, match="only deletes a search of this package.*notes.txt"):
             pool.clear()
     assert everything(tmp_path) == {"new", f"new/{LOCK}", "new/notes.txt"}
 

@@ -67,7 +67,7 @@ X, Y = blobs()
 
 @pytest.mark.parametrize(("hypermodel", "part"), HYPERMODELS, ids=[part for _, part in HYPERMODELS])
 def test_another_model_is_refused_by_search_and_by_build_ensemble(hypermodel, part, directory):
-    message = rf"belongs to another search, which differs in \['{part}'\].*go on with what it was begun with"
+    message = rf"belongs to another search, which differs in \['{part}'\].*use the original values"
     with pytest.raises(ValueError, match=message):
         search(directory, hypermodel)
     builder = problem.make_builder(directory, hypermodel, **SETTINGS)
@@ -169,4 +169,4 @@ def test_what_is_not_compared_of_a_dataset_is_said(tmp_path, capsys):
     dataset = tf.data.Dataset.from_tensor_slices(blobs()).batch(30)
     for times in range(2):
         search(tmp_path, data=(dataset,), fit={"batch_size": None, "verbose": 1, "shuffle": False})
-        assert ("of a dataset as training data only shapes" in capsys.readouterr().out) == bool(times)
+        assert ("for a training dataset only shapes" in capsys.readouterr().out) == bool(times)

@@ -95,7 +95,7 @@ def test_a_loss_of_one_number_cannot_weigh_samples():
         return keras.ops.mean((y_true - y_pred) ** 2)
 
     target = Target(SHARES, total, np.arange(N))
-    with pytest.raises(ValueError, match="must give a value for each sample.*Received: loss='total'"):
+    with pytest.raises(ValueError, match="must return one value per sample.*Received: loss='total'"):
         select(SIGMOIDS, target, Value(), "loss")
 
 
@@ -163,9 +163,9 @@ def test_the_metric_follows_from_output_and_labels(likelihood, labels, shape, lo
 
 
 def test_labels_that_would_only_broadcast_are_refused():
-    with pytest.raises(ValueError, match="needs a value for each of 3 outputs"):
+    with pytest.raises(ValueError, match="requires a value for each of 3 outputs"):
         select(SIGMOIDS, Target(CLASSES, "mse"), Value())
-    with pytest.raises(ValueError, match="needs a compiled loss"):
+    with pytest.raises(ValueError, match="requires a compiled loss"):
         select(SIGMOIDS, Target(SHARES), Value(), "loss")
 
 
@@ -190,11 +190,9 @@ def test_a_metric_for_each_output():
     (score,) = greedy_selection(**problem, ensemble_size=1).trajectory
     errors = (PROBABILITIES.argmax(-1) != CLASSES).mean(-1) + np.square(SIGMOIDS - SHARES).mean((1, 2))
     np.testing.assert_allclose(score, errors.min(), rtol=1e-6)
-    with pytest.raises(
-        ValueError, match=r"for each of the outputs \['kind', 'size'\]. Received: metric={'kind': 'nll'}"
-    ):
+    with pytest.raises(ValueError, match=r"per output in \['kind', 'size'\]. Received: metric={'kind': 'nll'}"):
         as_problem(predictions, targets, [Categorical(), Value()], {"kind": "nll"})
-    with pytest.raises(ValueError, match=r"for each of the outputs \['kind', 'size'\]"):
+    with pytest.raises(ValueError, match=r"per output in \['kind', 'size'\]"):
         as_problem(predictions, targets, [Categorical(), Value()], {"kind": "nll", "size": "mse", "more": "mse"})
 
 

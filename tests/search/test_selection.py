@@ -203,7 +203,7 @@ def test_what_the_metric_reads_must_be_finite():
         assert selection.excluded == (best,) and best not in selection.indices
     wrong_class[best, 0, labels[0]] = np.inf
     assert greedy_selection(wrong_class, labels, 3).excluded == (best,)
-    with pytest.raises(ValueError, match=r"ensemble_size=7, 7 candidates, of which \[\d\] have values"):
+    with pytest.raises(ValueError, match=r"ensemble_size=7, 7 candidates, of which \[\d\] have non-finite values"):
         greedy_selection(wrong_class, labels, 7)
 
 
@@ -292,8 +292,8 @@ def test_a_score_that_is_no_number_is_never_the_lowest():
         (dict(predictions=np.log(PREDICTIONS)), "must be probabilities"),
         (dict(predictions=np.log(PREDICTIONS), metric="brier"), "must be probabilities"),
         (dict(predictions=[PREDICTIONS[0], PREDICTIONS[1][:5]], ensemble_size=1), "of shapes"),
-        (dict(metric="mse"), "needs a value for each of 4 outputs"),
-        (dict(metric="mse", labels=LABELS[:, None]), "needs a value for each of 4 outputs"),
+        (dict(metric="mse"), "requires a value for each of 4 outputs"),
+        (dict(metric="mse", labels=LABELS[:, None]), "requires a value for each of 4 outputs"),
         (dict(metric=absolute_error, sample_weight=np.arange(23)), "must take `sample_weight`"),
         (dict(sample_weight=np.zeros(23)), "not all 0. Received: sample_weight from 0.0 to 0.0"),
         (dict(sample_weight=-np.ones(23)), "at least 0"),

@@ -42,7 +42,7 @@ def test_labels_stay_as_they_are():
 
 
 def test_a_generator_that_can_be_read_once_is_refused():
-    with pytest.raises(ValueError, match="same rows in the same order every time.*make a dataset of a generator"):
+    with pytest.raises(ValueError, match="same samples in the same order every time.*convert a generator to a"):
         ValidationRows(blobs(9, seed=seed) for seed in range(5))
 
 

@@ -172,7 +172,7 @@ def test_log_mean_exp_does_not_underflow():
     ("members", "message"),
     [
         (MEMBERS[0], r"axes \[M, B, ..., C\]. Received: shape=\(7, 5\)"),
-        (MEMBERS[:, :0], r"at least one member, one row and one value. Received: shape=\(4, 0, 5\)"),
+        (MEMBERS[:, :0], r"at least one member, one sample and one value. Received: shape=\(4, 0, 5\)"),
         (MEMBERS[..., :1], r"at least two classes.*Received: shape=\(4, 7, 1\)"),
         (MEMBERS * 2, r"sum to 1.*sums from 2 to 2"),
         (MEMBERS - MEMBERS.mean(), "at least 0"),

@@ -1,1 +1,1 @@
-"""How a hyper-batch ensemble is trained: the update of its weights, the tuning of its hyperparameters, the logs."""
+"""Training of a hyper-batch ensemble: weight updates, tuning of the hyperparameters, and logs."""

@@ -1,4 +1,4 @@
-"""What keeps bounds near their initial values where tuning samples say too little to move them."""
+"""Prior that keeps bounds near their initial values if tuning samples provide too little evidence."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,19 +11,19 @@ from keras import ops
 from keras_hyperens.hyperparameters.distribution import HyperparameterDistribution
 from keras_hyperens.types import Tensor
 
-MEMORY = 0.98  # of the running averages: some fifty tuning batches count
+MEMORY = 0.98  # of the running averages: about fifty tuning batches count
 
 
 class BoundsPrior(keras.layers.Layer):
-    """A pull to the initial bounds, as strong as the gradient of the tuning loss is uncertain.
+    """Pull towards the initial bounds, with a strength equal to the uncertainty of the tuning gradient.
 
-    Other tuning samples would have given another gradient g of a bound. Its standard error s follows from how gradients
-    differ between the n batches that tuning samples make: `s = sd / sqrt(n)`. With the pull `s (b - b_0) / h` added to
-    g, the bound b rests where `b - b_0 = -h g / s`: a gradient of one standard error moves it by h, half the width of
-    its initial interval, and one that is certain moves it as far as it goes.
+    The gradient g of a bound depends on the tuning samples. Its standard error s is estimated from the differences
+    between the n batches of the tuning samples: `s = sd / sqrt(n)`. With the pull `s (b - b_0) / h` added to g, the
+    bound b converges to `b - b_0 = -h g / s`: a gradient of one standard error moves it by h, half the width of its
+    initial interval, and a certain gradient moves it to the end of its range.
 
     Args:
-        distribution: The `HyperparameterDistribution` whose bounds these are, as it begins.
+        distribution: The initial `HyperparameterDistribution` with these bounds.
     """
 
     def __init__(self, distribution: HyperparameterDistribution, **kwargs: Any) -> None:
@@ -33,7 +33,7 @@ class BoundsPrior(keras.layers.Layer):
         self.initial = self._add("initial", bounds)
         self.mean = self._add("mean", np.zeros_like(bounds))  # of gradients g
         self.square = self._add("square", np.zeros_like(bounds))  # of their squares
-        self.share = self._add("share", np.zeros((), "float32"))  # of gradients in both; the rest is the initial 0
+        self.share = self._add("share", np.zeros((), "float32"))  # weight of gradients in both averages
         self.built = True
 
     def _add(self, name: str, value: np.ndarray) -> keras.Variable:
@@ -47,13 +47,13 @@ class BoundsPrior(keras.layers.Layer):
 
     @property
     def state(self) -> list[keras.Variable]:
-        """All that a tuning step changes."""
+        """Returns all variables that a tuning step changes."""
         return [self.mean, self.square, self.share]
 
     def updated(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """New values of the state, after gradients of the lower and the upper bounds, `[M, P]` each.
+        """Returns new values of the state, for gradients of the lower and the upper bounds, `[M, P]` each.
 
-        One that is not finite, of a loss scale that is too large, changes nothing.
+        Non-finite gradients, caused by a large loss scale, change nothing.
         """
         gradient = tf.stack(gradients, axis=1)
         part = tf.where(tf.reduce_all(tf.math.is_finite(gradient)), 1 - MEMORY, 0.0)
@@ -63,12 +63,12 @@ class BoundsPrior(keras.layers.Layer):
         return [before + part * (now - before) for before, now in zip(old, new, strict=True)]
 
     def pull(self, bounds: Sequence[Tensor], state: Sequence[Tensor], num_batches: Tensor) -> list[Tensor]:
-        """What is added to the gradients of the lower and the upper bounds.
+        """Returns the terms added to the gradients of the lower and the upper bounds.
 
         Args:
-            bounds: Lower and upper ones, `[M, P]` each.
-            state: The values that `updated` gave.
-            num_batches: n, how many batches tuning samples make.
+            bounds: Lower and upper bounds, `[M, P]` each.
+            state: The values returned by `updated`.
+            num_batches: n, the number of batches of the tuning samples.
         """
         mean, square, share = state
         share = tf.maximum(share, 1e-30)

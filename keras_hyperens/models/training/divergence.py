@@ -1,8 +1,8 @@
-"""A training step that a diverging member cannot take the others down with.
+"""Training step that isolates diverging members.
 
-A member whose loss or gradients are not finite is left out of the step: its own weights, with what the optimizer
-remembers of them, stay as they are. Where its gradients reach weights that members share, nobody's step can be told
-from its own: the step is skipped, and counted. A member that stays so is left out for good (`LeaveOutDiverged`).
+A member with a non-finite loss or gradient is excluded from the step: its own weights and optimizer state stay
+unchanged. If its gradients affect weights that members share, the step is skipped and counted. A member that stays
+non-finite is excluded permanently (`LeaveOutDiverged`).
 """
 
 from collections.abc import Callable
@@ -22,11 +22,11 @@ from keras_hyperens.models.training.replicas import summed
 from keras_hyperens.models.training.replicas import values_of
 from keras_hyperens.types import Tensor
 
-OF_ALL, SHARED = -1, None  # owners of a variable besides a member's number: all, each of its slice; nobody
+OF_ALL, SHARED = -1, None  # owners of a variable besides a member's index: all members by slice, or shared
 
 
 class Counts:
-    """How many steps were skipped, and how many of them each member was left out of, since `restart`.
+    """Number of skipped steps, and of steps without each member, since `restart`.
 
     Args:
         ensemble_size: M.
@@ -41,9 +41,9 @@ class Counts:
             counter.assign(np.zeros(counter.shape))
 
     def add(self, fine: Tensor, goes: Tensor, living: Sequence[int]) -> None:
-        """Counts a step in which members `fine` `[M]` were finite, and which was skipped unless it `goes`."""
+        """Counts a step with finite members `fine` `[M]`, which was skipped unless `goes`."""
         counts = np.isin(np.arange(fine.shape[0]), living)
-        # If nobody is finite, no member is at fault.
+        # If no member is finite, the cause is not a member.
         bad = tf.cast(~fine & counts & tf.reduce_any(fine & counts), "int32")
         old = [tf.convert_to_tensor(each) for each in (self.in_a_row, self.left_out, self.skipped, self.steps)]
         in_a_row = tf.where(fine, 0, old[0] + bad)
@@ -56,7 +56,7 @@ def _counter(shape: tuple[int, ...]) -> keras.Variable:
 
 
 def owners_of(network: keras.Model, variables: Sequence[keras.Variable]) -> list[int | None]:
-    """To whom each variable belongs: a member's number, `OF_ALL` (member k owns slice k) or `SHARED`."""
+    """Returns the owner of each variable: a member's index, `OF_ALL` (slice k for member k) or `SHARED`."""
     found: dict[int, int | None] = {}
     for layer in hyper_batch_layers(network):
         own = [*layer.fast_weights, *([] if layer.is_shared else [layer.kernel])]
@@ -72,21 +72,21 @@ def owners_of(network: keras.Model, variables: Sequence[keras.Variable]) -> list
 
 
 def statistics_of(network: keras.Model) -> list[keras.Variable]:
-    """What a forward pass in training changes: the moving averages of normalization, and the like."""
+    """Returns the state that a forward pass in training changes, such as moving averages of normalization."""
     layers = [layer for layer in network._flatten_layers() if layer.trainable]
     every = {id(each): each for layer in layers for each in layer._non_trainable_variables}
     return [each for each in every.values() if keras.backend.is_float_dtype(each.dtype)]
 
 
 class GuardedStep:
-    """One update of all weights, from which whatever is not finite is kept away.
+    """One update of all weights without non-finite values.
 
     Args:
-        network: Its trainable variables are updated.
-        optimizer: Built for them.
+        network: Network whose trainable variables are updated.
+        optimizer: Optimizer, built for them.
         ensemble_size: M.
-        living: Numbers of the members that were not left out for good.
-        have_losses: Whether each member has a loss of its own; from one loss, gradients of all become infinite at once.
+        living: Indices of the members that are not excluded permanently.
+        have_losses: Whether each member has its own loss; with one loss, all gradients become infinite at once.
     """
 
     def __init__(
@@ -103,24 +103,24 @@ class GuardedStep:
         self.owners = owners_of(network, self.variables)
         self.statistics = statistics_of(network)
         self.owners_of_statistics = owners_of(network, self.statistics)
-        self.before = [tf.identity(each) for each in self.statistics]  # the step begins
+        self.before = [tf.identity(each) for each in self.statistics]  # at the start of the step
         self.scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
 
     def apply(self, gradients: Sequence[Any], fine: Tensor, update: Callable[[Sequence[Any]], None]) -> tuple[Any, Any]:
         """Updates the weights by gradients.
 
         Args:
-            gradients: Of the variables, some may be `None`.
-            fine: `[M]`, whether each member's loss is finite, or its outputs.
-            update: What does it, where nothing is wrong.
+            gradients: Gradients of the variables, some may be `None`.
+            fine: `[M]`, whether each member's loss or outputs are finite.
+            update: Function that applies finite gradients.
 
         Returns:
-            Which members were fine, `[M]`, and whether there was a step.
+            Which members were finite, `[M]`, and whether the step was applied.
         """
-        if tf.distribute.has_strategy() or not self.living.all():  # some strategies allow no update in a condition
+        if tf.distribute.has_strategy() or not self.living.all():  # some strategies forbid conditional updates
             return self._careful(gradients, fine, update)
         is_finite = tf.reduce_all(fine)
-        if not self.scales:  # else it looks for itself, and adapts its scale
+        if not self.scales:  # a loss scale optimizer checks itself, and adapts its scale
             norms = [tf.cast(tf.nn.l2_loss(values_of(each)), "float32") for each in gradients if each is not None]
             is_finite &= tf.math.is_finite(tf.add_n(norms))
         is_finite &= self._statistics_finite()
@@ -133,7 +133,7 @@ class GuardedStep:
         return tf.cond(is_finite, plain, lambda: otherwise(gradients, fine, update))
 
     def _skipped(self, gradients: Sequence[Any], fine: Tensor, update: Any) -> tuple[Any, Any]:
-        """Nobody's step: what is not finite reaches, or will reach, what members share. It says who is at fault."""
+        """Skips the step, whose non-finite values affect shared weights, and returns the responsible members."""
         finite, _ = self._verdict([None if each is None else tf.convert_to_tensor(each) for each in gradients], fine)
         self._restore_statistics(finite, tf.constant(False))
         return finite, tf.constant(False)
@@ -141,7 +141,7 @@ class GuardedStep:
     def _careful(self, gradients: Sequence[Any], fine: Tensor, update: Any) -> tuple[Any, Any]:
         dense = [None if each is None else tf.convert_to_tensor(each) for each in gradients]
         finite, goes = self._verdict(dense, fine)
-        # If nobody is finite, an optimizer that scales the loss must see it: it skips the step by itself.
+        # If no member is finite, a loss scale optimizer must receive the gradients: it skips the step itself.
         sees_all = self.scales & ~tf.reduce_any(finite & self.living)
         fine, goes, skips = finite | sees_all, goes | sees_all, ~goes
         keeps = [self._keeps(owner, variable, fine, goes) for owner, variable in zip(self.owners, self.variables)]
@@ -153,7 +153,7 @@ class GuardedStep:
         return finite, ~skips
 
     def _verdict(self, gradients: Sequence[Any], fine: Tensor) -> tuple[Any, Any]:
-        """Which members are fine, and whether there is a step: what they share must be finite too."""
+        """Returns which members are finite, and whether to apply the step: shared gradients must be finite, too."""
         others_fine = tf.constant(True)
         for gradient, owner in zip(gradients, self.owners, strict=True):
             if gradient is None or (self.scales and owner is not SHARED):
@@ -164,7 +164,7 @@ class GuardedStep:
                 fine &= self._of_members(gradient, owner)
         others_fine &= self._statistics_finite()
         all_fine = tf.reduce_all(fine | ~self.living)
-        if self.scales:  # not finite may mean that its scale is too large, unless a loss is not finite either
+        if self.scales:  # the cause may be the loss scale, unless a loss is also non-finite
             others_fine |= all_fine
         elif SHARED in self.owners:
             others_fine &= all_fine
@@ -172,13 +172,13 @@ class GuardedStep:
         return fine, others_fine & tf.reduce_any(fine & self.living)
 
     def _statistics_finite(self) -> Tensor:
-        """Whether those that nobody owns are: an infinite variance makes outputs 0, and no loss infinite."""
+        """Whether shared statistics are finite: an infinite variance leads to outputs of 0 and finite losses."""
         pairs = zip(self.owners_of_statistics, self.statistics, strict=True)
         shared = [tf.convert_to_tensor(each) for owner, each in pairs if owner is SHARED]
         return tf.reduce_all([tf.reduce_all(tf.math.is_finite(each)) for each in shared]) if shared else True
 
     def _of_members(self, gradient: Any, owner: int) -> Tensor:
-        """Whether each member's gradient is finite, also squared, as optimizers do, `[M]`."""
+        """Whether each member's gradient, also squared as in optimizers, is finite, `[M]`."""
         if owner == OF_ALL:
             squares = tf.reduce_sum(tf.square(gradient), axis=list(range(1, len(gradient.shape))))
             return tf.math.is_finite(squares)
@@ -186,7 +186,7 @@ class GuardedStep:
         return is_finite | (np.arange(self.ensemble_size) != owner)
 
     def _keeps(self, owner: int | None, variable: Any, fine: Tensor, goes: Tensor) -> Tensor:
-        """Where a variable takes its new values."""
+        """Returns where a variable keeps its new values."""
         if owner is SHARED:
             return goes
         moves = fine & self.living & goes
@@ -195,7 +195,7 @@ class GuardedStep:
         return tf.reshape(moves, [self.ensemble_size, *[1] * (len(variable.shape) - 1)])
 
     def _state(self, keeps: Sequence[Any], goes: Tensor) -> tuple[list[Any], list[Any]]:
-        """All that an update changes, and where each takes its new values."""
+        """Returns all variables that an update changes, and where each keeps its new values."""
         slots: dict[int, Any] = {}
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         for entry in vars(inner).values():
@@ -220,10 +220,10 @@ def _on_all_replicas(is_fine: Any) -> Tensor:
 
 
 def make_harmless(network: keras.Model, members: Sequence[int], living: Sequence[int]) -> None:
-    """Where members share weights or statistics, gives the ones left out the weights of the first living one.
+    """Gives excluded members the shared weights or statistics of the first remaining member.
 
-    Shared weights move on, and at its own last ones a member could become infinite again, in everybody's way. Where
-    nothing is shared, they stay.
+    Shared weights continue to change, and an excluded member with its own last factors could become infinite again and
+    affect other members. Weights that are not shared stay unchanged.
     """
     variables = [*network.trainable_variables, *statistics_of(network)]
     owners = owners_of(network, variables)

@@ -1,4 +1,4 @@
-"""The hyperparameters that members have in a step: a function of seed and step alone."""
+"""Draws of the members' hyperparameters, a function of seed and step."""
 
 import keras
 import tensorflow as tf
@@ -7,16 +7,16 @@ from keras_hyperens.models.training.replicas import replica_number
 from keras_hyperens.types import Bounds
 from keras_hyperens.types import Tensor
 
-TRAINING_DRAW, TUNING_DRAW = 0, 1  # what a random key is for
+TRAINING_DRAW, TUNING_DRAW = 0, 1  # purpose of a random key
 
 
 def draw(ensemble: keras.Model, bounds: Bounds, rows: Tensor, purpose: int) -> Tensor:
-    """Values of this step and replica, `[M, rows, P]`, natural scale; gradients flow to the bounds.
+    """Returns the values of this step and replica, `[M, rows, P]`, natural scale; gradients flow to the bounds.
 
     Args:
         ensemble: A `HyperBatchEnsemble`.
         bounds: `(lower, upper)`, `[M, P]` each.
-        rows: How many draws; see `TrainingSettings.rows_of_draws`.
+        rows: Number of draws per member; see `TrainingSettings.rows_of_draws`.
         purpose: `TRAINING_DRAW` or `TUNING_DRAW`.
     """
     key = tf.constant([ensemble.seed % 2**31, purpose], tf.int32)

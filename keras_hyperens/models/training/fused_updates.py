@@ -1,6 +1,6 @@
-"""Updates of Keras' optimizers by TensorFlow's fused operations: the same numbers, a quarter of the operations.
+"""Updates of Keras optimizers with fused TensorFlow operations: equal numbers with a quarter of the operations.
 
-Keras writes the update of one variable with some 27 operations, and a network of members has many small variables.
+Keras uses about 27 operations to update one variable, and a network of members has many small variables.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from keras_hyperens.types import Tensor
 
 @contextmanager
 def fused_updates(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
-    """Inside, `optimizer.apply_gradients` updates each variable by one operation where that is exactly Keras' update.
+    """Context manager: `optimizer.apply_gradients` updates variables with one operation if it equals the Keras update.
 
-    All around the update stays Keras' own: clipping, weight decay, averages, accumulation, loss scaling, schedules and
-    the variables that files keep. Other optimizers, subclasses, gradients that are sums of rows, half-precision
-    variables, and updates under a `tf.distribute.Strategy` are left as they are.
+    The other parts are those of Keras: clipping, weight decay, averages, accumulation, loss scaling, schedules and the
+    variables in files. Other optimizers, subclasses, sparse gradients, half-precision variables, and updates under a
+    `tf.distribute.Strategy` are unchanged.
 
     Args:
-        optimizer: Built. In a `LossScaleOptimizer`, the inner one is meant.
+        optimizer: A built optimizer. For a `LossScaleOptimizer`, its inner optimizer is used.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     update = _fused_update(inner)
@@ -49,7 +49,7 @@ Update = Callable[[Any, Any, Any], None]
 
 
 def _fused_update(optimizer: keras.optimizers.Optimizer) -> Update | None:
-    """The update of an optimizer by one operation; `None` if there is none with its formula."""
+    """Returns the update of an optimizer as one operation; `None` without an equal operation."""
     if type(optimizer) is keras.optimizers.SGD:
         return _momentum(optimizer) if optimizer.momentum else _gradient_descent
     if type(optimizer) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not optimizer.amsgrad:
@@ -76,7 +76,7 @@ def _momentum(optimizer: keras.optimizers.Optimizer) -> Update:
 
 
 def _adam(optimizer: keras.optimizers.Optimizer) -> Update:
-    powers: dict[Any, tuple[Any, Any]] = {}  # by dtype: the same for all variables of a step
+    powers: dict[Any, tuple[Any, Any]] = {}  # by dtype: shared by all variables of a step
 
     def update(gradient: Any, variable: keras.Variable, learning_rate: Tensor) -> None:
         dtype = variable.dtype

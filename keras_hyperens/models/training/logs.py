@@ -1,4 +1,4 @@
-"""What `fit` and `evaluate` log: losses, metrics of predictions and of members, and what tuning is doing."""
+"""Logs of `fit` and `evaluate`: losses, metrics of predictions and of members, and the state of tuning."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from keras_hyperens.types import TensorTree
 
 
 class Logs:
-    """Updates metrics by the outputs of members.
+    """Updates metrics with the outputs of members.
 
     Args:
         trainer: The `Trainer` of a `HyperBatchEnsemble`.
@@ -31,7 +31,7 @@ class Logs:
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """Those beside Keras' own."""
+        """Returns the metrics besides those of Keras."""
         return [*self._of_members, self.tuning.mean_loss]
 
     @property
@@ -39,9 +39,9 @@ class Logs:
         return [metric for metric in keras.tree.flatten(self.member_metrics) if metric is not None]
 
     def of_training(self, trained: Trained) -> dict[str, Any]:
-        """Metrics of the combined prediction, or of members where each has samples of its own.
+        """Returns metrics of the combined prediction, or of members with distinct samples.
 
-        The loss is the mean of the members that are finite; without any, the step does not count.
+        The loss is the mean over finite members; a step without any does not count.
         """
         batches, outputs, losses = trained
         is_fine = tf.math.is_finite(losses)
@@ -57,7 +57,7 @@ class Logs:
         return logs_of_step(self.shown(logs, training=True))
 
     def of_test(self, batch: Batch) -> dict[str, Any]:
-        """The loss and metrics of what `predict` gives."""
+        """Returns the loss and metrics of the result of `predict`."""
         ensemble = self.ensemble
         outputs = ensemble._member_outputs(batch.x, training=False)
         raw = ensemble._combined_raw(outputs)
@@ -92,12 +92,12 @@ class Logs:
                 metric.update_state(tf.repeat(targets[None], outputs.shape[0], axis=0), outputs)
 
     def shown(self, logs: dict[str, Any], training: bool) -> dict[str, Any]:
-        """Logs as users see them: with the state of tuning, without metrics that saw nothing."""
+        """Returns logs for users: with the state of tuning, without unused metrics."""
         hidden = {"tuning_loss", "entropy"}
         if training and self.trainer.members_have_own_samples:
             hidden |= {metric.name for metric in self._of_members}
         logs = {name: value for name, value in logs.items() if name not in hidden}
-        if training and "loss" in logs:  # if no step counts, there is none
+        if training and "loss" in logs:  # without counted steps there is none
             logs["loss"] = tf.where(self._mean_loss.count > 0, logs["loss"], float("nan"))
         if training and self.tuning.rows is not None:
             logs |= self._of_tuning()
@@ -107,7 +107,7 @@ class Logs:
         return logs
 
     def _of_tuning(self) -> dict[str, Any]:
-        # Not a number, not 0, where no step has tuned yet.
+        # NaN instead of 0 before the first tuning step.
         mean = self.tuning.mean_loss
         logs = {"tuning_loss": tf.where(mean.count > 0, mean.result(), float("nan"))}
         temperature = self.ensemble.temperature

@@ -1,7 +1,7 @@
-"""Which samples of the training data each member sees in a step: a batch of its own, the same batch, or a part of it.
+"""Training samples of each member in a step: its own batch, the same batch, or a part of it.
 
-The shared kernels of a hyper-batch ensemble get the mean of the members' gradients. If all members see the same B
-samples it is the gradient of B samples, for the price of M * B; with distinct batches it is that of M * B samples.
+The shared kernels of a hyper-batch ensemble receive the mean of the members' gradients. If all members use the same B
+samples, it is the gradient of B samples, at the cost of M * B; with distinct batches it is that of M * B samples.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from keras_hyperens.types import TensorTree
 
 
 class Batch(NamedTuple):
-    """What one member trains on in one step, as `keras.utils.unpack_x_y_sample_weight` gives it."""
+    """Training data of one member in one step, as in `keras.utils.unpack_x_y_sample_weight`."""
 
     x: Any
     y: Any
@@ -24,12 +24,12 @@ class Batch(NamedTuple):
 
     @property
     def size(self) -> Tensor:
-        """The number of samples, a scalar tensor."""
+        """Returns the number of samples, a scalar tensor."""
         return tf.shape(keras.tree.flatten(self.x)[0])[0]
 
 
 def split(batch: Batch, ensemble_size: int) -> list[Batch]:
-    """Each member gets B // M samples of its own; with fewer than M samples some are given twice, others left out."""
+    """Splits a batch into B // M samples per member; with fewer than M samples some are repeated, others dropped."""
     size = tf.maximum(batch.size // ensemble_size, 1)
     places = tf.range(ensemble_size * size) % batch.size
 
@@ -43,41 +43,41 @@ def split(batch: Batch, ensemble_size: int) -> list[Batch]:
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
-    """All members' samples as one batch `[M*B, ...]`, member by member."""
+    """Joins all members' samples to one batch `[M*B, ...]`, member by member."""
     return keras.tree.map_structure(lambda *leaves: None if leaves[0] is None else tf.concat(leaves, 0), *batches)
 
 
 class BatchWindow:
-    """The latest batches of a stream, of which every member gets another: member k the batch of `k * lag` steps ago.
+    """Latest batches of a stream, which differ between members: member k uses the batch of `k * lag` steps ago.
 
-    So each member sees all samples of an epoch once, a few steps later than the member before it, and a batch is read
-    and decoded once. Until `(M - 1) * lag` batches have come by, and where the sizes of batches differ (the last one of
-    an epoch is smaller), all members get the present batch.
+    Each member uses all samples of an epoch once, a few steps later than the previous member, and a batch is read and
+    decoded once. Before `(M - 1) * lag` batches are available, and if the sizes of batches differ (the last batch of an
+    epoch is smaller), all members use the current batch.
 
-    Every replica has a window of its own. It is no part of a model and is not saved.
+    Every replica has its own window. It is not part of a model and is not saved.
 
     Args:
         specs: Shapes and dtypes of a batch's `(x, y, sample_weight)`, structures of `tf.TensorSpec` or `None`.
-        size: The number of samples in a batch of one replica, or `None`: unknown.
+        size: Batch size of one replica, or `None` if unknown.
         ensemble_size: M.
-        lag: Steps from one member to the next.
+        lag: Number of steps between members.
     """
 
     def __init__(self, specs: TensorTree, size: int | None, ensemble_size: int, lag: int) -> None:
         self.specs, self.size, self.ensemble_size, self.lag = specs, size, ensemble_size, lag
         leaves = [spec for spec in keras.tree.flatten(specs) if spec is not None]
         self.past = [[_buffer(spec, size) for spec in leaves] for _ in range((ensemble_size - 1) * lag)]
-        self.count = _variable(tf.zeros((), tf.int64))  # of the batches that came by
+        self.count = _variable(tf.zeros((), tf.int64))  # number of batches so far
 
     def serves(self, specs: TensorTree, size: int | None, ensemble_size: int, lag: int) -> bool:
-        """Whether it is the window of such batches; if so it begins anew."""
+        """Whether the window supports such batches; if so, resets it."""
         is_same = (self.specs, self.size, self.ensemble_size, self.lag) == (specs, size, ensemble_size, lag)
         if is_same:
             self.count.assign(tf.zeros((), tf.int64))
         return is_same
 
     def batches(self, batch: Batch) -> list[Batch]:
-        """The batch of each member; from inside a replica."""
+        """Returns the batch of each member; called inside a replica."""
         present = [leaf for leaf in keras.tree.flatten(batch) if leaf is not None]
         latest = self.past[0]
         present = [tf.cast(leaf, buffer.dtype) for leaf, buffer in zip(present, latest, strict=True)]
@@ -96,12 +96,12 @@ class BatchWindow:
         return [self._packed(batch, leaves) for leaves in members]
 
     def _seen(self) -> list[list[tf.Variable]]:
-        """The buffers of members 1 to M - 1."""
+        """Returns the buffers of members 1 to M - 1."""
         return self.past[self.lag - 1 :: self.lag]
 
     def _push(self, present: list[Any], starts: Tensor) -> bool:
         padded = [tf.concat([leaf, buffer[tf.shape(leaf)[0] :]], 0) for leaf, buffer in zip(present, self.past[0])]
-        newer = [padded, *self.past[:-1]]  # padding is for compilers alone: a batch that comes here has none
+        newer = [padded, *self.past[:-1]]  # padding only serves compilers: batches here are complete
         for buffers, leaves in reversed(list(zip(self.past, newer))):
             for buffer, leaf in zip(buffers, leaves, strict=True):
                 buffer.assign(leaf)
@@ -115,7 +115,7 @@ class BatchWindow:
 
 
 def _buffer(spec: tf.TensorSpec, size: int | None) -> tf.Variable:
-    # Of no declared shape: else TensorFlow's optimizer takes it for the shape of every batch, of the last one too.
+    # Without a static shape, which TensorFlow's optimizer would also assume for the last, smaller batch.
     shape = [length or 0 for length in (size, *spec.shape[1:])]
     return _variable(tf.zeros(shape, spec.dtype), tf.TensorShape(None))
 
@@ -131,6 +131,6 @@ def _variable(value: Any, shape: Any = None) -> tf.Variable:
 
 
 def _read(buffer: tf.Variable, like: TensorTree, size: Any) -> Any:
-    """A buffer in the shape of a present batch: compilers want that of both branches of a condition."""
+    """Returns a buffer in the shape of the current batch, because compilers require equal shapes in both branches."""
     value = tf.convert_to_tensor(buffer)[:size]
     return tf.ensure_shape(value, like.shape)

@@ -1,4 +1,4 @@
-"""The two optimizers of a hyper-batch ensemble: of its weights, and of the bounds of its hyperparameters."""
+"""Optimizers of a hyper-batch ensemble: of its weights, and of the bounds of its hyperparameters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from keras_hyperens.models.network import hyper_batch_layers
 
 
 def checked_optimizer(name: str, given: Any) -> keras.optimizers.Optimizer:
-    """The optimizer that an argument of this name means.
+    """Returns the optimizer for the value of an argument with this name.
 
     Raises:
         ValueError: If it means none.
@@ -24,18 +24,18 @@ def checked_optimizer(name: str, given: Any) -> keras.optimizers.Optimizer:
 
 
 def default_tuning_optimizer() -> keras.optimizers.Optimizer:
-    """Adam with a rate that falls as 3e-2 / (1 + t / 200)."""
+    """Returns Adam with a learning rate of 3e-2 / (1 + t / 200)."""
     return keras.optimizers.Adam(keras.optimizers.schedules.InverseTimeDecay(3e-2, 200, 1.0))
 
 
 def scaled_like(main: keras.optimizers.Optimizer, tuning: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """The tuning optimizer, with loss scaling where the main one has it.
+    """Returns the tuning optimizer, with loss scaling if the main optimizer has it.
 
     Raises:
         ValueError: If both are the same.
     """
     if tuning is main:
-        raise ValueError("`tuning_optimizer` must not be the `optimizer` itself: give each its own")
+        raise ValueError("`tuning_optimizer` and `optimizer` must be different objects")
     is_scaled = keras.optimizers.LossScaleOptimizer
     if not isinstance(main, is_scaled) or isinstance(tuning, is_scaled):
         return tuning
@@ -46,8 +46,8 @@ def build_optimizers(network: keras.Model, *pairs: tuple[Any, Sequence[keras.Var
     """Creates the variables of optimizers, so that files can fill them before the first step.
 
     Args:
-        network: Whose fast weights do not decay.
-        *pairs: Optimizers and what they update.
+        network: Network whose fast weights do not decay.
+        *pairs: Optimizers and their variables.
     """
     for optimizer, variables in pairs:
         _spare_fast_weights(network, optimizer)
@@ -56,11 +56,11 @@ def build_optimizers(network: keras.Model, *pairs: tuple[Any, Sequence[keras.Var
 
 
 def _spare_fast_weights(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-    """Decay would pull fast weights, which belong around 1, to 0, and make the network deaf to embeddings."""
+    """Excludes fast weights, which are near 1, from weight decay, which would reduce the response to embeddings."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if not getattr(inner, "weight_decay", None) or inner.built:
         return
-    chosen: set[Any] = getattr(inner, "_exclude_from_weight_decay", set())  # by the user: kept
+    chosen: set[Any] = getattr(inner, "_exclude_from_weight_decay", set())  # kept: set by the user
     pattern = getattr(inner, "_exclude_from_weight_decay_pattern", None)
     layers = hyper_batch_layers(network)
     inner.exclude_from_weight_decay(

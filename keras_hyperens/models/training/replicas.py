@@ -1,4 +1,4 @@
-"""Parts of a training step that are legal, and do the same, with one replica and with many."""
+"""Operations of a training step that are valid and equivalent for one and for many replicas."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from keras_hyperens.types import Tensor
 
 
 def assign_all(variables: Sequence[keras.Variable], values: Sequence[Any]) -> None:
-    """Assigns values that are equal on all replicas, from inside a replica."""
+    """Assigns values that are equal on all replicas, inside a replica."""
     variables = [variable.value for variable in variables]
     context = tf.distribute.get_replica_context()
     if context is None or tf.distribute.get_strategy().num_replicas_in_sync == 1:
@@ -36,32 +36,32 @@ def summed(values: Sequence[Any]) -> Sequence[Any]:
 
 
 def replica_number() -> Tensor:
-    """The number of this replica, 0 outside any strategy."""
+    """Returns the index of this replica, 0 outside of any strategy."""
     context = tf.distribute.get_replica_context()
     return 0 if context is None else context.replica_id_in_sync_group
 
 
 def all_finite(variables: Sequence[keras.Variable]) -> Tensor:
-    """Whether no floating-point variable has become NaN or infinite."""
+    """Whether all floating-point variables are finite."""
     values = [tf.convert_to_tensor(variable.value) for variable in variables]
     return tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values if value.dtype.is_floating])
 
 
 def values_of(gradient: Any) -> Tensor:
-    """The numbers of a gradient, of one that is a sum of rows too."""
+    """Returns the numbers of a gradient, also of a sparse one."""
     return getattr(gradient, "values", gradient)
 
 
 def assign_where(keeps: Sequence[Any], variables: Sequence[keras.Variable], before: Sequence[Any]) -> None:
-    """Puts the values from before back, from inside a replica, where variables do not keep their new ones."""
+    """Restores previous values, inside a replica, where variables do not keep their new ones."""
     kept = zip(keeps, variables, before, strict=True)
     assign_all(variables, [tf.where(keep, tf.convert_to_tensor(variable), old) for keep, variable, old in kept])
 
 
 def equally_finite(gradients: Sequence[Any], optimizer: keras.optimizers.Optimizer) -> Sequence[Any]:
-    """The gradients of this replica, or NaN if those of any replica are not finite.
+    """Returns the gradients of this replica, or NaN if those of any replica are not finite.
 
-    Only for a `LossScaleOptimizer`: it decides by the gradients of one replica whether to skip a step of all.
+    Only for a `LossScaleOptimizer`, which skips a step based on the gradients of a single replica.
     """
     context = tf.distribute.get_replica_context()
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -71,6 +71,6 @@ def equally_finite(gradients: Sequence[Any], optimizer: keras.optimizers.Optimiz
     finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])
     failures = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(~finite, tf.float32))
     poison = tf.where(failures > 0, float("nan"), 0.0)
-    first = next(number for number, gradient in enumerate(gradients) if gradient is not None)  # one is enough
+    first = next(number for number, gradient in enumerate(gradients) if gradient is not None)  # one suffices
     poisoned = tf.convert_to_tensor(gradients[first]) + tf.cast(poison, gradients[first].dtype)
     return [*gradients[:first], poisoned, *gradients[first + 1 :]]

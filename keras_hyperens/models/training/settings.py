@@ -1,4 +1,4 @@
-"""What `compile` settles beyond Keras' own arguments."""
+"""Options of `compile` besides those of Keras."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ MEMBER_ROWS = ("distinct", "same", "split")
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train and tune; see `HyperBatchEnsemble.compile`."""
+    """Training and tuning options; see `HyperBatchEnsemble.compile`."""
 
     member_loss: str
     tuning_loss: str
@@ -57,17 +57,17 @@ class TrainingSettings:
             )
         if self.member_loss == "ensemble" and rows not in (None, "same"):
             raise ValueError(
-                'The loss of the combined prediction needs the same samples for all members: use member_rows="same" '
+                'The loss of the combined prediction requires the same samples for all members: use member_rows="same" '
                 f'with member_loss="ensemble". Received: member_rows={rows!r}'
             )
 
     def rows_of_draws(self, batch_size: Tensor) -> Tensor:
-        """How many draws each member has in a step: one, or one for each sample."""
+        """Returns the number of draws per member in a step: one, or one per sample."""
         return batch_size if self.sampling == "example" else 1
 
     @property
     def lag(self) -> int | None:
-        """Steps from the batch of one member to that of the next, or `None`: not from other steps."""
+        """Steps between the batches of consecutive members, or `None` for batches of the same step."""
         if is_integer(self.member_rows):
             return int(self.member_rows)
         is_distinct = self.member_rows == "distinct" or (self.member_rows is None and self.member_loss == "member")

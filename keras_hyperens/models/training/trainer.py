@@ -1,8 +1,8 @@
-"""How a hyper-batch ensemble is trained, as `compile` settled it: what a step of `fit` and of `evaluate` does.
+"""Training and evaluation steps of a compiled hyper-batch ensemble.
 
-One training step: a batch and hyperparameters for every member, one forward pass for all members, gradients for all
-weights. Every few steps, on a batch of tuning data: the gradient of the tuning loss for the bounds of the distributions
-and for the temperature.
+A training step has a batch and hyperparameters for every member, one forward pass for all members, and gradients for
+all weights. A tuning step, every few steps, computes the gradient of the tuning loss on a batch of tuning data for the
+bounds of the distributions and for the temperature.
 """
 
 import warnings
@@ -37,13 +37,13 @@ from keras_hyperens.types import TensorTree
 
 
 class Trainer:
-    """The training and tuning steps of an ensemble, and what they need: tuning rows, past batches, counts.
+    """Training and tuning steps of an ensemble, and their data: tuning data, past batches, counts.
 
     Args:
         ensemble: A `HyperBatchEnsemble`, compiled as a Keras model.
-        settings: How to train and tune.
-        tuning_optimizer: Of the bounds, as it was given.
-        objective: Of tuning; see `TuningStep`.
+        settings: Training and tuning options.
+        tuning_optimizer: Optimizer of the bounds, as passed by the user.
+        objective: Tuning objective; see `TuningStep`.
         member_metrics: As in `HyperBatchEnsemble.compile`.
     """
 
@@ -59,23 +59,23 @@ class Trainer:
         self.weights = WeightStep(ensemble, settings)
         self.tuning = TuningStep(ensemble, settings, scaled_like(ensemble.optimizer, tuning_optimizer), objective)
         self.logs = Logs(self, member_metrics)
-        self.window: BatchWindow | None = None  # where members train on different batches
-        self.batch_size: int | None = None  # of the last `fit`, on all replicas together
-        self._traces: dict[bool, Any] = {}  # with tuning rows, or without: the one that is not in use, and its rows
+        self.window: BatchWindow | None = None  # for distinct batches of members
+        self.batch_size: int | None = None  # global batch size of the last `fit`
+        self._traces: dict[bool, Any] = {}  # with or without tuning data: the unused trace and its data
         self._said_untuned = False
         self.given = {"member_metrics": member_metrics, "tuning_optimizer": tuning_optimizer}
 
     def get_config(self) -> dict[str, Any]:
-        """What `HyperBatchEnsemble.compile` was given beyond Keras' own arguments."""
+        """Returns the arguments of `HyperBatchEnsemble.compile` besides those of Keras."""
         return {**asdict(self.settings), **keras.saving.serialize_keras_object(self.given)}
 
     @property
     def members_have_own_samples(self) -> bool:
-        """Whether each member trains on samples of its own."""
+        """Whether each member trains on its own samples."""
         return self.window is not None or self.settings.member_rows == "split"
 
     def train_step(self, data: TensorTree) -> dict[str, Any]:
-        """Trains, tunes if it is time, and logs."""
+        """Trains, tunes if due, and logs."""
         parts = tf.distribute.get_strategy().num_replicas_in_sync
         if self.settings.member_rows == "split":
             parts *= self.ensemble.ensemble_size
@@ -88,15 +88,15 @@ class Trainer:
             return self.logs.of_training(trained)
 
     def test_step(self, data: TensorTree) -> dict[str, Any]:
-        """Logs what `predict` gives."""
+        """Logs metrics of the result of `predict`."""
         return self.logs.of_test(Batch(*keras.utils.unpack_x_y_sample_weight(data)))
 
     def _member_batches(self, batch: Batch) -> list[Batch]:
-        """What each member trains on in this step."""
+        """Returns the training batch of each member in this step."""
         if self.settings.member_rows == "split":
             return member_rows.split(batch, self.ensemble.ensemble_size)
         is_batch = all(isinstance(leaf, tf.Tensor | None) for leaf in keras.tree.flatten(batch))
-        if self.window is None or not is_batch:  # Keras builds its metrics with symbols
+        if self.window is None or not is_batch:  # Keras builds its metrics with symbolic inputs
             return [batch] * self.ensemble.ensemble_size
         return self.window.batches(batch)
 
@@ -108,16 +108,16 @@ class Trainer:
         tuning_data: Any,
         class_weight: dict[int, float] | None,
     ) -> None:
-        """Checks what `fit` was given, and makes what its steps need: it fails before its first step or not at all.
+        """Checks the arguments of `fit`, and prepares its steps, so that errors occur before the first step.
 
         Args:
-            specs: Of its batches.
+            specs: Specification of its batches.
             y: Labels, as in `fit`.
-            are_weighted: Whether samples have weights.
+            are_weighted: Whether there are sample weights.
             tuning_data, class_weight: As in `HyperBatchEnsemble.fit`.
 
         Raises:
-            ValueError: If tuning rows do not fit the training rows, or labels are out of range.
+            ValueError: If tuning data do not match the training data, or labels are out of range.
         """
         if specs.x is not None:
             self.build(specs.x)
@@ -132,7 +132,7 @@ class Trainer:
         self._set_window(specs)
 
     def build(self, batch: TensorTree) -> None:
-        """Builds the ensemble for such batches and checks the order of rows."""
+        """Builds the ensemble for such batches and checks that it keeps samples separate."""
         self.ensemble._build_for(batch)
         self.build_optimizers()
 
@@ -148,13 +148,13 @@ class Trainer:
         check_labels(*known, y, name, ensemble.output_activation, all_count=not are_weighted)
 
     def _build_metrics(self, input_specs: TensorTree, label_specs: TensorTree) -> None:
-        """Before the first step: TensorFlow traces a step twice if variables are made in it."""
+        """Builds metrics before the first step, because TensorFlow traces a step twice if it creates variables."""
         if not self.ensemble.run_eagerly:
             with self.ensemble.distribute_strategy.scope():
                 self.ensemble._symbolic_build(data_batch=(input_specs, label_specs))
 
     def _set_window(self, specs: BatchSpecs) -> None:
-        """Where members train on other batches than each other, the window that gives them."""
+        """Creates the window of batches if members use distinct ones."""
         lag, window, size = self.settings.lag, self.window, self.ensemble.ensemble_size
         if lag is None or size == 1:
             self.window = None
@@ -182,8 +182,8 @@ class Trainer:
         _, last = self._traces.get(True, (None, None)) if before is None else (None, before)
         if data is not None and not tuning.moves:
             raise ValueError(
-                "No kernel depends on hyperparameters and no output has a temperature, so nothing can be tuned: leave "
-                '`tuning_data` out, or use layers with sharing="hyper". Received: tuning data'
+                "No kernel depends on hyperparameters and no output has a temperature, so nothing can be tuned: remove "
+                '`tuning_data`, or use layers with sharing="hyper". Received: tuning data'
             )
         if data is not None:
             with self.ensemble.distribute_strategy.scope():
@@ -192,30 +192,30 @@ class Trainer:
         elif tuning.moves_bounds and not self._said_untuned:
             self._said_untuned = True
             warnings.warn(
-                "No tuning data: hyperparameters are drawn from their present distributions, which stay as they are. "
-                "Give `tuning_data` or `tuning_split` to `fit`",
+                "No tuning data: hyperparameters are drawn from their current distributions, which do not change. "
+                "Pass `tuning_data` or `tuning_split` to `fit`",
                 stacklevel=4,
             )
         self._take_trace(rows, before)
         tuning.rows = rows
 
     def _take_trace(self, rows: TuningRows | None, before: TuningRows | None) -> None:
-        """Of fits with tuning rows and of those without, one trace each is kept."""
+        """Keeps one trace each for fits with and without tuning data."""
         ensemble, traces = self.ensemble, self._traces
         if (rows is None) != (before is None):
             traces[before is not None] = (ensemble.train_function, before)
             ensemble.train_function, before = traces.pop(rows is not None, (None, None))
         if rows is not None and not rows.takes_the_place_of(before):
-            ensemble.train_function = None  # it was traced with others
+            ensemble.train_function = None  # traced with other data
 
     def forget_traces(self) -> None:
-        """Has training steps traced anew."""
+        """Discards the traces of training steps."""
         self.ensemble.train_function = None
         self._traces.clear()
 
     @contextmanager
     def as_it_was_if_refused(self) -> Iterator[None]:
-        """Gives back what the last `fit` left, if an error comes before the first step."""
+        """Context manager that restores the state of the last `fit` after an error before the first step."""
         ensemble = self.ensemble
         before = (self.tuning.rows, self.batch_size, self.window)
         temperatures, decisions, step = ensemble.temperatures, ensemble._decisions, int(ensemble.step.numpy())
@@ -226,12 +226,12 @@ class Trainer:
                 ensemble._set_temperatures(temperatures)
                 ensemble._set_decisions(decisions)
                 self.tuning.rows, self.batch_size, self.window = before
-                self.forget_traces()  # a trace may hold the rows of the refused one
+                self.forget_traces()  # a trace may contain the rejected data
             raise
 
 
 def with_guards(callbacks: Any) -> Any:
-    """Callbacks of `fit`, as lists of Keras', with those that watch over the members."""
+    """Returns the callbacks of `fit` with those that monitor the members."""
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
     if isinstance(callbacks, keras.callbacks.Callback):

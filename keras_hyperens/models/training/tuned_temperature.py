@@ -1,4 +1,4 @@
-"""The temperature of each output, which tuning steps fit: what tuning hyperparameters need not do."""
+"""Temperature of each output, fitted by tuning steps, so that hyperparameters need not calibrate."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,22 +14,22 @@ from keras_hyperens.types import LikelihoodTree
 from keras_hyperens.types import Tensor
 from keras_hyperens.types import TensorTree
 
-MEMORY = 0.95  # of the averages over tuning steps: some twenty batches count
+MEMORY = 0.95  # of the averages over tuning steps: about twenty batches count
 STEP = 0.05  # of logarithms, for differences of the loss
 LARGEST_CHANGE = float(np.log(2.0))  # of a logarithm in one step
 
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class TunedTemperature(keras.layers.Layer):
-    """One temperature T per output, at the minimum of the tuning loss, found without a learning rate.
+    """One temperature T per output at the minimum of the tuning loss, without a learning rate.
 
     The negative log-likelihood of probabilities `p ** (1 / T)` and of a Gaussian with T times the variance is convex in
-    `q = 1 / T`. Each tuning batch gives its slope a and curvature b at the present q; the temperature goes where the
-    weighted sum of all these parabolas is lowest, `q = mean(b q - a) / mean(b)`, with weights that fall by a twentieth
-    from one batch to the one before.
+    `q = 1 / T`. Each tuning batch provides its slope a and curvature b at the current q; the temperature is set to the
+    minimum of the weighted sum of these parabolas, `q = mean(b q - a) / mean(b)`, with weights that decay by a factor
+    of 19/20 per batch.
 
     Args:
-        num_outputs: How many outputs have a temperature of their own.
+        num_outputs: Number of outputs with their own temperature.
     """
 
     def __init__(self, num_outputs: int, **kwargs: Any) -> None:
@@ -47,15 +47,15 @@ class TunedTemperature(keras.layers.Layer):
 
     @property
     def state(self) -> list[keras.Variable]:
-        """All that a tuning step changes."""
+        """Returns all variables that a tuning step changes."""
         return [self.logarithms, self.curvature, self.moment]
 
     def of_raw(self, raw: TensorTree, likelihoods: LikelihoodTree, logarithms: Tensor | None = None) -> TensorTree:
-        """Raw outputs at these temperatures, or at those with the given logarithms.
+        """Returns raw outputs at these temperatures, or at those with the given logarithms.
 
         Args:
             raw: A structure of outputs, `[..., C]`.
-            likelihoods: Of each output, in that structure.
+            likelihoods: Likelihood of each output, in that structure.
             logarithms: `[outputs]`.
         """
         return self._applied(
@@ -63,7 +63,7 @@ class TunedTemperature(keras.layers.Layer):
         )
 
     def of_prediction(self, prediction: TensorTree, likelihoods: LikelihoodTree) -> TensorTree:
-        """Predictions at these temperatures."""
+        """Returns predictions at these temperatures."""
         return self._applied(lambda likelihood, *of_output: likelihood.temper(*of_output), prediction, likelihoods)
 
     def _applied(
@@ -75,7 +75,7 @@ class TunedTemperature(keras.layers.Layer):
     ) -> TensorTree:
         logarithms = self.logarithms if logarithms is None else logarithms
         temperatures = ops.exp(ops.convert_to_tensor(logarithms))
-        last = temperatures.shape[0] - 1  # a subclassed network has one for all of its outputs
+        last = temperatures.shape[0] - 1  # a subclassed network has one temperature for all outputs
         flat = zip(keras.tree.flatten(outputs), keras.tree.flatten(likelihoods), strict=True)
         changed = [
             masks.with_mask(tempered(likelihood, output, temperatures[min(number, last)]), masks.mask_of(output))
@@ -84,10 +84,10 @@ class TunedTemperature(keras.layers.Layer):
         return keras.tree.pack_sequence_as(outputs, changed)
 
     def slopes_and_curvatures(self, loss: Callable[[Any], Any]) -> tuple[Any, Any]:
-        """Derivatives of the loss for the inverse temperatures, `[outputs]` each.
+        """Returns derivatives of the loss with respect to the inverse temperatures, `[outputs]` each.
 
         Args:
-            loss: Logarithms of temperatures `[outputs]` to a scalar.
+            loss: Maps logarithms of temperatures `[outputs]` to a scalar.
         """
 
         def slopes_at(logarithms: Tensor) -> Tensor:
@@ -97,14 +97,14 @@ class TunedTemperature(keras.layers.Layer):
             gradients = tape.gradient(value, logarithms, unconnected_gradients="zero")
             return -gradients * tf.exp(logarithms)  # d/dq = -T d/dlnT
 
-        # Differences of slopes, because not every loss has a second derivative in TensorFlow.
+        # Differences of slopes, because some losses have no second derivative in TensorFlow.
         here = tf.convert_to_tensor(self.logarithms)
         above, below = here + STEP, here - STEP
         curvatures = (slopes_at(below) - slopes_at(above)) / (tf.exp(-below) - tf.exp(-above))
         return slopes_at(here), tf.maximum(curvatures, 0.0)
 
     def updated(self, slopes: Tensor, curvatures: Tensor) -> list[Any]:
-        """New values of the state."""
+        """Returns new values of the state."""
         old, curvature, moment = (tf.convert_to_tensor(variable) for variable in self.state)
         curvature = MEMORY * curvature + (1 - MEMORY) * curvatures
         moment = MEMORY * moment + (1 - MEMORY) * (curvatures * tf.exp(-old) - slopes)
@@ -115,7 +115,7 @@ class TunedTemperature(keras.layers.Layer):
         return [tf.where(is_known, logarithms, old), curvature, moment]
 
     def forget(self) -> None:
-        """All temperatures are 1 again."""
+        """Resets all temperatures to 1."""
         for variable in self.state:
             variable.assign(ops.zeros_like(variable))
 

@@ -1,4 +1,4 @@
-"""The rows on which hyperparameters are tuned: read once, kept on the device, gathered by the step that tunes."""
+"""Tuning data of the hyperparameters: read once, stored on the device, and gathered by tuning steps."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,27 +12,27 @@ from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
 from keras_hyperens.types import TensorTree
 
-BYTES_LIMIT = 2 * 2**30  # of all tuning rows together: they stay in memory for the whole of `fit`
+BYTES_LIMIT = 2 * 2**30  # total size of the tuning data, which stay in memory during `fit`
 
 
 class TuningRows:
-    """Tuning rows in memory, and the batch that belongs to a step.
+    """Tuning data in memory, with one batch per step.
 
-    Rows are shuffled once, and step after step takes the next ones, round and round.
+    The samples are shuffled once, and each tuning step takes the next ones cyclically.
 
     Args:
         data: `(x, y)` or `(x, y, sample_weight)` of arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset`, or a
-            generator of batches that ends.
-        class_weight: As in `fit`: a dictionary from class to weight.
+            finite generator of batches.
+        class_weight: As in `fit`: a dictionary from classes to weights.
         seed: Seed of the shuffle.
-        before: Earlier ones. If a row of theirs is like one of these, these take their place on the device, however
-            many they are, and a step that was traced with those reads these.
-        need_labels: Whether rows must have labels: what learns by `add_loss` alone needs none.
+        before: Earlier tuning data. If their samples have the same specification, the new ones replace them on the
+            device, whatever their number, and steps traced with the earlier ones use the new ones.
+        need_labels: Whether samples must have labels, unless the network only learns by `add_loss`.
 
     Raises:
-        TypeError: If `data` is none of these.
-        ValueError: If there are no rows or no labels, arrays differ in length, a value is NaN or infinite, or the rows
-            would take more than `BYTES_LIMIT`.
+        TypeError: If `data` has another type.
+        ValueError: If there are no samples or no labels, arrays differ in length, a value is NaN or infinite, or the
+            data exceed `BYTES_LIMIT`.
     """
 
     def __init__(
@@ -58,36 +58,36 @@ class TuningRows:
         if before is not None and self._specs == before._specs:
             self._variables = before._variables
             keras.tree.map_structure(_assign, self._variables, rows)
-        else:  # no constants: a trace would keep those for ever
+        else:  # no constants, which a trace would keep permanently
             self._variables = keras.tree.map_structure(_variable, rows)
 
     def takes_the_place_of(self, before: "TuningRows | None") -> bool:
-        """Whether a step that was traced with earlier rows reads these."""
+        """Whether a step traced with earlier data uses these."""
         return before is not None and self._variables is before._variables
 
     @property
     def labels(self) -> TensorTree:
-        """Of all rows; `None` where there are none."""
+        """Labels of all samples, or `None`."""
         return keras.tree.map_structure(
             lambda each: None if each is None else keras.ops.convert_to_numpy(each), self._variables[1]
         )
 
     @property
     def are_weighted(self) -> bool:
-        """Whether rows have weights."""
+        """Whether there are sample weights."""
         return self._variables[2] is not None
 
     def num_batches(self, size: Tensor, replicas: int = 1) -> Tensor:
-        """How many batches they make, of `size` rows on each replica: a fraction above 1, or 1."""
+        """Returns the number of batches with `size` samples per replica, at least 1, possibly fractional."""
         size = tf.cast(size, tf.float32) * replicas
         return tf.maximum(tf.cast(self._num_rows(), tf.float32) / size, 1.0)
 
     def _num_rows(self) -> Tensor:
-        """Read from the device: a trace may be used with other rows than it was made for."""
+        """Number of samples, read from the device: a trace may be used with other data than it was created for."""
         return tf.shape(keras.tree.flatten(self._variables)[0], tf.int64)[0]
 
     def check_like(self, x: TensorTree, y: TensorTree) -> None:
-        """Raises a `ValueError` unless tuning rows have the structure and shapes of the training rows."""
+        """Raises a `ValueError` unless tuning data have the structure and shapes of the training data."""
         for name, ours, theirs in (("x", self._variables[0], x), ("y", self._variables[1], y)):
             expected, received = _row_shapes(theirs), _row_shapes(ours)
             if expected.keys() != received.keys() or any(
@@ -95,14 +95,14 @@ class TuningRows:
                 for path, shape in expected.items()
             ):
                 raise ValueError(
-                    f"Tuning rows must have the structure and shapes of training rows. For {name}, training rows have "
-                    f"{expected}. Received: tuning rows with {received}"
+                    f"Tuning data must have the structure and shapes of training data. For {name}, training data have "
+                    f"{expected}. Received: tuning data with {received}"
                 )
 
     def batch(self, number: Tensor, size: Tensor, replica: Tensor = 0, replicas: int = 1) -> tuple[Any, Any, Any]:
-        """The tuning batch `number`, a replica's part of it: `(x, y, sample_weight)`.
+        """Returns a replica's part of the tuning batch `number`: `(x, y, sample_weight)`.
 
-        A part has `size` rows, or fewer where all parts together would have more than there are.
+        A part has `size` samples, or fewer if all parts together would exceed their number.
         """
         rows = self._num_rows()
         size = tf.maximum(tf.minimum(tf.cast(size, tf.int64) * replicas, rows) // replicas, 1)
@@ -139,12 +139,12 @@ def _concatenate(parts: Iterator[tuple[Any, Any, Any]]) -> tuple[Any, Any, Any]:
         total += sum(leaf.nbytes for leaf in keras.tree.flatten(batch) if leaf is not None)
         if total > BYTES_LIMIT:
             raise ValueError(
-                f"Tuning rows are kept in memory, at most {BYTES_LIMIT / 2**20:.0f} MiB of them: pass fewer, for "
-                f"example `dataset.take(n)` (some thousands are plenty). Received: more than {total / 2**20:.0f} MiB"
+                f"Tuning data are kept in memory, at most {BYTES_LIMIT / 2**20:.0f} MiB of them: pass fewer samples, "
+                f"for example `dataset.take(n)` (a few thousand suffice). Received: more than {total / 2**20:.0f} MiB"
             )
         collected.append(batch)
     if not collected:
-        raise ValueError("Tuning data must have rows. Received: no batch")
+        raise ValueError("Tuning data must have samples. Received: no batch")
     return keras.tree.map_structure(lambda *leaves: None if leaves[0] is None else np.concatenate(leaves), *collected)
 
 
@@ -161,7 +161,7 @@ def _check_arrays(x: TensorTree, y: TensorTree, sample_weight: TensorTree) -> in
     weights = [leaf for leaf in keras.tree.flatten(sample_weight) if leaf is not None]
     if any(leaf.min() < 0 for leaf in weights) or (weights and not any(leaf.any() for leaf in weights)):
         raise ValueError(
-            "Weights of tuning data must be at least 0, and not all 0. "
+            "Sample weights of tuning data must be at least 0, and not all 0. "
             f"Received: sample_weight from {min(map(np.min, weights))} to {max(map(np.max, weights))}"
         )
     return lengths[0]
@@ -169,14 +169,14 @@ def _check_arrays(x: TensorTree, y: TensorTree, sample_weight: TensorTree) -> in
 
 def _weigh_classes(y: TensorTree, sample_weight: TensorTree, class_weight: dict[int, float]) -> np.ndarray:
     if not isinstance(y, np.ndarray):
-        raise ValueError(f"`class_weight` needs a single output. Received: y of type {type(y).__name__}")
+        raise ValueError(f"`class_weight` requires a single output. Received: y of type {type(y).__name__}")
     classes = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y)).astype(int)
     weights = np.array([class_weight.get(int(label), 1.0) for label in classes], keras.config.floatx())
     return weights if sample_weight is None else weights * sample_weight
 
 
 def _row_shapes(structure: TensorTree) -> dict[str, Shape]:
-    """Path to shape of one row."""
+    """Returns the shape of one sample by path."""
     return {
         "/".join(map(str, path)) or "rows": tuple(leaf.shape[1:])
         for path, leaf in keras.tree.flatten_with_path(structure)

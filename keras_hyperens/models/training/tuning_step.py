@@ -1,4 +1,4 @@
-"""The update of the distributions' bounds and of the temperature, on a batch of held-out rows."""
+"""Update of the distributions' bounds and of the temperature, on a batch of tuning data."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from keras_hyperens.types import TensorTree
 
 
 class TuningGradients(NamedTuple):
-    """What a tuning batch says: of lower and upper bounds, of inverse temperatures, and the loss."""
+    """Gradients of a tuning batch: of lower and upper bounds, of inverse temperatures, and the loss."""
 
     bounds: list[Any]
     slopes: Any  # [outputs]
@@ -44,9 +44,9 @@ class TuningStep:
 
     Args:
         ensemble: A `HyperBatchEnsemble`.
-        settings: How to tune.
-        optimizer: Of the bounds.
-        objective: `(x, y, raw, sample_weight)` to the compiled loss, without penalties and without label smoothing.
+        settings: Tuning options.
+        optimizer: Optimizer of the bounds.
+        objective: Maps `(x, y, raw, sample_weight)` to the compiled loss, without penalties and label smoothing.
     """
 
     def __init__(
@@ -78,10 +78,10 @@ class TuningStep:
         return self.settings.tune_temperature and any(likelihood.has_temperature for likelihood in of_outputs)
 
     def run(self, batch_size: Tensor) -> None:
-        """One update, if this step has one.
+        """Runs one update, if this step has one.
 
-        Some strategies refuse an optimizer inside a condition. Under these only the gradient is inside: the optimizer
-        runs at every step, and where the step does not tune, all that it changed is put back.
+        Some strategies forbid an optimizer inside a condition. There only the gradient is conditional: the optimizer runs
+        at every step, and if the step does not tune, all changes are reverted.
         """
         number, every = self.ensemble.step.value, self.settings.tuning_every
         is_tuning = number % every == 0
@@ -109,7 +109,7 @@ class TuningStep:
         with fused_updates(self.optimizer):
             self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         assign_all(temperature.state, temperature.updated(*summed([slopes, curvatures])))
-        is_finite = all_finite(state)  # of all replicas: gradients were summed
+        is_finite = all_finite(state)  # on all replicas: gradients are summed
         assign_all(variables, distribution.project(distribution.bounds()))
         may_move = is_tuning & (self.ensemble.step.value >= self.settings.tuning_warmup)
         changes = [may_move] * len(of_bounds) + [is_tuning] * len(of_every_step)
@@ -118,7 +118,7 @@ class TuningStep:
         self.mean_loss.update_state(tf.where(counts, loss, 0.0), sample_weight=tf.cast(counts, tf.float32))
 
     def _held(self, gradients: Sequence[Tensor], batch_size: Tensor) -> list[Tensor]:
-        """The gradients of this replica, with its part of the pull to the initial bounds."""
+        """Returns the gradients of this replica, with its part of the pull to the initial bounds."""
         rows: Any = self.rows
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         scale = self.optimizer.scale_loss(tf.ones(()))
@@ -126,7 +126,7 @@ class TuningStep:
         bounds = self.ensemble.distribution.bounds()
         pulls = self.prior.pull(bounds, state, rows.num_batches(batch_size, replicas))
         assign_all(self.prior.state, state)
-        factor = scale * self.settings.prior_weight / replicas  # gradients are summed, as Keras' are
+        factor = scale * self.settings.prior_weight / replicas  # gradients are summed, as in Keras
         return [gradient + factor * pull for gradient, pull in zip(gradients, pulls, strict=True)]
 
     def _nothing(self) -> TuningGradients:
@@ -135,11 +135,11 @@ class TuningStep:
         return TuningGradients([tf.zeros_like(bound) for bound in bounds], still, still, tf.zeros(()))
 
     def gradients(self, bounds: Bounds, number: Tensor, batch_size: Tensor) -> TuningGradients:
-        """What tuning batch `number` says of the bounds and of the temperature.
+        """Returns the gradients of tuning batch `number` for the bounds and the temperature.
 
-        The objective of the bounds is the tuning loss, at the present temperature, minus `entropy_weight` times the
-        entropy of all distributions. The forward pass is that of inference, without penalties: hyperparameters act
-        through the kernels alone, and a kernel's center is a constant.
+        The objective of the bounds is the tuning loss, at the current temperature, minus `entropy_weight` times the
+        entropy of all distributions. The forward pass is in inference mode, without penalties: hyperparameters only act
+        through the kernels, and a kernel's center is a constant.
         """
         rows: Any = self.rows
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -151,7 +151,7 @@ class TuningStep:
             with hyperparameter_scope(values, self.members.centers(bounds)):
                 outputs = self.ensemble._member_outputs(batch.x, training=False)
             loss = self._loss(batch, outputs)
-            entropy = self.ensemble.distribution.entropy(bounds) / replicas  # gradients are summed, as Keras' are
+            entropy = self.ensemble.distribution.entropy(bounds) / replicas  # gradients are summed, as in Keras
             scaled = self.optimizer.scale_loss(loss - self.settings.entropy_weight * entropy)
         if self.moves_bounds:
             found = found._replace(bounds=list(tape.gradient(scaled, bounds)))
@@ -177,12 +177,12 @@ class TuningStep:
         return losses.ensemble_loss(loss_of, outputs, self.ensemble.likelihoods_of(outputs))
 
     def _added_loss(self) -> Tensor:
-        """What layers added in this forward pass, penalties aside: the loss of a network that learns by it alone."""
+        """Returns the loss that layers added in this forward pass, without penalties, for networks without labels."""
         layers = self.ensemble.network._flatten_layers()
         added = [loss for layer in layers for loss in layer._get_own_losses() if of_members(loss) is None]
         if not added:
             raise ValueError(
-                "Tuning needs a loss: compile the ensemble with one, or give the network a layer that adds one. "
+                "Tuning requires a loss: compile the ensemble with one, or use a layer that adds a loss. "
                 "Received: loss=None"
             )
         return tf.add_n([tf.cast(self.ensemble._aggregate_additional_loss(loss), "float32") for loss in added])

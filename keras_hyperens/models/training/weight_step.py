@@ -1,4 +1,4 @@
-"""The update of all weights in a step: every member's loss at its own draw, with its own penalties."""
+"""Update of all weights in a step: every member's loss at its own draw, with its own penalties."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +27,7 @@ from keras_hyperens.types import TensorTree
 
 
 class Trained(NamedTuple):
-    """What a step says of the living members."""
+    """Results of a step for the remaining members."""
 
     batches: list[Batch]
     outputs: Any  # [L, B, ..., C], raw
@@ -39,7 +39,7 @@ class WeightStep:
 
     Args:
         ensemble: A `HyperBatchEnsemble`.
-        settings: How to train.
+        settings: Training options.
     """
 
     def __init__(self, ensemble: keras.Model, settings: TrainingSettings) -> None:
@@ -54,7 +54,7 @@ class WeightStep:
         values = draw(ensemble, bounds, self.settings.rows_of_draws(batches[0].size), TRAINING_DRAW)
         have_losses = self.settings.member_loss == "member"
         guarded = GuardedStep(ensemble.network, ensemble.optimizer, ensemble.ensemble_size, members.living, have_losses)
-        # The scope is around the gradient too: a rematerialized layer runs again there.
+        # The scope includes the gradient, in which a rematerialized layer runs again.
         with hyperparameter_scope(values, members.centers(bounds)):
             with tf.GradientTape() as tape:
                 outputs = members.outputs([batch.x for batch in batches], training=True)
@@ -66,14 +66,14 @@ class WeightStep:
         return Trained(of_living, outputs, losses_of_members)
 
     def _by_name(self, values: Tensor) -> list[dict[str, Any]]:
-        """Values `[M, 1 or B, P]` as each living member's own, `[1 or B]` by name."""
+        """Returns values `[M, 1 or B, P]` as one dictionary per remaining member, `[1 or B]` by name."""
         names = self.ensemble.space.names
         return [{name: values[k, :, column] for column, name in enumerate(names)} for k in self.members.living]
 
     def _losses(self, batches: list[Batch], outputs: TensorTree, values: list[dict[str, Any]]) -> tuple[Any, Any]:
-        """Of the living members, each with its penalties, `[L]`, and what is minimized.
+        """Returns the losses of the remaining members with penalties, `[L]`, and the minimized loss.
 
-        That is divided by M, so that the gradients of the others stay as they are when one is left out.
+        The latter is divided by M, so that the exclusion of a member does not change the gradients of the others.
         """
         ensemble = self.ensemble
 
@@ -87,7 +87,7 @@ class WeightStep:
             each = [tf.zeros(()) for _ in batches]
         elif self.settings.member_loss == "member":
             each = member_losses(loss_of, outputs, values)
-        else:  # of the members' outputs there is one loss, which tells them apart no more
+        else:  # a single loss of all members' outputs does not identify a member
             each = [losses.ensemble_loss(loss_of, outputs, ensemble.likelihoods_of(outputs))]
         size = ensemble.ensemble_size
         share = len(batches) / size if len(each) > 1 or size == 1 else 1.0
@@ -96,7 +96,7 @@ class WeightStep:
         return with_penalties + common, share * tf.reduce_mean(with_penalties) + common
 
     def _penalties(self) -> tuple[Any, Any]:
-        """Of the living members, `[L]`, and what is nobody's own."""
+        """Returns the penalties of the remaining members, `[L]`, and common ones."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         living = self.members.living
         own, common = tf.zeros(len(living)), tf.zeros(())
@@ -110,8 +110,8 @@ class WeightStep:
         return own, common
 
     def _update(self, guarded: GuardedStep, gradients: Sequence[Tensor], told_by: Tensor) -> None:
-        """Updates all weights; what is not finite of living members, `[L]`, says whom to leave out."""
-        if not gradients:  # everything is frozen: only the hyperparameters and the temperature are tuned
+        """Updates all weights; non-finite values of remaining members, `[L]`, define which to exclude."""
+        if not gradients:  # all weights are frozen: only hyperparameters and temperature are tuned
             return
         living = self.members.living
         is_fine = tf.cast(tf.math.is_finite(told_by), "int32")
@@ -132,6 +132,6 @@ class WeightStep:
 
 
 def _sums_of_members(outputs: TensorTree) -> Tensor:
-    """Of each member's outputs, `[L]`."""
+    """Returns the sum of each member's outputs, `[L]`."""
     sums = [tf.reduce_sum(tf.cast(each, "float32"), range(1, len(each.shape))) for each in keras.tree.flatten(outputs)]
     return tf.add_n(sums)

@@ -1,1 +1,1 @@
-"""A search by several processes: a chief that decides, and workers that train."""
+"""Search with several processes: a chief that decides, and workers that train."""

@@ -1,8 +1,8 @@
-"""The chief: gives the trials of a stage to workers, and takes them back from a worker that is no longer heard of.
+"""The chief: assigns the trials of a stage to workers, and takes them back from unresponsive workers.
 
-KerasTuner's chief waits for ever for a worker that was killed. Here every worker says about once a second that it
-lives, and which candidate it trains; one that was silent for a lease loses its trial to the next worker that asks. What
-a worker trains is known to it, not to the chief alone: so a chief that is started again leaves it its trial.
+KerasTuner's chief waits forever for a killed worker. Here every worker reports about once a second that it is alive,
+and which candidate it trains; a worker that is silent for a lease loses its trial to the next one. Because workers
+report their candidate, a restarted chief leaves them their trials.
 """
 
 import contextlib
@@ -27,20 +27,19 @@ from keras_hyperens.search.tuner_hooks import new_trial
 from keras_hyperens.search.tuner_hooks import ongoing_trials
 
 LOOK_SECONDS = 0.5
-THREADS = 64  # for calls at a time: workers must be heard while others wait for a decision
+THREADS = 64  # concurrent calls: workers must be heard while others wait for a decision
 NOBODY = "keras_hyperens/nobody"
 
 
 class Chief:
-    """An oracle, as workers see it.
+    """An oracle with the interface for workers.
 
     Args:
-        oracle: Supervised.
-        name_of: The name of a trial's candidate.
-        ended: Called when all trials have ended, before a worker learns it, and asks the chief of the next stage.
-        is_restart: Whether there may be workers that train what another chief gave them: nothing is given out before
-            they were heard.
-        lease: Seconds after which the trial of a worker that was silent is another's.
+        oracle: A supervised oracle.
+        name_of: Returns the name of a trial's candidate.
+        ended: Called when all trials have ended, before workers are informed and contact the chief of the next stage.
+        is_restart: Whether workers may have trials of an earlier chief: no trial is assigned before they report.
+        lease: Seconds after which the trial of a silent worker is assigned to another one.
     """
 
     def __init__(
@@ -54,18 +53,18 @@ class Chief:
         self.oracle, self.name_of, self.ended = oracle, name_of, ended
         self.lock = threading.RLock()
         self.failure: Exception | None = None
-        # Looks and not seconds: a chief that itself stood still has not looked, and takes nothing from anybody; and no
-        # clock of another machine matters.
+        # Counts checks instead of seconds: a suspended chief does not check, and so takes no trials back, and clocks of
+        # other machines have no effect.
         self.looks = round(lease / LOOK_SECONDS)
         self.looks_until_first = self.looks if is_restart else 0
-        self.silence: dict[str, int] = {}  # of each worker, in looks
-        self.trains: dict[str, str] = {}  # each worker's candidate
-        self.told: set[str] = set()  # workers that know that it is over
+        self.silence: dict[str, int] = {}  # of each worker, in checks
+        self.trains: dict[str, str] = {}  # the candidate of each worker
+        self.told: set[str] = set()  # workers that know that the stage is over
         self.is_over = threading.Event()
         self.get_space, self.get_best_trials = oracle.get_space, oracle.get_best_trials
 
     def create_trial(self, tuner_id: str) -> Any:
-        """A trial for a worker; or only notes that one lives."""
+        """Returns a trial for a worker, or only records that it is alive."""
         if tuner_id.startswith(requests.ALIVE):
             worker, candidate = requests.worker_and_candidate(tuner_id)
             self.silence[worker], self.trains[worker] = 0, candidate
@@ -90,9 +89,9 @@ class Chief:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """One thread at a time, and none after an error: KerasTuner then never opens its own lock again.
+        """Context manager: one thread at a time, and none after an error, after which KerasTuner keeps its lock.
 
-        A request that is wrong is refused before the oracle sees it, and nobody else notices.
+        Invalid requests are rejected before the oracle, without effect on others.
         """
         with self.lock:
             if self.failure is not None:
@@ -106,23 +105,23 @@ class Chief:
                 raise
 
     def all_were_told(self) -> bool:
-        """Whether every worker that lives knows that it is over."""
+        """Whether every live worker knows that the stage is over."""
         return set(self.silence) <= self.told
 
     def _trainer(self, trial: Any, tuner_id: str) -> str | None:
-        """Another worker that already trains this trial, because a chief before this one gave it out."""
+        """Returns another worker that already trains this trial, assigned by an earlier chief."""
         if trial.status != RUNNING:
             return None
         others = [each for each in self.silence if each != tuner_id and each not in ongoing_trials(self.oracle)]
         return next((each for each in others if self.trains.get(each) == self.name_of(trial)), None)
 
     def get_trial(self, trial_id: str) -> Any:
-        """The trial; one that an earlier chief gave out may be unknown."""
+        """Returns the trial, which is unknown if an earlier chief assigned it."""
         with self._alone():
             return self.oracle.trials.get(trial_id) or new_trial(RUNNING, trial_id)
 
     def update_trial(self, trial_id: str, metrics: Any, step: int = 0) -> Any:
-        """Notes what was reported; if the trial is unknown, its candidate is in the pool, and will be found there."""
+        """Records a report; the candidate of an unknown trial is in the pool and is found there."""
         with self._alone():
             if trial_id in self.oracle.trials:
                 requests.check_metrics(self.oracle, metrics)
@@ -130,20 +129,20 @@ class Chief:
             return self.get_trial(trial_id)
 
     def end_trial(self, trial: Any) -> None:
-        """Ends the trial once: a worker asks again when it got no answer."""
+        """Ends the trial once: a worker repeats the call without an answer."""
         with self._alone():
             if trial.trial_id in [each.trial_id for each in ongoing_trials(self.oracle).values()]:
                 requests.check_end(self.oracle, trial)
                 self.oracle.end_trial(trial)
 
     def update_space(self, hyperparameters: Any) -> None:
-        """Takes hyperparameters that a worker has come upon."""
+        """Adds hyperparameters that a worker has found."""
         with self._alone():
             requests.check_space(self.oracle, hyperparameters)
             self.oracle.update_space(hyperparameters)
 
     def look(self) -> None:
-        """Takes their trials from workers that were silent for a lease."""
+        """Takes back the trials of workers that were silent for a lease."""
         with self._alone():
             self.looks_until_first = max(0, self.looks_until_first - 1)
             lost = [worker for worker, looks in list(self.silence.items()) if looks >= self.looks]
@@ -151,7 +150,7 @@ class Chief:
                 self.silence[worker] += 1
             for worker in lost:
                 self._take_back(worker)
-            if lost and not self.silence:  # nobody is left who would learn that nothing is left
+            if lost and not self.silence:  # no worker is left to be informed
                 self.create_trial(NOBODY)
                 self._take_back(NOBODY)
 
@@ -162,12 +161,12 @@ class Chief:
 
 
 def serve(chief: Chief) -> None:
-    """Answers workers until all trials have ended and those that live know it.
+    """Answers workers until all trials have ended and live workers know it.
 
     Raises:
         RuntimeError: If another process listens at the address, or the oracle fails.
     """
-    options = [("grpc.so_reuseport", 0)]  # else two chiefs would share the port, each with half of the calls
+    options = [("grpc.so_reuseport", 0)]  # otherwise two chiefs would share the port and the calls
     server = grpc.server(futures.ThreadPoolExecutor(THREADS), options=options)
     tuner_hooks.add_service(chief, server)
     _listen(server)
@@ -190,6 +189,6 @@ def _listen(server: Any) -> None:
         port = 0
     if not port:
         raise RuntimeError(
-            f"The chief must listen at its address, one port for each stage: end the other chief, or choose another "
+            f"The chief must listen at its address, one port per stage: stop the other chief, or choose another "
             f"{PORT}. Received: {address()}"
         )

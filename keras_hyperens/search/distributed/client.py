@@ -1,4 +1,4 @@
-"""A worker's side: it says that it lives, waits for a chief that is away, and learns from the pool when all is over."""
+"""Client of a worker: reports that it is alive, waits for an unavailable chief, and reads the end from the pool."""
 
 import contextlib
 import functools
@@ -19,29 +19,27 @@ from keras_hyperens.search.tuner_hooks import RUNNING
 
 POLL_SECONDS = 0.2
 BEAT_SECONDS = 1.0
-ANSWER_SECONDS = 20.0  # a chief that decides for longer is asked again: no call does anything twice
+ANSWER_SECONDS = 20.0  # timeout of a call, which is then repeated: calls are idempotent
 AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 RECONNECT = [(f"grpc.{name}_reconnect_backoff_ms", ms) for name, ms in (("initial", 200), ("min", 200), ("max", 1000))]
 
 
 class StageOver(Exception):
-    """The chief has ended the stage, and is no longer there to say so."""
+    """Raised if the chief has ended the stage and is no longer available."""
 
 
 class Calls:
-    """The calls of KerasTuner's client, each repeated until the chief answers.
+    """Calls of KerasTuner's client, each repeated until the chief answers.
 
     Args:
-        stub: KerasTuner's.
-        is_over: Whether the pool says that the stage has ended.
+        stub: KerasTuner's stub.
+        is_over: Whether the stage has ended, according to the pool.
         patience: Seconds without an answer after which a call fails.
     """
 
     def __init__(self, stub: Any, is_over: Callable[[], bool], patience: float) -> None:
         known = stub.stub if isinstance(stub, Calls) else stub
-        self.stub: Any = type(known)(
-            grpc.insecure_channel(address(), RECONNECT)
-        )  # its own channel is slow to come back
+        self.stub: Any = type(known)(grpc.insecure_channel(address(), RECONNECT))  # its own channel reconnects slowly
         self.is_over = is_over
         self.patience = patience
 
@@ -60,20 +58,20 @@ class Calls:
                 raise StageOver
             if time.monotonic() - start > self.patience:
                 raise ConnectionError(
-                    f"The chief at {address()} did not answer for {self.patience:g} seconds: start it, or again, and "
-                    f"then this worker; what is finished is kept. (Workers wait for the `patience` of `search`.)"
+                    f"The chief at {address()} did not answer for {self.patience:g} seconds: start or restart it, and "
+                    f"then this worker; finished candidates are kept. (The timeout is the `patience` of `search`.)"
                 )
             time.sleep(POLL_SECONDS)
 
 
 class Client:
-    """What a tuner's oracle becomes in a worker.
+    """Replacement of a tuner's oracle in a worker.
 
     Args:
         oracle: KerasTuner's client.
-        name_of: The name of a trial's candidate.
-        is_over: Whether the pool says that the stage has ended.
-        patience: Seconds that it waits for a chief that is away.
+        name_of: Returns the name of a trial's candidate.
+        is_over: Whether the stage has ended, according to the pool.
+        patience: Seconds to wait for an unavailable chief.
     """
 
     def __init__(
@@ -86,7 +84,7 @@ class Client:
         oracle.create_trial, oracle.end_trial = self.create_trial, self.end_trial
 
     def create_trial(self, tuner_id: str) -> Any:
-        """Asks for a trial; KerasTuner asks an idle chief again without a pause."""
+        """Requests a trial; KerasTuner polls an idle chief without a pause."""
         trial = self.ask(tuner_id)
         if trial.status == RUNNING:
             self.candidate = self.name_of(trial)
@@ -101,7 +99,7 @@ class Client:
 
     @contextlib.contextmanager
     def heard(self) -> Iterator[None]:
-        """Inside, the chief hears about once a second that this worker lives."""
+        """Context manager: reports about once a second that this worker is alive."""
         ended = threading.Event()
         thread = threading.Thread(target=self._beat, args=(ended,), daemon=True)
         thread.start()
@@ -114,5 +112,5 @@ class Client:
     def _beat(self, ended: threading.Event) -> None:
         while not ended.wait(BEAT_SECONDS):
             request = tuner_hooks.trial_request(alive_message(worker_id(), self.candidate))
-            with contextlib.suppress(grpc.RpcError):  # the chief is away: the next call waits for it
+            with contextlib.suppress(grpc.RpcError):  # the next call waits for an unavailable chief
                 self.calls.stub.CreateTrial(request, timeout=BEAT_SECONDS)

@@ -1,6 +1,6 @@
-"""Which part this process plays among several, as KerasTuner's environment variables say; and processes started here.
+"""Role of this process according to KerasTuner's environment variables, and local worker processes.
 
-`run_workers` starts KerasTuner's chief and workers on this machine, watches them, and ends them together.
+`run_workers` starts KerasTuner's chief and workers on this machine, monitors them, and stops them together.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from keras_hyperens.search.candidate import STAGES
 
 ADDRESS, PORT, TUNER_ID = "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID"
 CHIEF = "chief"
-TAIL = 4000  # characters of a log that an error shows
+TAIL = 4000  # characters of a log in an error
 
 
 def is_distributed() -> bool:
@@ -41,13 +41,13 @@ def worker_id() -> str:
 
 
 def address() -> str:
-    """Where the chief of the stage listens."""
+    """Returns the address of the chief of the stage."""
     return f"{os.environ[ADDRESS]}:{os.environ[PORT]}"
 
 
 @contextlib.contextmanager
 def own_port(stage: str) -> Iterator[None]:
-    """Every stage has a chief of its own, on a port of its own: the first, or one or two above it."""
+    """Context manager: every stage has its own chief and port: the first one, or one or two above it."""
     if not is_distributed():
         yield
         return
@@ -60,11 +60,11 @@ def own_port(stage: str) -> Iterator[None]:
 
 
 def run_workers(call: Callable[[], None], workers: int) -> None:
-    """Makes a call, a whole search, in a chief and so many workers, and waits for them.
+    """Runs a call, a complete search, in a chief and workers, and waits for them.
 
     Raises:
         ValueError: If it cannot be sent to other processes.
-        RuntimeError: If one of them fails; all are ended, and the same call again goes on from there.
+        RuntimeError: If one of them fails; all are stopped, and the same call resumes.
     """
     with tempfile.TemporaryDirectory() as directory:
         job = pathlib.Path(directory) / "job.pickle"
@@ -109,8 +109,8 @@ def _start(name: str, port: int, job: pathlib.Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-c", f"from {__name__} import main; main()", str(job)],
             env=environment,
-            stdin=subprocess.PIPE,  # closed when we are gone: see `_end_with_parent`
-            stdout=None if name == CHIEF else log,  # the chief shows the progress
+            stdin=subprocess.PIPE,  # closed with this process: see `_end_with_parent`
+            stdout=None if name == CHIEF else log,  # the chief prints the progress
             stderr=log,
         )
 
@@ -120,7 +120,7 @@ def _log(job: pathlib.Path, name: str) -> str:
 
 
 def _free_ports(number: int) -> int:
-    """The first of so many ports in a row that nobody listens on."""
+    """Returns the first of consecutive free ports."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -135,17 +135,17 @@ def _is_free(port: int) -> bool:
 
 
 def _end_with_parent() -> None:
-    """Ends this process when the one that started it is gone, however that ended."""
+    """Stops this process when its parent process ends."""
 
     def watch() -> None:
-        os.read(sys.stdin.fileno(), 1)  # nothing is ever written there: it returns at the end
+        os.read(sys.stdin.fileno(), 1)  # there is no input: it returns at the end
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 def main() -> None:
-    """A process that `run_workers` started."""
+    """Entry point of a process started by `run_workers`."""
     _end_with_parent()
     paths, call = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
     sys.path[:] = paths

@@ -1,4 +1,4 @@
-"""One KerasTuner search, which is a stage of ours: in this process, or as chief or worker of many."""
+"""KerasTuner search of one stage: in this process, or as the chief or a worker."""
 
 import contextlib
 from collections.abc import Callable
@@ -22,14 +22,14 @@ from keras_hyperens.search.trial_recorder import TrialRecorder
 
 @dataclass
 class TunerSearch:
-    """The search of a stage, until every one of its trials is in the pool.
+    """Search of a stage, until all of its trials are in the pool.
 
     Args:
-        recorder: Makes candidates of its trials.
-        plan: What it will do, as `json` can say it: the same plan in the same directory ends with the same candidates.
-        ended: Called with the name of each candidate that ended.
-        is_new: Whether what the pool says of this stage will be deleted, so that a worker must not believe it.
-        lease, patience: Of workers, in seconds; see `HyperDeepEnsembleBuilder.search`.
+        recorder: Recorder of the candidates.
+        plan: JSON description of the stage: the same plan in the same directory leads to the same candidates.
+        ended: Called with the name of each finished candidate.
+        is_new: Whether the existing record of this stage will be deleted, so that workers must ignore it.
+        lease, patience: Timeouts in seconds; see `HyperDeepEnsembleBuilder.search`.
     """
 
     recorder: TrialRecorder
@@ -48,9 +48,9 @@ class TunerSearch:
         """Runs all trials.
 
         Args:
-            make: Makes the tuner.
-            arguments: Of `keras_tuner.Tuner.search`.
-            search: Instead of that: another loop over the trials of the tuner to which the recorder is attached.
+            make: Creates the tuner.
+            arguments: Arguments of `keras_tuner.Tuner.search`.
+            search: Optional replacement of it: a loop over the trials of the tuner with the recorder.
         """
         with own_port(self.recorder.stage), tuner_hooks.frozen_garbage_collector():
             tuner = make()
@@ -73,7 +73,7 @@ class TunerSearch:
             tuner.search(**arguments)
 
     def _serve(self, tuner: keras_tuner.Tuner, arguments: dict[str, Any]) -> None:
-        """What `search` of the tuner does in a chief, which waits for workers that were killed."""
+        """Runs the tuner's `search` as a chief, which waits for killed workers."""
         if self._is_over():
             return
         pool, name = self.recorder.pool, self.recorder.stage

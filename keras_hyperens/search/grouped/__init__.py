@@ -1,1 +1,1 @@
-"""Candidates of one structure, trained as the members of one graph."""
+"""Training of candidates with the same structure as the members of one graph."""

@@ -1,4 +1,4 @@
-"""Several candidates of a search, trained as the members of one network by one `fit`, each as if it were alone."""
+"""Group of candidates that one `fit` trains as the members of one network, equivalent to separate training."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -32,20 +32,20 @@ from keras_hyperens.types import TensorTree
 
 
 class CandidateGroup(keras.Model):
-    """M compiled models of one structure, whose numbers, learning rates and weights are their own.
+    """M compiled models of the same structure with their own values, learning rates and weights.
 
-    `fit` minimizes the sum of the members' losses, each with its penalties and its label smoothing, so every member's
-    gradients are those that it would have alone; all see the same batches in the same order. Logs are arrays `[M]`.
-    The traced functions serve one group after the other: `start` gives the members new weights and numbers.
+    `fit` minimizes the sum of the members' losses, each with its penalties and its label smoothing, so the gradients of
+    every member equal those of separate training; all use the same batches in the same order. Logs are arrays `[M]`.
+    Groups reuse the traced functions: `start` sets new weights and values of the members.
 
     Args:
         model: One of the models.
-        sites: Where their numbers differ.
+        sites: Settings in which they differ.
         ensemble_size: M.
-        batch: A few rows, `(x, y, sample_weight)`, to make the metrics with.
+        batch: A few samples, `(x, y, sample_weight)`, to build the metrics.
 
     Raises:
-        IncompatibleModelsError: If such models would not be trained as if each were alone.
+        IncompatibleModelsError: If the result would differ from separate training.
     """
 
     def __init__(self, model: keras.Model, sites: Any, ensemble_size: int, batch: TensorTree) -> None:
@@ -64,7 +64,7 @@ class CandidateGroup(keras.Model):
         passed = {name: config[name] for name in ("jit_compile", "steps_per_execution") if name in config}
         variables = self.network.trainable_variables
         self.compile(with_member_rates(model.optimizer, ensemble_size, variables, self._owners(variables)), **passed)
-        self.test_step(batch)  # metrics make their variables when they first see rows
+        self.test_step(batch)  # metrics create their variables at the first batch
         self._initial = [variable.numpy() for variable in self.optimizer.variables]
 
     def _check(self, model: keras.Model) -> None:
@@ -78,7 +78,7 @@ class CandidateGroup(keras.Model):
                 raise IncompatibleModelsError(str(error)) from error
 
     def _owners(self, variables: Sequence[keras.Variable]) -> list[int | None]:
-        """The member of each variable, `None` where all have their own slice of it."""
+        """Returns the member of each variable, `None` for variables with one slice per member."""
         found = {
             id(variable): member
             for layer in hyper_layers(self.network)
@@ -89,16 +89,16 @@ class CandidateGroup(keras.Model):
         return [found.get(id(variable)) for variable in variables]
 
     def start(self, models: Sequence[keras.Model], facts: Sequence[Facts], seed: int, steps: int | None) -> None:
-        """Begins anew, with the weights and numbers of these models.
+        """Starts a group with the weights and values of these models.
 
         Args:
-            models: One for each member, as the hypermodel built it.
-            facts: Of the models.
-            seed: Of noise and dropout.
-            steps: Of the whole training, if they are known.
+            models: One per member, as returned by the hypermodel.
+            facts: Properties of the models.
+            seed: Seed of noise and dropout.
+            steps: Total number of steps, if known.
 
         Raises:
-            IncompatibleModelsError: If the models do not fit together after all.
+            IncompatibleModelsError: If the models are not compatible.
         """
         self.joint.adopt(models)
         self._numbers.assign(self.joint.values(facts))
@@ -111,10 +111,10 @@ class CandidateGroup(keras.Model):
             generator.state.assign(ops.convert_to_tensor([state, 0], generator.state.dtype))
 
     def keep(self, members: Sequence[int], kept: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
-        """Copies of the weights of these members, in the place of what was kept of them before.
+        """Copies the weights of these members over their previous copies.
 
         Returns:
-            What `restore` takes. The first time it has the weights of all members.
+            The argument of `restore`. The first call copies the weights of all members.
         """
         found = list(kept)
         if found and not members:
@@ -130,12 +130,12 @@ class CandidateGroup(keras.Model):
         return found
 
     def restore(self, kept: Sequence[np.ndarray]) -> None:
-        """Gives the members the weights that were kept."""
+        """Restores the copied weights of the members."""
         for variable, value in zip(self.network.weights, kept, strict=True):
             variable.assign(value)
 
     def release(self, member: int, model: keras.Model) -> None:
-        """The model takes over its member's weights."""
+        """Assigns the weights of a member to the model."""
         self.joint.release(member, self._numbers.numpy(), model)
 
     @property
@@ -144,14 +144,14 @@ class CandidateGroup(keras.Model):
 
     @property
     def losses(self) -> list[Any]:
-        return []  # the layers' are means over members: see `_penalties`
+        return []  # losses of layers are means over members: see `_penalties`
 
     def get_metrics_result(self) -> dict[str, Any]:
         parts = [scorer.get_metrics_result() for scorer in self._others.scorers]
         return {name: ops.stack([part[name] for part in parts]) for name in parts[0]}
 
     def call(self, inputs: TensorTree, training: bool | None = None) -> list[Any]:
-        """Each member's outputs for a batch."""
+        """Returns each member's outputs for a batch."""
         rows = keras.tree.map_structure(lambda leaf: tile_members(leaf, self.ensemble_size), inputs)
         with hyperparameter_scope(self._numbers):
             outputs = self.network(rows, training=training)
@@ -164,7 +164,7 @@ class CandidateGroup(keras.Model):
 
     def train_step(self, data: TensorTree) -> dict[str, Any]:
         variables = self.network.trainable_variables
-        with hyperparameter_scope(self._numbers):  # around the gradient too: a rematerialized layer runs again there
+        with hyperparameter_scope(self._numbers):  # includes the gradient, in which a rematerialized layer runs again
             with tf.GradientTape() as tape:
                 losses, outputs = self._member_losses(data, training=True)
                 total = tf.add_n(losses)
@@ -180,7 +180,7 @@ class CandidateGroup(keras.Model):
         return self(x, training=False)
 
     def _member_losses(self, data: TensorTree, training: bool) -> tuple[list[Any], list[Any]]:
-        """Each member's loss with its penalties, and its outputs."""
+        """Returns each member's loss with its penalties, and its outputs."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self(x, training=training)
         penalties = self._penalties()
@@ -194,12 +194,12 @@ class CandidateGroup(keras.Model):
         return losses, outputs
 
     def _penalties(self) -> list[Any]:
-        """The sum of each member's penalties."""
+        """Returns the sum of each member's penalties."""
         with hyperparameter_scope(self._numbers):
             every = [
                 ops.reshape(penalty, (self.ensemble_size,))
                 for layer in hyper_batch_layers(self.network)
-                for penalty in layer.penalties(layer.draw(None))  # kernels are not shared: rows do not matter
+                for penalty in layer.penalties(layer.draw(None))  # kernels are independent of the inputs
             ]
         return ops.unstack(sum(every)) if every else [0.0] * self.ensemble_size
 
@@ -213,7 +213,7 @@ class CandidateGroup(keras.Model):
 
 
 def _scorer(model: keras.Model, joint: Joint) -> keras.Model:
-    """A model without layers that has the compiled loss and metrics of one member."""
+    """Returns a model without layers with the compiled loss and metrics of one member."""
     scorer = keras.Model()
     if getattr(model, "output_names", None):
         scorer.output_names = model.output_names
@@ -226,6 +226,6 @@ def _scorer(model: keras.Model, joint: Joint) -> keras.Model:
 
 
 def _table(rates: list[np.ndarray]) -> np.ndarray:
-    """Learning rates `[steps or 1]` of each member as one array `[steps or 1, M]`."""
+    """Returns learning rates `[steps or 1]` of each member as one array `[steps or 1, M]`."""
     length = max(map(len, rates))
     return np.stack([np.resize(each, length) for each in rates], axis=1)

@@ -1,4 +1,4 @@
-"""A search whose trials are trained in groups: as many as allowed, of those that one graph can train as if alone."""
+"""Search that trains trials in groups with the same result as separate training."""
 
 import itertools
 import warnings
@@ -25,15 +25,15 @@ from keras_hyperens.search.tuner_hooks import IDLE
 from keras_hyperens.search.tuner_hooks import STOPPED
 from keras_hyperens.search.tuners import own_values
 
-WITHOUT_FEEDBACK = ("random", "grid")  # tuners that decide about a trial before the last one has ended
+WITHOUT_FEEDBACK = ("random", "grid")  # tuners that do not wait for the results of trials
 ALONE = "Candidates are trained one at a time"
-MOST_WAITING = 4  # times the size of a group: so many models are kept until enough of one structure are there
+MOST_WAITING = 4  # limit of waiting models, relative to the size of a group
 
 
 def groups_of(
     settings: Settings, recorder: TrialRecorder, arguments: dict[str, Any], say: Callable[[str], None]
 ) -> Callable[[], None] | None:
-    """The search loop of a stage in which candidates are trained together; `None` if they are not."""
+    """Returns the search loop of a stage with groups, or `None` if it trains one candidate at a time."""
     if settings.candidates_at_once == 1 or recorder.stage == RETRAINING:
         return None
     reason = why_alone(settings, recorder.stage, arguments)
@@ -44,31 +44,31 @@ def groups_of(
 
 
 def why_alone(settings: Settings, stage: str, arguments: dict[str, Any]) -> str | None:
-    """Why no trials of a stage can be trained together; `None` if they may be."""
+    """Returns the reason why a stage cannot train trials in groups, or `None`."""
     reasons = {
         f"only {' and '.join(WITHOUT_FEEDBACK)} search do not wait for results": stage == SEARCH
         and not (isinstance(settings.tuner, str) and settings.tuner in WITHOUT_FEEDBACK),
         "callbacks belong to one model": bool(arguments.get("callbacks")),
-        "`training_subset` gives each candidate rows of its own": settings.training_subset is not None,
+        "`training_subset` gives each candidate different samples": settings.training_subset is not None,
         "`distribution_strategy` trains one model": settings.distribution_strategy is not None,
         "several processes search": is_distributed(),
-        "the hypermodel has a `fit` of its own": type(settings.hypermodel).fit is not keras_tuner.HyperModel.fit,
-        "a generator gives its rows only once": isinstance(arguments.get("x"), Iterator),
+        "the hypermodel has a custom `fit`": type(settings.hypermodel).fit is not keras_tuner.HyperModel.fit,
+        "a generator can only be used once": isinstance(arguments.get("x"), Iterator),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 class GroupSearch:
-    """KerasTuner's search loop, but for trials that are trained as groups before they run.
+    """KerasTuner's search loop for trials that are trained in groups before they run.
 
-    A trial that runs finds its candidate in the pool, as after an interruption: what KerasTuner records of it is
-    therefore what it records of every other.
+    A running trial finds its candidate in the pool, as after an interruption, so its KerasTuner records are the same as
+    those of other trials.
 
     Args:
-        recorder: Attached to the tuner.
-        size: Of a group, at most.
-        arguments: Of `keras_tuner.Tuner.search`.
-        say: Takes a line for the user.
+        recorder: Recorder attached to the tuner.
+        size: Maximum size of a group.
+        arguments: Arguments of `keras_tuner.Tuner.search`.
+        say: Function that prints a line.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class GroupSearch:
         self.recorder, self.tuner, self.size, self.arguments = recorder, recorder.tuner, size, arguments
         self.groups = GroupTrainer(recorder, size, arguments, say)
         self.waiting: dict[str, list[Waiting]] = {}  # by structure
-        self.alone: set[str] = set()  # structures that cannot be trained together
+        self.alone: set[str] = set()  # structures without groups
 
     def search(self) -> None:
         """Runs all trials of the tuner."""
@@ -86,7 +86,7 @@ class GroupSearch:
         with tuner_hooks.forgotten_gradients():
             for number in itertools.count():
                 self.tuner.pre_create_trial()
-                # A tuner has one trial at a time: each that waits is that of another one.
+                # A tuner has one trial at a time: each waiting trial has its own tuner name.
                 trial = self.tuner.oracle.create_trial(f"{self.tuner.tuner_id}-{number}")
                 if trial.status == STOPPED:
                     break
@@ -102,7 +102,7 @@ class GroupSearch:
             return self._run(trial)
         try:
             waiting = self._built(trial, name, values)
-        except Exception:  # it will fail again alone, and that will be recorded
+        except Exception:  # the error recurs in separate training, and is recorded there
             return self._run(trial)
         if waiting is None:
             return self._run(trial)
@@ -113,8 +113,8 @@ class GroupSearch:
             self._train(max(self.waiting, key=lambda each: len(self.waiting[each])))
 
     def _built(self, trial: Any, name: str, values: dict[str, Any]) -> Waiting | None:
-        """The trial with its model, as it is when it is trained alone; `None` if it must be."""
-        keras.utils.clear_session(free_memory=False)  # for the names of layers, which are those of metrics
+        """Returns the trial with its model as in separate training; `None` if it requires separate training."""
+        keras.utils.clear_session(free_memory=False)  # for the names of layers, and so of metrics
         model = self.recorder.build(trial.hyperparameters, name)
         try:
             facts = facts_of(model)
@@ -129,16 +129,16 @@ class GroupSearch:
             self._train(structure)
 
     def _train(self, structure: str) -> None:
-        """Trains the waiting trials of a structure, together where that is possible, and ends them."""
+        """Trains the waiting trials of a structure, in a group if possible, and ends them."""
         group = self.waiting.pop(structure)
         trials = [each.trial for each in group]
         try:
             self.groups.train(group)
         except IncompatibleModelsError as reason:
             self._warn(structure, reason)
-        except files.OUTAGES as error:  # a full disk is not the candidates' fault
+        except files.OUTAGES as error:  # such as a full disk, independent of the candidates
             raise keras_tuner.errors.FatalRuntimeError(str(error)) from error
-        except Exception as error:  # for example too little memory
+        except Exception as error:  # such as insufficient memory
             self._warn(structure, f"{type(error).__name__}: {error}")
         group.clear()  # the models
         for trial in trials:

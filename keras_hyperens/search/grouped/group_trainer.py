@@ -1,4 +1,4 @@
-"""The trainer of groups: trials in one graph, until each is a candidate of the pool like any other."""
+"""Training of groups of trials in one graph, until each is a candidate of the pool."""
 
 import time
 from collections.abc import Callable
@@ -23,14 +23,14 @@ from keras_hyperens.search.trial_recorder import TrialRecorder
 
 @dataclass(frozen=True)
 class Waiting:
-    """A trial that waits for others like it.
+    """A trial that waits for its group.
 
     Attributes:
-        trial: KerasTuner's.
-        name, values: Of the candidate that it becomes.
-        structure: What models of one graph have in common.
-        model: As the hypermodel built it.
-        facts: Of the model.
+        trial: The KerasTuner trial.
+        name, values: Name and values of its candidate.
+        structure: Common structure of the models of one graph.
+        model: The model, as returned by the hypermodel.
+        facts: Properties of the model.
     """
 
     trial: Any
@@ -43,21 +43,21 @@ class Waiting:
 
 @dataclass
 class Graph:
-    """A network that trains one group after the other, and how fast it is, if that is known."""
+    """A network that trains one group after the other, and its speed, if known."""
 
     network: CandidateGroup
     together: Pace | None
-    alone: Pace | None  # of one candidate by itself
+    alone: Pace | None  # of separate training
 
 
 class GroupTrainer:
-    """Trains groups of trials of one structure.
+    """Trains groups of trials with the same structure.
 
     Args:
-        recorder: Makes candidates of them.
-        size: Of a group, at most.
-        arguments: Of `fit`.
-        say: Takes a line for the user.
+        recorder: Recorder of the candidates.
+        size: Maximum size of a group.
+        arguments: Arguments of `fit`.
+        say: Function that prints a line.
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class GroupTrainer:
         self.said: set[str] = set()
 
     def train(self, group: Sequence[Waiting]) -> None:
-        """Puts candidates of the group into the pool; none, if they are trained faster one at a time.
+        """Trains the candidates of the group, unless separate training is faster.
 
         Raises:
-            IncompatibleModelsError: If they would not be trained as if each were alone.
+            IncompatibleModelsError: If the result would differ from separate training.
         """
         if len(group) == 1:
             return
@@ -86,13 +86,13 @@ class GroupTrainer:
         models, facts = [each.model for each in filled], [each.facts for each in filled]
         graph.network.start(models, facts, seed, steps)
         best = BestEpochs(self.recorder.tuner.oracle.objective, graph.network.ensemble_size)
-        keras.utils.set_random_seed(seed)  # of the order of rows
+        keras.utils.set_random_seed(seed)  # of the order of samples
         graph.network.fit(**self.arguments, callbacks=[best])
         best.restore(graph.network)
         self._record(group, graph.network, best, start)
 
     def _graph_for(self, group: Sequence[Waiting]) -> Graph:
-        """A graph in which the group has its place, made if there is none."""
+        """Returns a graph for the group, created if necessary."""
         sites = sites_of([each.facts for each in group])
         for (structure, size), graph in self.graphs.items():
             if structure == group[0].structure and size >= len(group) and {*sites} <= {*graph.network.joint.sites}:
@@ -105,20 +105,20 @@ class GroupTrainer:
         return graph
 
     def _is_faster(self, graph: Graph, number: int, steps: int | None) -> bool:
-        """Whether a candidate is trained faster in the group than alone; says what was decided."""
+        """Whether candidates are trained faster in the group than separately; prints the decision."""
         if graph.together is None or graph.alone is None:
             return True
-        together = replace(graph.together, begin=0.0).of(steps) / number  # it has begun already, once for all groups
+        together = replace(graph.together, begin=0.0).of(steps) / number  # traced once for all groups
         alone = graph.alone.of(steps)
         how = f"{number} at once" if together < alone else "one at a time"
         if how not in self.said:
             self.said.add(how)
-            unit = "s each" if steps is not None else "s a step"
-            self.say(f"candidates are trained {how}: about {together:.3g} {unit} together, {alone:.3g} alone")
+            unit = "s each" if steps is not None else "s per step"
+            self.say(f"candidates are trained {how}: about {together:.3g} {unit} in a group, {alone:.3g} separately")
         return together < alone
 
     def _record(self, group: Sequence[Waiting], network: CandidateGroup, best: "BestEpochs", start: float) -> None:
-        rows: Any = self.recorder.rows  # a stage without them has no groups
+        rows: Any = self.recorder.rows  # a stage without validation data has no groups
         outputs = rows.outputs(network, self.recorder.batch_size)
         histories = best.histories()
         seconds = round((time.monotonic() - start) / len(group), 3)
@@ -130,7 +130,7 @@ class GroupTrainer:
         recorder, model = self.recorder, each.model
         recorder.pool.forget(each.name)
         checkpoint = recorder.place_of(each.trial.trial_id)
-        model.optimizer.build(model.trainable_variables)  # its variables are in every file of weights
+        model.optimizer.build(model.trainable_variables)  # files of weights contain its variables
         files.write_whole(checkpoint, model.save_weights)
         weights = recorder.keep_weights(each.name, checkpoint, each.trial)
         known = recorder.known_of(each.name, each.values)
@@ -139,10 +139,10 @@ class GroupTrainer:
 
 
 class BestEpochs(keras.callbacks.Callback):
-    """Keeps each member's weights of its best epoch, and its history, as a tuner's callbacks do for one model.
+    """Callback that keeps each member's best weights and its history, like a tuner's callbacks for one model.
 
     Args:
-        objective: KerasTuner's.
+        objective: KerasTuner objective.
         ensemble_size: M.
     """
 
@@ -151,7 +151,7 @@ class BestEpochs(keras.callbacks.Callback):
         self.objective = objective
         self.best = np.full(ensemble_size, np.inf if objective.direction == "min" else -np.inf)
         self.logs: list[dict[str, np.ndarray]] = []
-        self.kept: list[np.ndarray] = []  # the weights of the network, each member's of its best epoch
+        self.kept: list[np.ndarray] = []  # weights of the network, for each member those of its best epoch
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {name: keras.ops.convert_to_numpy(value) for name, value in (logs or {}).items()}
@@ -170,11 +170,11 @@ class BestEpochs(keras.callbacks.Callback):
         return better
 
     def restore(self, network: CandidateGroup) -> None:
-        """Gives each member the weights of its best epoch; one that was never good keeps its last ones."""
+        """Restores the weights of each member's best epoch; without one, the last weights are kept."""
         network.restore(self.kept)
 
     def histories(self) -> list[keras.callbacks.History]:
-        """What `fit` would have returned for each member."""
+        """Returns the history of `fit` for each member."""
         found = []
         for member in range(len(self.best)):
             history = keras.callbacks.History()

@@ -1,6 +1,6 @@
-"""Several compiled models of one structure as one network, a member each: members share nothing and differ in numbers.
+"""Several compiled models of the same structure as one network of members with independent weights.
 
-Which models are of one structure is seen in the models themselves, not in the hyperparameters that made them.
+The structure is determined from the models, not from the hyperparameters.
 """
 
 import json
@@ -24,24 +24,24 @@ from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.layers.base import HyperLayer
 
 LEARNING_RATE = "`learning_rate` of the optimizer"
-HIGHEST = 0.999  # of a rate; strengths have no limit, and the range of a member's number is not looked at again
-USUAL = ("", "frozen")  # reasons for which models may share a layer: nothing in it is trained
+HIGHEST = 0.999  # of a rate; coefficients have no limit, and the range of a member's value is not checked again
+USUAL = ("", "frozen")  # valid reasons to share a layer: it is not trained
 
 
 class IncompatibleModelsError(ValueError):
-    """Why models cannot be trained in one network."""
+    """Reason why models cannot be trained in one network."""
 
 
 @dataclass(frozen=True)
 class Joint:
-    """Models of one structure as one network.
+    """Models of the same structure as one network.
 
     Attributes:
-        network: Takes rows `[M*B, ...]`, member by member.
-        space: A name for each number in which the members differ.
-        sites: The places of these numbers, in the order of the space.
-        places: Of the models' layers, in the order of `layers_of`, the layer of the network.
-        compiled: The arguments with which one member's loss and metrics are compiled.
+        network: Takes inputs `[M*B, ...]`, member by member.
+        space: A name for each value in which the members differ.
+        sites: Sites of these values, in the order of the space.
+        places: The layers of the network for the models' layers, in the order of `layers_of`.
+        compiled: Compile arguments of one member's loss and metrics.
     """
 
     network: keras.Model
@@ -51,14 +51,14 @@ class Joint:
     compiled: dict[str, Any]
 
     def values(self, facts: Sequence[Facts]) -> np.ndarray:
-        """The members' numbers, `[M, 1, P]`."""
+        """Returns the members' values, `[M, 1, P]`."""
         return np.array([[[each.numbers.get(site, 0.0) for site in self.sites]] for each in facts], "float32")
 
     def adopt(self, models: Sequence[keras.Model]) -> None:
-        """Each member takes over the weights of its model.
+        """Initializes each member with the weights of its model.
 
         Raises:
-            IncompatibleModelsError: If a layer that they share has other weights in another model.
+            IncompatibleModelsError: If a shared layer has different weights in the models.
         """
         layers = [layers_of(model) for model in models]
         for place, layer in self.places.items():
@@ -71,7 +71,7 @@ class Joint:
                 raise IncompatibleModelsError(f"the frozen layer {layer.name!r} has other weights in each model")
 
     def release(self, member: int, values: np.ndarray, model: keras.Model) -> None:
-        """A model takes over the weights of its member."""
+        """Assigns the weights of a member to a model."""
         layers = layers_of(model)
         for place, layer in self.places.items():
             if isinstance(layer, HyperLayer):
@@ -79,15 +79,15 @@ class Joint:
 
 
 def structure_of(model: keras.Model, facts: Facts) -> str:
-    """All that models of one network have in common: layers, how they are connected, and what they are compiled with.
+    """Returns the common structure of models of one network: layers, connections, and compile arguments.
 
     Raises:
-        IncompatibleModelsError: If the model is no graph of layers that was compiled with a loss.
+        IncompatibleModelsError: If the model is not a graph of layers, compiled with a loss.
     """
     if not model.built or not model.compiled or getattr(model, "loss", None) is None:
         raise IncompatibleModelsError("a model must be built, and compiled with a loss")
     rest = {name: text for name, text in facts.rest.items() if name != LEARNING_RATE}
-    # Keras logs the loss of each output without its weight, so weights are no numbers of a member's own.
+    # Keras logs the loss of each output without its weight, so loss weights cannot vary between members.
     weights = {str(site): number for site, number in facts.numbers.items() if site[0] == "loss_weights"}
     return json.dumps(
         [type(model).__name__, rest, _wiring(model), sorted(map(str, facts.numbers)), weights], default=str
@@ -95,7 +95,7 @@ def structure_of(model: keras.Model, facts: Facts) -> str:
 
 
 def _wiring(model: keras.Model) -> Any:
-    """How the layers of a graph are connected, and its operations that are no layers; by places, not by names."""
+    """Returns the connections of the layers of a graph, and its other operations, by position instead of name."""
     try:
         config = model.get_config()
     except NotImplementedError as error:
@@ -125,16 +125,16 @@ def _wiring(model: keras.Model) -> Any:
 
 
 def sites_of(facts: Sequence[Facts]) -> tuple[Site, ...]:
-    """The places of the numbers that are not 0 in all models."""
+    """Returns the sites of the values that are not 0 in all models."""
     every = {site: None for each in facts for site, number in each.numbers.items() if number}
     return tuple(site for site in every if site[0] != "loss_weights")
 
 
 def join(model: keras.Model, sites: tuple[Site, ...], ensemble_size: int) -> Joint:
-    """The network of so many models like this one, and its places for their numbers.
+    """Returns the network for models like this one, and its sites for their values.
 
     Raises:
-        IncompatibleModelsError: If they would have to share a layer that is trained, or one that may mix rows.
+        IncompatibleModelsError: If they would share a trained layer, or one that may mix samples.
     """
     names = {site: f"{site[0]} {site[1]}" for site in sites}
     space = HyperparameterSpace(Hyperparameter(name, 0.0, HIGHEST, "linear") for name in names.values())
@@ -146,7 +146,7 @@ def join(model: keras.Model, sites: tuple[Site, ...], ensemble_size: int) -> Joi
 
     members = {"ensemble_size": ensemble_size, "space": space}
     converter = Converter(members, {"sharing": "independent"}, settings_of, member_normalization=True)
-    with warnings.catch_warnings(action="ignore"):  # of shared layers: they are looked at here
+    with warnings.catch_warnings(action="ignore"):  # of shared layers, which are checked here
         network = _converted(converter, model)
     _check_shared(converter)
     places = {numbers[id(old)]: new for old, new in converter.pairs if id(old) in numbers}
@@ -167,7 +167,7 @@ def _check_shared(converter: Converter) -> None:
         raise IncompatibleModelsError(f"all would share {', '.join(trained)}")
     for old, new in converter.pairs:
         if not isinstance(new, HyperLayer) and not type(new).__module__.startswith("keras."):
-            raise IncompatibleModelsError(f"the layer {old.name!r} of type {type(old).__name__} may mix rows")
+            raise IncompatibleModelsError(f"the layer {old.name!r} of type {type(old).__name__} may mix samples")
         if getattr(old, "activity_regularizer", None) is not None or isinstance(
             old, keras.layers.ActivityRegularization
         ):

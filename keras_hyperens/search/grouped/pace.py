@@ -1,4 +1,4 @@
-"""How long a training takes, tried on the real data, and how many steps it has."""
+"""Duration of a training run, measured on the actual data, and its number of steps."""
 
 import time
 from collections.abc import Sequence
@@ -10,27 +10,27 @@ import numpy as np
 
 from keras_hyperens.models.data import batches
 
-STEPS = 4  # of each turn; the first of them is not counted
+STEPS = 4  # per turn; the first one is not counted
 TURNS = 3
-FEW = 2  # rows
+FEW = 2  # samples
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a training takes, in seconds: to begin (a graph is traced), and then each step."""
+    """Duration of a training run in seconds: at the beginning (tracing), and per step."""
 
     begin: float
     step: float
 
     def of(self, steps: int | None) -> float:
-        """The seconds of so many steps after the beginning; of one step if nobody knows how many there are."""
+        """Returns the seconds of these steps after the beginning, or of one step if their number is unknown."""
         return self.step if steps is None else self.begin + steps * self.step
 
 
 def paces(models: Sequence[keras.Model], arguments: dict[str, Any]) -> list[Pace] | None:
-    """The pace of each model on the real data; `None` if these end too soon. Trains the models a little.
+    """Returns the pace of each model on the actual data; `None` if there are too few. Trains the models briefly.
 
-    The models take turns, so that whatever else the machine does slows all of them alike.
+    The models take turns, so that other processes slow all of them down equally.
     """
     without = ("validation_data", "validation_split", "callbacks", "epochs")
     arguments = {name: value for name, value in arguments.items() if name not in without}
@@ -61,7 +61,7 @@ class _Clock(keras.callbacks.Callback):
 
 
 def number_of_steps(arguments: dict[str, Any]) -> int | None:
-    """Of the whole training; `None` if that is not known beforehand."""
+    """Returns the total number of training steps; `None` if unknown."""
     steps, x = arguments.get("steps_per_epoch"), arguments["x"]
     if steps is None and isinstance(x, keras.utils.PyDataset):
         steps = x.num_batches
@@ -74,7 +74,7 @@ def number_of_steps(arguments: dict[str, Any]) -> int | None:
 
 
 def first_rows(arguments: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """A few rows of the training data: `(x, y, sample_weight)`."""
+    """Returns a few samples of the training data: `(x, y, sample_weight)`."""
     x, y, weights = arguments["x"], arguments.get("y"), arguments.get("sample_weight")
     if y is None:
         x, y, weights = next(batches(x, "x"))

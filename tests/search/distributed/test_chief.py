@@ -171,14 +171,30 @@ def test_a_wrong_request_is_refused_by_itself(ask, ended):
     chief, ask = ask
     trial = chief.create_trial("a")
     wrong = [
-        ("UpdateTrial", {"trial_id": "0", "metrics": {"val_accuracy": 1.0}}, "must have the objective.*val_accuracy"),
-        ("UpdateTrial", {"trial_id": "0", "metrics": {}}, "must have the objective.*Received: {}"),
+        (
+            "UpdateTrial",
+            {"trial_id": "0", "metrics": {"val_accuracy": 1.0}},
+            "must contain the objective.*val_accuracy",
+        ),
+        ("UpdateTrial", {"trial_id": "0", "metrics": {}}, "must contain the objective.*Received: {}"),
         ("EndTrial", {"trial": trial_like(trial)}, "must have reported 'val_nll'. Received: .. of trial 0"),
         ("EndTrial", {"trial": trial_like(trial, "RUNNING")}, "must end as one of.*Received: status='RUNNING'"),
-        ("EndTrial", {"trial": trial_like(trial, **{RUN: "../x"})}, "must stay as the chief gave them.*/run"),
-        ("EndTrial", {"trial": trial_like(trial, **{"tuner/trial_id": "../x"})}, "must stay as the chief.*tuner/trial"),
-        ("UpdateSpace", {"hyperparameters": space("l2", RUN).to_proto()}, "must not be those.*Received: .*/run"),
-        ("UpdateSpace", {"hyperparameters": space("tuner/epochs").to_proto()}, "must not be those.*tuner/epochs"),
+        ("EndTrial", {"trial": trial_like(trial, **{RUN: "../x"})}, "must not differ from those of the chief.*/run"),
+        (
+            "EndTrial",
+            {"trial": trial_like(trial, **{"tuner/trial_id": "../x"})},
+            "must not differ from those of the chief.*tuner/trial",
+        ),
+        (
+            "UpdateSpace",
+            {"hyperparameters": space("l2", RUN).to_proto()},
+            "must not be reserved by tuners.*Received: .*/run",
+        ),
+        (
+            "UpdateSpace",
+            {"hyperparameters": space("tuner/epochs").to_proto()},
+            "must not be reserved by tuners.*tuner/epochs",
+        ),
         ("CreateTrial", {"tuner_id": ALIVE}, "must have 3 lines"),
     ]
     for name, fields, message in wrong:
@@ -195,7 +211,7 @@ def test_a_wrong_request_is_refused_by_itself(ask, ended):
 def test_a_space_that_must_stay_is_not_changed(make):
     chief = make()
     chief.oracle.hyperparameters, chief.oracle.allow_new_entries = space("l2"), False
-    with pytest.raises(Refused, match="must stay as it is.*Received: .'momentum'"):
+    with pytest.raises(Refused, match="must not change.*Received: .'momentum'"):
         chief.update_space(space("l2", "momentum"))
     chief.update_space(space("l2"))
     assert chief.failure is None

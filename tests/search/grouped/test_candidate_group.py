@@ -221,13 +221,13 @@ REFUSED = {
     "Lookahead": lambda: make(1, Lookahead),
     "`clipnorm` of the optimizer": lambda: make(1, lambda rate: keras.optimizers.SGD(rate, clipnorm=1.0)),
     "`global_clipnorm`": lambda: make(1, lambda rate: keras.optimizers.SGD(rate, global_clipnorm=1.0)),
-    "several weights at once": lambda: make(1, keras.optimizers.Lamb),
+    "combine several weights": lambda: make(1, keras.optimizers.Lamb),
     "eagerly": lambda: make(1, run_eagerly=True),
     "slopes": lambda: make(1, layers=lambda _: [keras.layers.Dense(3), keras.layers.PReLU(name="slopes")]),
-    "function that sees the rows": lambda: make(
+    "function that processes the samples": lambda: make(
         1, layers=lambda _: [keras.layers.Dense(3), keras.layers.Lambda(lambda rows: rows - 1.0)]
     ),
-    "may mix rows": lambda: make(1, layers=lambda _: [Mixing(), keras.layers.Dense(3)]),
+    "may mix samples": lambda: make(1, layers=lambda _: [Mixing(), keras.layers.Dense(3)]),
     "penalty on its outputs": lambda: make(1, layers=lambda _: [keras.layers.Dense(3, activity_regularizer="l2")]),
 }
 

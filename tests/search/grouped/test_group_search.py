@@ -228,7 +228,7 @@ def clipped(hp):
 ALONE = {
     "results": {"tuner": "bayesian"},
     "training_subset": {"training_subset": 0.5},
-    "fit. of its own": {"hypermodel": Fitting()},
+    "custom .fit": {"hypermodel": Fitting()},
     "clipnorm": {"hypermodel": clipped, "objective": "val_loss"},
 }
 
@@ -254,7 +254,7 @@ def test_bad_numbers():
     for wrong in (0, 2.0, None):
         with pytest.raises(ValueError, match="`candidates_at_once` must be an integer of at least 1. Received"):
             khe.HyperDeepEnsembleBuilder(build_model, candidates_at_once=wrong)
-    with pytest.raises(ValueError, match="choose `workers` or `candidates_at_once`. Received: workers=2"):
+    with pytest.raises(ValueError, match="either `workers` or `candidates_at_once`. Received: workers=2"):
         khe.HyperDeepEnsembleBuilder(build_model, candidates_at_once=2).search(*blobs(), workers=2)
 
 
@@ -264,7 +264,7 @@ def test_it_decides_by_the_time_of_a_training_and_says_so(tmp_path, monkeypatch,
     monkeypatch.setattr(group_trainer, "paces", lambda *_: [Pace(9.0, step), Pace(0.5, 2.0)])
     builder = together(tmp_path, max_trials=2, initializations=0, ensemble_size=2, candidates_at_once=2)
     search(builder, batch_size=20, verbose=1)  # 2 epochs of 3 steps
-    assert f"candidates are trained {decision} each together, 12.5 alone" in capsys.readouterr().out
+    assert f"candidates are trained {decision} each in a group, 12.5 separately" in capsys.readouterr().out
     assert len(builder.pool.finished()) == 2
 
 
