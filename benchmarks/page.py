@@ -15,6 +15,7 @@ from benchmarks import fine_tuning
 from benchmarks.defaults import __main__ as defaults
 from benchmarks.paper import __main__ as paper
 from benchmarks.paper import report
+from benchmarks.paper.methods import SIZES
 from benchmarks.selection import __main__ as selection
 from benchmarks.selection.report import against
 from benchmarks.speed.aim import Aim
@@ -64,7 +65,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ratios": _paper(report.ratios),
     "methods": _paper(report.nll_by_cell),
     "pairs": _paper(report.pairs),
-    "diversity": _paper(report.diversity),
+    "diversity": _paper(lambda found: report.diversity(found, experiment.read(paper.FOLDER / SIZES))),
     "defaults": defaults.ratios,
     "selection": lambda: against(selection.lines(), "deep"),
     "tasks": lambda: tasks.report(experiment.read(experiment.RESULTS / "tasks.jsonl")),

@@ -11,6 +11,7 @@ import sysconfig
 import numpy as np
 import pytest
 
+from benchmarks import experiment
 from benchmarks import page
 from benchmarks.defaults import __main__ as defaults
 from benchmarks.paper import report as paper
@@ -18,6 +19,7 @@ from benchmarks.selection import __main__ as selection
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = ROOT / "README.md"
+PAPER = ROOT / "benchmarks" / "paper"
 PAGES = (README, ROOT / "docs" / "benchmarks.md")
 
 
@@ -121,7 +123,7 @@ def test_tables_are_those_of_the_results(path):
 @pytest.mark.parametrize(
     ("name", "report"),
     [
-        ("paper", lambda: paper.report(paper.runs_of(ROOT / "benchmarks" / "paper"))),
+        ("paper", lambda: paper.report(paper.runs_of(PAPER), experiment.read(PAPER / "sizes.jsonl"))),
         ("defaults", defaults.report),
         ("selection", lambda: selection.report.tables(selection.lines())),
     ],

@@ -45,6 +45,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dataset", default="digits", help="digits, or any TFDS image classification set")
     parser.add_argument("--network", default="lenet", choices=networks.NETWORKS, help="conv: for images of 8x8")
     parser.add_argument("--methods", nargs="+", default=list(methods.METHODS), choices=methods.METHODS)
+    parser.add_argument("--largest", type=int, help="deep ensembles of 1 to so many members; default: of all others")
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--epochs", type=int, help="default: those of the other benchmarks on these data")
     parser.add_argument("--directory", default="benchmark_runs/paper", help="where the searches are kept")
@@ -75,7 +76,7 @@ def _run(cell: Cell, others: np.ndarray, options: argparse.Namespace) -> None:
     for method in options.methods:
         experiment.once(file, cell.key(method=method), lambda method=method: _measured(method, cell, others))
     if "hyper-deep" in options.methods:
-        methods.measure_sizes(cell)
+        methods.measure_sizes(cell, options.largest or cell.ensemble_size)
 
 
 def _measured(method: str, cell: Cell, others: np.ndarray) -> Run:

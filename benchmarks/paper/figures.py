@@ -48,7 +48,9 @@ def sizes_figure(sizes: list[Run]) -> Any:
 
     of_cells: dict[Any, list[Run]] = {}
     for run in sizes:  # runs of another budget have a panel of their own
-        common = tuple(value for name, value in run.items() if name not in ("method", "size", "seed", "nll"))
+        common = tuple(
+            value for name, value in run.items() if name not in ("method", "size", "seed", "nll", "calibrated_nll")
+        )
         of_cells.setdefault(common, []).append(run)
     figure, axes = plt.subplots(1, len(of_cells), figsize=(4 * len(of_cells), 3), layout="constrained", squeeze=False)
     for ax, of_cell in zip(axes[0], of_cells.values()):
@@ -57,11 +59,11 @@ def sizes_figure(sizes: list[Run]) -> Any:
     return figure
 
 
-def curves(of_cell: list[Run]) -> dict[str, list[float]]:
-    """By method, the mean NLL over seeds of ensembles of 1, 2, ... members."""
+def curves(of_cell: list[Run], score: str = "nll") -> dict[str, list[float]]:
+    """By method, the mean score over seeds of ensembles of 1, 2, ... members."""
     found: dict[str, dict[int, list[float]]] = {}
     for run in sorted(of_cell, key=lambda run: run["size"]):
-        found.setdefault(run["method"], {}).setdefault(run["size"], []).append(run["nll"])
+        found.setdefault(run["method"], {}).setdefault(run["size"], []).append(run[score])
     return {method: [float(np.mean(nlls)) for nlls in by_size.values()] for method, by_size in found.items()}
 
 

@@ -105,17 +105,21 @@ def searched(cell: Cell, **settings: Any) -> khe.HyperDeepEnsembleBuilder:
     )
 
 
-def measure_sizes(cell: Cell) -> None:
-    """Test NLL of ensembles of 1 to K of the candidates on disk; trains nothing once the search is done."""
-    if experiment.find(cell.results / SIZES, cell.key()):
+def measure_sizes(cell: Cell, largest: int) -> None:
+    """Test NLL of ensembles of 1, 2, ... candidates, deep ones and hyper-deep ones, with and without a temperature.
+
+    Trains as many initializations of the best sets of hyperparameters as the largest deep ensemble has members.
+    """
+    if experiment.find(cell.results / SIZES, cell.key(largest=largest)):
         return
-    builder = searched(cell)
+    builder = searched(cell, initializations=largest)
     found = []
-    for size in range(1, cell.ensemble_size + 1):
+    for size in range(1, largest + 1):
         built = {"deep": builder.build_deep_ensemble(size), "hyper-deep": builder.build_ensemble(size)}
         for method, ensemble in built.items():
-            nll = experiment.score(ensemble, cell.data.test).nll
-            found.append({**cell.key(method=method, size=size), "nll": nll})
+            scores = experiment.measured(ensemble, cell.data)
+            each = {name: scores[name] for name in ("nll", "calibrated_nll")}
+            found.append({**cell.key(method=method, size=size, largest=largest), **each})
     experiment.append(cell.results / SIZES, found)
 
 

@@ -41,10 +41,10 @@ Table = dict[str, dict[int, Run]]  # by method and seed
 
 def publish(folder: pathlib.Path) -> None:
     """Prints the report, puts it into the README of the folder if it has the marks for it, and draws the plots."""
-    done = runs_of(folder)
-    text = report(done)
+    done, sizes = runs_of(folder), experiment.read(folder / SIZES)
+    text = report(done, sizes)
     print(text)
-    plots = figures.draw(tables(done), experiment.read(folder / SIZES), folder / "plots")
+    plots = figures.draw(tables(done), sizes, folder / "plots")
     pictures = [f"![{title}](plots/{file.name})" for title, file in plots.items()]
     readme = folder / "README.md"
     if done and readme.exists():
@@ -56,14 +56,14 @@ def runs_of(folder: pathlib.Path) -> list[Run]:
     return [run for file in sorted((folder / "results").glob("*.jsonl")) for run in experiment.read(file)]
 
 
-def report(done: list[Run]) -> str:
+def report(done: list[Run], sizes: list[Run]) -> str:
     """Markdown: the scores of each cell, the paired comparisons of all, how members differ, and what was published."""
     if not done:
         return "no runs yet"
     found = tables(done)
     parts = [f"{title}\n\n{_table(by_method)}" for title, by_method in found.items()]
     parts += ["Seed by seed, and what was published:", pairs(found), _published()]
-    parts += ["How members differ; out-of-distribution samples are MNIST's test images:", diversity(found)]
+    parts += ["How members differ; out-of-distribution samples are MNIST's test images:", diversity(found, sizes)]
     return "\n\n".join(parts)
 
 
@@ -136,14 +136,33 @@ def paired(ours: dict[int, Run], theirs: dict[int, Run]) -> list[str]:
     return [*ratios, *(f"{each} of {len(pairs)}" for each in wins)]
 
 
-def diversity(found: dict[str, Table]) -> str:
-    """How much members differ, in distribution and out of it."""
+def diversity(found: dict[str, Table], sizes: list[Run]) -> str:
+    """How much members differ, in distribution and out of it, and how many separate networks they are worth."""
     rows = []
     for title, by_method in found.items():
+        cell = title.partition(":")[0]
+        of_cell = [run for run in sizes if f"{run['dataset']}, {run['network']}" == cell]
+        curve = figures.curves(of_cell, "calibrated_nll").get("deep", [])
         for method, of_seed in by_method.items():
             values = [mean_and_error([run[name] for run in of_seed.values()]) for name in DIVERSITY]
-            rows.append([title.partition(":")[0], method, *values])
-    return experiment.table(["cell", "", *DIVERSITY.values()], rows)
+            nll = float(np.mean([run["calibrated_nll"] for run in of_seed.values()]))
+            rows.append([cell, method, *values, equivalent(nll, curve) if curve else ""])
+    return experiment.table(["cell", "", *DIVERSITY.values(), "deep-ensemble equivalent"], rows)
+
+
+def equivalent(nll: float, curve: list[float]) -> str:
+    """How many separate networks have this calibrated NLL: a position on the curve of deep ensembles of 1, 2, ...
+
+    References:
+        - Ashukha et al., [Pitfalls of In-Domain Uncertainty Estimation](https://arxiv.org/abs/2002.06470)
+    """
+    better = [number for number, value in enumerate(curve) if value < min(curve[:number], default=np.inf)]
+    values = [curve[number] for number in better]
+    if nll > values[0]:
+        return "below 1"
+    if nll < values[-1]:
+        return f"above {len(curve)}"
+    return f"{np.interp(-nll, np.negative(values), np.add(better, 1)):.1f}"
 
 
 def _published() -> str:

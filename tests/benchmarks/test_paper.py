@@ -180,7 +180,7 @@ LINES = [
 
 
 def test_a_report_by_hand():
-    text = report.report(LINES).splitlines()
+    text = report.report(LINES, []).splitlines()
     assert text[0] == TITLE
     assert [row.split(" | ")[0] for row in text[4:8]] == ["| deep", "| hyper-deep", "| batch", "| hyper-batch"]
     scores = "1.7500 ± 1.2500 | 0.5000 ± 0.0000 | 0.1000 ± 0.0000 | 1.7500 ± 1.2500 | 0.1000 ± 0.0000"
@@ -189,8 +189,8 @@ def test_a_report_by_hand():
     assert "| d, mlp | hyper-batch / batch | 0.500 | 0.500 | 2 of 2 | 2 of 2 | 2 of 2 |" in text
     assert "| cifar100, wrn28-10, published | hyper-deep / deep | 0.982 | | | | |" in text
     assert "| cifar100, wrn28-10, published | hyper-batch / batch | 0.983 | | | | |" in text
-    assert "| d, mlp | deep" + " | 0.2500 ± 0.0000" * 6 + " |" in text
-    assert report.report([]) == "no runs yet"
+    assert "| d, mlp | deep" + " | 0.2500 ± 0.0000" * 6 + " | |" in text
+    assert report.report([], []) == "no runs yet"
 
 
 def test_another_budget_is_another_table():
@@ -200,7 +200,7 @@ def test_another_budget_is_another_table():
 def test_the_report_fills_the_readme(tmp_path, capsys):
     (tmp_path / "README.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     experiment.append(tmp_path / "results" / "d-mlp.jsonl", LINES)
-    of_size = {name: LINES[0][name] for name in ("dataset", "network", "method", "seed", "nll")}
+    of_size = {name: LINES[0][name] for name in ("dataset", "network", "method", "seed", "nll", "calibrated_nll")}
     experiment.append(tmp_path / "sizes.jsonl", [{**of_size, "size": size} for size in (1, 2)])
     report.publish(tmp_path)
     text = (tmp_path / "README.md").read_text()
@@ -210,6 +210,14 @@ def test_the_report_fills_the_readme(tmp_path, capsys):
         assert f"(plots/{picture})" in text and (tmp_path / "plots" / picture).stat().st_size > 5_000
     report.publish(tmp_path)
     assert (tmp_path / "README.md").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("nll", "expected"), [(2.1, "below 1"), (2.0, "1.0"), (1.5, "1.5"), (1.0, "2.0"), (0.9, "3.0"), (0.7, "above 4")]
+)
+def test_equivalents_are_places_on_the_curve_of_deep_ensembles(nll, expected):
+    """A larger ensemble that happens to be worse counts as the smaller one."""
+    assert report.equivalent(nll, [2.0, 1.0, 1.2, 0.8]) == expected
 
 
 def test_curves_are_means_over_seeds_of_one_budget():

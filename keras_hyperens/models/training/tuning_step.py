@@ -80,8 +80,8 @@ class TuningStep:
     def run(self, batch_size: Tensor) -> None:
         """Runs one update, if this step has one.
 
-        Some strategies forbid an optimizer inside a condition. There only the gradient is conditional: the optimizer runs
-        at every step, and if the step does not tune, all changes are reverted.
+        Some strategies forbid an optimizer inside a condition. There only the gradient is conditional: the optimizer
+        runs at every step, and if the step does not tune, all changes are reverted.
         """
         number, every = self.ensemble.step.value, self.settings.tuning_every
         is_tuning = number % every == 0
