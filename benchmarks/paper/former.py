@@ -41,7 +41,7 @@ def of_shared(done: list[Run]) -> str:
             rows.append([method, *experiment.cells(of_seed, as_trained["batch"]), nll, *others])
         size, rate = max(run["ensemble_size"] for run in runs), runs[0]["learning_rate"]
         budget = f"{size} members, {len({run['seed'] for run in runs})} seeds, learning rate {rate:g}"
-        tables.append(f"{name}: {runs[0]['train_rows']} training rows, {budget}\n\n{experiment.table(columns, rows)}")
+        tables.append(f"{name}: {runs[0]['train_rows']} training samples, {budget}\n\n{experiment.table(columns, rows)}")
     return "\n\n".join(tables)
 
 
@@ -52,7 +52,7 @@ def of_separate(done: list[Run]) -> str:
     columns = ["", "NLL", "accuracy", "ECE", "NLL / deep ensemble's", "lower NLL"]
     size, trials, seeds = done[0]["ensemble_size"], done[0]["trials"], len(of_methods["deep ensemble"])
     budget = f"{size} members, {trials} trials, {seeds} seeds"
-    title = f"{done[0]['dataset']}: {done[0]['train_rows']} training rows, {budget}"
+    title = f"{done[0]['dataset']}: {done[0]['train_rows']} training samples, {budget}"
     return f"{title}\n\n{experiment.table(columns, rows)}"
 
 

@@ -101,7 +101,7 @@ def test_former_tables_by_hand():
         for seed, nll in enumerate(nlls)
     ]
     lines = former.of_shared([*runs, {**runs[0], "seed": former.FIRST_SELECTION_SEED, "nll": 99}]).splitlines()
-    assert lines[0] == "d: 5 training rows, 4 members, 2 seeds, learning rate 0.01"
+    assert lines[0] == "d: 5 training samples, 4 members, 2 seeds, learning rate 0.01"
     assert lines[-1] == (
         "| hyper-batch | 2.2500 ± 1.7500 | 0.5000 ± 0.0000 | 0.1000 ± 0.0000 | 1.250 | 1 of 2 "
         "| 1.1250 ± 0.8750 | 0.0500 ± 0.0000 | 0.625 | 1 of 2 |"
@@ -112,7 +112,7 @@ def test_former_tables_by_hand():
         for seed, nll in enumerate(nlls)
     ]
     lines = former.of_separate(separate).splitlines()
-    assert lines[0] == "d: 5 training rows, 3 members, 9 trials, 2 seeds"
+    assert lines[0] == "d: 5 training samples, 3 members, 9 trials, 2 seeds"
     row = "| hyper-deep ensemble | 1.7500 ± 1.2500 | 0.5000 ± 0.0000 | 0.1000 ± 0.0000 | 1.000 | 1 of 2 |"
     assert lines[-1] == row
 
