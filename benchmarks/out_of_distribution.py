@@ -1,13 +1,13 @@
-"""Do they know what they do not know? MNIST networks on rotated digits, on photographs, and on corrupted digits.
+"""Out-of-distribution detection: MNIST networks on rotated digits, photographs, and corrupted digits.
 
     python -m benchmarks.out_of_distribution --seeds 3
-    python -m benchmarks.out_of_distribution --report                    # tables and plot of what was run so far
+    python -m benchmarks.out_of_distribution --report                    # tables and plot of all runs
 
 Five methods: a single network and a batch ensemble with fixed L2 and dropout (the best of a grid of eight on held-out
-rows), a hyper-batch ensemble with the same dropout that tunes L2, and a deep and a hyper-deep ensemble out of one
-random search. Out-of-distribution images are the MNIST test images turned by 90 degrees, and CIFAR-10 test images in
-gray; the score is the AUROC with which a measure of uncertainty tells them from MNIST test images. Each run is a line
-of `benchmarks/results/out_of_distribution.jsonl`; runs that are there already are not repeated.
+data), a hyper-batch ensemble with the same dropout that tunes L2, and a deep and a hyper-deep ensemble from one random
+search. Out-of-distribution images are the MNIST test images rotated by 90 degrees, and CIFAR-10 test images in gray; the
+score is the AUROC of an uncertainty measure for separating them from MNIST test images. Each run is a line of
+`benchmarks/results/out_of_distribution.jsonl`; existing runs are not repeated.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def _options() -> argparse.Namespace:
     parser = experiment.parser(__doc__, file, seeds=3)
     experiment.add_data(parser, train_rows=6_000)
     parser.add_argument("--trials", type=int, default=12)
-    parser.add_argument("--directory", default="benchmark_runs", help="where the searches are kept")
+    parser.add_argument("--directory", default="benchmark_runs", help="directory of the searches")
     parser.add_argument("--plot", type=pathlib.Path, default=pathlib.Path("benchmark_runs/corruptions.png"))
     return parser.parse_args()
 

@@ -1,11 +1,11 @@
-"""The tables of two protocols that came before the paper's, as they were measured; their runs are in `former_results/`.
+"""Tables of two earlier protocols; their runs are in `former_results/`.
 
     python -m benchmarks.paper.former
 
-The first: a batch and a hyper-batch ensemble and a single network. The fixed L2 and dropout of the batch ensemble (and
-of the single network) were the best of a grid of eight on held-out rows, with seeds from 1000 on, which are not
-reported; so was whether the hyper-batch ensemble tunes dropout or has that of the grid. The second: one KerasTuner
-random search over L2, dropout and the learning rate; its best network, a deep ensemble of that, and hyper-deep.
+The first compares a batch ensemble, a hyper-batch ensemble and a single network. L2 and dropout of the batch ensemble
+(and of the single network) are the best of a grid of eight on held-out data, with seeds from 1000 on, which are not
+reported; so is whether the hyper-batch ensemble tunes dropout. The second uses one KerasTuner random search over L2,
+dropout and the learning rate for its best network, a deep ensemble of it, and a hyper-deep ensemble.
 """
 
 import pathlib
@@ -41,7 +41,9 @@ def of_shared(done: list[Run]) -> str:
             rows.append([method, *experiment.cells(of_seed, as_trained["batch"]), nll, *others])
         size, rate = max(run["ensemble_size"] for run in runs), runs[0]["learning_rate"]
         budget = f"{size} members, {len({run['seed'] for run in runs})} seeds, learning rate {rate:g}"
-        tables.append(f"{name}: {runs[0]['train_rows']} training samples, {budget}\n\n{experiment.table(columns, rows)}")
+        tables.append(
+            f"{name}: {runs[0]['train_rows']} training samples, {budget}\n\n{experiment.table(columns, rows)}"
+        )
     return "\n\n".join(tables)
 
 
