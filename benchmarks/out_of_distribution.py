@@ -5,7 +5,7 @@
 
 Five methods: a single network and a batch ensemble with fixed L2 and dropout (the best of a grid of eight on held-out
 data), a hyper-batch ensemble with the same dropout that tunes L2, and a deep and a hyper-deep ensemble from one random
-search. Out-of-distribution images are the MNIST test images rotated by 90 degrees, and CIFAR-10 test images in gray; the
+search. Out-of-distribution images are the MNIST test images rotated by 90 degrees, and gray CIFAR-10 test images; the
 score is the AUROC of an uncertainty measure for separating them from MNIST test images. Each run is a line of
 `benchmarks/results/out_of_distribution.jsonl`; existing runs are not repeated.
 """

@@ -4,8 +4,8 @@
     python -m benchmarks.defaults --report
 
 Networks and training are those of `benchmarks.paper`: 6,000 training samples, 1,000 tuning samples, 1,000 samples
-for the selection of the epoch, 20 epochs, 3 members. Scores use 10,000 further samples of the training set; test samples
-are not used. Seeds start at 1000. `settings.jsonl` has the best setting of a random search of 24 single networks per
+for the selection of the epoch, 20 epochs, 3 members. Scores use 10,000 further samples of the training set, and no test
+samples. Seeds start at 1000. `settings.jsonl` has the best setting of a random search of 24 single networks per
 seed: baselines use it, and hyper-batch starts near it or, where the name states so, at weak or strong penalties.
 """
 
