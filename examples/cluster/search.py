@@ -5,11 +5,12 @@
     sbatch slurm.sh                                                   # one chief and four workers
     kubectl apply -f kubernetes.yaml
 
-The code does not depend on the cluster: KerasTuner's environment variables (KERASTUNER_TUNER_ID, "chief" or a unique name
-of the worker, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the chief) make a process the chief, which decides and
-does not train, or a worker. All processes need a shared directory, the same data and `--seed`, and access to three ports
-of the chief: the given one (search) and the next two (initializations, retraining). The ports are not authenticated:
-restrict them to the cluster. Interrupted searches resume when they are started again with the same options.
+The code does not depend on the cluster: KerasTuner's environment variables (KERASTUNER_TUNER_ID, "chief" or a unique
+name of the worker, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the chief) make a process the chief, which
+decides and does not train, or a worker. All processes need a shared directory, the same data and `--seed`, and access
+to three ports of the chief: the given one (search) and the next two (initializations, retraining). The ports are not
+authenticated: restrict them to the cluster. Interrupted searches resume when they are started again with the same
+options.
 """
 
 import argparse

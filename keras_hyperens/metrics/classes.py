@@ -165,7 +165,8 @@ def _check_labels(labels: np.ndarray, number: int | None, rank: int, form: Form)
         sums = labels.sum(-1)
         raise ValueError(
             "One-hot labels must have one 1 per sample, and soft labels must be at least 0 and sum to 1; for several "
-            f"labels per sample create the metric with `multi_label=True`. Received: sums from {sums.min():.4g} to {sums.max():.4g}"
+            "labels per sample create the metric with `multi_label=True`. "
+            f"Received: sums from {sums.min():.4g} to {sums.max():.4g}"
         )
     check_classes(labels, number, form.ignore_class)
 
