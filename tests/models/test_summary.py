@@ -61,8 +61,8 @@ def test_hyperparameters_of_a_hyper_batch_ensemble():
     ensemble.conformalize(X, Y, 0.8, "aps", verbose=0)
     ensemble.abstain(threshold=0.5)
     page = ensemble._repr_html_()
-    assert "Temperatures: of each ensemble" in page and "Conformal: aps, coverage 0.8" in page
-    assert "Refused by: max_probability" in page
+    assert "Temperatures: per ensemble" in page and "Conformal: aps, coverage 0.8" in page
+    assert "Abstention by: max_probability" in page
 
 
 def test_a_hyper_deep_ensemble():
