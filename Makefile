@@ -1,50 +1,52 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# By files: what a file trains once, one worker trains. Three workers on two cores, because some tests wait for processes;
-# of the integration tests more do.
+# Tests are distributed by file, because fixtures train models once per file. Three workers on two cores, because some tests
+# wait for processes, in particular integration tests.
 WORKERS ?= 3
 IF_DATA := test -z "$$TFDS_DATA_DIR" ||
 TESTS = -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
 
 .PHONY: demo test test-all test-lowest faults zoo check format docs tutorials benchmark
 
-demo: .venv/installed          ## train, compare, explain and export an ensemble on real images
+demo: .venv/installed          ## train, compare and export ensembles on real images
 	$(BIN)/python -m examples.demo $(ARGS)
 
-test: .venv/installed          ## the unit tests, and one of each kind of the others
+test: .venv/installed          ## the unit tests
 	$(BIN)/python $(TESTS) -m "not integration"
 
 test-all: WORKERS = 4
-test-all: .venv/installed      ## the integration tests, too: processes, devices, notebooks, whole trainings
+test-all: .venv/installed      ## the unit and integration tests: processes, devices, notebooks, training runs
 	$(BIN)/python $(TESTS)
 
-faults: .venv/installed        ## plants faults into copies of the package: the unit tests must see each
+faults: .venv/installed        ## plants faults into copies of the package, which the unit tests must detect
 	$(BIN)/python -m tests.faults
 
-zoo: .venv/installed           ## small models in many styles, each made an ensemble: prints a table
+zoo: .venv/installed           ## converts small models in many styles to ensembles, and prints a table
 	$(BIN)/python -m tests.zoo
 
-tutorials: .venv/installed     ## run the notebooks in full, and keep what they put out
+tutorials: .venv/installed     ## runs the notebooks and stores their outputs
 	$(BIN)/python -m tutorials
 
-test-lowest: .venv-lowest/installed  ## the unit tests with the lowest versions that setup.cfg allows
+test-lowest: .venv-lowest/installed  ## the unit tests with the lowest versions of setup.cfg
 	.venv-lowest/bin/python $(TESTS) -m "not integration"
 
-check: .venv/installed         ## format, lint, types, import directions
+check: .venv/installed         ## format, lint, spelling, types, import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
+	$(BIN)/python -m docs.tools.wording
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
 
-format: .venv/installed        ## write what `check` wants to see
+format: .venv/installed        ## formats the code and fixes lint errors
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: .venv/installed          ## the site, in build/site; a broken link or an unknown name fails
+docs: .venv/installed          ## builds the site in build/site; fails at broken links and unknown names
 	$(BIN)/python -m docs.tools.drawing
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-benchmark: .venv/installed     ## the measurements of README; those on TFDS data where TFDS_DATA_DIR is set
+benchmark: .venv/installed     ## the measurements; those on TFDS data if TFDS_DATA_DIR is set
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.speed --parts kernels peers
 	$(BIN)/python -m tests.search.test_search_memory

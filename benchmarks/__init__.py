@@ -1,3 +1,3 @@
-"""The demo and the measurements; importing the package starts TensorFlow without a word."""
+"""Benchmarks. Importing the package starts TensorFlow without log output."""
 
 from benchmarks import quiet as quiet

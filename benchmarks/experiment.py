@@ -192,9 +192,11 @@ def parser(description: str | None, results: pathlib.Path, seeds: int = 5) -> ar
 
 def add_data(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     """The options of image data, and of the ensembles that are trained on them."""
-    parser.add_argument("--data-dir", help="of TFDS data; default: TFDS_DATA_DIR, else TFDS downloads")
+    parser.add_argument("--data-dir", help="directory of TFDS data; default: TFDS_DATA_DIR, or a download")
     parser.add_argument("--train-rows", type=int, default=10_000)
-    parser.add_argument("--held-out-rows", type=int, default=2_000, help="for tuning, and as many for validation")
+    parser.add_argument(
+        "--held-out-rows", type=int, default=2_000, help="samples for tuning, and as many for validation"
+    )
     parser.add_argument("--ensemble-size", type=int, default=3)
     parser.set_defaults(**defaults)
 

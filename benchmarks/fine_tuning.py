@@ -1,11 +1,11 @@
-"""Fine-tuning a trained network as an ensemble: what random rank-1 factors cost at first and are worth at last.
+"""Fine-tuning of a trained network as an ensemble, with different initializations of the rank-1 factors.
 
-    python -m benchmarks.fine_tuning                 # scikit-learn's digits, no network needed
-    python -m benchmarks.fine_tuning --report        # the table of everything run so far
+    python -m benchmarks.fine_tuning                 # offline, digits of scikit-learn
+    python -m benchmarks.fine_tuning --report        # the table of all runs
 
-A network is trained to tell the digits 0 to 4 apart; with a new last layer it is fine-tuned on 150 images of 5 to 9,
-as a single network and as hyper-batch ensembles whose rank-1 factors start at one (every member predicts what the
-network predicts) or around one. Each run is a line of `benchmarks/results/fine_tuning.jsonl`.
+A network is trained on the digits 0 to 4; with a new last layer it is fine-tuned on 150 images of the digits 5 to 9, as
+a single network and as hyper-batch ensembles whose rank-1 factors start at one (every member initially predicts as the
+network) or near one. Each run is a line of `benchmarks/results/fine_tuning.jsonl`.
 """
 
 import argparse

@@ -127,7 +127,7 @@ axes[1].set_title("hyper-batch ensemble, calibrated");
 # %% [markdown]
 # ## Uncertainty
 #
-# The test images with the lowest and the highest predictive entropy. Many images of the second row are also ambiguous
+# The test images with the lowest and the highest predictive entropy. Many images in the second line are also ambiguous
 # to humans.
 
 # %%

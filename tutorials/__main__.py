@@ -1,10 +1,10 @@
-"""Runs the notebooks of this folder in full, and keeps their outputs.
+"""Runs the notebooks of this folder, and stores their outputs.
 
     make tutorials                              # all of them
     python -m tutorials 1_first_ensemble        # one
 
-A notebook's source is the `.py` file of its name (Jupytext's percent format), where a diff can be read; the `.ipynb`
-beside it is that source and what it put out. How long the run took is in its metadata, and on the site.
+The source of a notebook is the `.py` file with its name (Jupytext's percent format), which has readable diffs; the
+`.ipynb` file adds the outputs. The metadata, and the site, contain the duration of the run.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main() -> None:
     for name in parser.parse_args().names:
         source = FOLDER / f"{name}.py"
         start = time.monotonic()
-        with tempfile.TemporaryDirectory() as folder:  # for the files that it writes
+        with tempfile.TemporaryDirectory() as folder:  # for files that it writes
             notebook = executed(source, pathlib.Path(folder))
         seconds = round(time.monotonic() - start)
         notebook.metadata["seconds"] = seconds
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def read(source: pathlib.Path) -> Any:
-    """The notebook of a source, without outputs; its cells are numbered, so that a second run changes nothing."""
+    """Returns the notebook of a source, without outputs, and with numbered cells for reproducibility."""
     notebook = jupytext.read(source)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook.metadata["jupytext"]["cell_metadata_filter"] = "short,tags,-all"  # Jupytext's order changes
@@ -47,10 +47,10 @@ def read(source: pathlib.Path) -> Any:
 
 
 def executed(source: pathlib.Path, folder: pathlib.Path, is_short: bool = False, timeout: int = 1800) -> Any:
-    """The notebook with its outputs, run in `folder`.
+    """Returns the notebook with its outputs, run in `folder`.
 
-    What installs packages on Colab is left out. A short run follows the cell of parameters by its own values of them
-    (`short` in the cell's metadata).
+    The cell that installs packages on Colab is skipped. A short run adds the assignments in the metadata of the cell of
+    parameters (`short`).
     """
     notebook = read(source)
     skipped = {number: cell for number, cell in enumerate(notebook.cells) if "colab" in cell.metadata.get("tags", [])}
@@ -66,7 +66,7 @@ def executed(source: pathlib.Path, folder: pathlib.Path, is_short: bool = False,
 
 
 def write(notebook: Any, path: pathlib.Path) -> None:
-    """Without times of day and TensorFlow's log. Under another name first: a run that is stopped leaves the old one."""
+    """Writes a notebook atomically, without timestamps and TensorFlow logs."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if "outputs" in cell:
@@ -77,7 +77,7 @@ def write(notebook: Any, path: pathlib.Path) -> None:
 
 
 def _is_log(output: Any) -> bool:
-    """In notebooks TensorFlow writes a part of it to stdout."""
+    """Whether an output is a TensorFlow log, parts of which are on stdout."""
     logs = ("WARNING:tensorflow", "INFO:tensorflow")
     return output.get("name") == "stderr" or output.get("text", "").startswith(logs)
 

@@ -1,1 +1,1 @@
-"""The choices behind the defaults of `HyperBatchEnsemble`, on data that no table of the paper's comparison looks at."""
+"""Defaults of `HyperBatchEnsemble`, on data that are not part of the comparison with the paper."""

@@ -1,12 +1,12 @@
-"""Hyper-batch with its defaults, with one of its three cures off, and from bad starts, beside its baselines.
+"""Hyper-batch with its defaults, with one of them disabled, and from bad starts, compared with baselines.
 
     python -m benchmarks.defaults --dataset fashion_mnist --network mlp            # TFDS_DATA_DIR, or --data-dir
     python -m benchmarks.defaults --report
 
-Networks and training are those of `benchmarks.paper`: 6,000 samples to train on, 1,000 to tune on, 1,000 to choose the
-epoch by, 20 epochs, members of 3. Scores are on 10,000 further samples of the training set; test samples are not looked
-at. Seeds begin at 1000. `settings.jsonl` has the best setting of a random search of 24 single networks for each seed:
-baselines have it, hyper-batch begins around it or, where its name says so, at weak or strong penalties.
+Networks and training are those of `benchmarks.paper`: 6,000 training samples, 1,000 tuning samples, 1,000 samples
+for the selection of the epoch, 20 epochs, 3 members. Scores use 10,000 further samples of the training set, and no test
+samples. Seeds start at 1000. `settings.jsonl` has the best setting of a random search of 24 single networks per
+seed: baselines use it, and hyper-batch starts near it or, where the name states so, at weak or strong penalties.
 """
 
 import pathlib

@@ -1,11 +1,11 @@
-"""Eight methods on one data set and network, over seeds; the searches and the results of finished runs are kept.
+"""Eight methods on one dataset and network, over seeds; searches and finished runs are stored.
 
-    python -m benchmarks.paper --dataset digits --network conv --ensemble-size 4       # scikit-learn's, always there
+    python -m benchmarks.paper --dataset digits --network conv --ensemble-size 4       # offline, from scikit-learn
     python -m benchmarks.paper --dataset fashion_mnist --network mlp                   # TFDS_DATA_DIR, or --data-dir
-    python -m benchmarks.paper --report                  # tables and plots of everything run so far, into README.md
+    python -m benchmarks.paper --report                  # writes tables and plots of all runs to README.md
 
 The protocol is in `benchmarks/paper/README.md`. Each run is a line of a file in `benchmarks/paper/results`, and is not
-repeated; a search that was interrupted goes on where it stopped.
+repeated; interrupted searches resume.
 """
 
 import argparse
@@ -42,13 +42,13 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = experiment.parser(__doc__, FOLDER)
     experiment.add_data(parser, train_rows=10_000, held_out_rows=1_000)
-    parser.add_argument("--dataset", default="digits", help="digits, or any TFDS image classification set")
-    parser.add_argument("--network", default="lenet", choices=networks.NETWORKS, help="conv: for images of 8x8")
+    parser.add_argument("--dataset", default="digits", help="digits, or any TFDS image classification dataset")
+    parser.add_argument("--network", default="lenet", choices=networks.NETWORKS, help="conv is for 8x8 images")
     parser.add_argument("--methods", nargs="+", default=list(methods.METHODS), choices=methods.METHODS)
-    parser.add_argument("--largest", type=int, help="deep ensembles of 1 to so many members; default: of all others")
+    parser.add_argument("--largest", type=int, help="size of the largest deep ensemble; default: --ensemble-size")
     parser.add_argument("--trials", type=int, default=24)
-    parser.add_argument("--epochs", type=int, help="default: those of the other benchmarks on these data")
-    parser.add_argument("--directory", default="benchmark_runs/paper", help="where the searches are kept")
+    parser.add_argument("--epochs", type=int, help="default: as in the other benchmarks on these data")
+    parser.add_argument("--directory", default="benchmark_runs/paper", help="directory of the searches")
     parser.add_argument("--mirrored", action="store_true", help="train on all accelerators (MirroredStrategy)")
     return parser.parse_args()
 

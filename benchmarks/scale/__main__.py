@@ -1,10 +1,10 @@
-"""The cost model of `docs/scale.md` beside what is there.
+"""Validation of the cost model of `docs/scale.md`.
 
-    python -m benchmarks.scale             # everything, some minutes; writes benchmarks/results/scale.json
-    python -m benchmarks.scale --report    # the table of the last run, and what the model says of large cases
+    python -m benchmarks.scale             # a few minutes; writes benchmarks/results/scale.json
+    python -m benchmarks.scale --report    # the tables of the last run and of large cases
 
-Most points are counted: weights, bytes. Times are of processors, not of clocks, the least of repetitions that take
-turns, and never absolute: a line through some of them, and another one on it. (That of workers is of a clock; they
+Most points are counted: weights, bytes. Times are processor times, the minimum of interleaved repetitions, and never
+absolute: a line through some of them is compared with another one. (The time of workers is wall time, because they
 pause.)
 """
 

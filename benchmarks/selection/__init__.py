@@ -1,1 +1,1 @@
-"""How members are chosen from few rows: rules of selection and temperatures, on pools of real predictions."""
+"""Selection of members on small validation sets: rules and temperatures, on predictions of trained models."""

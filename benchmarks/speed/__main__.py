@@ -1,15 +1,15 @@
-"""All measurements of cost, in one table.
+"""Measurements of time and memory in one table.
 
-    python -m benchmarks.speed                            # everything but what is slow, half an hour on 2 cores
+    python -m benchmarks.speed                            # all parts except slow ones, half an hour on 2 cores
     python -m benchmarks.speed --parts steps --repetitions 10
     python -m benchmarks.speed --parts largest-selection  # 10 GB on disk
-    python -m benchmarks.speed --parts peers              # selection: AutoGluon's and the reference's, up to 10 GB
-    python -m benchmarks.speed --parts kernels            # forms of a convolution
-    python -m benchmarks.speed --report                   # the table of everything run so far
+    python -m benchmarks.speed --parts peers              # selection of AutoGluon and the reference, up to 10 GB
+    python -m benchmarks.speed --parts kernels            # implementations of a convolution
+    python -m benchmarks.speed --report                   # the table of all runs
 
-Written to `benchmarks/results/speed.json`, with the machine and the versions: a part takes the place of its last run,
-and the other parts stay if they were run on the same machine. Ratios are of medians of interleaved repetitions in one
-run; on a busy machine they hold, single times do not.
+Results are written to `benchmarks/results/speed.json`, with the machine and the versions: a part replaces its last run,
+and other parts are kept if they were run on the same machine. Ratios are those of medians of interleaved repetitions in
+one run, which are robust on a shared machine, unlike single times.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Segmentation, text and regression: a batch ensemble and a hyper-batch ensemble against a single network, over seeds.
+"""Segmentation, text and regression: batch and hyper-batch ensembles compared with a single network, over seeds.
 
     python -m benchmarks.tasks --task segmentation --seeds 3
     python -m benchmarks.tasks                                          # all three tasks
-    python -m benchmarks.tasks --report                                 # the tables of everything run so far
+    python -m benchmarks.tasks --report                                 # the tables of all runs
 
-The fixed L2 and dropout of the single network and of the batch ensemble are, for each, the best of a small grid on
-tuning and validation rows, with a seed that is not reported. Each run is a line of `benchmarks/results/tasks.jsonl`;
-runs that are there already are not repeated.
+L2 and dropout of the single network and of the batch ensemble are, for each, the best of a small grid on tuning and
+validation data, with a seed that is not reported. Each run is a line of `benchmarks/results/tasks.jsonl`; existing runs
+are not repeated.
 """
 
 import pathlib

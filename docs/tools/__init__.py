@@ -1,1 +1,1 @@
-"""What the pages of the site need: hooks, drawings, the page of all messages."""
+"""Tools of the site: hooks, drawings, the page of all messages, the word list."""

@@ -1,6 +1,6 @@
-"""Docstrings as Keras writes them, as the parser of the site wants them (a griffe extension; mkdocs.yml names it).
+"""Conversion of Keras docstrings for the parser of the site (a griffe extension of mkdocs.yml).
 
-Keras' `Example:` is not indented, and `Input shape:` is no section of Google's style: they become titles and code.
+`Example:` is not indented in Keras, and `Input shape:` is not a section of Google style: they become titles and code.
 """
 
 import re
@@ -14,7 +14,7 @@ PART = re.compile(rf"^({TITLES}):\n(.*?)(?=^[A-Z][\w ]*:\n|\Z)", re.M | re.S)
 
 
 class KerasSections(griffe.Extension):
-    """Rewrites every docstring before it is parsed."""
+    """Converts every docstring before it is parsed."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring is not None:
@@ -22,7 +22,7 @@ class KerasSections(griffe.Extension):
 
 
 def with_titles(text: str) -> str:
-    """The docstring with a bold title for each section that the parser does not know, and its examples as code."""
+    """Returns the docstring with a bold title for each unsupported section, and with examples as code."""
     return PART.sub(lambda part: f"**{part[1]}**\n\n{_body(part[1], part[2])}\n\n", text)
 
 

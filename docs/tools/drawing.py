@@ -1,6 +1,6 @@
-"""The drawings of how data flows, as SVG with a background of its own: legible on light and dark pages alike.
+"""Drawings of the data flow, as SVG with a background that is legible on light and dark pages.
 
-python -m docs.tools.drawing            # writes docs/images/*.svg anew
+python -m docs.tools.drawing            # writes docs/images/*.svg
 """
 
 import html
@@ -13,7 +13,7 @@ FILLS = {"data": "#e3f0fb", "part": "#fdf0d5", "result": "#e2f3e4"}
 
 
 class Box(NamedTuple):
-    """One box: its kind, its lines, and what is written on the arrow to the next one."""
+    """One box: kind, lines, and the label of the arrow to the next one."""
 
     kind: str
     lines: tuple[str, ...]
@@ -69,7 +69,7 @@ DRAWINGS = {
 
 
 def drawing(title: str, boxes: tuple[Box, ...]) -> str:
-    """Boxes from top to bottom, with an arrow between two of them unless the upper one is a result."""
+    """Draws boxes from top to bottom, with an arrow between two of them unless the upper one is a result."""
     parts, y = [], 56
     for number, box in enumerate(boxes):
         height = STEP + LINE * (len(box.lines) - 1)
@@ -109,7 +109,7 @@ def _text(x: float, y: float, text: str, size: int = 13, weight: str = "normal",
 
 
 def drawings() -> dict[str, str]:
-    """The text of each file by its name."""
+    """Returns the text of each file by name."""
     return {f"{name}.svg": drawing(*content) for name, content in DRAWINGS.items()}
 
 

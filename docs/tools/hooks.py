@@ -1,7 +1,7 @@
-"""What MkDocs does to the pages of this site before it reads them (mkdocs.yml names this file).
+"""MkDocs hooks that process the pages of the site (configured in mkdocs.yml).
 
-- Links out of `docs/` work: the file becomes part of the site, under `repository/`; a missing one fails the build.
-- A block of `math` becomes MathML, which needs no script.
+- Files outside of `docs/` that pages link to become part of the site, under `repository/`; missing ones fail the build.
+- A `math` block becomes MathML, which requires no script.
 - `<!-- tutorials -->` is replaced by a list of the notebooks, each of which is a page.
 - `<!-- messages -->` is replaced by a list of all errors and warnings.
 """
@@ -22,7 +22,7 @@ from docs.tools import notebooks
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-REPOSITORY = "repository"  # where files from outside docs/ are in the site
+REPOSITORY = "repository"  # folder of the site for files from outside docs/
 ALWAYS = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -36,7 +36,7 @@ OUTSIDE = re.compile(r"^(\w+:|#|/)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds what pages link to outside docs/."""
+    """Adds files outside docs/ that pages link to."""
     for path in sorted(linked_files()):
         source = str(ROOT / path)
         files.append(File.generated(config, f"{REPOSITORY}/{path}", abs_src_path=source))
@@ -47,7 +47,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """The page as it goes to the site."""
+    """Returns the processed page."""
     uri = page.file.src_uri
     source = uri.removeprefix(f"{REPOSITORY}/") if uri.startswith(REPOSITORY) else f"docs/{uri}"
     markdown = with_site_links(markdown, pathlib.PurePosixPath(source).parent, uri)
@@ -60,24 +60,24 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
-    """A script of our own in the place of one from elsewhere, which the theme needs for search from a file."""
+    """Replaces a remote script, which the theme uses for search from a file, by a local one."""
     place = os.path.relpath("search-from-file.js", pathlib.PurePosixPath(page.url or "index.html").parent)
     return SHIM.sub(f'<script src="{place}">', output)
 
 
 def on_post_template(output_content: str, **_: Any) -> str:
-    """The page of a server that has no such page needs neither script."""
+    """Removes the script from the error page."""
     return SHIM.sub("<script>", output_content)
 
 
 def mathematics(latex: str) -> str:
-    """Equations, one a line, as MathML."""
+    """Returns equations, one per line, as MathML."""
     lines = [latex2mathml.converter.convert(line, display="block") for line in latex.strip().splitlines()]
     return '<div class="mathematics">' + "".join(lines) + "</div>"
 
 
 def linked_files() -> set[str]:
-    """Files outside docs/ that the site needs: those that pages link to, and those that these link to."""
+    """Returns the files outside docs/ that pages link to, directly or indirectly."""
     pages = [path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.md")]
     found, ahead = set(ALWAYS), [*pages, *ALWAYS, "README.md"]
     found |= {path.relative_to(ROOT).as_posix() for path in notebooks.paths(ROOT)}
@@ -91,14 +91,14 @@ def linked_files() -> set[str]:
 
 
 def targets(page: str) -> Iterator[str]:
-    """What a page of the repository links to in the repository, as paths from its root."""
+    """Yields the links of a page to files of the repository, relative to its root."""
     for _, link, _ in LINK.findall(CODE.sub("", (ROOT / page).read_text())):
         if not OUTSIDE.match(link):
             yield os.path.normpath((pathlib.PurePosixPath(page).parent / link.partition("#")[0]).as_posix())
 
 
 def with_site_links(markdown: str, folder: pathlib.PurePosixPath, uri: str) -> str:
-    """Links of a text from a folder of the repository, as a page of the site must write them."""
+    """Converts the links of a text in a folder of the repository to links of a page of the site."""
 
     def replace(match: re.Match[str]) -> str:
         link, hash_, anchor = match[2].partition("#")

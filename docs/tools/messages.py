@@ -1,9 +1,9 @@
-"""Every error and warning of the package, read from its source: what docs/messages.md shows on the site.
+"""Errors and warnings of the package, read from its source, for docs/messages.md.
 
     python -m docs.tools.messages            # prints them
 
-What differs from one time to the next is written as an ellipsis. A place that only passes on the text of another error
-is left out: that error has a place of its own.
+Variable parts are replaced by an ellipsis. Statements that only pass on the text of another error are omitted, because
+that error has an entry.
 """
 
 import ast
@@ -21,7 +21,7 @@ GAP = "…"
 
 
 class Message(NamedTuple):
-    """One place that raises or warns."""
+    """A statement that raises an error or a warning."""
 
     module: str
     function: str
@@ -30,14 +30,14 @@ class Message(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What texts of one module can be made of."""
+    """Functions and constants that texts of a module can use."""
 
     functions: dict[str, ast.FunctionDef]  # of the whole package
     constants: dict[str, str]  # of the module
 
 
 def messages() -> list[Message]:
-    """All of them, by module and place."""
+    """Returns all messages by module, in order."""
     paths = sorted((ROOT / "keras_hyperens").rglob("*.py"))
     trees = {path: ast.parse(path.read_text()) for path in paths}
     functions = {node.name: node for tree in trees.values() for node in ast.walk(tree) if _is_function(node)}
@@ -51,7 +51,7 @@ def messages() -> list[Message]:
 
 
 def listing() -> str:
-    """By module, in Markdown."""
+    """Returns the messages by module, in Markdown."""
     parts: list[str] = []
     for room, of_room in groupby(messages(), key=lambda message: (message.module + ".").split(".")[1]):
         parts.append(f"## {f'keras_hyperens.{room}'.strip('.')}\n\n{ROOMS[room]}\n")
@@ -87,7 +87,7 @@ def _said_in(node: ast.AST, function: str, source: Source) -> Iterator[tuple[str
 
 
 def _texts(node: ast.expr, source: Source) -> list[str]:
-    """The texts that an expression can have."""
+    """Returns the possible texts of an expression."""
     match node:
         case ast.Constant(value=str(text)):
             return [text]
@@ -116,7 +116,7 @@ def _joined(parts: list[list[str]]) -> list[str]:
 
 
 def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Names in capitals and what they stand for, as it is printed."""
+    """Yields names in capitals and their values as text."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
             try:

@@ -1,15 +1,16 @@
-"""A search for a hyper-deep ensemble: alone on a laptop, or as one of the many processes of a cluster.
+"""Search for a hyper-deep ensemble, in a single process or on a cluster.
 
-    python search.py                                                  # alone, on scikit-learn's digits
+    python search.py                                                  # single process, digits of scikit-learn
     python search.py --dataset mnist --data-dir ~/tensorflow_datasets
     sbatch slurm.sh                                                   # one chief and four workers
     kubectl apply -f kubernetes.yaml
 
-Nothing here knows of clusters: KerasTuner's environment variables (KERASTUNER_TUNER_ID, "chief" or a name of the
-worker's own, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT, the chief's) make a process the chief, which decides and
-trains nothing, or a worker. All must see one directory and the same data, have the same `--seed`, and reach three ports
-of the chief: the one given (search) and the next two (initializations, retraining). They are open to whoever reaches
-them: keep them inside the cluster. What is interrupted goes on when it is started again, with the same options.
+The code does not depend on the cluster: KerasTuner's environment variables (KERASTUNER_TUNER_ID, "chief" or a unique
+name of the worker, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT of the chief) make a process the chief, which
+decides and does not train, or a worker. All processes need a shared directory, the same data and `--seed`, and access
+to three ports of the chief: the given one (search) and the next two (initializations, retraining). The ports are not
+authenticated: restrict them to the cluster. Interrupted searches resume when they are started again with the same
+options.
 """
 
 import argparse
@@ -24,7 +25,7 @@ import keras_hyperens as khe
 
 
 def build_model(hp, image_shape, num_classes):
-    """An ordinary KerasTuner hypermodel: put your own in its place."""
+    """An ordinary KerasTuner hypermodel: replace it by your own."""
     l2 = keras.regularizers.L2(hp.Float("l2", 1e-6, 1e-2, sampling="log"))
     model = keras.Sequential(
         [
@@ -45,7 +46,7 @@ def build_model(hp, image_shape, num_classes):
 
 
 def load(name, data_dir):
-    """Images in [0, 1] and labels, to train and to test on: scikit-learn's digits, or any TFDS classification set."""
+    """Returns training and test data, images in [0, 1]: digits of scikit-learn, or any TFDS classification dataset."""
     if name != "digits":
         import tensorflow_datasets as tfds
 
@@ -60,7 +61,7 @@ def load(name, data_dir):
 
 
 def main(arguments=None):
-    """Searches; then whoever is no worker builds the ensemble, tests and saves it."""
+    """Searches; the chief then builds, evaluates and saves the ensemble."""
     options = parser().parse_args(arguments)
     (x, y), (x_test, y_test) = load(options.dataset, options.data_dir)
     builder = khe.HyperDeepEnsembleBuilder(
@@ -80,20 +81,20 @@ def main(arguments=None):
     ensemble = builder.build_ensemble()
     builder.results_summary()
     scores = ensemble.evaluate(x_test, y_test, batch_size=500, verbose=0, return_dict=True)
-    print("test rows:", ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+    print("test:", ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
     path = options.directory / options.dataset / "ensemble.keras"
     ensemble.save(path)
     print("ensemble:", path)
 
 
 def parser():
-    """The options, the same for all processes."""
+    """Returns the parser of the options, which must be equal for all processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="digits", help="digits, or any TFDS image classification set")
-    parser.add_argument("--data-dir", help="directory of TFDS data; without it TFDS downloads")
-    parser.add_argument("--directory", type=pathlib.Path, default=pathlib.Path("runs"), help="seen by all processes")
+    parser.add_argument("--dataset", default="digits", help="digits, or any TFDS image classification dataset")
+    parser.add_argument("--data-dir", help="directory of TFDS data; by default TFDS downloads")
+    parser.add_argument("--directory", type=pathlib.Path, default=pathlib.Path("runs"), help="shared by all processes")
     parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--initializations", type=int, default=4, help="of each of the best sets of hyperparameters")
+    parser.add_argument("--initializations", type=int, default=4, help="per selected hyperparameter set")
     parser.add_argument("--ensemble-size", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)

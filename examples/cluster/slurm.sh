@@ -1,10 +1,10 @@
 #!/bin/bash
-# One chief and four workers on Slurm. From this directory, on a file system that all nodes share:
+# One chief and four workers on Slurm. Run it in this directory, on a shared file system:
 #
 #     sbatch slurm.sh [OPTIONS OF search.py]
 #     sbatch --ntasks=33 --gpus-per-task=1 slurm.sh --dataset mnist --data-dir "$HOME/tensorflow_datasets"
 #
-# Submitted again, with the same options, it goes on where it stopped.
+# The search resumes when it is submitted again with the same options.
 #SBATCH --job-name=hyper-deep-search
 #SBATCH --ntasks=5
 #SBATCH --cpus-per-task=2
@@ -15,15 +15,15 @@
 #SBATCH --output=%x-%j.log
 set -euo pipefail
 
-# Task 0 runs on the first node of the list. Three ports in a row, below those that Linux gives to clients, which two
-# jobs on one node are not likely to have in common.
+# Task 0 runs on the first node of the list. The three consecutive ports are below the ephemeral ports of Linux, and
+# unlikely to be shared by two jobs on one node.
 nodes=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
 KERASTUNER_ORACLE_IP=${nodes%%$'\n'*}
 KERASTUNER_ORACLE_PORT=$((10000 + 3 * (SLURM_JOB_ID % 7000)))
 export KERASTUNER_ORACLE_IP KERASTUNER_ORACLE_PORT
 
-# The chief listens on all its addresses: a host's own name may stand for its loopback there.
-# shellcheck disable=SC2016  # each task expands this by itself
+# The chief listens on all its addresses, because the name of a host may resolve to its loopback address.
+# shellcheck disable=SC2016  # each task expands this
 srun --kill-on-bad-exit=1 bash -c '
     if [[ $SLURM_PROCID == 0 ]]; then
         export KERASTUNER_TUNER_ID=chief KERASTUNER_ORACLE_IP=0.0.0.0

@@ -164,8 +164,9 @@ def _check_labels(labels: np.ndarray, number: int | None, rank: int, form: Form)
     if labels.ndim == rank and labels.shape[-1] == number:
         sums = labels.sum(-1)
         raise ValueError(
-            "One-hot labels must have one 1 per sample, and soft labels must sum to 1; for several labels per sample "
-            f"create the metric with `multi_label=True`. Received: sums from {sums.min():.4g} to {sums.max():.4g}"
+            "One-hot labels must have one 1 per sample, and soft labels must be at least 0 and sum to 1; for several "
+            "labels per sample create the metric with `multi_label=True`. "
+            f"Received: sums from {sums.min():.4g} to {sums.max():.4g}"
         )
     check_classes(labels, number, form.ignore_class)
 

@@ -34,7 +34,7 @@ for ((rank = 0; rank < SLURM_NTASKS; rank++)); do wait -n; done
 @pytest.mark.integration
 def test_the_program_alone(tmp_path, capsys):
     search.main([*LITTLE, "--directory", str(tmp_path)])
-    assert re.search(r"test rows: accuracy 0\.\d+", capsys.readouterr().out)
+    assert re.search(r"test: accuracy 0\.\d+", capsys.readouterr().out)
     ensemble = keras.models.load_model(tmp_path / "digits" / "ensemble.keras")
     (_, _), (x, _) = search.load("digits", None)
     np.testing.assert_allclose(ensemble.predict(x, verbose=0).sum(-1), 1, rtol=1e-5)
@@ -76,7 +76,7 @@ def test_slurm_script_starts_one_chief_and_its_workers(tmp_path):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, errors[-3000:]
-    assert output.count("test rows: ") == output.count("ensemble: ") == 1  # the chief's
+    assert output.count("test: ") == output.count("ensemble: ") == 1  # the chief's
     assert keras.models.load_model(tmp_path / "runs" / "digits" / "ensemble.keras").ensemble_size == 2
 
 

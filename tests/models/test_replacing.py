@@ -202,7 +202,7 @@ def test_a_model_of_several_files_replaces_its_kind_alone(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
     assert keras.saving.load_model(tmp_path / "a").members[0].get_weights()[0] == 2.0
     written(tmp_path / "a" / "notes.txt", "precious")
-    with pytest.raises(ValueError, match=r"Only a model of `zipped=False` is replaced.*\['notes.txt'\]"):
+    with pytest.raises(ValueError, match=r"Only a model of `zipped=False` can be replaced.*\['notes.txt'\]"):
         ensemble_of(3.0).save(tmp_path / "a", zipped=False)
 
 

@@ -36,7 +36,7 @@ def test_parameters_are_those_of_the_weights():
     assert found.shared > plain.count_params()
     text = summary(ensemble)
     assert "Total params" in text and "Members: 3" in text
-    assert f"Parameters: {found.shared:,} shared, {each:,} of each member" in text
+    assert f"Parameters: {found.shared:,} shared, {each:,} per member" in text
 
 
 def test_normalization_of_members_is_their_own():
@@ -61,13 +61,13 @@ def test_hyperparameters_of_a_hyper_batch_ensemble():
     ensemble.conformalize(X, Y, 0.8, "aps", verbose=0)
     ensemble.abstain(threshold=0.5)
     page = ensemble._repr_html_()
-    assert "Temperatures: of each ensemble" in page and "Conformal: aps, coverage 0.8" in page
-    assert "Refused by: max_probability" in page
+    assert "Temperatures: per ensemble" in page and "Conformal: aps, coverage 0.8" in page
+    assert "Abstention by: max_probability" in page
 
 
 def test_a_hyper_deep_ensemble():
     text, page = summary(deep(), expand_nested=True), deep()._repr_html_()
-    assert "Parameters: 0 shared, 19 to 35 of each member" in text and "members combined by mean" in text
+    assert "Parameters: 0 shared, 19 to 35 per member" in text and "members combined by mean" in text
     assert re.search(r"^member  weight  units  l2$", text, re.M) and re.search(r"^0 +0.75 +2 +0.001$", text, re.M)
     assert "<td>1</td><td>0.25</td><td>4</td><td></td>" in page
 

@@ -68,7 +68,7 @@ BAD_X[1] = np.nan
         ((X, Y, np.zeros(20)), ValueError, "not all 0"),
         (iter(()), ValueError, "no batch"),
         ("rows", TypeError, "tuning_data of type str"),
-        (tf.data.Dataset.from_tensors((X, Y)).repeat(), ValueError, "must end"),
+        (tf.data.Dataset.from_tensors((X, Y)).repeat(), ValueError, "must be finite"),
     ],
 )
 def test_bad_tuning_data_is_named(data, error, message):
@@ -87,7 +87,7 @@ class Endless:
 )
 def test_what_does_not_say_how_long_it_is_must_end(data, monkeypatch):
     monkeypatch.setattr(batches, "MOST_BATCHES", 20)
-    with pytest.raises(ValueError, match="`tuning_data` must end. Received: .* of more than 20 batches"):
+    with pytest.raises(ValueError, match="`tuning_data` must be finite. Received: .* with over 20 batches"):
         TuningRows(data, None, 0)
     assert TuningRows(tf.data.Dataset.from_tensors((X, Y)).repeat(30), None, 0).size == 600
 

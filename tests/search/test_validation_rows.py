@@ -47,7 +47,7 @@ def test_a_generator_that_can_be_read_once_is_refused():
 
 
 def test_rows_without_end_are_refused():
-    with pytest.raises(ValueError, match="`validation_data` must end"):
+    with pytest.raises(ValueError, match="`validation_data` must be finite"):
         ValidationRows(tf.data.Dataset.from_tensors(blobs()).repeat())
 
 
