@@ -26,7 +26,7 @@ class HyperparameterHistory(keras.callbacks.Callback):
 
     Example:
     >>> history = HyperparameterHistory()
-    >>> # ensemble.fit(..., callbacks=[history]); khe.plots.hyperparameter_path(history.bounds)
+    >>> # ensemble.fit(..., callbacks=[history]); khe.plots.hyperparameter_path(history.bounds["l2"], "l2")
     """
 
     def __init__(self, log_dir: str | None = None, *, in_logs: bool = False) -> None:
