@@ -224,8 +224,8 @@ class HyperBatchMultiHeadAttention(HyperBatchAttention):
     >>> import numpy as np
     >>> import keras_hyperens as khe
     >>> layer = khe.layers.HyperBatchMultiHeadAttention(2, 3, ensemble_size=4)
-    >>> rows = np.ones((4 * 2, 5, 6), "float32")
-    >>> layer(rows, rows).shape
+    >>> inputs = np.ones((4 * 2, 5, 6), "float32")
+    >>> layer(inputs, inputs).shape
     TensorShape([8, 5, 6])
     """
 
@@ -269,8 +269,8 @@ class HyperBatchGroupQueryAttention(HyperBatchAttention):
     >>> import numpy as np
     >>> import keras_hyperens as khe
     >>> layer = khe.layers.HyperBatchGroupQueryAttention(3, 4, 2, ensemble_size=4)
-    >>> rows = np.ones((4 * 2, 5, 6), "float32")
-    >>> layer(rows, rows).shape
+    >>> inputs = np.ones((4 * 2, 5, 6), "float32")
+    >>> layer(inputs, inputs).shape
     TensorShape([8, 5, 6])
     """
 

@@ -128,8 +128,8 @@ class HyperBatchConv2D(HyperBatchConv):
     >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
     >>> layer = khe.HyperBatchConv2D(6, 3, padding="same", ensemble_size=4, space=space, kernel_l2="l2")
     >>> with khe.hyperparameter_scope(np.full((4, 1, 1), 1e-4, "float32")):
-    ...     rows = layer(np.ones((4 * 2, 5, 5, 3), "float32"))
-    >>> rows.shape
+    ...     outputs = layer(np.ones((4 * 2, 5, 5, 3), "float32"))
+    >>> outputs.shape
     TensorShape([8, 5, 5, 6])
 
     References:

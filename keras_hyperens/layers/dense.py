@@ -40,8 +40,8 @@ class HyperBatchDense(HyperBatchLayer):
     >>> space = khe.HyperparameterSpace([khe.Hyperparameter("l2", 1e-6, 1e-2, "log")])
     >>> layer = khe.HyperBatchDense(8, ensemble_size=4, space=space, kernel_l2="l2", activation="relu")
     >>> with khe.hyperparameter_scope(np.full((4, 1, 1), 1e-4, "float32")):
-    ...     rows = layer(np.ones((4 * 2, 3), "float32"))
-    >>> rows.shape
+    ...     outputs = layer(np.ones((4 * 2, 3), "float32"))
+    >>> outputs.shape
     TensorShape([8, 8])
 
     References:

@@ -39,8 +39,8 @@ class HyperDropout(HyperNoise):
     >>> space = khe.HyperparameterSpace([khe.Hyperparameter("dropout", 0.0, 0.9, "linear")])
     >>> layer = khe.HyperDropout("dropout", ensemble_size=2, space=space, seed=0)
     >>> with khe.hyperparameter_scope(np.array([[[0.0]], [[0.9]]], "float32")):
-    ...     rows = layer(np.ones((2 * 1, 1000), "float32"), training=True)
-    >>> int((rows[0] == 0).numpy().sum()), 850 < int((rows[1] == 0).numpy().sum()) < 950
+    ...     outputs = layer(np.ones((2 * 1, 1000), "float32"), training=True)
+    >>> int((outputs[0] == 0).numpy().sum()), 850 < int((outputs[1] == 0).numpy().sum()) < 950
     (0, True)
     """
 
@@ -91,8 +91,8 @@ class HyperSpatialDropout1D(HyperSpatialDropout):
     >>> import numpy as np
     >>> import keras_hyperens as khe
     >>> layer = khe.layers.HyperSpatialDropout1D(0.5, ensemble_size=2, seed=0)
-    >>> rows = np.asarray(layer(np.ones((2 * 1, 5, 8), "float32"), training=True))
-    >>> bool((rows == rows[:, :1]).all())
+    >>> outputs = np.asarray(layer(np.ones((2 * 1, 5, 8), "float32"), training=True))
+    >>> bool((outputs == outputs[:, :1]).all())
     True
     """
 
@@ -111,8 +111,8 @@ class HyperSpatialDropout2D(HyperSpatialDropout):
     >>> import numpy as np
     >>> import keras_hyperens as khe
     >>> layer = khe.layers.HyperSpatialDropout2D(0.5, ensemble_size=2, seed=0)
-    >>> rows = np.asarray(layer(np.ones((2 * 1, 5, 5, 8), "float32"), training=True))
-    >>> bool((rows == rows[:, :1, :1]).all())
+    >>> outputs = np.asarray(layer(np.ones((2 * 1, 5, 5, 8), "float32"), training=True))
+    >>> bool((outputs == outputs[:, :1, :1]).all())
     True
     """
 
@@ -131,8 +131,8 @@ class HyperSpatialDropout3D(HyperSpatialDropout):
     >>> import numpy as np
     >>> import keras_hyperens as khe
     >>> layer = khe.layers.HyperSpatialDropout3D(0.5, ensemble_size=2, seed=0)
-    >>> rows = np.asarray(layer(np.ones((2 * 1, 3, 3, 3, 8), "float32"), training=True))
-    >>> bool((rows == rows[:, :1, :1, :1]).all())
+    >>> outputs = np.asarray(layer(np.ones((2 * 1, 3, 3, 3, 8), "float32"), training=True))
+    >>> bool((outputs == outputs[:, :1, :1, :1]).all())
     True
     """
 
@@ -164,8 +164,8 @@ class HyperGaussianDropout(HyperNoise):
     >>> import numpy as np
     >>> import keras_hyperens as khe
     >>> layer = khe.layers.HyperGaussianDropout(0.5, ensemble_size=2, seed=0)
-    >>> rows = layer(np.ones((2 * 1, 1000), "float32"), training=True)
-    >>> bool(0.9 < np.std(rows) < 1.1)
+    >>> outputs = layer(np.ones((2 * 1, 1000), "float32"), training=True)
+    >>> bool(0.9 < np.std(outputs) < 1.1)
     True
     """
 

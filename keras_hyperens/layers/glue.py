@@ -84,7 +84,7 @@ class Constant(keras.layers.Layer):
     Args:
         value: `[...]`, an array or nested lists.
         value_dtype: Type of the array.
-        by_row: Whether there is one copy per sample, `[rows, ...]`, or one copy in total.
+        by_row: Whether there is one copy per sample, `[B, ...]`, or one copy in total.
         **keywords: As in `keras.layers.Layer`.
     """
 
@@ -134,7 +134,7 @@ class WithMask(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_hyperens")
 class MaskOf(keras.layers.Layer):
-    """Returns the mask of its input, `[rows, time]`."""
+    """Returns the mask of its input, `[B, time]`."""
 
     def call(self, inputs: TensorTree, mask: TensorTree = None) -> TensorTree:
         return ops.ones(ops.shape(inputs)[:2], "bool") if mask is None else ops.cast(mask, "bool")

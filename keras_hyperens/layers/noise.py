@@ -78,8 +78,8 @@ class HyperGaussianNoise(HyperNoise):
     >>> import numpy as np
     >>> import keras_hyperens as khe
     >>> layer = khe.layers.HyperGaussianNoise(0.1, ensemble_size=2, seed=0)
-    >>> rows = layer(np.zeros((2 * 1, 1000), "float32"), training=True)
-    >>> bool(0.09 < np.std(rows) < 0.11)
+    >>> outputs = layer(np.zeros((2 * 1, 1000), "float32"), training=True)
+    >>> bool(0.09 < np.std(outputs) < 0.11)
     True
     """
 

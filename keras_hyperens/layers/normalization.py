@@ -80,8 +80,8 @@ class MemberBatchNormalization(MemberNormalization):
     >>> import numpy as np
     >>> import keras_hyperens as khe
     >>> layer = khe.layers.MemberBatchNormalization(ensemble_size=2)
-    >>> rows = np.asarray(layer(np.array([[1.0], [3.0], [10.0], [30.0]], "float32"), training=True))
-    >>> rows.round(2).ravel().tolist()
+    >>> outputs = np.asarray(layer(np.array([[1.0], [3.0], [10.0], [30.0]], "float32"), training=True))
+    >>> outputs.round(2).ravel().tolist()
     [-1.0, 1.0, -1.0, 1.0]
     """
 

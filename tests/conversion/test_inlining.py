@@ -224,7 +224,7 @@ class Network(keras.Model):
 def test_a_subclassed_model():
     model = Network()
     model(X)
-    with pytest.warns(UserWarning, match="does not take over its own `train_step`"):
+    with pytest.warns(UserWarning, match="does not use its own `train_step`"):
         ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
     equal_members(model, ensemble)
     assert share_of_members(ensemble._report.records) == 1

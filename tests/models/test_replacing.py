@@ -73,11 +73,11 @@ def test_export_refuses_whatever_is_no_saved_model(there, message, tmp_path, mon
     for name in there:
         written(tmp_path / name, "precious")
     before = everything(tmp_path)
-    with pytest.raises(ValueError, match=f"Only a SavedModel is replaced.*choose another path.*{message}"):
+    with pytest.raises(ValueError, match=f"Only a SavedModel can be replaced.*choose another path.*{message}"):
         ensemble_of(1.0).export(tmp_path / "work")
     if (tmp_path / "work").is_dir():
         monkeypatch.chdir(tmp_path / "work")
-        with pytest.raises(ValueError, match="Only a SavedModel is replaced"):
+        with pytest.raises(ValueError, match="Only a SavedModel can be replaced"):
             ensemble_of(1.0).export(".")
     assert everything(tmp_path) == before
 
@@ -260,5 +260,5 @@ def test_what_somebody_laid_beside_variables_is_kept(tmp_path):
         (tmp_path / name).touch()
     check_replaceable(tmp_path, SAVED_MODEL)
     (tmp_path / "variables" / "notes.txt").touch()
-    with pytest.raises(ValueError, match=r"Only a SavedModel is replaced.*a directory with \['notes.txt'\]"):
+    with pytest.raises(ValueError, match=r"Only a SavedModel can be replaced.*a directory with \['notes.txt'\]"):
         check_replaceable(tmp_path, SAVED_MODEL)

@@ -66,7 +66,7 @@ CROSS_ENTROPY = "sparse_categorical_crossentropy"
         (dict(hypermodel=network(focal)), "neither the loss nor the last activation.*set `output_activation`"),
         (dict(hypermodel=network(focal), validation_data=(XV, ROUND[1])), "set `output_activation`"),
         (dict(hypermodel=network(focal, 1), validation_data=(XV, YV % 2)), "set `output_activation`"),
-        (dict(validation_data=[(XV, YV)]), "must have rows and labels|validation_data"),
+        (dict(validation_data=[(XV, YV)]), "must have samples and labels|validation_data"),
         (dict(validation_data=((XV, YV) for _ in iter(int, 1))), "convert a generator to a"),
         (dict(train=(((X, Y) for _ in iter(int, 1)), None)), "Every candidate reads the training data again"),
         (dict(output_activation="relu"), "`output_activation` must be"),

@@ -1,4 +1,4 @@
-"""Prints what became of each model: `python -m tests.zoo [names]`."""
+"""Prints the conversion of each model: `python -m tests.zoo [names]`."""
 
 import pathlib
 import pickle
@@ -25,7 +25,7 @@ for folder in sys.argv[1:]:
         found = str(error)
     pathlib.Path(folder, "y").write_bytes(pickle.dumps(found))
 """
-HEADER = "| model | difference | members' own | loss | apart | reloaded | exported | |"
+HEADER = "| model | difference | member-specific | loss | spread | reloaded | exported | |"
 
 
 def main(names):
@@ -82,7 +82,7 @@ def summary(rows):
     good = [row for row in rows if row.is_good]
     least = "90 %" if not any(row.name in checking.LEAST for row in rows) else "75 %"
     worst = max((row.difference for row in good if row.name not in checking.RANDOM), default=np.nan)
-    return f"{len(good)} of {len(rows)} models whole: at least {least} members' own, largest difference {worst:.0e}"
+    return f"{len(good)} of {len(rows)} models converted fully: at least {least} member-specific, largest difference {worst:.0e}"
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ def port(monkeypatch):
 
 
 def test_two_chiefs_do_not_share_an_address(make, port):
-    with pytest.raises(RuntimeError, match=f"end the other chief, or choose another KERASTUNER_ORACLE_PORT.*:{port}"):
+    with pytest.raises(RuntimeError, match=f"stop the other chief, or choose another KERASTUNER_ORACLE_PORT.*:{port}"):
         serve(make())
 
 
