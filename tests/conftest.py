@@ -1,20 +1,26 @@
 import gc
 
-import benchmarks  # noqa: F401  TensorFlow starts without a word
-
-# isort: split
-import keras
 import pytest
-import tensorflow as tf
 
-from keras_hyperens.search.tuner_hooks import forgotten_gradients
+
+def pytest_collection():
+    """The process that hands out tests to others never comes here: it begins six seconds earlier without Keras."""
+    gc.disable()  # what is imported is no garbage
+    import benchmarks  # noqa: F401  TensorFlow starts without a word
+
+    # isort: split
+    import keras
+    import tensorflow as tf
+
+    keras.config.disable_traceback_filtering()  # what hides frames from users costs a tenth of every tracing
+    tf.debugging.disable_traceback_filtering()
 
 
 def pytest_collection_finish():
     """Of half a million imported objects none becomes garbage: KerasTuner looks for it twice before every trial."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)  # a traced graph is a hundred thousand objects, none of them garbage
+    gc.enable()
 
 
 LONGEST = (
@@ -32,20 +38,29 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
 
 
-def pytest_configure():
-    """What hides frames of Keras and TensorFlow from users costs a tenth of every tracing."""
-    keras.config.disable_traceback_filtering()
-    tf.debugging.disable_traceback_filtering()
+@pytest.fixture(autouse=True, scope="session")
+def short_batches():
+    from tests import batches
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(batches.ArrayDataAdapter, "get_tf_dataset", batches.short)
+        yield
 
 
 @pytest.fixture(autouse=True)
 def seeded():
+    import keras
+
     keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def cleared():
     """Once for each file: to clear Keras' session takes longer than most tests."""
+    import keras
+
+    from keras_hyperens.search.tuner_hooks import forgotten_gradients
+
     with forgotten_gradients():
         yield
     keras.backend.clear_session()
@@ -54,6 +69,8 @@ def cleared():
 
 @pytest.fixture
 def mixed_float16():
+    import keras
+
     keras.config.set_dtype_policy("mixed_float16")
     yield
     keras.config.set_dtype_policy("float32")

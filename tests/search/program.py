@@ -24,6 +24,7 @@ from tests.search.problem import eager_model
 from tests.search.problem import make_builder
 from tests.search.problem import search
 
+SMALL = {"max_trials": 2, "num_hyperparameter_sets": 1, "initializations": 1, "ensemble_size": 2}
 SECONDS = 0.7  # of a paced epoch
 
 
@@ -60,10 +61,8 @@ def main():
     strategy = None
     if "mirrored" in options:
         hypermodel, strategy = build_model, two_devices()
-    small = {"max_trials": 2, "num_hyperparameter_sets": 1, "initializations": 1, "ensemble_size": 2}
-    builder = make_builder(
-        directory, hypermodel, distribution_strategy=strategy, **(small if "small" in options else {})
-    )
+    small = SMALL if "small" in options else {}
+    builder = make_builder(directory, hypermodel, distribution_strategy=strategy, **small)
     search(builder, verbose=1, workers=workers[0] if workers else None, patience=LIMIT)
     ensemble = builder.build_ensemble()
     if "retrain" in options:

@@ -14,12 +14,14 @@ import pytest
 from keras_hyperens.search.pool import Pool
 from tests.forked import Forked
 from tests.limit import LIMIT
+from tests.search.hosts import Hosts
 from tests.search.hosts import result
 from tests.search.problem import build_model
 from tests.search.problem import eager_model
 from tests.search.problem import essence
 from tests.search.problem import make_builder
 from tests.search.problem import search
+from tests.search.program import SMALL
 
 
 class Broken(keras_tuner.HyperModel):
@@ -28,9 +30,6 @@ class Broken(keras_tuner.HyperModel):
 
     def fit(self, hp, model, *args, **kwargs):
         raise RuntimeError("no fit")
-
-
-SMALL = {"max_trials": 1, "num_hyperparameter_sets": 1, "initializations": 1, "ensemble_size": 2}
 
 
 def start(directory, *arguments, **environment):
@@ -47,11 +46,15 @@ def records(directory):
     return {file.name: (file.stat().st_mtime_ns, file.read_text()) for file in files}
 
 
-def test_a_chief_and_a_worker_find_what_one_process_finds(tmp_path):
-    alone, together = (
-        search(make_builder(tmp_path / str(number), eager_model, **SMALL), workers=number) for number in (None, 1)
-    )
-    assert len(alone.candidates) == 2 and essence(together.candidates) == essence(alone.candidates)
+def test_a_chief_and_a_worker_find_what_one_process_finds(tmp_path, monkeypatch):
+    alone = search(make_builder(tmp_path / "alone", eager_model, **SMALL))
+    with Hosts(tmp_path / "together", "small") as hosts:
+        worker = hosts.start("worker0")
+        for name, value in {**hosts.environment, "KERASTUNER_TUNER_ID": "chief"}.items():
+            monkeypatch.setenv(name, value)
+        together = search(make_builder(tmp_path / "together", eager_model, **SMALL), patience=LIMIT)  # in this process
+        assert result(worker).startswith("RESULT")
+    assert len(alone.candidates) == 3 and essence(together.candidates) == essence(alone.candidates)
 
 
 @pytest.mark.integration

@@ -56,14 +56,17 @@ def sizes(monkeypatch):
     return found
 
 
+SMALL = {"max_trials": 5, "num_hyperparameter_sets": 3, "initializations": 1, "candidates_at_once": 3}
+
+
 def together(directory, hypermodel=build_model, **changes):
     return make_builder(directory, hypermodel, **{"candidates_at_once": 4, **changes})
 
 
-def check_candidates(builder):
+def check_candidates(builder, every=1):
     """What is on disk is what the weights give in a model alone."""
     x, y = blobs(45, seed=1)
-    for each in builder.pool.finished():
+    for each in builder.pool.finished()[::every]:
         weights = builder.pool.weights_file(each)
         model = trained_model(builder._settings.hypermodel, each.values, weights, each.build_config)
         model.run_eagerly = True  # once
@@ -83,18 +86,18 @@ def finished(tmp_path_factory):
         patched.setattr(
             group_trainer.GroupTrainer, "train", lambda self, group: (sizes.append(len(group)), train(self, group))
         )
-        return search(together(directory, max_trials=6)), sizes
+        return search(together(directory, **SMALL)), sizes
 
 
 def test_a_search_in_groups(finished):
     builder, sizes = finished
-    assert sizes == [4, 2, 4]  # then two sets of hyperparameters from two initializations
-    assert len(builder.candidates) == 10 and not [each for each in builder.candidates if each.failure]
-    assert len({each.score for each in builder.candidates}) == 10
-    check_candidates(builder)
+    assert sizes == [3, 2, 3]  # then three sets of hyperparameters from another initialization
+    assert len(builder.candidates) == 8 and not [each for each in builder.candidates if each.failure]
+    assert len({each.score for each in builder.candidates}) == 8
+    check_candidates(builder, every=2)  # of each group, and at each of its places
     trials = sorted(builder.pool.directory.glob("search/trial_*/trial.json"))
-    assert len(trials) == 6
-    for each, file in zip(builder.candidates[4:], trials, strict=True):
+    assert len(trials) == 5
+    for each, file in zip(builder.candidates[3:], trials, strict=True):
         trial = json.loads(file.read_text())
         assert trial["status"] == "COMPLETED" and trial["hyperparameters"]["values"] == each.values
         assert trial["score"] == each.metrics["val_nll"]
@@ -102,7 +105,7 @@ def test_a_search_in_groups(finished):
     assert ensemble.predict(blobs()[0], verbose=0).shape == (60, 3)
     before = essence(builder.candidates)
     sizes.clear()
-    assert essence(search(together(builder._settings.directory, max_trials=6)).candidates) == before and not sizes
+    assert essence(search(together(builder._settings.directory, **SMALL)).candidates) == before and not sizes
 
 
 @pytest.mark.integration
@@ -173,21 +176,21 @@ def test_a_search_that_was_cut_off_goes_on_to_the_same_candidates(tmp_path, fini
     with monkeypatch.context() as patched:
         patched.setattr(group_trainer.CandidateGroup, "fit", cut_off)
         with pytest.raises(Interrupted):
-            search(together(tmp_path, max_trials=6))
-    first = together(tmp_path, max_trials=6)
-    assert len(first.candidates) == 4
+            search(together(tmp_path, **SMALL))
+    first = together(tmp_path, **SMALL)
+    assert len(first.candidates) == 3
     sizes.clear()
-    assert essence(search(first).candidates) == essence(finished[0].candidates) and sizes == [2, 4]
+    assert essence(search(first).candidates) == essence(finished[0].candidates) and sizes == [2, 3]
 
 
 def test_a_candidate_is_missing_in_the_middle(tmp_path, finished, sizes):
     shutil.copytree(finished[0]._settings.directory, tmp_path / "copy")
-    builder = together(tmp_path / "copy", max_trials=6, initializations=0)
+    builder = together(tmp_path / "copy", **{**SMALL, "initializations": 0})
     before = essence(builder.candidates)
     builder.pool.forget("search-0002")
     after = essence(search(builder).candidates)
     assert [each for each in after if each[0] != "search-0002"] == [e for e in before if e[0] != "search-0002"]
-    assert len(after) == len(before) == 10 and sizes == [1]
+    assert len(after) == len(before) == 8 and sizes == [1]
 
 
 def test_one_that_diverges_or_cannot_be_built_fails_alone(tmp_path, sizes):
