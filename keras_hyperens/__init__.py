@@ -1,11 +1,14 @@
 """Hyperparameter ensembles for Keras: members that differ in weights and in hyperparameters.
 
-What needs TensorFlow is loaded when it is first used, so the layers import on any Keras backend.
+The layers import on any Keras backend. What needs TensorFlow, the ensembles, is loaded where TensorFlow is the backend;
+the search and plots are loaded when they are first used.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 from typing import Any
+
+import keras
 
 from keras_hyperens import calibration as calibration
 from keras_hyperens import decisions as decisions
@@ -71,3 +74,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(_LAZY[name])
     return module if module.__name__ == f"{__name__}.{name}" else getattr(module, name)
+
+
+if keras.backend.backend() == "tensorflow":
+    importlib.import_module("keras_hyperens.models")  # `keras.models.load_model` finds only classes that are registered
