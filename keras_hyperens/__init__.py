@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from keras_hyperens.callbacks import HyperparameterHistory as HyperparameterHistory
     from keras_hyperens.models import HyperBatchEnsemble as HyperBatchEnsemble
     from keras_hyperens.models import HyperDeepEnsemble as HyperDeepEnsemble
+    from keras_hyperens.models import distill as distill
     from keras_hyperens.reporting import report as report
     from keras_hyperens.search import HyperDeepEnsembleBuilder as HyperDeepEnsembleBuilder
     from keras_hyperens.search import greedy_selection as greedy_selection
@@ -39,6 +40,7 @@ _LAZY = {
     "HyperDeepEnsemble": "keras_hyperens.models",
     "HyperDeepEnsembleBuilder": "keras_hyperens.search",
     "HyperparameterHistory": "keras_hyperens.callbacks",
+    "distill": "keras_hyperens.models",
     "greedy_selection": "keras_hyperens.search",
     "plots": "keras_hyperens.plots",
     "report": "keras_hyperens.reporting",
@@ -57,6 +59,7 @@ __all__ = [
     "__version__",
     "calibration",
     "decisions",
+    "distill",
     "greedy_selection",
     "hyperparameter_scope",
     "layers",

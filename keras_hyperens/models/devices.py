@@ -37,8 +37,8 @@ def device_of(devices: Sequence[str], member: int) -> AbstractContextManager[Non
     return tf.device(devices[member % len(devices)]) if devices else contextlib.nullcontext()
 
 
-def copied_to(device: str, member: keras.Model) -> keras.Model:
-    """A copy, not compiled, whose variables live on the device.
+def copied_to(device: str | None, member: keras.Model) -> keras.Model:
+    """A copy, not compiled, whose variables live on the device; `None`: wherever TensorFlow puts them.
 
     Through a file: Keras has no other way to create a model anew with all of its state (lookup tables, for example).
 
@@ -53,7 +53,7 @@ def copied_to(device: str, member: keras.Model) -> keras.Model:
                 return keras.saving.load_model(file, compile=False, safe_mode=False)  # we wrote it ourselves
         except (TypeError, ValueError, NotImplementedError) as error:
             raise ValueError(
-                "A member is copied to its device as Keras saves and loads it: give its classes `get_config`, and "
+                "A member is copied as Keras saves and loads it: give its classes `get_config`, and "
                 f"register them. Received: {member.name!r}, of which Keras says: {error}"
             ) from error
 
