@@ -61,7 +61,7 @@ benchmark: .venv/installed     ## the measurements; those on TFDS data if TFDS_D
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[plots,datasets,serving,dev,docs]"
+	$(BIN)/python -m pip install --quiet --editable ".[plots,datasets,serving,recipes,dev,docs]"
 	touch $@
 
 .venv-lowest/installed: setup.cfg pyproject.toml .ci/lower_bounds.py

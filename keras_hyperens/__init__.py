@@ -1,11 +1,14 @@
 """Hyperparameter ensembles for Keras: members that differ in weights and in hyperparameters.
 
-Modules that require TensorFlow are loaded on first use, so the layers import on any Keras backend.
+The layers import on any Keras backend. The ensembles, which require TensorFlow, are loaded if it is the backend; the search
+and plots are loaded on first use.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 from typing import Any
+
+import keras
 
 from keras_hyperens import calibration as calibration
 from keras_hyperens import decisions as decisions
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from keras_hyperens.callbacks import HyperparameterHistory as HyperparameterHistory
     from keras_hyperens.models import HyperBatchEnsemble as HyperBatchEnsemble
     from keras_hyperens.models import HyperDeepEnsemble as HyperDeepEnsemble
+    from keras_hyperens.models import distill as distill
     from keras_hyperens.reporting import report as report
     from keras_hyperens.search import HyperDeepEnsembleBuilder as HyperDeepEnsembleBuilder
     from keras_hyperens.search import greedy_selection as greedy_selection
@@ -36,6 +40,7 @@ _LAZY = {
     "HyperDeepEnsemble": "keras_hyperens.models",
     "HyperDeepEnsembleBuilder": "keras_hyperens.search",
     "HyperparameterHistory": "keras_hyperens.callbacks",
+    "distill": "keras_hyperens.models",
     "greedy_selection": "keras_hyperens.search",
     "plots": "keras_hyperens.plots",
     "report": "keras_hyperens.reporting",
@@ -54,6 +59,7 @@ __all__ = [
     "__version__",
     "calibration",
     "decisions",
+    "distill",
     "greedy_selection",
     "hyperparameter_scope",
     "layers",
@@ -71,3 +77,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(_LAZY[name])
     return module if module.__name__ == f"{__name__}.{name}" else getattr(module, name)
+
+
+if keras.backend.backend() == "tensorflow":
+    importlib.import_module("keras_hyperens.models")  # `keras.models.load_model` finds only classes that are registered

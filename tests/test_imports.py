@@ -136,14 +136,15 @@ def test_public_names_exist_and_are_documented():
 
 
 @pytest.mark.integration  # `make check` has it, too
-def test_layers_import_without_tensorflow_probability_matplotlib_and_keras_tuner():
+def test_layers_and_ensembles_import_without_tensorflow_probability_matplotlib_and_keras_tuner():
     code = """
 import sys
 for name in ("tensorflow_probability", "matplotlib", "keras_tuner", "tensorflow_datasets", "sklearn"):
     sys.modules[name] = None
 import keras_hyperens as khe
 khe.HyperBatchDense, khe.HyperparameterSpace, khe.metrics.ExpectedCalibrationError
-assert "keras_hyperens.models" not in sys.modules
+import keras
+assert keras.saving.get_registered_object("keras_hyperens>HyperBatchEnsemble")  # for `keras.models.load_model`
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 

@@ -45,7 +45,7 @@ OF_KERNELS = OF_LAYERS | {  # and of one over `HyperBatchLayer`
 OF_ENSEMBLES = {
     "calibrate", "combination", "hyperparameter_values", "member_weights", "predict_members", "predict_uncertainty",
     "abstain", "abstention", "conformal", "conformalize", "decide", "detect_drift", "reference", "set_reference",
-    "temperatures", "likelihoods", "likelihoods_of",
+    "temperatures", "likelihoods", "likelihoods_of", "to_functional",
 }  # fmt: skip
 PUBLIC = {
     "HyperBatchEnsemble": OF_ENSEMBLES | {

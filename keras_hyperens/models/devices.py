@@ -37,8 +37,8 @@ def device_of(devices: Sequence[str], member: int) -> AbstractContextManager[Non
     return tf.device(devices[member % len(devices)]) if devices else contextlib.nullcontext()
 
 
-def copied_to(device: str, member: keras.Model) -> keras.Model:
-    """Returns a copy, not compiled, with variables on the device.
+def copied_to(device: str | None, member: keras.Model) -> keras.Model:
+    """Returns a copy, not compiled, with variables on the device, or where TensorFlow places them.
 
     Uses a file, because Keras has no other way to copy a model with its complete state (lookup tables, for example).
 
@@ -53,7 +53,7 @@ def copied_to(device: str, member: keras.Model) -> keras.Model:
                 return keras.saving.load_model(file, compile=False, safe_mode=False)  # a file of this process
         except (TypeError, ValueError, NotImplementedError) as error:
             raise ValueError(
-                "Members are copied to devices through a Keras file: implement `get_config` of their classes, and "
+                "Members are copied through a Keras file: implement `get_config` of their classes, and "
                 f"register them. Received: {member.name!r}, with the error of Keras: {error}"
             ) from error
 

@@ -25,6 +25,7 @@ from keras_hyperens.models.export import check_arguments
 from keras_hyperens.models.export import export_file
 from keras_hyperens.models.export import export_saved_model
 from keras_hyperens.models.export import input_specs
+from keras_hyperens.models.functional import functional
 from keras_hyperens.models.saving import save_model
 from keras_hyperens.models.saving import save_weights
 from keras_hyperens.models.summary import Parameters
@@ -334,6 +335,38 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
             export_file(filepath, lambda path: super(Ensemble, self).export(path, format=format, **export_arguments))
         finally:
             self._seen.batch = seen  # Keras calls the ensemble with an artificial batch
+
+    def to_functional(self, measures: Measures | None = None) -> keras.Model:
+        """A plain Keras model of the same predictions: a Functional graph of the members and Keras' own operations.
+
+        It saves to a `.keras` file that loads without this package, on other Keras backends too, and can be a part of
+        other models. Members are copies, those of a hyper-batch ensemble folded at their hyperparameters; temperatures
+        are constants. It is not compiled.
+
+        Args:
+            measures: Of uncertainty, as in `predict_uncertainty`: then the model gives a dictionary with `"prediction"`
+                and these, `[B, ...]`. Default: the prediction alone.
+
+        Raises:
+            ValueError: If the network is subclassed, so that no single member can be taken out of it, or was never
+                called; if a member cannot be copied.
+
+        Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> import keras_hyperens as khe
+        >>> layers = [khe.HyperBatchDense(units, ensemble_size=4) for units in (8, 2)]
+        >>> ensemble = khe.HyperBatchEnsemble(keras.Sequential([keras.Input((3,)), *layers]), seed=0)
+        >>> model = ensemble.to_functional(measures=["variance"])
+        >>> outputs = model(np.ones((5, 3), "float32"))
+        >>> sorted(outputs), outputs["prediction"].shape
+        (['prediction', 'variance'], TensorShape([5, 2]))
+        """
+        return functional(self, self._plain_members(), measures)
+
+    def _plain_members(self) -> list[keras.Model]:
+        """New plain Keras models of the members that take part in predictions, with raw outputs."""
+        raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
         temperatures = None if self.temperatures is None else asdict(self.temperatures)

@@ -650,6 +650,9 @@ class HyperBatchEnsemble(Ensemble):
         """
         return self._members.network_of(member)
 
+    def _plain_members(self) -> list[keras.Model]:
+        return [self.member(k) for k in self._members.living]
+
     def pruned(
         self, x: Any, y: Any = None, ensemble_size: int = 8, *, sample_weight: Any = None, **predict_arguments: Any
     ) -> "HyperBatchEnsemble":
@@ -728,6 +731,13 @@ class HyperBatchEnsemble(Ensemble):
         with self._members.scope(as_numpy=True):
             self(example_batch(self, export_arguments.get("input_signature")))  # Keras only exports called models
             super().export(filepath, format=format, **export_arguments)
+
+    def _trackable_children(self, save_type: str = "checkpoint", **arguments: Any) -> dict[str, Any]:
+        """For the SavedModel of a model around this one: layers alone, since Keras traces every model by itself."""
+        if save_type != "savedmodel":
+            return super()._trackable_children(save_type, **arguments)
+        layers = self.network._flatten_layers()
+        return {"layers": [layer for layer in layers if not isinstance(layer, keras.Model)]}
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)

@@ -303,6 +303,9 @@ class HyperDeepEnsemble(Ensemble):
         values = self.member_hyperparameters or []
         return {name: [each.get(name) for each in values] for name in dict.fromkeys(n for each in values for n in each)}
 
+    def _plain_members(self) -> list[keras.Model]:
+        return [copied_to(None, member) for member in self.members]
+
     def _parameters(self) -> Parameters | None:
         is_known = all(member.built for member in self.members)
         return Parameters(0, tuple(member.count_params() for member in self.members)) if is_known else None

@@ -188,7 +188,7 @@ def mistakes_are_named_before_any_work():
         spread.compile(loss=LOGITS, jit_compile=True)
     with raises("must be built"):
         khe.HyperDeepEnsemble([keras.Sequential([keras.layers.Dense(2)])]).on_devices(DEVICES)
-    with raises("Members are copied to devices through a Keras file"):
+    with raises("Members are copied through a Keras file"):
         khe.HyperDeepEnsemble([with_a_function_of_its_own() for _ in range(2)]).on_devices(DEVICES)
 
 

@@ -1,0 +1,62 @@
+"""FastAPI: requests that arrive within 5 ms of each other are answered by one call of the ensemble.
+
+uvicorn examples.recipes.fastapi_server:app      # serves served/1 of this directory
+"""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import fastapi
+import numpy as np
+import pydantic
+import tensorflow as tf
+
+MOST, WAIT = 64, 0.005  # samples of a call, and seconds that the first one waits for others
+
+
+class Image(pydantic.BaseModel):
+    """One request."""
+
+    pixels: list[list[list[float]]]  # [8, 8, 1]
+
+
+async def answer_batches(queue, decide):
+    """Takes what has arrived, calls the ensemble once in a thread, and gives everyone the own sample's answer."""
+    while True:
+        batch = [await queue.get()]
+        end = asyncio.get_running_loop().time() + WAIT
+        while len(batch) < MOST and (left := end - asyncio.get_running_loop().time()) > 0:
+            try:
+                batch.append(await asyncio.wait_for(queue.get(), left))
+            except TimeoutError:
+                break
+        images, futures = zip(*batch, strict=True)
+        outputs = await asyncio.to_thread(decide, inputs=tf.constant(np.stack(images)))
+        answers = {name: values.numpy().tolist() for name, values in outputs.items()}
+        for row, future in enumerate(futures):
+            if not future.done():  # its client may have gone
+                future.set_result({name: values[row] for name, values in answers.items()})
+
+
+@asynccontextmanager
+async def lifespan(app):
+    """Loads the SavedModel; answers until the server stops."""
+    app.state.decide = tf.saved_model.load("served/1").signatures["decide"]
+    app.state.queue = asyncio.Queue()
+    task = asyncio.create_task(answer_batches(app.state.queue, lambda **inputs: app.state.decide(**inputs)))
+    yield
+    task.cancel()
+
+
+app = fastapi.FastAPI(lifespan=lifespan)
+
+
+@app.post("/decide")
+async def decide(image: Image):
+    """The label of an image, the set of possible labels, and whether the ensemble refuses to answer."""
+    pixels = np.asarray(image.pixels, "float32")
+    if pixels.shape != (8, 8, 1):
+        raise fastapi.HTTPException(422, f"`pixels` must have the shape [8, 8, 1]. Received: {list(pixels.shape)}")
+    future = asyncio.get_running_loop().create_future()
+    await app.state.queue.put((pixels, future))
+    return await future

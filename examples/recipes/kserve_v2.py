@@ -1,0 +1,72 @@
+"""KServe's protocol V2 (Open Inference Protocol): its request, its answer, and a server's part between the two.
+
+python -m examples.recipes.kserve_v2      # asks served/1 in this process, by the messages that a server would get
+"""
+
+import numpy as np
+import tensorflow as tf
+
+DATATYPES = {"float32": "FP32", "int32": "INT32", "int64": "INT64", "bool": "BOOL"}
+DTYPES = {datatype: dtype for dtype, datatype in DATATYPES.items()}
+
+
+def tensor(name, values):
+    """One tensor of a message: flat, with its shape."""
+    datatype = DATATYPES[values.dtype.name]
+    return {"name": name, "shape": list(values.shape), "datatype": datatype, "data": values.ravel().tolist()}
+
+
+def array(message):
+    """The array of one tensor of a message."""
+    return np.array(message["data"], DTYPES[message["datatype"]]).reshape(message["shape"])
+
+
+def request(images, outputs=()):
+    """The body of `POST /v2/models/digits/infer`; `outputs` are the wanted ones, all by default."""
+    body = {"inputs": [tensor("inputs", np.asarray(images, "float32"))]}
+    return body | ({"outputs": [{"name": name} for name in outputs]} if outputs else {})
+
+
+def infer(signature, message, model_name="digits"):
+    """The answer to a request.
+
+    Args:
+        signature: Of the SavedModel. A model of KServe has one: serve `uncertainty` and `decide` under names of their
+            own, or `decide` alone.
+        message: The request.
+        model_name: Of the answer.
+    """
+    inputs = {each["name"]: tf.constant(array(each)) for each in message["inputs"]}
+    answer = {name: value.numpy() for name, value in signature(**inputs).items()}
+    wanted = [each["name"] for each in message.get("outputs", [])] or sorted(answer)
+    outputs = [tensor(name, answer[name]) for name in wanted]
+    return {"model_name": model_name, "outputs": outputs} | ({"id": message["id"]} if "id" in message else {})
+
+
+def metadata(signature, model_name="digits"):
+    """The answer to `GET /v2/models/digits`; an axis of any length is -1."""
+
+    def described(name, spec):
+        shape = [-1 if axis is None else axis for axis in spec.shape]
+        return {"name": name, "shape": shape, "datatype": DATATYPES[spec.dtype.name]}
+
+    inputs = signature.structured_input_signature[1].items()
+    outputs = signature.structured_outputs.items()
+    described_both = {
+        "inputs": [described(*each) for each in inputs],
+        "outputs": [described(*each) for each in outputs],
+    }
+    return {"name": model_name, "platform": "tensorflow_savedmodel", **described_both}
+
+
+def main():
+    """A request and its answer."""
+    from examples.recipes.train import X_TEST
+
+    decide = tf.saved_model.load("served/1").signatures["decide"]
+    print(metadata(decide))
+    print(infer(decide, request(X_TEST[:2], ["label", "refused"])))
+
+
+if __name__ == "__main__":
+    main()
