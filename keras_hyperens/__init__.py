@@ -1,7 +1,7 @@
 """Hyperparameter ensembles for Keras: members that differ in weights and in hyperparameters.
 
-The layers import on any Keras backend. The ensembles, which require TensorFlow, are loaded if it is the backend; the search
-and plots are loaded on first use.
+The layers import on any Keras backend. The ensembles, which require TensorFlow, are loaded if it is the backend; the
+search and plots are loaded on first use.
 """
 
 import importlib
