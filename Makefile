@@ -52,6 +52,8 @@ benchmark: .venv/installed     ## the measurements of README; those on TFDS data
 	$(BIN)/python -m benchmarks.tasks
 	$(BIN)/python -m benchmarks.paper.former
 	$(BIN)/python -m benchmarks.paper --dataset digits --network conv --ensemble-size 4
+	$(BIN)/python -m pip install --quiet --editable ".[tabular]"
+	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(BIN)/python -m benchmarks.tabular
 	$(IF_DATA) $(BIN)/python -m benchmarks.out_of_distribution
 	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset mnist --network mlp
 	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset mnist --network lenet
