@@ -53,6 +53,8 @@ benchmark: .venv/installed     ## the measurements; those on TFDS data if TFDS_D
 	$(BIN)/python -m benchmarks.fine_tuning
 	$(BIN)/python -m benchmarks.tasks
 	$(BIN)/python -m benchmarks.paper --dataset digits --network conv --ensemble-size 4
+	$(BIN)/python -m pip install --quiet --editable ".[tabular]"
+	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(BIN)/python -m benchmarks.tabular
 	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset fashion_mnist --network mlp
 	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset fashion_mnist --network lenet
 	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset cifar100 --network mlp

@@ -1,0 +1,140 @@
+"""The methods that are this package's or are built with it: one hypermodel, and the same seconds to tune it."""
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+
+import keras_hyperens as khe
+from benchmarks.experiment import OBJECTIVE
+from benchmarks.experiment import Hypermodel
+from benchmarks.tabular import hypermodel as networks
+from benchmarks.tabular import tuning
+from benchmarks.tabular.tables import Table
+
+K = 4  # members of deep and hyper-deep ensembles
+AT_ONCE = 8  # candidates of the search in one graph
+MOST_TRIALS = 500
+SEARCHED = ("mlp", "deep", "hyper-deep")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every method has: the seconds of its tuning, the steps of a training, the width of its network."""
+
+    seconds_to_tune: float
+    steps: int = networks.STEPS
+    width: int = networks.WIDTH
+
+
+class _SecondsAreOver(BaseException):
+    """Ends a search between two groups of candidates.
+
+    KerasTuner takes an `Exception` for a trial that failed.
+    """
+
+
+class _Limited:
+    """A hypermodel whose search ends when one group is trained and the seconds are over."""
+
+    def __init__(self, build_model: Hypermodel) -> None:
+        self.build_model = build_model
+        self.is_over = lambda: False
+
+    def __call__(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        if self.is_over():
+            raise _SecondsAreOver
+        return self.build_model(hp)
+
+    def search(self, builder: khe.HyperDeepEnsembleBuilder, seconds: float, **given: Any) -> None:
+        """Candidates that are on disk count with their seconds."""
+        end = tuning.clock() + seconds - sum(each.seconds for each in builder.candidates)
+        self.is_over = lambda: tuning.clock() >= end and bool(builder.candidates)
+        with contextlib.suppress(_SecondsAreOver):
+            builder.search_hyperparameters(**given)
+        self.is_over = lambda: False
+
+
+def searched(method: str, table: Table, seed: int, budget: Budget, directory: pathlib.Path) -> tuning.Trained:
+    """The tuned MLP, its deep ensemble, or a hyper-deep ensemble, of one search; what is on disk is not trained again.
+
+    The seconds are those of the search and of the initializations that a method needs, of which there are K * K.
+    """
+    limited = _Limited(networks.hypermodel(table, budget.steps, budget.width))
+    builder = khe.HyperDeepEnsembleBuilder(
+        limited,
+        ensemble_size=K,
+        objective=OBJECTIVE,
+        max_trials=MOST_TRIALS,
+        candidates_at_once=AT_ONCE,
+        directory=directory,
+        seed=seed,
+    )
+    of_search, of_initializations = _trained_candidates(builder, limited, table, budget, directory)
+    size, share = {"mlp": (1, 1 / K**2), "deep": (K, 1 / K), "hyper-deep": (K, 1.0)}[method]
+    ensemble = builder.build_ensemble() if method == "hyper-deep" else builder.build_deep_ensemble(size)
+    trials = sum(each.stage == "search" for each in builder.candidates)
+    seconds = of_search + share * of_initializations
+    nll = min(each.score for each in builder.candidates if each.score is not None)
+    predict, parameters = _predictor(ensemble), ensemble.count_params()
+    return tuning.Trained(nll, predict, parameters, seconds, trials, builder.members[0].values)
+
+
+def _trained_candidates(
+    builder: khe.HyperDeepEnsembleBuilder, limited: _Limited, table: Table, budget: Budget, directory: pathlib.Path
+) -> list[float]:
+    """Trains all candidates, unless that is done; the seconds of both stages are kept beside them."""
+    file = directory / "seconds.json"
+    if not file.exists():
+        x, y = table.train.data
+        epochs = networks.epochs_of(table, budget.steps)
+        given = {"x": x, "y": y, "validation_data": table.held_out.data, "epochs": epochs}
+        given["batch_size"] = networks.BATCH
+        start = tuning.clock()
+        limited.search(builder, budget.seconds_to_tune, **given)
+        between = tuning.clock()
+        builder.train_initializations(**given)
+        file.write_text(json.dumps([between - start, tuning.clock() - between]))
+    return json.loads(file.read_text())
+
+
+def hyper_batch(table: Table, seed: int, budget: Budget, ensemble_size: int) -> tuning.Trained:
+    """One network that tunes L2 and dropout while it trains; the learning rate is tried as often as there is time."""
+    build_model = networks.hypermodel(table, width=budget.width)
+    epochs = networks.epochs_of(table, budget.steps)
+
+    def train(settings: tuning.Settings, seconds: float) -> tuning.Trained:
+        keras.utils.set_random_seed(seed)
+        members = {"ensemble_size": ensemble_size, "seed": seed}
+        ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, fixed=settings, **members)
+        stop = keras.callbacks.EarlyStopping("val_nll", mode="min", patience=epochs, restore_best_weights=True)
+        ensemble.fit(
+            *table.train.data,
+            batch_size=networks.BATCH,
+            epochs=epochs,
+            tuning_data=table.tuning.data,
+            validation_data=table.validation.data,
+            callbacks=[stop, networks.Annealing(epochs, seconds)],
+            verbose=0,
+        )
+        return tuning.Trained(stop.best, _predictor(ensemble), ensemble.count_params())
+
+    return tuning.best_of(train, _learning_rates(seed), budget.seconds_to_tune)
+
+
+def _learning_rates(seed: int) -> Iterator[tuning.Settings]:
+    """The hypermodel's default, then any of its range."""
+    yield {"learning_rate": networks.RATE}
+    generator = np.random.default_rng(seed)
+    while True:
+        yield {"learning_rate": tuning.log_uniform(generator, *networks.RATES)}
+
+
+def _predictor(ensemble: keras.Model) -> tuning.Predict:
+    return lambda samples: ensemble.predict(samples.data[0], batch_size=1_000, verbose=0)
