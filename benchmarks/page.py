@@ -13,6 +13,8 @@ from collections.abc import Callable
 from benchmarks import experiment
 from benchmarks import fine_tuning
 from benchmarks.defaults import __main__ as defaults
+from benchmarks.defaults.report import ratios
+from benchmarks.defaults.report import runs_of
 from benchmarks.paper import __main__ as paper
 from benchmarks.paper import report
 from benchmarks.paper.methods import SIZES
@@ -66,7 +68,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "methods": _paper(report.nll_by_cell),
     "pairs": _paper(report.pairs),
     "diversity": _paper(lambda found: report.diversity(found, experiment.read(paper.FOLDER / SIZES))),
-    "defaults": defaults.ratios,
+    "defaults": lambda: ratios(runs_of(defaults.FOLDER)),
     "selection": lambda: against(selection.lines(), "deep"),
     "tasks": lambda: tasks.report(experiment.read(experiment.RESULTS / "tasks.jsonl")),
     "fine-tuning": lambda: fine_tuning.report(experiment.read(experiment.RESULTS / "fine_tuning.jsonl")),

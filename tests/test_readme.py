@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import experiment
 from benchmarks import page
-from benchmarks.defaults import __main__ as defaults
+from benchmarks.defaults import report as defaults
 from benchmarks.paper import report as paper
 from benchmarks.selection import __main__ as selection
 
@@ -124,7 +124,7 @@ def test_tables_are_those_of_the_results(path):
     ("name", "report"),
     [
         ("paper", lambda: paper.report(paper.runs_of(PAPER), experiment.read(PAPER / "sizes.jsonl"))),
-        ("defaults", defaults.report),
+        ("defaults", lambda: defaults.report(defaults.runs_of(ROOT / "benchmarks" / "defaults"))),
         ("selection", lambda: selection.report.tables(selection.lines())),
     ],
 )

@@ -16,10 +16,10 @@ def draw(tables: dict[str, Any], sizes: list[Run], folder: pathlib.Path) -> dict
     drawn = {}
     if tables:
         title = "Scores of each method, mean and standard error over seeds"
-        drawn[title] = _saved(methods_figure(tables), folder / "methods.png")
+        drawn[title] = saved(methods_figure(tables), folder / "methods.png")
     if sizes:
         title = "Test NLL against ensemble size, deep and hyper-deep, mean over seeds"
-        drawn[title] = _saved(sizes_figure(sizes), folder / "sizes.png")
+        drawn[title] = saved(sizes_figure(sizes), folder / "sizes.png")
     return drawn
 
 
@@ -67,7 +67,7 @@ def curves(of_cell: list[Run], score: str = "nll") -> dict[str, list[float]]:
     return {method: [float(np.mean(nlls)) for nlls in by_size.values()] for method, by_size in found.items()}
 
 
-def _saved(figure: Any, file: pathlib.Path) -> pathlib.Path:
+def saved(figure: Any, file: pathlib.Path) -> pathlib.Path:
     import matplotlib.pyplot as plt
 
     file.parent.mkdir(parents=True, exist_ok=True)

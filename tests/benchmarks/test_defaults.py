@@ -1,25 +1,26 @@
-import json
-
 import numpy as np
 import pytest
 
+from benchmarks import experiment
 from benchmarks.defaults import __main__ as defaults
+from benchmarks.defaults import methods
+from benchmarks.defaults import report
 
 
-def test_the_report_has_ratios_to_the_batch_ensemble_of_the_same_seed(monkeypatch, tmp_path):
-    monkeypatch.setattr(defaults, "FOLDER", tmp_path)
-    (tmp_path / "results").mkdir()
+def test_the_report_has_ratios_to_the_batch_ensemble_of_the_same_seed(tmp_path):
     nlls = {("batch", 1000): 0.5, ("batch", 1001): 0.4, ("hyper-batch", 1000): 0.4, ("hyper-batch", 1001): 0.44}
-    lines = [
-        {
-            "dataset": "digits", "network": "mlp", "seed": seed, "method": method, "nll": nll, "accuracy": 0.9,
-            "ece": 0.01, "calibrated_nll": nll / 2, "calibrated_ece": 0.01,
-        }
+    scores = {"accuracy": 0.9, "ece": 0.01, "calibrated_ece": 0.01}
+    runs = [
+        {"dataset": "digits", "network": "mlp", "seed": seed, "method": method}
+        | {"nll": nll, "calibrated_nll": nll / 2, **scores}
         for (method, seed), nll in nlls.items()
-    ]  # fmt: skip
-    (tmp_path / "results" / "digits-mlp.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    row = next(line for line in defaults.report().splitlines() if line.startswith("| hyper-batch |"))
+    ]
+    experiment.append(tmp_path / "results" / "digits-mlp.jsonl", runs)
+    found = report.runs_of(tmp_path)
+    row = next(line for line in report.report(found).splitlines() if line.startswith("| hyper-batch |"))
     assert row.split(" | ")[1].startswith("0.4200 ±") and row.split(" | ")[4:] == ["0.950", "1 of 2", "0.950 |"]
+    assert report.ratios(found).splitlines()[-1] == "| hyper-batch | 0.950 (1 of 2) |"
+    assert report.draw(found, tmp_path).stat().st_size > 5_000
 
 
 def test_all_parts_are_of_the_training_set_and_distinct(monkeypatch):
@@ -42,6 +43,6 @@ def test_all_parts_are_of_the_training_set_and_distinct(monkeypatch):
 
 def test_bad_starts_are_places_in_the_ranges(monkeypatch):
     starts = []
-    monkeypatch.setattr(defaults, "_hyper_batch", lambda *arguments: starts.append(arguments[2]))
-    defaults._from(0.8, None, "mlp", {"l2_input": 1e-3, "dropout": 0.1, "label_smoothing": 0.0}, 0)
+    monkeypatch.setattr(methods, "_hyper_batch", lambda *arguments: starts.append(arguments[2]))
+    methods._from(0.8, None, "mlp", {"l2_input": 1e-3, "dropout": 0.1, "label_smoothing": 0.0}, 0)
     assert starts[0] == pytest.approx({"l2_input": 10**-2.6, "dropout": 0.4, "label_smoothing": 0.16})
