@@ -82,8 +82,9 @@ def summary(rows):
     good = [row for row in rows if row.is_good]
     least = "90 %" if not any(row.name in checking.LEAST for row in rows) else "75 %"
     worst = max((row.difference for row in good if row.name not in checking.RANDOM), default=np.nan)
-    whole = f"{len(good)} of {len(rows)} models converted fully: at least {least} member-specific"
-    return f"{whole}, largest difference {worst:.0e}"
+    return (
+        f"{len(good)} of {len(rows)} converted fully: at least {least} member-specific, largest difference {worst:.0e}"
+    )
 
 
 if __name__ == "__main__":
