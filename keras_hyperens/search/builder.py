@@ -136,6 +136,8 @@ class HyperDeepEnsembleBuilder:
         overwrite: bool = False,
         seed: int | None = None,
         distribution_strategy: Any = None,
+        cross_validation: Any = None,
+        refit: bool = False,
     ) -> None:
         if same_initialization and initializations:
             raise ValueError(
@@ -166,6 +168,8 @@ class HyperDeepEnsembleBuilder:
             overwrite=overwrite,
             seed=seed,
             distribution_strategy=distribution_strategy,
+            cross_validation=cross_validation,
+            refit=refit,
         )
         self.pool = self._settings.pool()
         self._directory = SearchDirectory(self._settings, self.pool)

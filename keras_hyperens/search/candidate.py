@@ -27,6 +27,7 @@ class Candidate:
         best_epoch: Counted from 0.
         seconds: How long it took.
         weights: Its file of weights, relative to the directory of the pool.
+        fold_weights: In place of that one the files of the networks of its folds, where it is the mean of these.
         build_config: What a model needs to create its weights before they are loaded.
         likelihoods: Names of what each output means, as `likelihoods.named` takes them: of each file of predictions.
         outputs: Names of its outputs, empty if it has one without a name.
@@ -47,6 +48,7 @@ class Candidate:
     likelihoods: tuple[str | None, ...] = ()
     outputs: tuple[str, ...] = ()
     failure: str | None = None
+    fold_weights: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str:

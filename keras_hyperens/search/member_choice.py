@@ -3,12 +3,8 @@
 import functools
 import math
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.likelihoods import named
 from keras_hyperens.search.candidate import INITIALIZATIONS
 from keras_hyperens.search.candidate import SEARCH
@@ -21,6 +17,7 @@ from keras_hyperens.search.costs import check_cost
 from keras_hyperens.search.costs import costs_of
 from keras_hyperens.search.costs import frontier
 from keras_hyperens.search.scorer import Scorer
+from keras_hyperens.search.scorer import mean_of
 from keras_hyperens.search.selection import Selection
 from keras_hyperens.search.selection import greedy_selection
 from keras_hyperens.search.settings import Settings
@@ -136,7 +133,7 @@ class MemberChoice:
 
     def _score_of_mean(self, runs: list[Candidate]) -> float:
         predictions, of_outputs = [self.pool.predictions(run) for run in runs], named(runs[0].likelihoods)
-        return self.scorer.score(list(map(_mean_of, of_outputs, zip(*predictions))), of_outputs)
+        return self.scorer.score(list(map(mean_of, of_outputs, zip(*predictions))), of_outputs)
 
     def _eligible(self) -> list[Candidate]:
         with_search = self.settings.include_search or not self.settings.initializations
@@ -149,8 +146,3 @@ class MemberChoice:
                 f"{chosen.trajectory[-1]:.5g}: keep more weights (now keep={self.settings.keep!r})",
                 stacklevel=4,
             )
-
-
-def _mean_of(likelihood: Likelihood, predictions: Sequence[np.ndarray]) -> np.ndarray:
-    """What members of equal weight say together of one output."""
-    return likelihood.from_moments(np.mean([likelihood.moments(each) for each in predictions], axis=0))

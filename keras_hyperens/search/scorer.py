@@ -10,7 +10,7 @@ import numpy as np
 from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.likelihoods import named
 from keras_hyperens.models.compiled_loss import CompiledLoss
-from keras_hyperens.search.assembly import trained_model
+from keras_hyperens.search.assembly import networks_of
 from keras_hyperens.search.candidate import INITIALIZATIONS
 from keras_hyperens.search.candidate import SEARCH
 from keras_hyperens.search.candidate import Candidate
@@ -103,13 +103,15 @@ class Scorer:
         settings, predictions = self.directory.settings, []
         likelihoods: Sequence[Likelihood] = ()
         for number, each in enumerate(candidates):
-            file = self.pool.weights_file(each)
-            model = trained_model(settings.hypermodel, each.values, file, each.build_config)
+            networks = networks_of(settings.hypermodel, self.pool, each)
             if number == 0:
-                rows.leave_out_masked(model, None)
-            outputs = rows.outputs(model, None)
-            of_model, likelihoods = rows.predictions(model, outputs, settings.prediction_dtype)
-            predictions.append(of_model)
+                rows.leave_out_masked(networks[0], None)
+            of_networks = []
+            for network in networks:
+                outputs = rows.outputs(network, None)
+                of_network, likelihoods = rows.predictions(network, outputs, settings.prediction_dtype)
+                of_networks.append(of_network)
+            predictions.append(list(map(mean_of, likelihoods, zip(*of_networks, strict=True))))
         return predictions, self.targets(rows.labels, rows.weights, rows.names or ()), likelihoods
 
     def score_again(self) -> None:
@@ -129,6 +131,13 @@ class Scorer:
 
     def _targets_on_disk(self, names: Sequence[str] = ()) -> list[Target]:
         return self.targets(self.pool.labels(), self.pool.weights(), names)
+
+
+def mean_of(likelihood: Likelihood, predictions: Sequence[np.ndarray]) -> np.ndarray:
+    """The prediction of one output by networks of equal weight."""
+    if len(predictions) == 1:
+        return predictions[0]
+    return likelihood.from_moments(np.mean([likelihood.moments(each) for each in predictions], axis=0))
 
 
 def as_problem(

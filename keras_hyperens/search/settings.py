@@ -9,6 +9,7 @@ from keras_hyperens import files
 from keras_hyperens.checks import is_integer
 from keras_hyperens.checks import is_number
 from keras_hyperens.likelihoods import check_output_activation
+from keras_hyperens.search.folds import check_cross_validation
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.scores import SCORES
 from keras_hyperens.search.tuners import TUNERS
@@ -47,6 +48,8 @@ class Settings:
     overwrite: bool
     seed: int | None
     distribution_strategy: Any
+    cross_validation: Any
+    refit: bool
     is_searched: bool = False  # by the tuner, before it was given
 
     def __post_init__(self) -> None:
@@ -91,11 +94,27 @@ def _check_ranges(settings: Settings) -> None:
     best_of(settings.keep)
     check_metric(settings.metric)
     check_output_activation(settings.output_activation)
+    _check_folds(settings)
     trained = (settings.max_trials or 0) + settings.num_hyperparameter_sets * settings.initializations
     if settings.tuner == "random" and trained < settings.ensemble_size:
         raise ValueError(
             "There must be at least as many candidates as members: raise `max_trials` or `initializations`. "
             f"Received: ensemble_size={settings.ensemble_size}, at most {trained} candidates"
+        )
+
+
+def _check_folds(settings: Settings) -> None:
+    """Raises a `ValueError` unless candidates can be cross-validated as is asked for."""
+    if settings.cross_validation is None:
+        if settings.refit:
+            raise ValueError("`refit` needs `cross_validation`. Received: refit=True, cross_validation=None")
+        return
+    check_cross_validation(settings.cross_validation)
+    if settings.own_tuner is not None or settings.tuner == "hyperband":
+        raise ValueError(
+            "With `cross_validation` a trial has several networks: choose another tuner by its name, or an oracle. "
+            "Hyperband, and a tuner object, keep and continue one for each trial. "
+            f"Received: tuner={settings.tuner!r}, cross_validation={settings.cross_validation!r}"
         )
 
 

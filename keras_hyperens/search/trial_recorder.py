@@ -4,6 +4,7 @@ import time
 import traceback
 import zlib
 from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -53,7 +54,7 @@ class TrialRecorder:
     pool: Pool
     stage: str
     rows: ValidationRows | None
-    score: Callable[[list[np.ndarray], list[Any]], float]
+    score: Callable[[list[np.ndarray], list[Any]], float | None]
     seed: int
     same_initialization: bool
     prediction_dtype: str
@@ -85,6 +86,10 @@ class TrialRecorder:
         if candidate.failure is not None:
             raise keras_tuner.errors.FailedTrialError(candidate.failure)
         return candidate.metrics
+
+    def trainings(self, arguments: dict[str, Any]) -> Iterator[tuple["TrialRecorder", dict[str, Any]]]:
+        """The trainings that make a candidate: who records each, and its arguments of `fit`."""
+        yield self, arguments
 
     def is_known(self, name: str, values: dict[str, Any]) -> bool:
         """Whether a candidate of this name, with these values, is in the pool."""

@@ -4,6 +4,7 @@ import itertools
 import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -75,7 +76,7 @@ class GroupSearch:
         self, recorder: TrialRecorder, size: int, arguments: dict[str, Any], say: Callable[[str], None]
     ) -> None:
         self.recorder, self.tuner, self.size, self.arguments = recorder, recorder.tuner, size, arguments
-        self.groups = GroupTrainer(recorder, size, arguments, say)
+        self.groups = GroupTrainer(say)
         self.waiting: dict[str, list[Waiting]] = {}  # by structure
         self.alone: set[str] = set()  # structures that cannot be trained together
 
@@ -114,8 +115,7 @@ class GroupSearch:
 
     def _built(self, trial: Any, name: str, values: dict[str, Any]) -> Waiting | None:
         """The trial with its model, as it is when it is trained alone; `None` if it must be."""
-        keras.utils.clear_session(free_memory=False)  # for the names of layers, which are those of metrics
-        model = self.recorder.build(trial.hyperparameters, name)
+        model = model_of(trial, name, self.recorder)
         try:
             facts = facts_of(model)
             structure = structure_of(model, facts)
@@ -123,6 +123,14 @@ class GroupSearch:
             self._warn("any", reason)
             return None
         return None if structure in self.alone else Waiting(trial, name, values, structure, model, facts)
+
+    def _begun(self, group: list[Waiting], recorder: TrialRecorder) -> list[Waiting]:
+        """The trials as they are when a training of theirs begins, without those that had it before."""
+        if recorder is self.recorder:
+            return group
+        named = [replace(each, name=recorder.name_of(each.trial)) for each in group]
+        missing = [each for each in named if not recorder.is_known(each.name, each.values)]
+        return [replace(each, model=model_of(each.trial, each.name, recorder)) for each in missing]
 
     def _train_all(self) -> None:
         for structure in list(self.waiting):
@@ -133,7 +141,8 @@ class GroupSearch:
         group = self.waiting.pop(structure)
         trials = [each.trial for each in group]
         try:
-            self.groups.train(group)
+            for recorder, arguments in self.recorder.trainings(self.arguments):
+                self.groups.train(self._begun(group, recorder), recorder, arguments)
         except IncompatibleModelsError as reason:
             self._warn(structure, reason)
         except files.OUTAGES as error:  # a full disk is not the candidates' fault
@@ -151,3 +160,9 @@ class GroupSearch:
 
     def _run(self, trial: Any) -> None:
         tuner_hooks.run_whole_trial(self.tuner, trial, self.arguments)
+
+
+def model_of(trial: Any, name: str, recorder: TrialRecorder) -> keras.Model:
+    """The model of a trial as it is when it is trained alone, as the candidate of this name."""
+    keras.utils.clear_session(free_memory=False)  # for the names of layers, which are those of metrics
+    return recorder.build(trial.hyperparameters, name)

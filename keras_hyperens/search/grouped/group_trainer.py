@@ -54,53 +54,53 @@ class GroupTrainer:
     """Trains groups of trials of one structure.
 
     Args:
-        recorder: Makes candidates of them.
-        size: Of a group, at most.
-        arguments: Of `fit`.
         say: Takes a line for the user.
     """
 
-    def __init__(
-        self, recorder: TrialRecorder, size: int, arguments: dict[str, Any], say: Callable[[str], None]
-    ) -> None:
-        self.recorder, self.size, self.say = recorder, size, say
-        self.arguments = {name: value for name, value in arguments.items() if name != "callbacks"} | {"verbose": 0}
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
         self.graphs: dict[Any, Graph] = {}
         self.said: set[str] = set()
 
-    def train(self, group: Sequence[Waiting]) -> None:
+    def train(self, group: Sequence[Waiting], recorder: TrialRecorder, arguments: dict[str, Any]) -> None:
         """Puts candidates of the group into the pool; none, if they are trained faster one at a time.
+
+        Args:
+            group: Trials of one structure.
+            recorder: Makes candidates of them.
+            arguments: Of `fit`.
 
         Raises:
             IncompatibleModelsError: If they would not be trained as if each were alone.
         """
-        if len(group) == 1:
+        if len(group) < 2:
             return
+        arguments = {name: value for name, value in arguments.items() if name != "callbacks"} | {"verbose": 0}
         start = time.monotonic()
-        graph = self._graph_for(group)
-        steps = number_of_steps(self.arguments)
+        graph = self._graph_for(group, recorder, arguments)
+        steps = number_of_steps(arguments)
         if not self._is_faster(graph, len(group), steps):
             return
-        seed = self.recorder.seed_of(group[0].name)
+        seed = recorder.seed_of(group[0].name)
         filled = [*group, *[group[-1]] * (graph.network.ensemble_size - len(group))]
         models, facts = [each.model for each in filled], [each.facts for each in filled]
         graph.network.start(models, facts, seed, steps)
-        best = BestEpochs(self.recorder.tuner.oracle.objective, graph.network.ensemble_size)
+        best = BestEpochs(recorder.tuner.oracle.objective, graph.network.ensemble_size)
         keras.utils.set_random_seed(seed)  # of the order of rows
-        graph.network.fit(**self.arguments, callbacks=[best])
+        graph.network.fit(**arguments, callbacks=[best])
         best.restore(graph.network)
-        self._record(group, graph.network, best, start)
+        record(group, recorder, graph.network, best, start)
 
-    def _graph_for(self, group: Sequence[Waiting]) -> Graph:
+    def _graph_for(self, group: Sequence[Waiting], recorder: TrialRecorder, arguments: dict[str, Any]) -> Graph:
         """A graph in which the group has its place, made if there is none."""
         sites = sites_of([each.facts for each in group])
         for (structure, size), graph in self.graphs.items():
             if structure == group[0].structure and size >= len(group) and {*sites} <= {*graph.network.joint.sites}:
                 return graph
         model = group[0].model
-        network = CandidateGroup(model, sites, len(group), first_rows(self.arguments))
-        alone = self.recorder.hypermodel.inner.build(group[0].trial.hyperparameters.copy())
-        graph = Graph(network, *(paces([network, alone], self.arguments) or (None, None)))
+        network = CandidateGroup(model, sites, len(group), first_rows(arguments))
+        alone = recorder.hypermodel.inner.build(group[0].trial.hyperparameters.copy())
+        graph = Graph(network, *(paces([network, alone], arguments) or (None, None)))
         self.graphs[group[0].structure, len(group)] = graph
         return graph
 
@@ -116,26 +116,6 @@ class GroupTrainer:
             unit = "s each" if steps is not None else "s a step"
             self.say(f"candidates are trained {how}: about {together:.3g} {unit} together, {alone:.3g} alone")
         return together < alone
-
-    def _record(self, group: Sequence[Waiting], network: CandidateGroup, best: "BestEpochs", start: float) -> None:
-        rows: Any = self.recorder.rows  # a stage without them has no groups
-        outputs = rows.outputs(network, self.recorder.batch_size)
-        histories = best.histories()
-        seconds = round((time.monotonic() - start) / len(group), 3)
-        for member, each in enumerate(group):
-            network.release(member, each.model)
-            self._write(each, outputs[member], histories[member], seconds)
-
-    def _write(self, each: Waiting, outputs: Any, history: Any, seconds: float) -> None:
-        recorder, model = self.recorder, each.model
-        recorder.pool.forget(each.name)
-        checkpoint = recorder.place_of(each.trial.trial_id)
-        model.optimizer.build(model.trainable_variables)  # its variables are in every file of weights
-        files.write_whole(checkpoint, model.save_weights)
-        weights = recorder.keep_weights(each.name, checkpoint, each.trial)
-        known = recorder.known_of(each.name, each.values)
-        candidate, predictions = recorder.candidate_of(known, model, history, weights, outputs)
-        recorder.pool.add(replace(candidate, seconds=seconds), predictions if candidate.failure is None else ())
 
 
 class BestEpochs(keras.callbacks.Callback):
@@ -184,3 +164,29 @@ class BestEpochs(keras.callbacks.Callback):
             }
             found.append(history)
         return found
+
+
+def record(
+    group: Sequence[Waiting], recorder: TrialRecorder, network: CandidateGroup, best: BestEpochs, start: float
+) -> None:
+    """Makes candidates of the members of a group that was trained since `start`."""
+    rows: Any = recorder.rows  # a stage without them has no groups
+    outputs = rows.outputs(network, recorder.batch_size)
+    histories = best.histories()
+    seconds = round((time.monotonic() - start) / len(group), 3)
+    for member, each in enumerate(group):
+        network.release(member, each.model)
+        write(each, recorder, outputs[member], histories[member], seconds)
+
+
+def write(each: Waiting, recorder: TrialRecorder, outputs: Any, history: Any, seconds: float) -> None:
+    """Puts a trial that was trained into the pool."""
+    model = each.model
+    recorder.pool.forget(each.name)
+    checkpoint = recorder.place_of(each.trial.trial_id)
+    model.optimizer.build(model.trainable_variables)  # its variables are in every file of weights
+    files.write_whole(checkpoint, model.save_weights)
+    weights = recorder.keep_weights(each.name, checkpoint, each.trial)
+    known = recorder.known_of(each.name, each.values)
+    candidate, predictions = recorder.candidate_of(known, model, history, weights, outputs)
+    recorder.pool.add(replace(candidate, seconds=seconds), predictions if candidate.failure is None else ())

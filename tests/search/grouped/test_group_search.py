@@ -51,7 +51,9 @@ def sizes(monkeypatch):
     found = []
     train = group_trainer.GroupTrainer.train
     monkeypatch.setattr(
-        group_trainer.GroupTrainer, "train", lambda self, group: (found.append(len(group)), train(self, group))
+        group_trainer.GroupTrainer,
+        "train",
+        lambda self, group, *others: (found.append(len(group)), train(self, group, *others)),
     )
     return found
 
@@ -64,7 +66,7 @@ def check_candidates(builder):
     """What is on disk is what the weights give in a model alone."""
     x, y = blobs(45, seed=1)
     for each in builder.pool.finished():
-        weights = builder.pool.weights_file(each)
+        weights = builder.pool.weights_files(each)[0]
         model = trained_model(builder._settings.hypermodel, each.values, weights, each.build_config)
         model.run_eagerly = True  # once
         probabilities = keras.ops.softmax(model(x)).numpy()
@@ -81,7 +83,9 @@ def finished(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(group_trainer, "paces", lambda *_: None)
         patched.setattr(
-            group_trainer.GroupTrainer, "train", lambda self, group: (sizes.append(len(group)), train(self, group))
+            group_trainer.GroupTrainer,
+            "train",
+            lambda self, group, *others: (sizes.append(len(group)), train(self, group, *others)),
         )
         return search(together(directory, max_trials=6)), sizes
 
