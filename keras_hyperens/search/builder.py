@@ -83,6 +83,14 @@ class HyperDeepEnsembleBuilder:
             samples use `overwrite=True`.
         seed: Of everything. Default: drawn at the first call, and kept in the directory.
         distribution_strategy: A `tf.distribute.Strategy` for each training.
+        cross_validation: Train each candidate on so many folds, or on those of a splitter (scikit-learn's, or any
+            object with `split(X, y, groups)`; one that shuffles needs a seed of its own), one after the other. Both
+            selections then see what networks predict for samples that they were not trained on: for all samples, so
+            `search` takes no validation data. Folds of a number have equal shares of classes, and hold out `groups`
+            together. A search trains as many networks as candidates times folds.
+        refit: Whether a candidate of cross-validation is trained once more, on all samples for the median best epoch of
+            its folds (rounded down), to become one member. By default it is the mean of the networks of its folds: K
+            members are K times as many networks as there are folds. (`retrain` trains the chosen members alone so.)
 
     Raises:
         TypeError, ValueError: If an argument is out of its range.
@@ -105,6 +113,16 @@ class HyperDeepEnsembleBuilder:
     >>> ensemble = builder.build_ensemble()
     >>> ensemble.predict(x, verbose=0).shape, len(builder.candidates)
     ((64, 2), 4)
+
+    The same with all samples for training and selection, by two folds:
+
+    >>> builder = khe.HyperDeepEnsembleBuilder(
+    ...     build_model, ensemble_size=1, max_trials=1, initializations=0, cross_validation=2,
+    ...     directory=tempfile.mkdtemp(), seed=0,
+    ... )
+    >>> builder.search(x, y, epochs=1, verbose=0)
+    >>> builder.build_ensemble().ensemble_size  # networks
+    2
 
     References:
         - Wenzel et al., [Hyperparameter Ensembles for Robustness and Uncertainty
@@ -214,7 +232,8 @@ class HyperDeepEnsembleBuilder:
         Args:
             x, y, **arguments: What `keras_tuner.Tuner.search`, and so `fit`, takes: `validation_data` or
                 `validation_split` (of arrays), `epochs`, `batch_size`, `callbacks`, ... `verbose` is 0 (silence),
-                1 (a line of progress) or 2 (KerasTuner's and Keras' output too).
+                1 (a line of progress) or 2 (KerasTuner's and Keras' output too). With `cross_validation` in place of
+                validation data `groups`, `[N]`, or nothing: the person, place or time of each sample, say.
             workers: Run so many processes on this machine, each training one candidate at a time. For several
                 machines start this same program on each, with KerasTuner's environment variables, a `directory` that
                 all of them see, and a `seed`. Three ports are used, from the one that they name. Workers may join at
@@ -317,7 +336,8 @@ class HyperDeepEnsembleBuilder:
         """Trains the members of the last ensemble again, on training and validation rows together.
 
         Each for as many epochs as its candidate's best one, because no rows are left to decide when to stop. Weights
-        and combination stay.
+        and combination stay. With `cross_validation` a member becomes one network, trained on all samples for the
+        median best epoch of its folds.
 
         Args:
             x, y, validation_data, **arguments: As in `search`; callbacks must not need validation metrics.
