@@ -71,7 +71,8 @@ class HyperDeepEnsembleBuilder:
             gets the weights that it would get alone (its own penalties, dropout, label smoothing and learning rate),
             but for the order of rows, which a group has in common. Candidates of other layers form groups of their
             own. What cannot be trained so (callbacks, a tuner that waits for results, ...) or is slower so is trained
-            one at a time, and a message says why.
+            one at a time, and a message says why. `keras.callbacks.EarlyStopping` is for each candidate by itself: one
+            that is stopped waits for the others of its group.
         keep: Weights to keep on disk: `"all"`, `"selected"` (the members of the last ensemble; the others are deleted
             when it is built), or an integer: those of so many candidates, the best so far by score.
         prediction_dtype: Of the predictions on disk, `"float32"` or `"float16"`.
@@ -91,6 +92,11 @@ class HyperDeepEnsembleBuilder:
         refit: Whether a candidate of cross-validation is trained once more, on all samples for the median best epoch of
             its folds (rounded down), to become one member. By default it is the mean of the networks of its folds: K
             members are K times as many networks as there are folds. (`retrain` trains the chosen members alone so.)
+        checkpoints: `"best"`: the weights of a candidate are those of its best epoch by the objective. `"ensemble"`:
+            after each epoch of each training K members are chosen greedily among those so far and the candidates as
+            they are now, and weights of such epochs are kept as further candidates. It costs a prediction of the
+            validation data after each epoch. So many selections can overfit few validation samples: `build_ensemble`
+            with other `validation_data` makes the last choice on samples that had no part in it.
 
     Raises:
         TypeError, ValueError: If an argument is out of its range.
@@ -156,6 +162,7 @@ class HyperDeepEnsembleBuilder:
         distribution_strategy: Any = None,
         cross_validation: Any = None,
         refit: bool = False,
+        checkpoints: str = "best",
     ) -> None:
         if same_initialization and initializations:
             raise ValueError(
@@ -188,6 +195,7 @@ class HyperDeepEnsembleBuilder:
             distribution_strategy=distribution_strategy,
             cross_validation=cross_validation,
             refit=refit,
+            checkpoints=checkpoints,
         )
         self.pool = self._settings.pool()
         self._directory = SearchDirectory(self._settings, self.pool)

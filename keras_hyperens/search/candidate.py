@@ -9,6 +9,7 @@ from typing import Any
 
 SEARCH, INITIALIZATIONS, RETRAINING = "search", "initializations", "retraining"  # the stages
 STAGES = (SEARCH, INITIALIZATIONS, RETRAINING)
+CHECKPOINTS = "checkpoints"  # no stage of its own: other epochs of candidates of the first two
 DIVERGED = "diverged"  # the first word of a failure that is no error
 
 
@@ -18,10 +19,11 @@ class Candidate:
 
     Attributes:
         name: `"search-0007"`, or `"initializations-0007-2"`: the second initialization of that one's hyperparameters.
-        stage: `"search"`, `"initializations"` or `"retraining"`.
+        stage: `"search"`, `"initializations"`, `"retraining"`, or `"checkpoints"` for another epoch of a candidate.
         values: Its hyperparameters.
         seed: From which its weights were initialized and its rows shuffled.
-        parent: The candidate of the search that found its hyperparameters, itself if it is one of those.
+        parent: The candidate of the search that found its hyperparameters, itself if it is one of those; of a
+            checkpoint the candidate whose epoch it is.
         score: Of its validation predictions, by the builder's metric; lower is better. `None` if it failed.
         metrics: What the training reported at its best epoch.
         best_epoch: Counted from 0.
@@ -90,9 +92,16 @@ def name_of_retraining(member: str) -> str:
     return f"{RETRAINING}-{member}"
 
 
+def name_of_checkpoint(candidate: str, epoch: int) -> str:
+    """The name of a candidate as it was after an epoch, counted from 0."""
+    return f"{CHECKPOINTS}-{candidate}-{epoch}"
+
+
 def parent_of(name: str) -> str:
-    """The name of the candidate whose hyperparameters the candidate `name` has."""
+    """The name of the candidate whose hyperparameters the candidate `name` has; of a checkpoint, whose epoch it is."""
     stage, _, rest = name.partition("-")
     if stage == RETRAINING:
         return rest
+    if stage == CHECKPOINTS:
+        return rest.rpartition("-")[0]
     return name if stage == SEARCH else f"{SEARCH}-{rest.rpartition('-')[0]}"

@@ -141,6 +141,7 @@ class SearchDirectory:
             "training_subset": self.settings.training_subset,
             "folds": folds,
             "refit": self.settings.refit,
+            "checkpoints": self.settings.checkpoints,
             "epochs": arguments.get("epochs", 1),
             **{name: _text_of(arguments.get(name)) for name in OF_FIT},
             METRIC: _text_of(self.settings.metric),

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from keras_hyperens.likelihoods import named
+from keras_hyperens.search.candidate import CHECKPOINTS
 from keras_hyperens.search.candidate import INITIALIZATIONS
 from keras_hyperens.search.candidate import SEARCH
 from keras_hyperens.search.candidate import Candidate
@@ -137,7 +138,10 @@ class MemberChoice:
 
     def _eligible(self) -> list[Candidate]:
         with_search = self.settings.include_search or not self.settings.initializations
-        return self.pool.finished(INITIALIZATIONS, *([SEARCH] if with_search else []))
+        found = self.pool.finished(INITIALIZATIONS, CHECKPOINTS, *([SEARCH] if with_search else []))
+        return [
+            each for each in found if with_search or not each.parent.startswith(SEARCH) or each.stage != CHECKPOINTS
+        ]
 
     def _say_if_a_better_one_was_not_kept(self, chosen: Selection, possible: Selection) -> None:
         if possible.trajectory[-1] < chosen.trajectory[-1]:

@@ -230,9 +230,13 @@ class Pool:
         Returns:
             Where it is, relative to the directory.
         """
-        own = f"{CANDIDATES}/{files.checked_name(name)}.weights.h5"
+        own = self.place_of_weights(name)
         (files.copy if leave else files.move)(file, files.join(self.directory, own))
         return own
+
+    def place_of_weights(self, name: str) -> str:
+        """Where weights of a candidate of this name belong, relative to the directory."""
+        return f"{CANDIDATES}/{files.checked_name(name)}.weights.h5"
 
     def has_weights(self, candidate: Candidate) -> bool:
         there = self.weights_files(candidate)

@@ -1,5 +1,6 @@
 """How candidates are scored and chosen: what the greedy selection is given for their outputs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
@@ -11,6 +12,7 @@ from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.likelihoods import named
 from keras_hyperens.models.compiled_loss import CompiledLoss
 from keras_hyperens.search.assembly import networks_of
+from keras_hyperens.search.candidate import CHECKPOINTS
 from keras_hyperens.search.candidate import INITIALIZATIONS
 from keras_hyperens.search.candidate import SEARCH
 from keras_hyperens.search.candidate import Candidate
@@ -81,6 +83,14 @@ class Scorer:
         problem = self.problem(candidates, metric, rows)
         return greedy_selection(**problem, ensemble_size=size, **selection)
 
+    def best_ensemble(
+        self, predictions: Sequence[Sequence[np.ndarray]], likelihoods: Sequence[Likelihood], outputs: Sequence[str]
+    ) -> Selection:
+        """The best members of these predictions of outputs of these names, so many as the builder wants."""
+        problem = as_problem(predictions, self._targets_on_disk(outputs), likelihoods, self.metric)
+        size = min(len(predictions), self.directory.settings.ensemble_size)
+        return greedy_selection(**problem, ensemble_size=size, tolerance=-math.inf)
+
     def problem(self, candidates: list[Candidate], metric: Any, rows: ValidationRows | None = None) -> dict[str, Any]:
         """Arguments of `greedy_selection`, as in `select`."""
         return as_problem(*(self._on_disk(candidates) if rows is None else self._on_rows(candidates, rows)), metric)
@@ -116,7 +126,7 @@ class Scorer:
 
     def score_again(self) -> None:
         """By another metric than that of the search so far: predictions are on disk."""
-        for candidate in self.pool.finished(SEARCH, INITIALIZATIONS):
+        for candidate in self.pool.finished(SEARCH, INITIALIZATIONS, CHECKPOINTS):
             score = self.score(self.pool.predictions(candidate), named(candidate.likelihoods))
             self.pool.change_score(candidate, score)
 

@@ -18,6 +18,7 @@ from keras_hyperens.search.digests import has_dataset
 from keras_hyperens.search.directory import DirectoryLock
 from keras_hyperens.search.directory import SearchDirectory
 from keras_hyperens.search.display import Progress
+from keras_hyperens.search.distributed.processes import is_distributed
 from keras_hyperens.search.distributed.processes import is_worker
 from keras_hyperens.search.dry_run import check_objective
 from keras_hyperens.search.dry_run import check_scoring
@@ -26,6 +27,7 @@ from keras_hyperens.search.scorer import Scorer
 from keras_hyperens.search.settings import LEASE
 from keras_hyperens.search.settings import PATIENCE
 from keras_hyperens.search.settings import Settings
+from keras_hyperens.search.settings import check_apart
 from keras_hyperens.search.settings import check_waiting
 from keras_hyperens.search.validation_rows import ValidationRows
 
@@ -76,6 +78,8 @@ def opened_session(
     """
     settings = directory.settings
     check_waiting(lease, patience)
+    if is_distributed():
+        check_apart(settings)
     check_class_weight(arguments.get("class_weight"))
     if validation_split:
         if validation_data is not None:
@@ -89,7 +93,11 @@ def opened_session(
     rows = ValidationRows(validation_data, settings.output_activation)
     _check_fit(directory, scorer, rows, x, y, arguments)
     with directory.locked() as lock:
-        directory.open(directory.identity(x, y, rows, arguments, None if folds is None else folds.digest()), rows, scorer.score_again)
+        directory.open(
+            directory.identity(x, y, rows, arguments, None if folds is None else folds.digest()),
+            rows,
+            scorer.score_again,
+        )
         progress = Progress(_planned(settings), 0 if is_worker() else verbose)
         if has_dataset((x, y)) and directory.pool.candidates():
             progress.say(

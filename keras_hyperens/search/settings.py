@@ -15,6 +15,7 @@ from keras_hyperens.search.scores import SCORES
 from keras_hyperens.search.tuners import TUNERS
 
 LEASE, PATIENCE = 15.0, 900.0  # seconds that a chief waits for a worker, and a worker for its chief
+CHECKPOINTS_OF = ("best", "ensemble")  # whose epochs' weights candidates have
 SHORTEST_LEASE = 3.0  # workers are heard about once a second
 
 
@@ -50,6 +51,7 @@ class Settings:
     distribution_strategy: Any
     cross_validation: Any
     refit: bool
+    checkpoints: str
     is_searched: bool = False  # by the tuner, before it was given
 
     def __post_init__(self) -> None:
@@ -94,6 +96,10 @@ def _check_ranges(settings: Settings) -> None:
     best_of(settings.keep)
     check_metric(settings.metric)
     check_output_activation(settings.output_activation)
+    if settings.checkpoints not in CHECKPOINTS_OF:
+        raise ValueError(
+            f"`checkpoints` must be one of {CHECKPOINTS_OF}. Received: checkpoints={settings.checkpoints!r}"
+        )
     _check_folds(settings)
     trained = (settings.max_trials or 0) + settings.num_hyperparameter_sets * settings.initializations
     if settings.tuner == "random" and trained < settings.ensemble_size:
@@ -110,6 +116,11 @@ def _check_folds(settings: Settings) -> None:
             raise ValueError("`refit` needs `cross_validation`. Received: refit=True, cross_validation=None")
         return
     check_cross_validation(settings.cross_validation)
+    if settings.checkpoints != "best":
+        raise ValueError(
+            'Which epochs are best together is known only after all folds: choose `checkpoints="best"` with '
+            f"`cross_validation`. Received: checkpoints={settings.checkpoints!r}"
+        )
     if settings.own_tuner is not None or settings.tuner == "hyperband":
         raise ValueError(
             "With `cross_validation` a trial has several networks: choose another tuner by its name, or an oracle. "
@@ -150,10 +161,20 @@ def check_workers(settings: Settings, workers: Any) -> None:
             "Workers train one candidate at a time each: choose `workers` or `candidates_at_once`. "
             f"Received: workers={workers}, candidates_at_once={settings.candidates_at_once}"
         )
+    check_apart(settings)
     if isinstance(settings.tuner, keras_tuner.Tuner):
         raise ValueError(
             "A tuner object belongs to one process: give `tuner` by name, or an oracle. "
             f"Received: tuner={settings.tuner!r}, workers={workers}"
+        )
+
+
+def check_apart(settings: Settings) -> None:
+    """Raises a `ValueError` unless several processes can search."""
+    if settings.checkpoints != "best":
+        raise ValueError(
+            "Workers do not know the epochs of other workers' candidates: choose one process, or "
+            f'`checkpoints="best"`. Received: checkpoints={settings.checkpoints!r}'
         )
 
 

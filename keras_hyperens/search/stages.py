@@ -17,6 +17,7 @@ from keras_hyperens.search.candidate import Candidate
 from keras_hyperens.search.candidate import name_of_retraining
 from keras_hyperens.search.candidate import name_of_run
 from keras_hyperens.search.candidate import rank
+from keras_hyperens.search.checkpoints import CheckpointSelection
 from keras_hyperens.search.directory import SearchDirectory
 from keras_hyperens.search.distributed.processes import is_worker
 from keras_hyperens.search.distributed.tuner_search import TunerSearch
@@ -83,7 +84,7 @@ class Stages:
             arguments |= joined_rows(*(arguments.pop(name, None) for name in names))
         runs = [{**each.values, RUN: name_of_retraining(each.name)} for each in members]
         self.session.progress.planned[RETRAINING] = len(runs)
-        recorder = TrialRecorder(**self._of_recorders(RETRAINING) | {"rows": None})
+        recorder = TrialRecorder(**self._of_recorders(RETRAINING) | {"rows": None, "checkpoints": None})
         recorder.epochs = {name_of_retraining(each.name): each.best_epoch + 1 for each in members}
         self._run_list(recorder, runs, arguments)
 
@@ -127,6 +128,11 @@ class Stages:
             return TrialRecorder(**given)
         return CrossValidationRecorder(**given, cross_validation=folds, refit=self.settings.refit)
 
+    def _checkpoints(self) -> CheckpointSelection | None:
+        if self.settings.checkpoints == "best":
+            return None
+        return CheckpointSelection(self.pool, self.scorer.best_ensemble, self.scorer.score)
+
     def _of_recorders(self, stage: str) -> dict[str, Any]:
         settings, arguments = self.settings, self.session.arguments
         return {
@@ -139,6 +145,7 @@ class Stages:
             "prediction_dtype": settings.prediction_dtype,
             "training_subset": settings.training_subset,
             "batch_size": arguments.get("validation_batch_size") or arguments.get("batch_size"),
+            "checkpoints": self._checkpoints(),
             "goes_on_from_weights": stage == SEARCH and settings.tuner == "hyperband",
         }
 

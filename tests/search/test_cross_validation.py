@@ -155,6 +155,7 @@ def test_refitted_members_are_trained_on_all_samples(finished, tmp_path):
     np.testing.assert_allclose(retrained.predict_members(X, verbose=0), expected, atol=1e-6)
 
 
+@pytest.mark.integration
 def test_an_interrupted_search_resumes_at_the_fold(finished, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         search(make_builder(tmp_path, Ridge(interrupted_after=5)))

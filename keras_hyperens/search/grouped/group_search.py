@@ -49,7 +49,9 @@ def why_alone(settings: Settings, stage: str, arguments: dict[str, Any]) -> str 
     reasons = {
         f"only {' and '.join(WITHOUT_FEEDBACK)} search do not wait for results": stage == SEARCH
         and not (isinstance(settings.tuner, str) and settings.tuner in WITHOUT_FEEDBACK),
-        "callbacks belong to one model": bool(arguments.get("callbacks")),
+        "callbacks but `EarlyStopping` belong to one model": any(
+            type(each) is not keras.callbacks.EarlyStopping for each in arguments.get("callbacks") or ()
+        ),
         "`training_subset` gives each candidate rows of its own": settings.training_subset is not None,
         "`distribution_strategy` trains one model": settings.distribution_strategy is not None,
         "several processes search": is_distributed(),

@@ -1,5 +1,6 @@
 """The trainer of groups: trials in one graph, until each is a candidate of the pool like any other."""
 
+import copy
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ import numpy as np
 
 from keras_hyperens import files
 from keras_hyperens.conversion.probing import Facts
+from keras_hyperens.search.checkpoints import Offers
+from keras_hyperens.search.checkpoints import Predicted
 from keras_hyperens.search.grouped.candidate_group import CandidateGroup
 from keras_hyperens.search.grouped.joint import sites_of
 from keras_hyperens.search.grouped.pace import Pace
@@ -75,6 +78,7 @@ class GroupTrainer:
         """
         if len(group) < 2:
             return
+        stops = arguments.get("callbacks") or ()
         arguments = {name: value for name, value in arguments.items() if name != "callbacks"} | {"verbose": 0}
         start = time.monotonic()
         graph = self._graph_for(group, recorder, arguments)
@@ -85,9 +89,10 @@ class GroupTrainer:
         filled = [*group, *[group[-1]] * (graph.network.ensemble_size - len(group))]
         models, facts = [each.model for each in filled], [each.facts for each in filled]
         graph.network.start(models, facts, seed, steps)
-        best = BestEpochs(recorder.tuner.oracle.objective, graph.network.ensemble_size)
+        best = BestEpochs(recorder.tuner.oracle.objective, graph.network.ensemble_size, stops)
         keras.utils.set_random_seed(seed)  # of the order of rows
-        graph.network.fit(**arguments, callbacks=[best])
+        offers = _offers(group, recorder, graph.network, best)
+        graph.network.fit(**arguments, callbacks=[*offers, best])
         best.restore(graph.network)
         record(group, recorder, graph.network, best, start)
 
@@ -121,26 +126,52 @@ class GroupTrainer:
 class BestEpochs(keras.callbacks.Callback):
     """Keeps each member's weights of its best epoch, and its history, as a tuner's callbacks do for one model.
 
+    A member whose training would have been stopped keeps what it has; the training ends when all would have been.
+
     Args:
         objective: KerasTuner's.
         ensemble_size: M.
+        stops: Of `keras.callbacks.EarlyStopping`.
     """
 
-    def __init__(self, objective: Any, ensemble_size: int) -> None:
+    def __init__(self, objective: Any, ensemble_size: int, stops: Sequence[keras.callbacks.EarlyStopping] = ()) -> None:
         super().__init__()
         self.objective = objective
+        self.stops = [copy.deepcopy(list(stops)) for _ in range(ensemble_size)]
+        self.ends: dict[int, int] = {}  # the number of epochs of each member that was stopped
         self.best = np.full(ensemble_size, np.inf if objective.direction == "min" else -np.inf)
         self.logs: list[dict[str, np.ndarray]] = []
         self.kept: list[np.ndarray] = []  # the weights of the network, each member's of its best epoch
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        for stops, scorer in zip(self.stops, self.model.scorers, strict=True):
+            for each in stops:
+                each.restore_best_weights = False  # the best by the objective are kept here
+                each.set_model(scorer)
+                each.on_train_begin()
+            scorer.stop_training = False
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {name: keras.ops.convert_to_numpy(value) for name, value in (logs or {}).items()}
         self.logs.append(logs)
-        improved = [member for member in range(len(self.best)) if self._improves(member, logs)]
+        of_members = {member: self._own(member, logs) for member in self.running()}
+        improved = [member for member, own in of_members.items() if self._improves(member, own)]
         self.kept = self.model.keep(improved, self.kept)
+        for member, own in of_members.items():
+            for each in self.stops[member]:
+                each.on_epoch_end(epoch, own)
+            if self.model.scorers[member].stop_training:
+                self.ends[member] = len(self.logs)
+        self.model.stop_training = not self.running()
 
-    def _improves(self, member: int, logs: dict[str, np.ndarray]) -> bool:
-        own = {name: float(values[member]) for name, values in logs.items()}
+    def running(self) -> list[int]:
+        """The members whose training was not stopped."""
+        return [member for member in range(len(self.best)) if member not in self.ends]
+
+    def _own(self, member: int, logs: dict[str, np.ndarray]) -> dict[str, float]:
+        return {name: float(values[member]) for name, values in logs.items()}
+
+    def _improves(self, member: int, own: dict[str, float]) -> bool:
         if not self.objective.has_value(own):
             return True
         value = self.objective.get_value(own)
@@ -158,12 +189,37 @@ class BestEpochs(keras.callbacks.Callback):
         found = []
         for member in range(len(self.best)):
             history = keras.callbacks.History()
-            names = self.logs[0]
+            epochs = self.logs[: self.ends.get(member)]
             history.history = {
-                name: [float(logs[name][member]) for logs in self.logs if name in logs] for name in names
+                name: [float(logs[name][member]) for logs in epochs if name in logs] for name in epochs[0]
             }
             found.append(history)
         return found
+
+
+def _offers(
+    group: Sequence[Waiting], recorder: TrialRecorder, network: CandidateGroup, best: BestEpochs
+) -> list[keras.callbacks.Callback]:
+    """What offers the members of a group to the selection among epochs, if there is one."""
+    if recorder.checkpoints is None:
+        return []
+    places = {each.name: member for member, each in enumerate(group)}
+    recorder.checkpoints.begin(list(places))
+
+    def predict() -> Predicted:
+        rows: Any = recorder.rows
+        outputs = rows.outputs(network, recorder.batch_size)
+        found = {name: recorder.predicted(group[k].model, outputs[k]) for name, k in places.items()}
+        likelihoods, names = found[group[0].name][1:]
+        running = [name for name, member in places.items() if member not in best.ends]
+        return {name: found[name][0] for name in running}, likelihoods, names
+
+    def weights_of(name: str) -> list[np.ndarray]:
+        model = group[places[name]].model
+        network.release(places[name], model)
+        return model.get_weights()
+
+    return [Offers(recorder.checkpoints, predict, weights_of)]
 
 
 def record(
@@ -189,4 +245,6 @@ def write(each: Waiting, recorder: TrialRecorder, outputs: Any, history: Any, se
     weights = recorder.keep_weights(each.name, checkpoint, each.trial)
     known = recorder.known_of(each.name, each.values)
     candidate, predictions = recorder.candidate_of(known, model, history, weights, outputs)
+    if recorder.checkpoints is not None:
+        recorder.checkpoints.write(candidate, model)
     recorder.pool.add(replace(candidate, seconds=seconds), predictions if candidate.failure is None else ())
