@@ -76,7 +76,8 @@ PUBLIC = {
     "Reference": {"compared", "from_config", "of"},
     "Sharing": {"converter"},
     "Candidate": {
-        "best_epoch", "build_config", "failure", "likelihoods", "outputs", "reason", "score", "seconds", "weights",
+        "best_epoch", "build_config", "failure", "fold_weights", "likelihoods", "outputs", "reason", "score", "seconds",
+        "weights",
     },
     "Record": {"became", "driven_by", "reason", "trained", "weights"},
     "Selection": {"best_prefix", "convex", "excluded", "members", "weights"},

@@ -115,7 +115,7 @@ def test_a_network_without_a_graph_is_refused():
     ensemble = compiled(Subclassed(), run_eagerly=True)
     ensemble._trainer.build(tf.TensorSpec([None, 4]))
     ensemble.predict(X, verbose=0)
-    with pytest.raises(ValueError, match="A single member can be taken out of Sequential and Functional networks"):
+    with pytest.raises(ValueError, match="A single member can be extracted from Sequential and Functional networks"):
         ensemble.to_functional()
 
 
