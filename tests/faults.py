@@ -306,6 +306,18 @@ FAULTS = (
         "search/test_builder.py::test_every_stage_has_its_candidates",
     ),
     Fault(
+        "search/cross_validation.py", "np.concatenate(of_folds)[self._order]", "np.concatenate(of_folds)",
+        "search/test_cross_validation.py::test_candidates_predict_all_samples_out_of_fold",
+    ),
+    Fault(
+        "search/folds.py", "np.argsort(classes[order], kind=", "np.argsort(order, kind=",
+        "search/test_folds.py::test_a_number_of_folds_shares_out_the_classes",
+    ),
+    Fault(
+        "search/checkpoints.py", "not best.trajectory[-1] < self.score", "False",
+        "search/test_checkpoints.py::test_members_are_those_of_greedy_selections_that_improve",
+    ),
+    Fault(
         "search/stages.py", "each.best_epoch + 1 for", "each.best_epoch + 2 for",
         "search/test_builder.py::test_retraining_on_all_rows",
     ),

@@ -1,1 +1,1 @@
-"""Hyperparameter ensembles on tables, beside TabM and gradient boosting; see README.md beside this file."""
+"""Hyperparameter ensembles on tables, compared with TabM and gradient boosting; see README.md in this directory."""

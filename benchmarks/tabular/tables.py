@@ -1,4 +1,4 @@
-"""Tables divided and encoded: the same samples and the same numbers for every method."""
+"""Division and encoding of tables, equal for all methods."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,9 +8,9 @@ import pandas as pd
 
 from benchmarks.tabular.sets import Frame
 
-TEST, HELD_OUT = 0.2, 0.25  # of the samples, and of what is left where the training samples have no limit of theirs
+TEST, HELD_OUT = 0.2, 0.25  # fractions: of all samples, and relative to the training samples
 MOST_TESTED = 20_000
-RARE = 10  # training samples: a category that has fewer is an unknown one
+RARE = 10  # categories with fewer training samples count as unknown
 QUANTILES = 1000
 
 
@@ -19,10 +19,10 @@ class Samples:
     """N samples of a table.
 
     Attributes:
-        numbers: `[N, n]`, normal by their quantiles in the training samples; 0 where missing.
-        categories: `[N, c]`, keys that no two columns share.
-        raw: `[N, n + c]`, numbers as they were found and keys, for trees.
-        targets: `[N]`, values in standard deviations of the training samples from their mean, or classes.
+        numbers: `[N, n]`, transformed to a normal distribution by the quantiles of the training samples; 0 if missing.
+        categories: `[N, c]`, keys that differ between columns.
+        raw: `[N, n + c]`, untransformed numbers and keys, for trees.
+        targets: `[N]`, values standardized by the training samples, or classes.
     """
 
     numbers: np.ndarray
@@ -41,17 +41,17 @@ class Samples:
 
     @property
     def data(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """As `fit` takes them."""
+        """Arguments `x` and `y` of `fit`."""
         return {"numbers": self.numbers, "categories": self.categories}, self.targets
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table, divided by the seed.
+    """A divided table.
 
     Attributes:
-        classes: How many; 0: regression.
-        target, center, scale: Unit of the targets, and how they were standardized.
+        classes: Number of classes; 0 for regression.
+        target, center, scale: Unit of the targets, and their standardization.
         later: Out-of-distribution samples, or `None`.
     """
 
@@ -73,7 +73,7 @@ class Table:
 
     @cached_property
     def vocabularies(self) -> list[np.ndarray]:
-        """Of each column of categories, the keys that are not rare, in order."""
+        """Sorted keys of each categorical column, without rare ones."""
         found = (np.unique(column, return_counts=True) for column in self.train.categories.T)
         return [keys[counts >= RARE] for keys, counts in found]
 
@@ -84,13 +84,13 @@ class Table:
 
 
 def divided(name: str, frame: Frame, seed: int, samples: int = 20_000) -> Table:
-    """Divides a table: 64 % to train on, 16 % held out, 20 % for the test, all of them from before what is later.
+    """Divides the earlier samples of a table: 64 % for training, 16 % held out, 20 % for the test.
 
     Args:
-        name: Of the table.
-        frame: Its samples.
-        seed: Of the division.
-        samples: The most to train on; held out are a quarter as many.
+        name: Name of the table.
+        frame: Samples of the table.
+        seed: Random seed of the division.
+        samples: Maximum number of training samples; a quarter as many are held out.
     """
     generator = np.random.default_rng(seed)
     is_later = np.zeros(len(frame.targets), bool) if frame.is_later is None else frame.is_later
@@ -112,7 +112,7 @@ def divided(name: str, frame: Frame, seed: int, samples: int = 20_000) -> Table:
 def _encoded(
     features: pd.DataFrame, train: np.ndarray, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers `[N, n]`, keys of categories `[N, c]` and what trees take `[N, n + c]`."""
+    """Returns numbers `[N, n]`, keys of categories `[N, c]` and inputs of trees `[N, n + c]`."""
     found = features.select_dtypes(["number", "bool"])
     values = found.to_numpy("float64")
     columns = [_normal(column, train, generator) for column in values.T]
@@ -124,9 +124,9 @@ def _encoded(
 
 
 def _normal(column: np.ndarray, train: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Quantiles in the training samples, as a standard normal variable has them; missing values become 0.
+    """Transforms a column to a standard normal distribution by its quantiles; missing values become 0.
 
-    A little noise parts equal values, so that a frequent one lies in the middle of its quantiles, not at their end.
+    Small noise separates equal values, so that a frequent value maps to the center of its quantiles.
     """
     from scipy.special import ndtri
 

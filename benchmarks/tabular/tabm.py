@@ -1,8 +1,8 @@
-"""TabM (Gorishniy et al., arXiv:2410.24210) by its authors' package `tabm`, which needs PyTorch.
+"""TabM (Gorishniy et al., arXiv:2410.24210), with its authors' package `tabm`, which requires PyTorch.
 
-Its recipe: AdamW with a constant learning rate, the loss of each member, gradients clipped at norm 1, and a patience of
-16 epochs; learning rate, weight decay and dropout are tuned. Numbers, width, depth, batches and the Gaussian head are
-those of all networks here; categories are one-hot, as the package has them.
+Training as in the paper: AdamW with a constant learning rate, the mean of the members' losses, gradients clipped at
+norm 1, and a patience of 16 epochs; learning rate, weight decay and dropout are tuned. Numbers, width, depth, batch
+size and Gaussian outputs are those of the other networks; categories are one-hot, as in the package.
 """
 
 import copy
@@ -82,7 +82,7 @@ def _model(table: Table, width: int, ensemble_size: int, dropout: float) -> Any:
 
 
 def _inputs(table: Table, samples: Samples) -> tuple[Any, Any]:
-    """Numbers normalized as in the other networks, and categories by their place in the vocabulary, 0 if unknown."""
+    """Returns normalized numbers as in the other networks, and vocabulary indices of categories, 0 if unknown."""
     import torch
 
     mean, variance = table.moments
@@ -95,7 +95,7 @@ def _inputs(table: Table, samples: Samples) -> tuple[Any, Any]:
 
 
 def _loss(outputs: Any, targets: Any, classes: int) -> Any:
-    """The mean of the members' losses, of outputs `[B, k, ...]`."""
+    """Returns the mean of the members' losses for outputs `[B, k, ...]`."""
     import torch
 
     targets = targets[:, None].expand(outputs.shape[:2])
@@ -106,7 +106,7 @@ def _loss(outputs: Any, targets: Any, classes: int) -> Any:
 
 
 def _predictor(model: Any, table: Table) -> tuning.Predict:
-    """The mean of the members' probabilities, or mean and variance of their mixture."""
+    """Returns a function for the mean of the members' probabilities, or mean and variance of their mixture."""
     import torch
 
     def predict(samples: Samples) -> np.ndarray:

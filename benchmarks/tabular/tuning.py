@@ -1,4 +1,4 @@
-"""What a method gives, and the random search of all methods that do not search with KerasTuner."""
+"""Result of a method, and the random search of methods without KerasTuner."""
 
 import time
 from collections.abc import Callable
@@ -14,20 +14,21 @@ from benchmarks.tabular.tables import Samples
 
 Settings = dict[str, Any]
 Predict = Callable[[Samples], np.ndarray]
-clock = time.process_time  # of this process alone: a busy machine does not take a method's time away
+clock = time.process_time  # CPU time of this process, independent of other load on the machine
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, and what it took.
+    """A trained model and its cost.
 
     Attributes:
-        nll: Of held-out samples.
-        predict: Samples to probabilities `[N, C]`, or means and variances `[N, 2]` of standardized targets.
-        parameters: How many numbers were trained.
-        seconds: Of tuning and training.
-        trials: How many settings were tried.
-        settings: The best ones.
+        nll: NLL of the held-out samples.
+        predict: Function from samples to probabilities `[N, C]`, or means and variances `[N, 2]` of standardized
+            targets.
+        parameters: Number of trained parameters.
+        seconds: Duration of tuning and training.
+        trials: Number of settings tried.
+        settings: The best settings.
     """
 
     nll: float
@@ -41,13 +42,13 @@ class Trained:
 def best_of(
     train: Callable[[Settings, float], Trained], draws: Iterator[Settings], seconds: float, most: int | None = None
 ) -> Trained:
-    """Trains with one setting after the other, as long as one more training fits into the seconds.
+    """Trains with one setting after the other, while another training run fits into the remaining time.
 
     Args:
-        train: Takes a setting and the seconds that are left: the first training may need them all.
-        draws: Settings; the first ones are the method's defaults.
-        seconds: For all trainings together.
-        most: Of the trainings.
+        train: Function of a setting and the remaining seconds, which limit the first training run.
+        draws: Settings, starting with the defaults of the method.
+        seconds: Time for all training runs.
+        most: Maximum number of training runs.
     """
     start, tried, longest = clock(), 0, 0.0
     best: Trained | None = None

@@ -1,4 +1,4 @@
-"""FastAPI: requests that arrive within 5 ms of each other are answered by one call of the ensemble.
+"""FastAPI: requests that arrive within 5 ms share one call of the ensemble.
 
 uvicorn examples.recipes.fastapi_server:app      # serves served/1 of this directory
 """
@@ -11,7 +11,7 @@ import numpy as np
 import pydantic
 import tensorflow as tf
 
-MOST, WAIT = 64, 0.005  # samples of a call, and seconds that the first one waits for others
+MOST, WAIT = 64, 0.005  # maximum samples per call, and seconds that the first request waits for others
 
 
 class Image(pydantic.BaseModel):
@@ -21,7 +21,7 @@ class Image(pydantic.BaseModel):
 
 
 async def answer_batches(queue, decide):
-    """Takes what has arrived, calls the ensemble once in a thread, and gives everyone the own sample's answer."""
+    """Collects requests, calls the ensemble once in a thread, and returns each sample's outputs to its request."""
     while True:
         batch = [await queue.get()]
         end = asyncio.get_running_loop().time() + WAIT
@@ -34,13 +34,13 @@ async def answer_batches(queue, decide):
         outputs = await asyncio.to_thread(decide, inputs=tf.constant(np.stack(images)))
         answers = {name: values.numpy().tolist() for name, values in outputs.items()}
         for row, future in enumerate(futures):
-            if not future.done():  # its client may have gone
+            if not future.done():  # the client may have disconnected
                 future.set_result({name: values[row] for name, values in answers.items()})
 
 
 @asynccontextmanager
 async def lifespan(app):
-    """Loads the SavedModel; answers until the server stops."""
+    """Loads the SavedModel and answers requests until the server stops."""
     app.state.decide = tf.saved_model.load("served/1").signatures["decide"]
     app.state.queue = asyncio.Queue()
     task = asyncio.create_task(answer_batches(app.state.queue, lambda **inputs: app.state.decide(**inputs)))
@@ -53,7 +53,7 @@ app = fastapi.FastAPI(lifespan=lifespan)
 
 @app.post("/decide")
 async def decide(image: Image):
-    """The label of an image, the set of possible labels, and whether the ensemble refuses to answer."""
+    """Returns the label of an image, its conformal set, and whether the ensemble abstains."""
     pixels = np.asarray(image.pixels, "float32")
     if pixels.shape != (8, 8, 1):
         raise fastapi.HTTPException(422, f"`pixels` must have the shape [8, 8, 1]. Received: {list(pixels.shape)}")

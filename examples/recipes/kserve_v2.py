@@ -1,6 +1,6 @@
-"""KServe's protocol V2 (Open Inference Protocol): its request, its answer, and a server's part between the two.
+"""KServe's protocol V2 (Open Inference Protocol): requests, responses, and their processing in a server.
 
-python -m examples.recipes.kserve_v2      # asks served/1 in this process, by the messages that a server would get
+python -m examples.recipes.kserve_v2      # calls served/1 in this process with the messages of the protocol
 """
 
 import numpy as np
@@ -11,30 +11,30 @@ DTYPES = {datatype: dtype for dtype, datatype in DATATYPES.items()}
 
 
 def tensor(name, values):
-    """One tensor of a message: flat, with its shape."""
+    """Returns the message of a tensor: flat values, with a shape."""
     datatype = DATATYPES[values.dtype.name]
     return {"name": name, "shape": list(values.shape), "datatype": datatype, "data": values.ravel().tolist()}
 
 
 def array(message):
-    """The array of one tensor of a message."""
+    """Returns the array of a tensor's message."""
     return np.array(message["data"], DTYPES[message["datatype"]]).reshape(message["shape"])
 
 
 def request(images, outputs=()):
-    """The body of `POST /v2/models/digits/infer`; `outputs` are the wanted ones, all by default."""
+    """Returns the body of `POST /v2/models/digits/infer`; `outputs` selects outputs, by default all."""
     body = {"inputs": [tensor("inputs", np.asarray(images, "float32"))]}
     return body | ({"outputs": [{"name": name} for name in outputs]} if outputs else {})
 
 
 def infer(signature, message, model_name="digits"):
-    """The answer to a request.
+    """Returns the response to a request.
 
     Args:
-        signature: Of the SavedModel. A model of KServe has one: serve `uncertainty` and `decide` under names of their
-            own, or `decide` alone.
+        signature: Signature of the SavedModel. A KServe model has one: serve `uncertainty` and `decide` as separate
+            models, or only `decide`.
         message: The request.
-        model_name: Of the answer.
+        model_name: Name in the response.
     """
     inputs = {each["name"]: tf.constant(array(each)) for each in message["inputs"]}
     answer = {name: value.numpy() for name, value in signature(**inputs).items()}
@@ -44,7 +44,7 @@ def infer(signature, message, model_name="digits"):
 
 
 def metadata(signature, model_name="digits"):
-    """The answer to `GET /v2/models/digits`; an axis of any length is -1."""
+    """Returns the response to `GET /v2/models/digits`; axes of variable length are -1."""
 
     def described(name, spec):
         shape = [-1 if axis is None else axis for axis in spec.shape]
@@ -60,7 +60,7 @@ def metadata(signature, model_name="digits"):
 
 
 def main():
-    """A request and its answer."""
+    """Prints the response to a request."""
     from examples.recipes.train import X_TEST
 
     decide = tf.saved_model.load("served/1").signatures["decide"]

@@ -1,6 +1,6 @@
-"""LiteRT on a phone's terms: the size of the file, and the latency of one image on one thread.
+"""LiteRT for mobile devices: the size of the file, and the latency of one image on one thread.
 
-python -m examples.recipes.litert_phone      # converts ensemble.keras and one member of it, then measures the files
+python -m examples.recipes.litert_phone      # converts ensemble.keras and one of its members, and measures the files
 """
 
 import pathlib
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def convert(model, name):
-    """Writes a model as two LiteRT files: in float32, and with kernels of 8 bits."""
+    """Exports a model to two LiteRT files: in float32, and with kernels of 8 bits."""
     import tensorflow as tf
 
     eight_bits = {"optimizations": [tf.lite.Optimize.DEFAULT]}
@@ -19,8 +19,8 @@ def convert(model, name):
 
 
 def interpreter(path):
-    """A function from one image to its prediction, on one thread, and the shape of its input."""
-    from ai_edge_litert.interpreter import Interpreter  # a few megabytes, and nothing of TensorFlow
+    """Returns a function that predicts one image on one thread, and the shape of its input."""
+    from ai_edge_litert.interpreter import Interpreter  # a few megabytes, without TensorFlow
 
     model = Interpreter(str(path), num_threads=1)
     model.allocate_tensors()
@@ -35,7 +35,7 @@ def interpreter(path):
 
 
 def measure(path, calls=2000):
-    """Kilobytes on disk, and the median of the microseconds that one image takes."""
+    """Returns the size in kilobytes, and the median latency of one image in microseconds."""
     predict, shape = interpreter(path)
     image, times = np.zeros(shape, "float32"), []
     for _ in range(calls):
@@ -46,10 +46,10 @@ def measure(path, calls=2000):
 
 
 def main():
-    """Prints a line for each file."""
+    """Prints the size and latency of each file."""
     import keras
 
-    import keras_hyperens  # noqa: F401  the class of the file
+    import keras_hyperens  # noqa: F401  registers the classes of the file
 
     ensemble = keras.models.load_model("ensemble.keras")
     convert(ensemble, "ensemble")

@@ -1,4 +1,4 @@
-"""MLflow: autologged training, and a logged model that answers with the prediction and its uncertainty.
+"""MLflow: logged training, and a logged model that returns predictions and their uncertainty.
 
 python -m examples.recipes.mlflow_pyfunc      # then `mlflow ui --backend-store-uri sqlite:///mlflow.db`
 """
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 class UncertainModel(mlflow.pyfunc.PythonModel):
-    """The SavedModel behind MLflow's `predict`."""
+    """MLflow model that calls the SavedModel."""
 
     def load_context(self, context):
         self.signature = tf.saved_model.load(context.artifacts["served"]).signatures["uncertainty"]
@@ -19,12 +19,12 @@ class UncertainModel(mlflow.pyfunc.PythonModel):
         return {name: outputs[name].numpy() for name in ("prediction", "predictive_entropy", "mutual_information")}
 
 
-mlflow.models.set_model(UncertainModel())  # MLflow keeps this file and runs it where the model is loaded
+mlflow.models.set_model(UncertainModel())  # MLflow stores this file and runs it to load the model
 
 
 def main(epochs=40):
-    """Logs a training and its model; gives the ensemble and what was logged."""
-    from examples.recipes import train  # where the model is loaded TensorFlow is enough
+    """Logs a training run and its model; returns the ensemble and the logged model."""
+    from examples.recipes import train  # loading the model only requires TensorFlow
 
     mlflow.set_tracking_uri("sqlite:///mlflow.db")
     mlflow.keras.autolog(log_models=False)  # the SavedModel below has the signatures, and loads without this package

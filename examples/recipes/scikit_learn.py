@@ -1,4 +1,4 @@
-"""scikit-learn: ensembles as a classifier and as a regressor, in a `Pipeline` and in `cross_val_score`.
+"""scikit-learn: ensembles as classifiers and regressors, in a `Pipeline` and in `cross_val_score`.
 
 python -m examples.recipes.scikit_learn      # three minutes on two cores
 """
@@ -15,14 +15,14 @@ import keras_hyperens as khe
 
 
 class EnsembleClassifier(keras.wrappers.SKLearnClassifier):
-    """Keras' wrapper, with the probabilities that scikit-learn's scores ask for."""
+    """Keras' wrapper, with the probabilities that scikit-learn's scores require."""
 
     def predict_proba(self, X):
         return self.model_.predict(np.asarray(X), verbose=0)  # an ensemble predicts probabilities
 
 
 class EnsembleRegressor(keras.wrappers.SKLearnRegressor):
-    """Keras' wrapper for an ensemble of Gaussians; standard deviations on request, as scikit-learn gives them."""
+    """Keras' wrapper for an ensemble of Gaussians, with standard deviations as in scikit-learn."""
 
     def predict(self, X, return_std=False):
         mean, variance = np.split(self.model_.predict(np.asarray(X), verbose=0), 2, axis=-1)
@@ -30,7 +30,7 @@ class EnsembleRegressor(keras.wrappers.SKLearnRegressor):
 
 
 def make_ensemble(X, y, loss, outputs, units=64):
-    """An ensemble for the shape of the data: scikit-learn's wrappers call it before every `fit`."""
+    """Returns an ensemble for the shape of the data; the wrappers call it before every `fit`."""
 
     def build_model(hp):
         l2 = keras.regularizers.L2(hp.Float("l2", 1e-5, 1e-1, sampling="log"))
@@ -50,7 +50,7 @@ GAUSSIANS = {"loss": khe.losses.GaussianNegativeLogLikelihood(), "outputs": 2}
 def main(epochs=60, folds=3):
     """Cross-validates the classifier; fits the regressor, and prints a prediction with its standard deviation."""
     classifier = make_pipeline(StandardScaler(), EnsembleClassifier(make_ensemble, model_kwargs=CLASSES))
-    # Arguments of `fit` go through `params`: a clone of Keras' wrapper forgets its `fit_kwargs`.
+    # Arguments of `fit` are passed as `params`, because clones of Keras' wrapper lose their `fit_kwargs`.
     fit = {"tuning_split": 0.1, "epochs": epochs, "verbose": 0}
     params = {f"ensembleclassifier__{name}": value for name, value in fit.items()}
     x, y = load_digits(return_X_y=True)

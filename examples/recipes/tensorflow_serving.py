@@ -1,7 +1,7 @@
-"""TensorFlow Serving by REST: the request and the answer of each signature.
+"""TensorFlow Serving with REST: request and response of each signature.
 
 docker run -p 8501:8501 -v "$PWD/served:/models/digits" -e MODEL_NAME=digits tensorflow/serving
-python -m examples.recipes.tensorflow_serving      # asks http://localhost:8501
+python -m examples.recipes.tensorflow_serving      # sends requests to http://localhost:8501
 """
 
 import json
@@ -11,24 +11,24 @@ import numpy as np
 
 
 def request(images, signature):
-    """The body: one instance for each sample; a network of several inputs has a dictionary of them as an instance."""
+    """Returns the body: one instance per sample; for a network with several inputs, a dictionary of these."""
     return json.dumps({"signature_name": signature, "instances": np.asarray(images).tolist()})
 
 
 def arrays(body):
-    """The answer as arrays by name: `predictions` has one dictionary of all outputs for each sample."""
+    """Returns the outputs as arrays by name: `predictions` has one dictionary of outputs per sample."""
     predictions = json.loads(body)["predictions"]
-    if not isinstance(predictions[0], dict):  # of a signature with one output, its values alone
+    if not isinstance(predictions[0], dict):  # values of a signature with one output
         return {"prediction": np.array(predictions)}
     return {name: np.array([each[name] for each in predictions]) for name in predictions[0]}
 
 
 def ask(url, images, signature="serving_default"):
-    """What a served ensemble answers.
+    """Returns the outputs of a served ensemble.
 
     Args:
-        url: Such as `http://localhost:8501/v1/models/digits`.
-        images: A batch.
+        url: For example `http://localhost:8501/v1/models/digits`.
+        images: A batch of images.
         signature: `"serving_default"`, `"uncertainty"` or `"decide"`.
     """
     body = request(images, signature).encode()
@@ -38,7 +38,7 @@ def ask(url, images, signature="serving_default"):
 
 
 def main(url="http://localhost:8501/v1/models/digits"):
-    """Asks about three images."""
+    """Requests the outputs for three images."""
     from examples.recipes.train import X_TEST
 
     for signature in ("serving_default", "uncertainty", "decide"):

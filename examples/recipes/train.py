@@ -1,4 +1,4 @@
-"""The ensemble that the other recipes serve: put your own in its place.
+"""Training of the ensemble for the other recipes: replace it by your model.
 
 python -m examples.recipes.train      # writes ensemble.keras and served/1; one minute on two cores
 """
@@ -14,7 +14,7 @@ X_TRAIN, Y_TRAIN, X_VAL, Y_VAL, X_TEST, Y_TEST = X[:1000], Y[:1000], X[1000:1300
 
 
 def build_model(hp):
-    """An ordinary KerasTuner hypermodel."""
+    """KerasTuner hypermodel."""
     l2 = keras.regularizers.L2(hp.Float("l2", 1e-5, 1e-2, sampling="log"))
     model = keras.Sequential(
         [
@@ -30,14 +30,14 @@ def build_model(hp):
 
 
 def main(epochs=40):
-    """Trains, calibrates, fits the decisions on held-out data, saves and exports."""
+    """Trains, calibrates and fits decisions on held-out data, saves and exports the ensemble."""
     ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, ensemble_size=4, seed=0)
     ensemble.fit(X_TRAIN, Y_TRAIN, tuning_split=0.1, epochs=epochs, verbose=0)
     ensemble.calibrate(X_VAL, Y_VAL, verbose=0)
     ensemble.conformalize(X_VAL, Y_VAL, coverage=0.95, verbose=0)
     ensemble.abstain(X_VAL, answered=0.95, verbose=0)
     ensemble.save("ensemble.keras")
-    ensemble.export("served/1")  # TensorFlow Serving wants a folder for each version
+    ensemble.export("served/1")  # TensorFlow Serving requires a folder per version
     return ensemble
 
 

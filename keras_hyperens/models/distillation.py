@@ -1,4 +1,4 @@
-"""Distillation: one network that is trained to predict what an ensemble predicts."""
+"""Distillation: training of a single network on the predictions of an ensemble."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,33 +23,34 @@ OWN_LABELS = ("y", "validation_data")
 def distill(
     ensemble: Any, student: keras.Model, x: Any, *, temperature: float = 1.0, **fit_arguments: Any
 ) -> keras.Model:
-    """Trains a student network to predict what an ensemble predicts: one network, at the cost of one.
+    """Trains a student network on the predictions of an ensemble, for inference at the cost of one network.
 
-    The labels are the ensemble's predictions at its own temperatures (that of tuning, and those of `calibrate`), so `x`
-    needs none. The loss is the cross-entropy to the ensemble's probabilities; for Gaussians the expected negative
-    log-likelihood under the members' mixture, which depends on its mean and variance alone; for other values, quantiles
-    among them, the mean squared error. At its minimum the student predicts what the ensemble predicts; what the members
-    disagree about is lost: a student has no mutual information.
+    The labels are the predictions of the ensemble at its temperatures (of tuning and of `calibrate`), so `x` needs no
+    labels. The loss is the cross-entropy to the probabilities of the ensemble; for Gaussians the expected negative
+    log-likelihood under the members' mixture, which only depends on its mean and variance; for other values, including
+    quantiles, the mean squared error. At its minimum the student predicts the same as the ensemble, but it does not
+    represent the disagreement between members: a student has no mutual information.
 
     Args:
-        ensemble: Trained.
-        student: A compiled Keras model with the ensemble's inputs and outputs. Its loss says what its outputs are, as
-            for members, and its optimizer trains it; during the distillation the loss is another one, and the compiled
-            metrics, which want labels, are left out.
-        x: Samples as in `fit`: arrays, whose predictions are made once; or a `tf.data.Dataset` of batches, whose
-            predictions are made batch by batch, augmented as the samples are. Labels in a dataset are not used, sample
-            weights are.
-        temperature: T of the loss. Probabilities of ensemble and student are tempered, `p ** (1 / T)`, and the loss is
-            multiplied by T²: above 1 improbable classes count more. The student predicts without it.
+        ensemble: A trained ensemble.
+        student: A compiled Keras model with the inputs and outputs of the ensemble. Its loss determines the kind of its
+            outputs, as for members, and its optimizer is used for training. During the distillation the loss is
+            replaced, and the compiled metrics, which require labels, are disabled.
+        x: Samples as in `fit`: arrays, which are predicted once, or a `tf.data.Dataset` of batches, which is predicted
+            batch by batch, so that augmented samples have matching labels. Labels in a dataset are ignored, sample
+            weights are used.
+        temperature: Temperature T of the loss. The probabilities of ensemble and student become `p ** (1 / T)`, and the
+            loss is multiplied by T²: above 1, improbable classes have more influence. The predictions of the trained
+            student do not include it.
         **fit_arguments: As in `keras.Model.fit`: `epochs`, `validation_split`, `callbacks`, `sample_weight`.
 
     Returns:
-        The student, compiled as it was; `student.history` has the history of the training.
+        The student, compiled as before; `student.history` is the history of the training.
 
     Raises:
-        TypeError: If `student` is not a Keras model, or labels are given.
-        ValueError: If the student is not compiled, if its outputs are of another kind than the ensemble's, or if the
-            temperature is not positive or has nothing to temper.
+        TypeError: If `student` is not a Keras model, or labels are passed.
+        ValueError: If the student is not compiled, its outputs are of another kind than those of the ensemble, or the
+            temperature is not positive, or is set for outputs without class probabilities.
 
     Example:
     >>> import keras
@@ -62,7 +63,7 @@ def distill(
     >>> ensemble = khe.HyperDeepEnsemble([network(), network()])
     >>> x = np.random.default_rng(0).normal(size=(64, 3))
     >>> student = khe.distill(ensemble, network(), x, epochs=2, verbose=0)
-    >>> student.predict(x, verbose=0).shape  # logits, as its loss takes them
+    >>> student.predict(x, verbose=0).shape  # logits, as in its loss
     (64, 2)
 
     References:
@@ -84,11 +85,11 @@ def distill(
 
 
 def soft_loss(likelihood: Likelihood, temperature: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss `[B, ...]` of a student's raw output whose labels are predictions.
+    """Returns the loss `[B, ...]` of a student's raw output, with predictions as labels.
 
     Args:
-        likelihood: Of the student's output.
-        temperature: T.
+        likelihood: Likelihood of the student's output.
+        temperature: Temperature T.
     """
 
     def cross_entropy(predicted: Tensor, raw: Tensor) -> Tensor:
@@ -113,20 +114,20 @@ def _check(student: Any, temperature: Any, fit_arguments: dict[str, Any]) -> Non
         raise TypeError(f"`student` must be a Keras model. Received: student={student!r}")
     if not student.compiled or student.loss is None:
         raise ValueError(
-            "`student` must be compiled: its loss says what its outputs are, its optimizer trains it. Received: "
+            "`student` must be compiled: its loss determines the kind of its outputs. Received: "
             f"compiled={student.compiled}, loss={getattr(student, 'loss', None)!r}"
         )
     if not is_number(temperature) or temperature <= 0:
         raise ValueError(f"`temperature` must be a positive number. Received: temperature={temperature!r}")
     if given := [name for name in OWN_LABELS if name in fit_arguments]:
         raise TypeError(
-            "The labels are the ensemble's predictions: leave out others, and hold out samples by `validation_split`. "
+            "The labels are the predictions of the ensemble: remove other labels, and use `validation_split`. "
             f"Received: {given}"
         )
 
 
 def _with_predictions(ensemble: Any, x: Any, batch_size: int | None) -> tuple[tuple[Any, ...], Any]:
-    """What to fit with, arrays `(x, predictions)` or a dataset of them, and a prediction or its specification."""
+    """Returns training data, arrays `(x, predictions)` or a dataset of these, and a prediction or its specification."""
     if not isinstance(x, tf.data.Dataset):
         if isinstance(x, keras.utils.PyDataset) or hasattr(x, "__next__"):
             raise TypeError(f"`x` must be arrays or a `tf.data.Dataset`. Received: x of type {type(x).__name__}")
@@ -143,18 +144,18 @@ def _with_predictions(ensemble: Any, x: Any, batch_size: int | None) -> tuple[tu
 
 
 def _kinds(ensemble: Any, student: keras.Model, prediction: Any, temperature: float) -> list[Likelihood]:
-    """The likelihood of each of the student's outputs."""
+    """Returns the likelihood of each output of the student."""
     names = getattr(student, "output_names", None)
     kinds = likelihoods.of_each_output(likelihoods.of_model(student), prediction, names)
     wanted = [each.description for each in keras.tree.flatten(ensemble.likelihoods_of(prediction))]
     if (found := [each.description for each in kinds]) != wanted:
         raise ValueError(
-            "The outputs of student and ensemble must mean the same: compile the student with a loss that says so. "
+            "Student and ensemble must have outputs of the same kind: compile the student with a corresponding loss. "
             f"Received: a student of {found}, an ensemble of {wanted}"
         )
     if temperature != 1 and not any(kind.has_class_probabilities for kind in kinds):
         raise ValueError(
-            f"Only probabilities are tempered: leave `temperature` out. Received: temperature={temperature} for "
-            f"outputs of {found}"
+            "Only class probabilities have a temperature: remove `temperature`. "
+            f"Received: temperature={temperature} for outputs of {found}"
         )
     return kinds

@@ -337,19 +337,22 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
             self._seen.batch = seen  # Keras calls the ensemble with an artificial batch
 
     def to_functional(self, measures: Measures | None = None) -> keras.Model:
-        """A plain Keras model of the same predictions: a Functional graph of the members and Keras' own operations.
+        """Converts the ensemble to a plain Keras model with the same predictions.
 
-        It saves to a `.keras` file that loads without this package, on other Keras backends too, and can be a part of
-        other models. Members are copies, those of a hyper-batch ensemble folded at their hyperparameters; temperatures
-        are constants. It is not compiled.
+        The result is a Functional model of the members and Keras operations. Its `.keras` file loads without this
+        package, also on other Keras backends, and it can be part of other models. The members are copies; those of a
+        hyper-batch ensemble are folded at their hyperparameters. Temperatures are constants. It is not compiled.
 
         Args:
-            measures: Of uncertainty, as in `predict_uncertainty`: then the model gives a dictionary with `"prediction"`
-                and these, `[B, ...]`. Default: the prediction alone.
+            measures: Measures of uncertainty, as in `predict_uncertainty`. With them the model returns a dictionary of
+                `"prediction"` and the measures, `[B, ...]`. By default it returns the prediction.
+
+        Returns:
+            A Functional Keras model.
 
         Raises:
-            ValueError: If the network is subclassed, so that no single member can be taken out of it, or was never
-                called; if a member cannot be copied.
+            ValueError: If the network is subclassed, so that single members cannot be extracted, or was never called,
+                or a member cannot be copied.
 
         Example:
         >>> import keras
@@ -365,7 +368,7 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
         return functional(self, self._plain_members(), measures)
 
     def _plain_members(self) -> list[keras.Model]:
-        """New plain Keras models of the members that take part in predictions, with raw outputs."""
+        """Returns new plain Keras models of the members that contribute to predictions, with raw outputs."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An ensemble as a plain Keras model: a graph of its members and of Keras' own operations."""
+"""Conversion of an ensemble to a plain Keras model: a graph of its members and Keras operations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,17 +12,17 @@ from keras_hyperens.models.uncertainty_outputs import describe
 
 
 def functional(ensemble: Any, members: Sequence[keras.Model], measures: Measures | None) -> keras.Model:
-    """See `Ensemble.to_functional`.
+    """Returns the plain Keras model of `Ensemble.to_functional`.
 
     Args:
         ensemble: The ensemble.
         members: Plain Keras models of its members, with raw outputs, which become parts of the new model.
-        measures: As there.
+        measures: As in `Ensemble.to_functional`.
     """
     inputs = keras.tree.map_structure(_symbolic, input_specs(ensemble))
     each = []
     for k, member in enumerate(members):
-        member.name = f"member_{k}"  # a graph tells its parts apart by their names
+        member.name = f"member_{k}"  # parts of a graph require unique names
         each.append(member(inputs))
     raw = masks.stacked(each)
     if measures is None:

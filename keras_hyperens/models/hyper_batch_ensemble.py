@@ -733,7 +733,7 @@ class HyperBatchEnsemble(Ensemble):
             super().export(filepath, format=format, **export_arguments)
 
     def _trackable_children(self, save_type: str = "checkpoint", **arguments: Any) -> dict[str, Any]:
-        """For the SavedModel of a model around this one: layers alone, since Keras traces every model by itself."""
+        """Returns the layers for the SavedModel of an enclosing model, because Keras traces every model separately."""
         if save_type != "savedmodel":
             return super()._trackable_children(save_type, **arguments)
         layers = self.network._flatten_layers()

@@ -1,6 +1,7 @@
 """Creation of Keras models from trained candidates, and of an ensemble from these."""
 
 import contextlib
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,10 +41,20 @@ def trained_model(
     return model
 
 
+def networks_of(
+    hypermodel: keras_tuner.HyperModel, pool: Pool, candidate: Candidate, strategy: Any = None
+) -> list[keras.Model]:
+    """Returns the trained networks of a candidate: one, or one per fold, whose mean it is."""
+    return [
+        trained_model(hypermodel, candidate.values, file, candidate.build_config, strategy)
+        for file in pool.weights_files(candidate)
+    ]
+
+
 def assembled(
     settings: Settings, pool: Pool, members: Sequence[Candidate], weights: Sequence[float], combination: Any
 ) -> HyperDeepEnsemble:
-    """Returns the ensemble of these candidates, compiled like each of them.
+    """Returns the ensemble of the networks of these candidates, compiled like each of them.
 
     Args:
         settings: Settings of the builder.
@@ -51,24 +62,16 @@ def assembled(
         members: The candidates.
         weights, combination: As in `HyperDeepEnsemble`.
     """
-    models = [
-        trained_model(
-            settings.hypermodel,
-            member.values,
-            pool.weights_file(member),
-            member.build_config,
-            settings.distribution_strategy,
-        )
-        for member in members
-    ]
+    networks = [networks_of(settings.hypermodel, pool, member, settings.distribution_strategy) for member in members]
+    models = list(itertools.chain.from_iterable(networks))
     for number, model in enumerate(models):
         model.name = f"member_{number}"  # all models of a hypermodel have the same name
     ensemble = HyperDeepEnsemble(
         models,
-        member_weights=weights,
+        member_weights=[weight / len(own) for weight, own in zip(weights, networks, strict=True) for _ in own],
         combination=combination,
         output_activation=settings.output_activation,
-        member_hyperparameters=[member.values for member in members],
+        member_hyperparameters=[member.values for member, own in zip(members, networks, strict=True) for _ in own],
     )
     _compile_like(ensemble, models[0])
     return ensemble

@@ -73,6 +73,8 @@ class HyperDeepEnsembleBuilder:
             learning rate), except for the order of samples, which a group shares. Candidates with different layers form
             separate groups. Configurations that do not support this (callbacks, tuners that wait for results, ...) or
             are slower with it are trained one at a time, with a warning that states the reason.
+            `keras.callbacks.EarlyStopping` applies to each candidate separately: a stopped candidate waits for the
+            others of its group.
         keep: Weights to keep on disk: `"all"`, `"selected"` (the members of the last ensemble; the others are deleted
             when it is built), or an integer: the number of best candidates by score.
         prediction_dtype: Type of the predictions on disk, `"float32"` or `"float16"`.
@@ -84,6 +86,19 @@ class HyperDeepEnsembleBuilder:
             `overwrite=True`.
         seed: Random seed. By default it is drawn at the first call, and stored in the directory.
         distribution_strategy: A `tf.distribute.Strategy` for each training run.
+        cross_validation: Number of folds, or a splitter: of scikit-learn, or an object with `split(X, y, groups)`. (One
+            that shuffles requires a fixed seed.) Each candidate is trained on every fold, one after the other, and both
+            selections use its predictions for the held-out samples of the folds. These are all samples, so `search`
+            takes no validation data. A number of folds splits the classes evenly; with `groups` it holds out groups
+            together instead. A search trains one network per candidate and fold.
+        refit: Whether each candidate is trained once more, on all samples, for the median best epoch of its folds
+            (rounded down), and becomes a single network. By default a candidate is the mean of the networks of its
+            folds: K members require K networks per fold. (`retrain` does the same for the selected members only.)
+        checkpoints: `"best"`: the weights of a candidate are those of its best epoch by the objective. `"ensemble"`:
+            after each epoch K members are selected greedily among the previously selected ones and the current weights
+            of the candidates in training; the selected weights are stored as additional candidates. It costs a
+            prediction of the validation data per epoch. Many selections can overfit few validation samples:
+            `build_ensemble` with other `validation_data` selects the members on samples without that bias.
 
     Raises:
         TypeError, ValueError: If an argument is out of range.
@@ -106,6 +121,16 @@ class HyperDeepEnsembleBuilder:
     >>> ensemble = builder.build_ensemble()
     >>> ensemble.predict(x, verbose=0).shape, len(builder.candidates)
     ((64, 2), 4)
+
+    With cross-validation, all samples are used for training and selection:
+
+    >>> builder = khe.HyperDeepEnsembleBuilder(
+    ...     build_model, ensemble_size=1, max_trials=1, initializations=0, cross_validation=2,
+    ...     directory=tempfile.mkdtemp(), seed=0,
+    ... )
+    >>> builder.search(x, y, epochs=1, verbose=0)
+    >>> builder.build_ensemble().ensemble_size  # networks
+    2
 
     References:
         - Wenzel et al., [Hyperparameter Ensembles for Robustness and Uncertainty
@@ -137,6 +162,9 @@ class HyperDeepEnsembleBuilder:
         overwrite: bool = False,
         seed: int | None = None,
         distribution_strategy: Any = None,
+        cross_validation: Any = None,
+        refit: bool = False,
+        checkpoints: str = "best",
     ) -> None:
         if same_initialization and initializations:
             raise ValueError(
@@ -167,6 +195,9 @@ class HyperDeepEnsembleBuilder:
             overwrite=overwrite,
             seed=seed,
             distribution_strategy=distribution_strategy,
+            cross_validation=cross_validation,
+            refit=refit,
+            checkpoints=checkpoints,
         )
         self.pool = self._settings.pool()
         self._directory = SearchDirectory(self._settings, self.pool)
@@ -212,6 +243,8 @@ class HyperDeepEnsembleBuilder:
             x, y, **arguments: As in `keras_tuner.Tuner.search`, and so in `fit`: `validation_data` or
                 `validation_split` (of arrays), `epochs`, `batch_size`, `callbacks`, ... `verbose` is 0 (silent),
                 1 (a progress line) or 2 (also the output of KerasTuner and Keras).
+                With `cross_validation`, instead of validation data, optionally `groups`, `[N]`: for example the person,
+                place or time of each sample.
             workers: Number of processes on this machine, each of which trains one candidate at a time. For several
                 machines, start the same program on each, with KerasTuner's environment variables, a shared `directory`,
                 and a `seed`. Three consecutive ports are used. Workers may join at any time, and any process may fail
@@ -314,7 +347,8 @@ class HyperDeepEnsembleBuilder:
         """Trains the members of the last ensemble again, on training and validation data.
 
         Each is trained for the number of epochs of its candidate's best one, because no data remain for early stopping.
-        Weights and combination do not change.
+        Weights and combination do not change. With `cross_validation` each member becomes one network, trained on all
+        samples for the median best epoch of its folds.
 
         Args:
             x, y, validation_data, **arguments: As in `search`; callbacks must not use validation metrics.

@@ -9,6 +9,7 @@ from typing import Any
 
 SEARCH, INITIALIZATIONS, RETRAINING = "search", "initializations", "retraining"  # the stages
 STAGES = (SEARCH, INITIALIZATIONS, RETRAINING)
+CHECKPOINTS = "checkpoints"  # not a stage: further epochs of candidates of the first two
 DIVERGED = "diverged"  # first word of a failure that is not an error
 
 
@@ -18,15 +19,17 @@ class Candidate:
 
     Attributes:
         name: `"search-0007"`, or `"initializations-0007-2"` for the second initialization of its hyperparameters.
-        stage: `"search"`, `"initializations"` or `"retraining"`.
+        stage: `"search"`, `"initializations"`, `"retraining"`, or `"checkpoints"` for another epoch of a candidate.
         values: Its hyperparameter values.
         seed: Seed of its initialization and of the order of its samples.
-        parent: The candidate of the search with its hyperparameters, possibly itself.
+        parent: The candidate of the search with its hyperparameters, possibly itself. For a checkpoint, the
+            candidate of the epoch.
         score: Score of its validation predictions, by the builder's metric; lower is better. `None` if it failed.
         metrics: Metrics at its best epoch.
         best_epoch: Index of the best epoch, from 0.
         seconds: Duration of the training.
         weights: Its file of weights, relative to the directory of the pool.
+        fold_weights: Instead, the files of the networks of its folds, if it is their mean.
         build_config: Build configuration, required to create the variables before weights are loaded.
         likelihoods: Names of the likelihoods of its outputs, as in `likelihoods.named`: one per file of predictions.
         outputs: Names of its outputs, empty for a single output without a name.
@@ -47,6 +50,7 @@ class Candidate:
     likelihoods: tuple[str | None, ...] = ()
     outputs: tuple[str, ...] = ()
     failure: str | None = None
+    fold_weights: tuple[str, ...] = ()
 
     @property
     def reason(self) -> str:
@@ -88,9 +92,19 @@ def name_of_retraining(member: str) -> str:
     return f"{RETRAINING}-{member}"
 
 
+def name_of_checkpoint(candidate: str, epoch: int) -> str:
+    """Returns the name of the checkpoint of a candidate after an epoch, counted from 0."""
+    return f"{CHECKPOINTS}-{candidate}-{epoch}"
+
+
 def parent_of(name: str) -> str:
-    """Returns the name of the candidate that defines the hyperparameters of the candidate `name`."""
+    """Returns the name of the candidate that defines the hyperparameters of the candidate `name`.
+
+    For a checkpoint, it is the candidate of the epoch.
+    """
     stage, _, rest = name.partition("-")
     if stage == RETRAINING:
         return rest
+    if stage == CHECKPOINTS:
+        return rest.rpartition("-")[0]
     return name if stage == SEARCH else f"{SEARCH}-{rest.rpartition('-')[0]}"

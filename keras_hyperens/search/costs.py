@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_hyperens.checks import is_number
-from keras_hyperens.search.assembly import trained_model
+from keras_hyperens.search.assembly import networks_of
 from keras_hyperens.search.candidate import Candidate
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.selection import Selection
@@ -65,9 +65,8 @@ def costs_of(candidates: Sequence[Candidate], cost: Any, settings: Settings, poo
     for candidate in candidates:
         key = json.dumps(candidate.values, sort_keys=True)
         if key not in known:
-            file = pool.weights_file(candidate)
-            model = trained_model(settings.hypermodel, candidate.values, file, candidate.build_config)
-            known[key] = _checked(measure(model), candidate, cost)
+            networks = networks_of(settings.hypermodel, pool, candidate)
+            known[key] = sum(_checked(measure(network), candidate, cost) for network in networks)
     return [known[json.dumps(candidate.values, sort_keys=True)] for candidate in candidates]
 
 

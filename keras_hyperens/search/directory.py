@@ -65,6 +65,15 @@ class SearchDirectory:
         with contextlib.nullcontext() if is_worker() else DirectoryLock(self.pool.directory) as lock:
             yield lock
 
+    def settled_seed(self) -> int:
+        """Returns the seed: the argument, or that of the search in the directory, or a new one."""
+        if self.seed is None and is_distributed():
+            raise ValueError("Several processes must agree on a seed: set `seed`. Received: seed=None")
+        if self.seed is None:
+            before = None if self.is_to_be_cleared else self.pool.identity()
+            self.seed = int(before["seed"]) if before else random.randrange(2**31)
+        return self.seed
+
     def open(self, identity: dict[str, Any], rows: ValidationRows, score_again: Callable[[], None]) -> None:
         """Initializes or verifies the directory for this search.
 
@@ -76,15 +85,12 @@ class SearchDirectory:
         Raises:
             ValueError: If it belongs to another search.
         """
-        if self.seed is None and is_distributed():
-            raise ValueError("Several processes must agree on a seed: set `seed`. Received: seed=None")
+        seed = self.settled_seed()
         if self.is_to_be_cleared and not is_worker():
             self.pool.clear()
             self.is_to_be_cleared = False
         before = self.pool.identity()
-        if self.seed is None:
-            self.seed = before["seed"] if before else random.randrange(2**31)
-        now = {"seed": self.seed, **identity}
+        now = {"seed": seed, **identity}
         if before is not None:
             self.pool.check_identity(before, now)
         if not is_worker():
@@ -111,13 +117,16 @@ class SearchDirectory:
         self._facts, model = facts_and_model(self.settings.hypermodel, self.settings.hyperparameters)
         return model
 
-    def identity(self, x: Any, y: Any, rows: ValidationRows, arguments: dict[str, Any]) -> dict[str, Any]:
+    def identity(
+        self, x: Any, y: Any, rows: ValidationRows, arguments: dict[str, Any], folds: str | None = None
+    ) -> dict[str, Any]:
         """Returns the identity of the search.
 
         Args:
             x, y: The training data.
             rows: The validation data.
             arguments: Other arguments of `fit`.
+            folds: Fingerprint of the folds, with cross-validation.
         """
         of_data = {} if x is None else {"training data": digest_of((x, y, arguments.get("sample_weight")))}
         class_weight = arguments.get("class_weight")
@@ -130,6 +139,9 @@ class SearchDirectory:
             "validation labels": rows.digest(),
             "same_initialization": self.settings.same_initialization,
             "training_subset": self.settings.training_subset,
+            "folds": folds,
+            "refit": self.settings.refit,
+            "checkpoints": self.settings.checkpoints,
             "epochs": arguments.get("epochs", 1),
             **{name: _text_of(arguments.get(name)) for name in OF_FIT},
             METRIC: _text_of(self.settings.metric),

@@ -3,13 +3,10 @@
 import functools
 import math
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.likelihoods import named
+from keras_hyperens.search.candidate import CHECKPOINTS
 from keras_hyperens.search.candidate import INITIALIZATIONS
 from keras_hyperens.search.candidate import SEARCH
 from keras_hyperens.search.candidate import Candidate
@@ -21,6 +18,7 @@ from keras_hyperens.search.costs import check_cost
 from keras_hyperens.search.costs import costs_of
 from keras_hyperens.search.costs import frontier
 from keras_hyperens.search.scorer import Scorer
+from keras_hyperens.search.scorer import mean_of
 from keras_hyperens.search.selection import Selection
 from keras_hyperens.search.selection import greedy_selection
 from keras_hyperens.search.settings import Settings
@@ -136,11 +134,14 @@ class MemberChoice:
 
     def _score_of_mean(self, runs: list[Candidate]) -> float:
         predictions, of_outputs = [self.pool.predictions(run) for run in runs], named(runs[0].likelihoods)
-        return self.scorer.score(list(map(_mean_of, of_outputs, zip(*predictions))), of_outputs)
+        return self.scorer.score(list(map(mean_of, of_outputs, zip(*predictions))), of_outputs)
 
     def _eligible(self) -> list[Candidate]:
         with_search = self.settings.include_search or not self.settings.initializations
-        return self.pool.finished(INITIALIZATIONS, *([SEARCH] if with_search else []))
+        found = self.pool.finished(INITIALIZATIONS, CHECKPOINTS, *([SEARCH] if with_search else []))
+        return [
+            each for each in found if with_search or not each.parent.startswith(SEARCH) or each.stage != CHECKPOINTS
+        ]
 
     def _say_if_a_better_one_was_not_kept(self, chosen: Selection, possible: Selection) -> None:
         if possible.trajectory[-1] < chosen.trajectory[-1]:
@@ -149,8 +150,3 @@ class MemberChoice:
                 f"{chosen.trajectory[-1]:.5g}: keep more weights (now keep={self.settings.keep!r})",
                 stacklevel=4,
             )
-
-
-def _mean_of(likelihood: Likelihood, predictions: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns the combined prediction of equally weighted members for one output."""
-    return likelihood.from_moments(np.mean([likelihood.moments(each) for each in predictions], axis=0))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 import warnings
 from collections.abc import Iterable
@@ -16,18 +17,18 @@ from keras_hyperens import files
 from keras_hyperens.likelihoods import named
 from keras_hyperens.search.candidate import Candidate
 
-IDENTITY, CANDIDATES = "builder.json", "candidates"
+IDENTITY, CANDIDATES, FOLDS = "builder.json", "candidates", "folds"
 VERSION = "format_version"  # part of an identity: the format of the directory
 METRIC = "metric"  # part of an identity that may change: scores are then recomputed
 LOCK = ".lock"  # file of `directory.DirectoryLock`
 OURS = re.compile(
-    r"(labels|weights)\.\d+\.npy|candidates|candidates\.csv|stage-\w+\.json|search|initializations|retraining"
+    r"(labels|weights)\.\d+\.npy|candidates|folds|candidates\.csv|stage-\w+\.json|search|initializations|retraining"
     r"|\.(builder|labels|weights|candidates|stage-\w+)-[0-9a-f]{8}\..+"  # incomplete files
 )
 KINDS: dict[Any, tuple[str, ...]] = {  # types of the fields of a record
     str: ("stage", "parent", "weights"),
     dict: ("values", "metrics"),
-    list: ("likelihoods", "outputs"),
+    list: ("likelihoods", "outputs", "fold_weights"),
     int: ("seed", "best_epoch"),
     int | float: ("seconds",),
     int | float | None: ("score",),
@@ -138,15 +139,20 @@ class Pool:
         if candidate is None or candidate.failure is not None:
             return
         if candidate.likelihoods:  # retrained candidates have no predictions
-            rows = len(files.read_array(files.join(self.directory, "labels.0.npy")))
-            self.check_predictions(candidate, self.predictions(candidate), rows)
-        if self.has_weights(candidate) and not files.is_remote(self.weights_file(candidate)):
-            check_weights(self.weights_file(candidate))
+            self.check_predictions(candidate, self.predictions(candidate), self._number_of_labels())
+        if self.has_weights(candidate):
+            for file in itertools.filterfalse(files.is_remote, self.weights_files(candidate)):
+                check_weights(file)
 
-    def check_predictions(self, candidate: Candidate, predictions: list[np.ndarray], rows: int) -> None:
-        """Raises `files.Damaged` unless a candidate's predictions are numbers for this many samples."""
+    def _number_of_labels(self) -> int | None:
+        """Returns the number of samples, `None` in a pool of folds, which have different ones."""
+        file = files.join(self.directory, "labels.0.npy")
+        return len(files.read_array(file)) if files.exists(file) else None
+
+    def check_predictions(self, candidate: Candidate, predictions: list[np.ndarray], rows: int | None) -> None:
+        """Raises `files.Damaged` unless a candidate's predictions are numbers, for this many samples if given."""
         for number, array in enumerate(predictions):
-            if array.dtype.kind != "f" or array.shape[:1] != (rows,):
+            if array.dtype.kind != "f" or (rows is not None and array.shape[:1] != (rows,)):
                 wrong = f"an array of {array.dtype}, shape {array.shape}, for {rows} validation samples"
                 raise files.Damaged(self._predictions(candidate.name, number), ValueError(wrong))
 
@@ -212,39 +218,54 @@ class Pool:
         files.remove(self._record(name))
         self._read.pop(name, None)
 
+    def discard(self, candidate: Candidate) -> None:
+        """Deletes a record and its predictions, but not its weights."""
+        self.forget(candidate.name)
+        for number in range(max(1, len(candidate.outputs))):
+            files.remove(self._predictions(candidate.name, number))
+
     def take_weights(self, name: str, file: str, leave: bool) -> str:
         """Keeps a tuner's file of weights under the candidate's name, because tuners overwrite theirs.
 
         Returns:
             Its path, relative to the directory.
         """
-        own = f"{CANDIDATES}/{files.checked_name(name)}.weights.h5"
+        own = self.place_of_weights(name)
         (files.copy if leave else files.move)(file, files.join(self.directory, own))
         return own
 
-    def has_weights(self, candidate: Candidate) -> bool:
-        return bool(candidate.weights) and files.exists(self.weights_file(candidate))
+    def place_of_weights(self, name: str) -> str:
+        """Returns the path of the weights of a candidate of this name, relative to the directory."""
+        return f"{CANDIDATES}/{files.checked_name(name)}.weights.h5"
 
-    def weights_file(self, candidate: Candidate) -> str:
-        """Returns the path of a candidate's weights.
+    def has_weights(self, candidate: Candidate) -> bool:
+        there = self.weights_files(candidate)
+        return bool(there) and all(map(files.exists, there))
+
+    def weights_files(self, candidate: Candidate) -> list[str]:
+        """Returns the paths of the weights of a candidate's networks: one, or one per fold.
 
         Raises:
             ValueError: If its record has a path outside of the directories of weights.
         """
-        path = files.join(self.directory, candidate.weights)
+        written = candidate.fold_weights or ((candidate.weights,) if candidate.weights else ())
+        return [self._weights_file(candidate, weights) for weights in written]
+
+    def _weights_file(self, candidate: Candidate, weights: str) -> str:
+        path = files.join(self.directory, weights)
         places = [place for place in (self.directory, self.theirs) if place is not None]
         if not any(files.is_inside(path, place) for place in places):
             raise ValueError(
                 f"Weights must be in {' or '.join(map(str, places))}; those of a tuner object require a builder with "
-                f"that tuner. Received: weights={candidate.weights!r} of {candidate.name}"
+                f"that tuner. Received: weights={weights!r} of {candidate.name}"
             )
         return path
 
     def drop_weights(self, candidates: Iterable[Candidate]) -> None:
         """Deletes weights, except those outside of this directory, which belong to another search."""
-        for candidate in candidates:
-            if candidate.weights and files.is_inside(self.weights_file(candidate), self.directory):
-                files.remove(self.weights_file(candidate))
+        for file in itertools.chain.from_iterable(map(self.weights_files, candidates)):
+            if files.is_inside(file, self.directory):
+                files.remove(file)
 
     def write_csv(self, weights: dict[str, float]) -> None:
         """Writes all candidates with their weights in the ensemble to `candidates.csv`."""
@@ -267,15 +288,15 @@ class Pool:
 
 
 def _candidate(name: str, content: dict[str, Any]) -> Candidate:
+    content = {"fold_weights": [], **content}  # missing in older records
     if content["name"] != name:
         raise ValueError(f"it is the record of {content['name']!r}")
     for kind, fields in KINDS.items():
         wrong = [field for field in fields if not isinstance(content[field], kind)]
         if wrong:
             raise ValueError(f"{wrong[0]} must not be {content[wrong[0]]!r}")
-    names, outputs = content["likelihoods"], content["outputs"]
-    named(names)  # raises a `KeyError` for unknown names
-    return Candidate(**content | {"likelihoods": tuple(names), "outputs": tuple(outputs)})
+    named(content["likelihoods"])  # raises a `KeyError` for unknown names
+    return Candidate(**content | {field: tuple(content[field]) for field in KINDS[list]})
 
 
 def check_weights(path: files.Path) -> None:

@@ -1,5 +1,6 @@
 """Scores of candidates, and inputs of the greedy selection for their outputs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
@@ -10,7 +11,8 @@ import numpy as np
 from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.likelihoods import named
 from keras_hyperens.models.compiled_loss import CompiledLoss
-from keras_hyperens.search.assembly import trained_model
+from keras_hyperens.search.assembly import networks_of
+from keras_hyperens.search.candidate import CHECKPOINTS
 from keras_hyperens.search.candidate import INITIALIZATIONS
 from keras_hyperens.search.candidate import SEARCH
 from keras_hyperens.search.candidate import Candidate
@@ -81,6 +83,14 @@ class Scorer:
         problem = self.problem(candidates, metric, rows)
         return greedy_selection(**problem, ensemble_size=size, **selection)
 
+    def best_ensemble(
+        self, predictions: Sequence[Sequence[np.ndarray]], likelihoods: Sequence[Likelihood], outputs: Sequence[str]
+    ) -> Selection:
+        """Selects as many members as the builder among candidates with these predictions."""
+        problem = as_problem(predictions, self._targets_on_disk(outputs), likelihoods, self.metric)
+        size = min(len(predictions), self.directory.settings.ensemble_size)
+        return greedy_selection(**problem, ensemble_size=size, tolerance=-math.inf)
+
     def problem(self, candidates: list[Candidate], metric: Any, rows: ValidationRows | None = None) -> dict[str, Any]:
         """Returns arguments of `greedy_selection`, as in `select`."""
         return as_problem(*(self._on_disk(candidates) if rows is None else self._on_rows(candidates, rows)), metric)
@@ -103,18 +113,20 @@ class Scorer:
         settings, predictions = self.directory.settings, []
         likelihoods: Sequence[Likelihood] = ()
         for number, each in enumerate(candidates):
-            file = self.pool.weights_file(each)
-            model = trained_model(settings.hypermodel, each.values, file, each.build_config)
+            networks = networks_of(settings.hypermodel, self.pool, each)
             if number == 0:
-                rows.leave_out_masked(model, None)
-            outputs = rows.outputs(model, None)
-            of_model, likelihoods = rows.predictions(model, outputs, settings.prediction_dtype)
-            predictions.append(of_model)
+                rows.leave_out_masked(networks[0], None)
+            of_networks = []
+            for network in networks:
+                outputs = rows.outputs(network, None)
+                of_network, likelihoods = rows.predictions(network, outputs, settings.prediction_dtype)
+                of_networks.append(of_network)
+            predictions.append(list(map(mean_of, likelihoods, zip(*of_networks, strict=True))))
         return predictions, self.targets(rows.labels, rows.weights, rows.names or ()), likelihoods
 
     def score_again(self) -> None:
         """Scores candidates by another metric, with the predictions on disk."""
-        for candidate in self.pool.finished(SEARCH, INITIALIZATIONS):
+        for candidate in self.pool.finished(SEARCH, INITIALIZATIONS, CHECKPOINTS):
             score = self.score(self.pool.predictions(candidate), named(candidate.likelihoods))
             self.pool.change_score(candidate, score)
 
@@ -129,6 +141,13 @@ class Scorer:
 
     def _targets_on_disk(self, names: Sequence[str] = ()) -> list[Target]:
         return self.targets(self.pool.labels(), self.pool.weights(), names)
+
+
+def mean_of(likelihood: Likelihood, predictions: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the combined prediction of equally weighted networks for one output."""
+    if len(predictions) == 1:
+        return predictions[0]
+    return likelihood.from_moments(np.mean([likelihood.moments(each) for each in predictions], axis=0))
 
 
 def as_problem(

@@ -13,10 +13,12 @@ from keras_hyperens.sample_weights import check_class_weight
 from keras_hyperens.search.candidate import INITIALIZATIONS
 from keras_hyperens.search.candidate import RETRAINING
 from keras_hyperens.search.candidate import SEARCH
+from keras_hyperens.search.cross_validation import CrossValidation
 from keras_hyperens.search.digests import has_dataset
 from keras_hyperens.search.directory import DirectoryLock
 from keras_hyperens.search.directory import SearchDirectory
 from keras_hyperens.search.display import Progress
+from keras_hyperens.search.distributed.processes import is_distributed
 from keras_hyperens.search.distributed.processes import is_worker
 from keras_hyperens.search.dry_run import check_objective
 from keras_hyperens.search.dry_run import check_scoring
@@ -25,6 +27,7 @@ from keras_hyperens.search.scorer import Scorer
 from keras_hyperens.search.settings import LEASE
 from keras_hyperens.search.settings import PATIENCE
 from keras_hyperens.search.settings import Settings
+from keras_hyperens.search.settings import check_apart
 from keras_hyperens.search.settings import check_waiting
 from keras_hyperens.search.validation_rows import ValidationRows
 
@@ -34,7 +37,8 @@ class Session:
     """Arguments and progress of a call.
 
     Attributes:
-        rows: The validation data.
+        rows: The validation data; with cross-validation the held-out samples of the folds.
+        cross_validation: The folds, or `None`.
         arguments: Arguments of `fit`.
         progress: Progress of all stages.
         lock: Lock of the directory; `None` in a worker.
@@ -42,6 +46,7 @@ class Session:
     """
 
     rows: ValidationRows
+    cross_validation: CrossValidation | None
     arguments: dict[str, Any]
     progress: Progress
     lock: DirectoryLock | None
@@ -58,6 +63,7 @@ def opened_session(
     *,
     validation_data: Any = None,
     validation_split: float = 0.0,
+    groups: Any = None,
     verbose: Any = 1,
     lease: float = LEASE,
     patience: float = PATIENCE,
@@ -67,11 +73,13 @@ def opened_session(
 
     Args:
         directory, scorer: Directory and scorer of the search.
-        x, y, validation_data, validation_split, verbose, lease, patience, **arguments: As in
+        x, y, validation_data, validation_split, groups, verbose, lease, patience, **arguments: As in
             `HyperDeepEnsembleBuilder.search`.
     """
     settings = directory.settings
     check_waiting(lease, patience)
+    if is_distributed():
+        check_apart(settings)
     check_class_weight(arguments.get("class_weight"))
     if validation_split:
         if validation_data is not None:
@@ -79,21 +87,44 @@ def opened_session(
         parts = split_rows(x, y, arguments.pop("sample_weight", None), validation_split, "validation_split")
         (x, y, weights), validation_data = parts
         arguments |= {} if weights is None else {"sample_weight": weights}
+    folds = _folds(directory, (x, y, arguments.get("sample_weight")), groups, validation_data)
+    validation_data = validation_data if folds is None else folds.held_out
     _check_given(settings, x, y, validation_data)
     rows = ValidationRows(validation_data, settings.output_activation)
     _check_fit(directory, scorer, rows, x, y, arguments)
     with directory.locked() as lock:
-        directory.open(directory.identity(x, y, rows, arguments), rows, scorer.score_again)
+        directory.open(
+            directory.identity(x, y, rows, arguments, None if folds is None else folds.digest()),
+            rows,
+            scorer.score_again,
+        )
         progress = Progress(_planned(settings), 0 if is_worker() else verbose)
         if has_dataset((x, y)) and directory.pool.candidates():
             progress.say(
                 "resumes the search in the directory; for a training dataset only shapes and the number "
                 "of batches were compared: after a change of its samples use overwrite=True"
             )
-        arguments |= {"x": x, "validation_data": validation_data, "verbose": verbose if verbose == 2 else 0}
+        of_fit = validation_data if folds is None else None
+        arguments |= {"x": x, "validation_data": of_fit, "verbose": verbose if verbose == 2 else 0}
         arguments |= {} if y is None else {"y": y}
-        yield Session(rows, arguments, progress, lock, lease, patience)
+        yield Session(rows, folds, arguments, progress, lock, lease, patience)
         progress.close()
+
+
+def _folds(directory: SearchDirectory, samples: Any, groups: Any, validation_data: Any) -> CrossValidation | None:
+    settings = directory.settings
+    if settings.cross_validation is None:
+        if groups is not None:
+            raise ValueError("`groups` require `cross_validation`. Received: groups, cross_validation=None")
+        return None
+    if validation_data is not None:
+        raise ValueError(
+            "With `cross_validation` the folds hold out samples: remove `validation_data` and `validation_split`, and "
+            f"pass all samples as `x` and `y`. Received: cross_validation={settings.cross_validation!r} and "
+            "validation data"
+        )
+    seed = directory.settled_seed()
+    return CrossValidation(settings.cross_validation, samples, groups, seed, settings.output_activation)
 
 
 def _check_given(settings: Settings, x: Any, y: Any, validation_data: Any) -> None:

@@ -9,11 +9,13 @@ from keras_hyperens import files
 from keras_hyperens.checks import is_integer
 from keras_hyperens.checks import is_number
 from keras_hyperens.likelihoods import check_output_activation
+from keras_hyperens.search.folds import check_cross_validation
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.scores import SCORES
 from keras_hyperens.search.tuners import TUNERS
 
 LEASE, PATIENCE = 15.0, 900.0  # seconds: timeouts of a worker, and of the chief
+CHECKPOINTS_OF = ("best", "ensemble")  # best epochs of candidates, or epochs of the best ensemble
 SHORTEST_LEASE = 3.0  # workers contact the chief about once a second
 
 
@@ -47,6 +49,9 @@ class Settings:
     overwrite: bool
     seed: int | None
     distribution_strategy: Any
+    cross_validation: Any
+    refit: bool
+    checkpoints: str
     is_searched: bool = False  # whether the tuner is already finished
 
     def __post_init__(self) -> None:
@@ -91,11 +96,36 @@ def _check_ranges(settings: Settings) -> None:
     best_of(settings.keep)
     check_metric(settings.metric)
     check_output_activation(settings.output_activation)
+    if settings.checkpoints not in CHECKPOINTS_OF:
+        raise ValueError(
+            f"`checkpoints` must be one of {CHECKPOINTS_OF}. Received: checkpoints={settings.checkpoints!r}"
+        )
+    _check_folds(settings)
     trained = (settings.max_trials or 0) + settings.num_hyperparameter_sets * settings.initializations
     if settings.tuner == "random" and trained < settings.ensemble_size:
         raise ValueError(
             "There must be at least as many candidates as members: increase `max_trials` or `initializations`. "
             f"Received: ensemble_size={settings.ensemble_size}, at most {trained} candidates"
+        )
+
+
+def _check_folds(settings: Settings) -> None:
+    """Raises a `ValueError` unless the settings of cross-validation are valid."""
+    if settings.cross_validation is None:
+        if settings.refit:
+            raise ValueError("`refit` requires `cross_validation`. Received: refit=True, cross_validation=None")
+        return
+    check_cross_validation(settings.cross_validation)
+    if settings.checkpoints != "best":
+        raise ValueError(
+            'Epochs can only be compared after all folds: use `checkpoints="best"` with `cross_validation`. '
+            f"Received: checkpoints={settings.checkpoints!r}"
+        )
+    if settings.own_tuner is not None or settings.tuner == "hyperband":
+        raise ValueError(
+            "With `cross_validation` a trial has several networks, but Hyperband and tuner objects continue a single "
+            "one: pass another tuner by name, or an oracle. "
+            f"Received: tuner={settings.tuner!r}, cross_validation={settings.cross_validation!r}"
         )
 
 
@@ -131,10 +161,20 @@ def check_workers(settings: Settings, workers: Any) -> None:
             "Each worker trains one candidate at a time: set either `workers` or `candidates_at_once`. "
             f"Received: workers={workers}, candidates_at_once={settings.candidates_at_once}"
         )
+    check_apart(settings)
     if isinstance(settings.tuner, keras_tuner.Tuner):
         raise ValueError(
             "A tuner object belongs to one process: pass `tuner` by name, or an oracle. "
             f"Received: tuner={settings.tuner!r}, workers={workers}"
+        )
+
+
+def check_apart(settings: Settings) -> None:
+    """Raises a `ValueError` unless the settings support several processes."""
+    if settings.checkpoints != "best":
+        raise ValueError(
+            "Workers have no access to the epochs of other workers' candidates: use one process, or "
+            f'`checkpoints="best"`. Received: checkpoints={settings.checkpoints!r}'
         )
 
 

@@ -17,9 +17,11 @@ from keras_hyperens.search.candidate import Candidate
 from keras_hyperens.search.candidate import name_of_retraining
 from keras_hyperens.search.candidate import name_of_run
 from keras_hyperens.search.candidate import rank
+from keras_hyperens.search.checkpoints import CheckpointSelection
 from keras_hyperens.search.directory import SearchDirectory
 from keras_hyperens.search.distributed.processes import is_worker
 from keras_hyperens.search.distributed.tuner_search import TunerSearch
+from keras_hyperens.search.fold_recorder import CrossValidationRecorder
 from keras_hyperens.search.grouped.group_search import groups_of
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.scorer import Scorer
@@ -77,14 +79,14 @@ class Stages:
     def retraining(self, members: Sequence[Candidate]) -> None:
         """Trains the members on training and validation data, each for the number of epochs of its best one."""
         arguments = dict(self.session.arguments)
-        names = ("x", "y", "sample_weight", "validation_data")
-        joined = joined_rows(*(arguments.pop(name, None) for name in names))
+        if self.session.cross_validation is None:
+            names = ("x", "y", "sample_weight", "validation_data")
+            arguments |= joined_rows(*(arguments.pop(name, None) for name in names))
         runs = [{**each.values, RUN: name_of_retraining(each.name)} for each in members]
         self.session.progress.planned[RETRAINING] = len(runs)
-        recorder = self._recorder(RETRAINING)
-        recorder.rows = None
+        recorder = TrialRecorder(**self._of_recorders(RETRAINING) | {"rows": None, "checkpoints": None})
         recorder.epochs = {name_of_retraining(each.name): each.best_epoch + 1 for each in members}
-        self._run_list(recorder, runs, {**arguments, **joined})
+        self._run_list(recorder, runs, arguments)
 
     def _search_tuner(self) -> keras_tuner.Tuner:
         settings = self.settings
@@ -121,19 +123,31 @@ class Stages:
         search.run(make, arguments, groups_of(self.settings, recorder, arguments, session.progress.say))
 
     def _recorder(self, stage: str) -> TrialRecorder:
-        arguments = self.session.arguments
-        return TrialRecorder(
-            self.pool,
-            stage,
-            self.session.rows,
-            self.scorer.score,
-            self.seed,
-            self.settings.same_initialization,
-            self.settings.prediction_dtype,
-            self.settings.training_subset,
-            arguments.get("validation_batch_size") or arguments.get("batch_size"),
-            goes_on_from_weights=stage == SEARCH and self.settings.tuner == "hyperband",
-        )
+        given, folds = self._of_recorders(stage), self.session.cross_validation
+        if folds is None:
+            return TrialRecorder(**given)
+        return CrossValidationRecorder(**given, cross_validation=folds, refit=self.settings.refit)
+
+    def _checkpoints(self) -> CheckpointSelection | None:
+        if self.settings.checkpoints == "best":
+            return None
+        return CheckpointSelection(self.pool, self.scorer.best_ensemble, self.scorer.score)
+
+    def _of_recorders(self, stage: str) -> dict[str, Any]:
+        settings, arguments = self.settings, self.session.arguments
+        return {
+            "pool": self.pool,
+            "stage": stage,
+            "rows": self.session.rows,
+            "score": self.scorer.score,
+            "seed": self.seed,
+            "same_initialization": settings.same_initialization,
+            "prediction_dtype": settings.prediction_dtype,
+            "training_subset": settings.training_subset,
+            "batch_size": arguments.get("validation_batch_size") or arguments.get("batch_size"),
+            "checkpoints": self._checkpoints(),
+            "goes_on_from_weights": stage == SEARCH and settings.tuner == "hyperband",
+        }
 
     def _collect(self, tuner: keras_tuner.Tuner, recorder: TrialRecorder) -> None:
         """Creates candidates from the trials of an existing tuner."""

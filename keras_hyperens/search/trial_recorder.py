@@ -1,9 +1,11 @@
 """Recorder of a stage: converts each KerasTuner trial to a candidate of the pool, once."""
 
+import functools
 import time
 import traceback
 import zlib
 from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -22,6 +24,9 @@ from keras_hyperens.search.candidate import SEARCH
 from keras_hyperens.search.candidate import Candidate
 from keras_hyperens.search.candidate import name_of_trial
 from keras_hyperens.search.candidate import parent_of
+from keras_hyperens.search.checkpoints import CheckpointSelection
+from keras_hyperens.search.checkpoints import Offers
+from keras_hyperens.search.checkpoints import Predicted
 from keras_hyperens.search.distributed.processes import is_worker
 from keras_hyperens.search.distributed.processes import worker_id
 from keras_hyperens.search.pool import Pool
@@ -47,19 +52,21 @@ class TrialRecorder:
         training_subset: Fraction of the training samples for each candidate, or `None`.
         batch_size: Batch size of predictions.
         goes_on_from_weights: Whether the tuner reads the weights of finished trials.
+        checkpoints: Selection among all epochs, or `None`.
         epochs: Number of epochs for retraining by candidate, because there is no validation data.
     """
 
     pool: Pool
     stage: str
     rows: ValidationRows | None
-    score: Callable[[list[np.ndarray], list[Any]], float]
+    score: Callable[[list[np.ndarray], list[Any]], float | None]
     seed: int
     same_initialization: bool
     prediction_dtype: str
     training_subset: float | None
     batch_size: int | None
     goes_on_from_weights: bool = False
+    checkpoints: CheckpointSelection | None = None
     epochs: dict[str, int] = field(default_factory=dict)
     running: str | None = field(default=None, init=False)  # the current trial
 
@@ -86,6 +93,10 @@ class TrialRecorder:
             raise keras_tuner.errors.FailedTrialError(candidate.failure)
         return candidate.metrics
 
+    def trainings(self, arguments: dict[str, Any]) -> Iterator[tuple["TrialRecorder", dict[str, Any]]]:
+        """Yields the training runs of a candidate: the recorder of each, and its arguments of `fit`."""
+        yield self, arguments
+
     def is_known(self, name: str, values: dict[str, Any]) -> bool:
         """Whether a candidate of this name, with these values, is in the pool."""
         candidate = self.pool.find(name)
@@ -110,6 +121,9 @@ class TrialRecorder:
         self.hypermodel.next_seed = seed
         self.hypermodel.share = None if self.training_subset is None else Share(self.training_subset, seed)
         self.hypermodel.epochs = self.epochs.get(name)
+        if self.checkpoints is not None:
+            self.checkpoints.begin([name])
+            self.hypermodel.offers = functools.partial(self._offers, name, self.checkpoints)
         predictions: list[np.ndarray] = []
         try:
             with tuner_hooks.forgotten_gradients():
@@ -118,6 +132,8 @@ class TrialRecorder:
             weights = self.keep_weights(name, checkpoint, trial)
             candidate, predictions = self.candidate_of(known, self.hypermodel.model, results, weights)
             candidate = replace(candidate, seconds=_since(start))
+            if self.checkpoints is not None:
+                self.checkpoints.write(candidate, self.hypermodel.model)
         except keras_tuner.errors.FatalError:
             raise
         except files.OUTAGES as error:  # such as a full disk, independent of the candidate
@@ -129,6 +145,15 @@ class TrialRecorder:
             self.hypermodel.next_seed = None
         self.pool.add(candidate, predictions if candidate.failure is None else ())
         return candidate
+
+    def _offers(self, name: str, checkpoints: CheckpointSelection, model: Any) -> Offers:
+        """Returns the callback for the selection among epochs of the candidate of this name."""
+
+        def predict() -> Predicted:
+            predictions, likelihoods, outputs = self.predicted(model)
+            return {name: predictions}, likelihoods, outputs
+
+        return Offers(checkpoints, predict, lambda name: model.get_weights())
 
     def known_of(self, name: str, values: dict[str, Any]) -> dict[str, Any]:
         """Returns the known fields of a candidate before training."""
@@ -197,12 +222,22 @@ class TrialRecorder:
         }
         if self.rows is None:
             return [], described
-        if outputs is None:
-            outputs = self.rows.outputs(model, self.batch_size)
-        predictions, likelihoods = self.rows.predictions(model, outputs, self.prediction_dtype)
-        outputs = tuple(self.rows.names or getattr(model, "output_names", None) or map(str, range(len(predictions))))
-        described |= {"likelihoods": tuple(names_of(likelihoods)), "outputs": outputs if len(predictions) > 1 else ()}
+        predictions, likelihoods, names = self.predicted(model, outputs)
+        described |= {"likelihoods": tuple(names_of(likelihoods)), "outputs": names}
         return predictions, described | {"score": self.score(predictions, likelihoods)}
+
+    def predicted(self, model: Any, outputs: Any = None) -> tuple[list[np.ndarray], list[Any], tuple[str, ...]]:
+        """Returns predictions for the validation data, their likelihoods, and the names of several outputs.
+
+        Args:
+            model: A trained model.
+            outputs: Outputs for the validation data, if they are known.
+        """
+        rows: Any = self.rows
+        outputs = rows.outputs(model, self.batch_size) if outputs is None else outputs
+        predictions, likelihoods = rows.predictions(model, outputs, self.prediction_dtype)
+        names = tuple(rows.names or getattr(model, "output_names", None) or map(str, range(len(predictions))))
+        return predictions, likelihoods, names if len(predictions) > 1 else ()
 
     def _divergence(self, metrics: dict[str, float], score: float | None) -> str | None:
         objective = self.tuner.oracle.objective.get_value(metrics)
@@ -249,6 +284,7 @@ class RecordedHyperModel(keras_tuner.HyperModel):
         self.next_seed: int | None = None
         self.share: Share | None = None
         self.epochs: int | None = None
+        self.offers: Callable[[keras.Model], keras.callbacks.Callback] | None = None
 
     def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
         self.inner.declare_hyperparameters(hp)
@@ -263,6 +299,8 @@ class RecordedHyperModel(keras_tuner.HyperModel):
         self.model = model
         if self.share is not None:
             args, kwargs = self.share.of_arguments(args, kwargs)
+        if self.offers is not None:
+            kwargs["callbacks"] = [*(kwargs.get("callbacks") or []), self.offers(model)]
         if self.epochs is None:
             return self.inner.fit(hp, model, *args, **kwargs)
         history = self.inner.fit(hp, model, *args, **{**kwargs, "epochs": self.epochs})

@@ -1,4 +1,4 @@
-"""The comparison on tables, on made-up ones: methods of ours, restarts; the division, scores, the report by hand."""
+"""Benchmark on tables, with synthetic ones: methods, restarts, division, scores and report."""
 
 from types import SimpleNamespace
 
@@ -24,7 +24,7 @@ OURS = ("mlp", "deep", "hyper-deep", "hyper-batch-4")
 
 
 def frame(classes=0, samples=200):
-    """Two numbers, one of them missing at times, a yes or no, and two categories; the last fifth is later."""
+    """Returns two numeric columns, one with missing values, a binary one, and two categories; a fifth is later."""
     generator = np.random.default_rng(0)
     size, share = generator.lognormal(size=samples), generator.uniform(size=samples)
     kind, place = generator.choice(["a", "b"], samples), generator.choice(["a", "c", "d"], samples)

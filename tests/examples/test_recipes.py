@@ -1,4 +1,4 @@
-"""The recipes against the packages they are for; TensorFlow Serving and KServe by what their protocols say."""
+"""Recipes, run with their packages; TensorFlow Serving and KServe by their protocols."""
 
 import asyncio
 import http.server
@@ -45,7 +45,7 @@ def test_the_page_shows_what_the_scripts_say():
 
 @pytest.fixture(scope="module", autouse=True)
 def eagerly():
-    """A trace of a training step takes longer than these trainings."""
+    """Tracing a training step takes longer than these training runs."""
     with pytest.MonkeyPatch.context() as patch:
         compile = khe.HyperBatchEnsemble.compile
         patch.setattr(

@@ -1,4 +1,4 @@
-"""Distillation: its losses against NumPy and Keras, students that reach their teacher, and what stays as it was."""
+"""Distillation: losses compared with NumPy and Keras, convergence of students, and unchanged settings."""
 
 import keras
 import numpy as np
@@ -165,7 +165,7 @@ def test_several_outputs():
         (lambda: keras.Sequential([keras.Input((4,))]), {}, ValueError, "must be compiled.*compiled=False, loss=None"),
         (student, {"temperature": 0}, ValueError, "positive number. Received: temperature=0"),
         (student, {"temperature": "high"}, ValueError, "positive number. Received: temperature='high'"),
-        (student, {"y": X}, TypeError, r"leave out others.*validation_split`. Received: \['y'\]"),
+        (student, {"y": X}, TypeError, r"remove other labels.*validation_split`. Received: \['y'\]"),
         (student, {"validation_data": (X, X)}, TypeError, r"Received: \['validation_data'\]"),
         (lambda: student(3, "mse"), {}, ValueError, r"a student of \['values'\], an ensemble of \['probabilities of"),
     ],
@@ -178,5 +178,5 @@ def test_bad_arguments(make, how, error, says):
 def test_what_cannot_be_labelled_or_tempered_is_refused():
     with pytest.raises(TypeError, match="must be arrays or a `tf.data.Dataset`. Received: x of type generator"):
         khe.distill(deep(), student(), (X for _ in range(3)))
-    with pytest.raises(ValueError, match="Only probabilities are tempered.*temperature=2 for outputs of"):
+    with pytest.raises(ValueError, match="Only class probabilities have a temperature.*temperature=2 for outputs of"):
         khe.distill(teacher(2, "mse"), student(2, "mse"), X, temperature=2)

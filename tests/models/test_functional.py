@@ -1,4 +1,4 @@
-"""Ensembles as plain Keras models, and as parts of others."""
+"""Ensembles as plain Keras models, and as parts of other models."""
 
 import keras
 import numpy as np

@@ -14,7 +14,7 @@ import tensorflow as tf
 import keras_hyperens as khe
 from keras_hyperens.likelihoods import Gaussian
 from keras_hyperens.search.assembly import trained_model
-from keras_hyperens.search.member_choice import _mean_of
+from keras_hyperens.search.scorer import mean_of
 from tests.search import problem
 from tests.search.problem import NLL
 from tests.search.problem import blobs
@@ -45,7 +45,7 @@ def untrainable(hp):
 
 
 def load(builder, candidate):
-    weights = builder.pool.weights_file(candidate)
+    weights = builder.pool.weights_files(candidate)[0]
     return trained_model(builder._settings.hypermodel, candidate.values, weights, candidate.build_config)
 
 
@@ -342,7 +342,7 @@ def test_summary_csv_and_scores_by_size(builder, capsys):
 
 def test_scores_of_gaussians_are_those_of_their_mixture():
     members = np.random.default_rng(0).uniform(0.5, 2.0, (3, 5, 2))
-    together = _mean_of(Gaussian(), members)
+    together = mean_of(Gaussian(), members)
     np.testing.assert_allclose(together, khe.uncertainty.gaussian_mixture(members), rtol=1e-6)
     assert (together[:, 1] > members[..., 1].mean(0)).all()
 

@@ -205,9 +205,9 @@ def test_hyperparameters_called_like_ours_are_refused(tmp_path):
 def test_weights_of_a_tuner_of_ones_own_are_found_with_it_alone(tmp_path):
     pool, theirs = Pool(tmp_path / "ours", tmp_path / "theirs"), Pool(tmp_path / "ours")
     candidate = Candidate("search-0000", "search", {}, 0, "search-0000", weights="../theirs/trial_0/a.weights.h5")
-    assert pool.weights_file(candidate).endswith("theirs/trial_0/a.weights.h5")
+    assert pool.weights_files(candidate)[0].endswith("theirs/trial_0/a.weights.h5")
     with pytest.raises(ValueError, match="builder with that tuner. Received: weights='../theirs.*search-0000"):
-        theirs.weights_file(candidate)
+        theirs.weights_files(candidate)
 
 
 HOLDER = """

@@ -139,6 +139,11 @@ class CandidateGroup(keras.Model):
         self.joint.release(member, self._numbers.numpy(), model)
 
     @property
+    def scorers(self) -> list[keras.Model]:
+        """Models without layers, each with the compiled loss and metrics of one member."""
+        return self._others.scorers
+
+    @property
     def metrics(self) -> list[keras.metrics.Metric]:
         return [metric for scorer in self._others.scorers for metric in scorer.metrics]
 

@@ -4,6 +4,7 @@ import itertools
 import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -48,7 +49,9 @@ def why_alone(settings: Settings, stage: str, arguments: dict[str, Any]) -> str 
     reasons = {
         f"only {' and '.join(WITHOUT_FEEDBACK)} search do not wait for results": stage == SEARCH
         and not (isinstance(settings.tuner, str) and settings.tuner in WITHOUT_FEEDBACK),
-        "callbacks belong to one model": bool(arguments.get("callbacks")),
+        "callbacks other than `EarlyStopping` belong to one model": any(
+            type(each) is not keras.callbacks.EarlyStopping for each in arguments.get("callbacks") or ()
+        ),
         "`training_subset` gives each candidate different samples": settings.training_subset is not None,
         "`distribution_strategy` trains one model": settings.distribution_strategy is not None,
         "several processes search": is_distributed(),
@@ -75,7 +78,7 @@ class GroupSearch:
         self, recorder: TrialRecorder, size: int, arguments: dict[str, Any], say: Callable[[str], None]
     ) -> None:
         self.recorder, self.tuner, self.size, self.arguments = recorder, recorder.tuner, size, arguments
-        self.groups = GroupTrainer(recorder, size, arguments, say)
+        self.groups = GroupTrainer(say)
         self.waiting: dict[str, list[Waiting]] = {}  # by structure
         self.alone: set[str] = set()  # structures without groups
 
@@ -114,8 +117,7 @@ class GroupSearch:
 
     def _built(self, trial: Any, name: str, values: dict[str, Any]) -> Waiting | None:
         """Returns the trial with its model as in separate training; `None` if it requires separate training."""
-        keras.utils.clear_session(free_memory=False)  # for the names of layers, and so of metrics
-        model = self.recorder.build(trial.hyperparameters, name)
+        model = model_of(trial, name, self.recorder)
         try:
             facts = facts_of(model)
             structure = structure_of(model, facts)
@@ -123,6 +125,14 @@ class GroupSearch:
             self._warn("any", reason)
             return None
         return None if structure in self.alone else Waiting(trial, name, values, structure, model, facts)
+
+    def _begun(self, group: list[Waiting], recorder: TrialRecorder) -> list[Waiting]:
+        """Returns the trials with new models for a training run, without trials that already finished it."""
+        if recorder is self.recorder:
+            return group
+        named = [replace(each, name=recorder.name_of(each.trial)) for each in group]
+        missing = [each for each in named if not recorder.is_known(each.name, each.values)]
+        return [replace(each, model=model_of(each.trial, each.name, recorder)) for each in missing]
 
     def _train_all(self) -> None:
         for structure in list(self.waiting):
@@ -133,7 +143,8 @@ class GroupSearch:
         group = self.waiting.pop(structure)
         trials = [each.trial for each in group]
         try:
-            self.groups.train(group)
+            for recorder, arguments in self.recorder.trainings(self.arguments):
+                self.groups.train(self._begun(group, recorder), recorder, arguments)
         except IncompatibleModelsError as reason:
             self._warn(structure, reason)
         except files.OUTAGES as error:  # such as a full disk, independent of the candidates
@@ -151,3 +162,9 @@ class GroupSearch:
 
     def _run(self, trial: Any) -> None:
         tuner_hooks.run_whole_trial(self.tuner, trial, self.arguments)
+
+
+def model_of(trial: Any, name: str, recorder: TrialRecorder) -> keras.Model:
+    """Returns the model of a trial as in separate training, for the candidate of this name."""
+    keras.utils.clear_session(free_memory=False)  # for the names of layers, and so of metrics
+    return recorder.build(trial.hyperparameters, name)

@@ -1,5 +1,6 @@
 """Training of groups of trials in one graph, until each is a candidate of the pool."""
 
+import copy
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ import numpy as np
 
 from keras_hyperens import files
 from keras_hyperens.conversion.probing import Facts
+from keras_hyperens.search.checkpoints import Offers
+from keras_hyperens.search.checkpoints import Predicted
 from keras_hyperens.search.grouped.candidate_group import CandidateGroup
 from keras_hyperens.search.grouped.joint import sites_of
 from keras_hyperens.search.grouped.pace import Pace
@@ -54,53 +57,55 @@ class GroupTrainer:
     """Trains groups of trials with the same structure.
 
     Args:
-        recorder: Recorder of the candidates.
-        size: Maximum size of a group.
-        arguments: Arguments of `fit`.
         say: Function that prints a line.
     """
 
-    def __init__(
-        self, recorder: TrialRecorder, size: int, arguments: dict[str, Any], say: Callable[[str], None]
-    ) -> None:
-        self.recorder, self.size, self.say = recorder, size, say
-        self.arguments = {name: value for name, value in arguments.items() if name != "callbacks"} | {"verbose": 0}
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
         self.graphs: dict[Any, Graph] = {}
         self.said: set[str] = set()
 
-    def train(self, group: Sequence[Waiting]) -> None:
+    def train(self, group: Sequence[Waiting], recorder: TrialRecorder, arguments: dict[str, Any]) -> None:
         """Trains the candidates of the group, unless separate training is faster.
+
+        Args:
+            group: Trials with the same structure.
+            recorder: Recorder of the candidates.
+            arguments: Arguments of `fit`.
 
         Raises:
             IncompatibleModelsError: If the result would differ from separate training.
         """
-        if len(group) == 1:
+        if len(group) < 2:
             return
+        stops = arguments.get("callbacks") or ()
+        arguments = {name: value for name, value in arguments.items() if name != "callbacks"} | {"verbose": 0}
         start = time.monotonic()
-        graph = self._graph_for(group)
-        steps = number_of_steps(self.arguments)
+        graph = self._graph_for(group, recorder, arguments)
+        steps = number_of_steps(arguments)
         if not self._is_faster(graph, len(group), steps):
             return
-        seed = self.recorder.seed_of(group[0].name)
+        seed = recorder.seed_of(group[0].name)
         filled = [*group, *[group[-1]] * (graph.network.ensemble_size - len(group))]
         models, facts = [each.model for each in filled], [each.facts for each in filled]
         graph.network.start(models, facts, seed, steps)
-        best = BestEpochs(self.recorder.tuner.oracle.objective, graph.network.ensemble_size)
+        best = BestEpochs(recorder.tuner.oracle.objective, graph.network.ensemble_size, stops)
         keras.utils.set_random_seed(seed)  # of the order of samples
-        graph.network.fit(**self.arguments, callbacks=[best])
+        offers = _offers(group, recorder, graph.network, best)
+        graph.network.fit(**arguments, callbacks=[*offers, best])
         best.restore(graph.network)
-        self._record(group, graph.network, best, start)
+        record(group, recorder, graph.network, best, start)
 
-    def _graph_for(self, group: Sequence[Waiting]) -> Graph:
+    def _graph_for(self, group: Sequence[Waiting], recorder: TrialRecorder, arguments: dict[str, Any]) -> Graph:
         """Returns a graph for the group, created if necessary."""
         sites = sites_of([each.facts for each in group])
         for (structure, size), graph in self.graphs.items():
             if structure == group[0].structure and size >= len(group) and {*sites} <= {*graph.network.joint.sites}:
                 return graph
         model = group[0].model
-        network = CandidateGroup(model, sites, len(group), first_rows(self.arguments))
-        alone = self.recorder.hypermodel.inner.build(group[0].trial.hyperparameters.copy())
-        graph = Graph(network, *(paces([network, alone], self.arguments) or (None, None)))
+        network = CandidateGroup(model, sites, len(group), first_rows(arguments))
+        alone = recorder.hypermodel.inner.build(group[0].trial.hyperparameters.copy())
+        graph = Graph(network, *(paces([network, alone], arguments) or (None, None)))
         self.graphs[group[0].structure, len(group)] = graph
         return graph
 
@@ -117,50 +122,56 @@ class GroupTrainer:
             self.say(f"candidates are trained {how}: about {together:.3g} {unit} in a group, {alone:.3g} separately")
         return together < alone
 
-    def _record(self, group: Sequence[Waiting], network: CandidateGroup, best: "BestEpochs", start: float) -> None:
-        rows: Any = self.recorder.rows  # a stage without validation data has no groups
-        outputs = rows.outputs(network, self.recorder.batch_size)
-        histories = best.histories()
-        seconds = round((time.monotonic() - start) / len(group), 3)
-        for member, each in enumerate(group):
-            network.release(member, each.model)
-            self._write(each, outputs[member], histories[member], seconds)
-
-    def _write(self, each: Waiting, outputs: Any, history: Any, seconds: float) -> None:
-        recorder, model = self.recorder, each.model
-        recorder.pool.forget(each.name)
-        checkpoint = recorder.place_of(each.trial.trial_id)
-        model.optimizer.build(model.trainable_variables)  # files of weights contain its variables
-        files.write_whole(checkpoint, model.save_weights)
-        weights = recorder.keep_weights(each.name, checkpoint, each.trial)
-        known = recorder.known_of(each.name, each.values)
-        candidate, predictions = recorder.candidate_of(known, model, history, weights, outputs)
-        recorder.pool.add(replace(candidate, seconds=seconds), predictions if candidate.failure is None else ())
-
 
 class BestEpochs(keras.callbacks.Callback):
     """Callback that keeps each member's best weights and its history, like a tuner's callbacks for one model.
 
+    Early stopping applies to each member separately; the training ends when it has stopped all members.
+
     Args:
         objective: KerasTuner objective.
         ensemble_size: M.
+        stops: Callbacks `keras.callbacks.EarlyStopping`.
     """
 
-    def __init__(self, objective: Any, ensemble_size: int) -> None:
+    def __init__(self, objective: Any, ensemble_size: int, stops: Sequence[keras.callbacks.EarlyStopping] = ()) -> None:
         super().__init__()
         self.objective = objective
+        self.stops = [copy.deepcopy(list(stops)) for _ in range(ensemble_size)]
+        self.ends: dict[int, int] = {}  # number of epochs of each stopped member
         self.best = np.full(ensemble_size, np.inf if objective.direction == "min" else -np.inf)
         self.logs: list[dict[str, np.ndarray]] = []
-        self.kept: list[np.ndarray] = []  # weights of the network, for each member those of its best epoch
+        self.kept: list[np.ndarray] = []  # weights of the network, with the best epoch of each member
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        for stops, scorer in zip(self.stops, self.model.scorers, strict=True):
+            for each in stops:
+                each.restore_best_weights = False  # this callback keeps the best weights by the objective
+                each.set_model(scorer)
+                each.on_train_begin()
+            scorer.stop_training = False
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {name: keras.ops.convert_to_numpy(value) for name, value in (logs or {}).items()}
         self.logs.append(logs)
-        improved = [member for member in range(len(self.best)) if self._improves(member, logs)]
+        of_members = {member: self._own(member, logs) for member in self.running()}
+        improved = [member for member, own in of_members.items() if self._improves(member, own)]
         self.kept = self.model.keep(improved, self.kept)
+        for member, own in of_members.items():
+            for each in self.stops[member]:
+                each.on_epoch_end(epoch, own)
+            if self.model.scorers[member].stop_training:
+                self.ends[member] = len(self.logs)
+        self.model.stop_training = not self.running()
 
-    def _improves(self, member: int, logs: dict[str, np.ndarray]) -> bool:
-        own = {name: float(values[member]) for name, values in logs.items()}
+    def running(self) -> list[int]:
+        """Returns the members that are not stopped."""
+        return [member for member in range(len(self.best)) if member not in self.ends]
+
+    def _own(self, member: int, logs: dict[str, np.ndarray]) -> dict[str, float]:
+        return {name: float(values[member]) for name, values in logs.items()}
+
+    def _improves(self, member: int, own: dict[str, float]) -> bool:
         if not self.objective.has_value(own):
             return True
         value = self.objective.get_value(own)
@@ -178,9 +189,62 @@ class BestEpochs(keras.callbacks.Callback):
         found = []
         for member in range(len(self.best)):
             history = keras.callbacks.History()
-            names = self.logs[0]
+            epochs = self.logs[: self.ends.get(member)]
             history.history = {
-                name: [float(logs[name][member]) for logs in self.logs if name in logs] for name in names
+                name: [float(logs[name][member]) for logs in epochs if name in logs] for name in epochs[0]
             }
             found.append(history)
         return found
+
+
+def _offers(
+    group: Sequence[Waiting], recorder: TrialRecorder, network: CandidateGroup, best: BestEpochs
+) -> list[keras.callbacks.Callback]:
+    """Returns the callback for the selection among epochs, if there is one."""
+    if recorder.checkpoints is None:
+        return []
+    places = {each.name: member for member, each in enumerate(group)}
+    recorder.checkpoints.begin(list(places))
+
+    def predict() -> Predicted:
+        rows: Any = recorder.rows
+        outputs = rows.outputs(network, recorder.batch_size)
+        found = {name: recorder.predicted(group[k].model, outputs[k]) for name, k in places.items()}
+        likelihoods, names = found[group[0].name][1:]
+        running = [name for name, member in places.items() if member not in best.ends]
+        return {name: found[name][0] for name in running}, likelihoods, names
+
+    def weights_of(name: str) -> list[np.ndarray]:
+        model = group[places[name]].model
+        network.release(places[name], model)
+        return model.get_weights()
+
+    return [Offers(recorder.checkpoints, predict, weights_of)]
+
+
+def record(
+    group: Sequence[Waiting], recorder: TrialRecorder, network: CandidateGroup, best: BestEpochs, start: float
+) -> None:
+    """Creates candidates from the members of a group that was trained since `start`."""
+    rows: Any = recorder.rows  # a stage without validation data has no groups
+    outputs = rows.outputs(network, recorder.batch_size)
+    histories = best.histories()
+    seconds = round((time.monotonic() - start) / len(group), 3)
+    for member, each in enumerate(group):
+        network.release(member, each.model)
+        write(each, recorder, outputs[member], histories[member], seconds)
+
+
+def write(each: Waiting, recorder: TrialRecorder, outputs: Any, history: Any, seconds: float) -> None:
+    """Creates a candidate from a trained trial."""
+    model = each.model
+    recorder.pool.forget(each.name)
+    checkpoint = recorder.place_of(each.trial.trial_id)
+    model.optimizer.build(model.trainable_variables)  # files of weights contain its variables
+    files.write_whole(checkpoint, model.save_weights)
+    weights = recorder.keep_weights(each.name, checkpoint, each.trial)
+    known = recorder.known_of(each.name, each.values)
+    candidate, predictions = recorder.candidate_of(known, model, history, weights, outputs)
+    if recorder.checkpoints is not None:
+        recorder.checkpoints.write(candidate, model)
+    recorder.pool.add(replace(candidate, seconds=seconds), predictions if candidate.failure is None else ())

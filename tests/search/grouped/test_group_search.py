@@ -51,7 +51,9 @@ def sizes(monkeypatch):
     found = []
     train = group_trainer.GroupTrainer.train
     monkeypatch.setattr(
-        group_trainer.GroupTrainer, "train", lambda self, group: (found.append(len(group)), train(self, group))
+        group_trainer.GroupTrainer,
+        "train",
+        lambda self, group, *others: (found.append(len(group)), train(self, group, *others)),
     )
     return found
 
@@ -67,7 +69,7 @@ def check_candidates(builder, every=1):
     """What is on disk is what the weights give in a model alone."""
     x, y = blobs(45, seed=1)
     for each in builder.pool.finished()[::every]:
-        weights = builder.pool.weights_file(each)
+        weights = builder.pool.weights_files(each)[0]
         model = trained_model(builder._settings.hypermodel, each.values, weights, each.build_config)
         model.run_eagerly = True  # once
         probabilities = keras.ops.softmax(model(x)).numpy()
@@ -84,7 +86,9 @@ def finished(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(group_trainer, "paces", lambda *_: None)
         patched.setattr(
-            group_trainer.GroupTrainer, "train", lambda self, group: (sizes.append(len(group)), train(self, group))
+            group_trainer.GroupTrainer,
+            "train",
+            lambda self, group, *others: (sizes.append(len(group)), train(self, group, *others)),
         )
         return search(together(directory, **SMALL)), sizes
 
@@ -250,7 +254,7 @@ def test_what_cannot_go_together_is_trained_one_at_a_time(tmp_path, reason):
 def test_callbacks_are_of_one_model(tmp_path):
     builder = together(tmp_path, max_trials=2, initializations=0, ensemble_size=2)
     with pytest.warns(UserWarning, match="one at a time.*callbacks"):
-        search(builder, callbacks=[keras.callbacks.EarlyStopping("val_loss")])
+        search(builder, callbacks=[keras.callbacks.TerminateOnNaN()])
 
 
 def test_bad_numbers():
@@ -286,3 +290,23 @@ def test_number_of_steps():
     assert number_of_steps({"x": data, "epochs": 3}) == 12
     assert number_of_steps({"x": x, "steps_per_epoch": 5}) == 5
     assert number_of_steps({"x": data.filter(lambda *_: True)}) is None
+
+
+@pytest.mark.integration
+def test_candidates_stop_by_their_own_patience(tmp_path, sizes):
+    def build(hp):
+        rate = hp.Float("learning_rate", 0.01, 10.0, sampling="log")
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(rate), loss)
+        return model
+
+    stop = keras.callbacks.EarlyStopping("val_loss", patience=2, restore_best_weights=True)
+    arguments = {"shuffle": False, "epochs": 12, "callbacks": [stop]}
+    settings = {"max_trials": 4, "initializations": 0, "objective": "val_loss"}
+    alone = search(make_builder(tmp_path / "alone", build, **settings), **arguments)
+    grouped = search(together(tmp_path / "together", build, **settings), **arguments)
+    assert sizes == [4] and len({each.best_epoch for each in grouped.candidates}) > 1
+    for one, other in zip(alone.candidates, grouped.candidates, strict=True):
+        assert (one.name, one.values, one.best_epoch) == (other.name, other.values, other.best_epoch)
+        np.testing.assert_allclose(list(other.metrics.values()), list(one.metrics.values()), rtol=1e-4)
