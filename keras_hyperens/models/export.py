@@ -1,5 +1,6 @@
 """A SavedModel of an ensemble: plain TensorFlow, no trace of this package."""
 
+import functools
 import glob
 import os
 from collections.abc import Callable
@@ -26,6 +27,8 @@ OPENVINO = ".xml"  # with the weights beside
 # Variables that a served prediction reads, and a function from a batch to raw outputs `[M, B, ..., C]`.
 KEYWORDS: dict[str, set[str]] = {"tf_saved_model": set(), "onnx": {"opset_version"}, "openvino": set()}
 Servable = tuple[list[tf.Variable], Callable[[Any], Any]]
+# As Keras traces `predict`: nothing here needs AutoGraph, which translates every function on the way, for a second.
+_traced = functools.partial(tf.function, autograph=False)
 
 
 def check_arguments(format: str, arguments: dict[str, Any], **of_saved_models: Any) -> None:
@@ -71,7 +74,7 @@ def export_saved_model(
     specs = input_specs(ensemble) if input_signature is None else _given_specs(ensemble, input_signature)
     module = tf.Module()
     module.variables_read, outputs_of = servable()
-    raw_of = tf.function(outputs_of, input_signature=[specs])  # the network is traced once for all signatures
+    raw_of = _traced(outputs_of, input_signature=[specs])  # the network is traced once for all signatures
     module.tables = [each.lookup_table for each in ensemble._flatten_layers() if hasattr(each, "lookup_table")]
 
     def prediction(inputs: TensorTree) -> TensorTree:
@@ -87,13 +90,13 @@ def export_saved_model(
         return decided(ensemble, raw_of(keras.tree.pack_sequence_as(specs, flat)), ensemble._decisions)
 
     signature = keras.tree.flatten(specs)
-    module.serve = tf.function(prediction, input_signature=[specs])  # what `keras.layers.TFSMLayer` looks for
+    module.serve = _traced(prediction, input_signature=[specs])  # what `keras.layers.TFSMLayer` looks for
     signatures = {
-        "serving_default": tf.function(named_prediction, input_signature=signature),
-        "uncertainty": tf.function(named_uncertainty, input_signature=signature),
+        "serving_default": _traced(named_prediction, input_signature=signature),
+        "uncertainty": _traced(named_uncertainty, input_signature=signature),
     }
     if ensemble._decisions.are_there:
-        signatures["decide"] = tf.function(named_decision, input_signature=signature)
+        signatures["decide"] = _traced(named_decision, input_signature=signature)
     write_directory(filepath, SAVED_MODEL, lambda path: tf.saved_model.save(module, path, signatures=signatures))
     if verbose:
         print(f"Saved {filepath} with the signatures {list(signatures)}")
