@@ -8,8 +8,8 @@ TESTS = -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --duratio
 
 .PHONY: demo test test-all test-lowest faults zoo check format docs tutorials benchmark
 
-demo: .venv/installed          ## train, compare and export ensembles on real images
-	$(BIN)/python -m examples.demo $(ARGS)
+demo: .venv/demo               ## train, compare, explain and export both ensembles on real images
+	@$(BIN)/python -m examples.demo $(ARGS)
 
 test: .venv/installed          ## the unit tests
 	$(BIN)/python $(TESTS) -m "not integration"
@@ -63,12 +63,19 @@ benchmark: .venv/installed     ## the measurements; those on TFDS data if TFDS_D
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[plots,datasets,serving,recipes,dev,docs]"
-	touch $@
+	$(BIN)/python -m pip install --quiet --editable ".[plots,demo,datasets,serving,recipes,dev,docs]"
+	touch $@ .venv/demo
+
+.venv/demo: setup.cfg pyproject.toml  # a smaller installation, for a quick start
+	@echo "Installing into .venv (once; some minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet --editable ".[plots,demo]"
+	@touch $@
 
 .venv-lowest/installed: setup.cfg pyproject.toml .ci/lower_bounds.py
 	$(PYTHON) -m venv .venv-lowest
 	$(PYTHON) .ci/lower_bounds.py > .venv-lowest/constraints.txt
 	.venv-lowest/bin/python -m pip install --quiet --upgrade pip
-	.venv-lowest/bin/python -m pip install --quiet --editable ".[plots,datasets,dev]" --constraint .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet --editable ".[plots,demo,datasets,dev]" --constraint .venv-lowest/constraints.txt
 	touch $@

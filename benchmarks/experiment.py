@@ -26,6 +26,13 @@ from benchmarks.data import Rows
 METHODS = ("single", "batch", "hyper-batch")
 RESULTS = pathlib.Path(__file__).parent / "results"
 OBJECTIVE = keras_tuner.Objective("val_nll", "min")  # without the penalties that `val_loss` has
+NAMES = {
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "cifar100": "CIFAR-100",
+    "mlp": "MLP",
+    "lenet": "LeNet",
+}
 Run = dict[str, Any]
 Settings = dict[str, float]
 Hypermodel = Callable[[keras_tuner.HyperParameters], keras.Model]
@@ -250,6 +257,11 @@ def mean_and_error(values: Sequence[float]) -> str:
     """Mean and standard error, which one value alone has not."""
     error = f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.4f}" if len(values) > 1 else ""
     return f"{np.mean(values):.4f}{error}"
+
+
+def label(cell: str) -> str:
+    """A dataset and a network as they are usually written."""
+    return ", ".join(NAMES.get(part, part) for part in cell.split(", "))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from benchmarks import experiment
 from benchmarks import fine_tuning
 from benchmarks.defaults import __main__ as defaults
+from benchmarks.defaults.report import MAIN
 from benchmarks.defaults.report import ratios
 from benchmarks.defaults.report import runs_of
 from benchmarks.paper import __main__ as paper
@@ -64,7 +65,7 @@ def _speed(only: tuple[str, ...] = ()) -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "ratios": _paper(report.ratios),
+    "ratios": lambda: ratios(runs_of(defaults.FOLDER), [method for method in MAIN if method != "batch"]),
     "methods": _paper(report.nll_by_cell),
     "pairs": _paper(report.pairs),
     "diversity": _paper(lambda found: report.diversity(found, experiment.read(paper.FOLDER / SIZES))),

@@ -10,7 +10,10 @@ own = ArrayDataAdapter.get_tf_dataset
 
 
 def short(adapter):
-    """What `ArrayDataAdapter.get_tf_dataset` gives, for arrays in their order; other data takes Keras' own way."""
+    """What `ArrayDataAdapter.get_tf_dataset` gives, for arrays in their order; other data takes Keras' own way.
+
+    So do samples that are shuffled: processes that tests start, without this, must find the same order.
+    """
     inputs = array_slicing.convert_to_sliceable(adapter._inputs, target_backend="tensorflow")
     if adapter._shuffle or not all(isinstance(each, np.ndarray | tf.Tensor) for each in keras.tree.flatten(inputs)):
         return own(adapter)

@@ -4,7 +4,7 @@ import pytest
 
 
 def pytest_collection():
-    """The process that hands out tests to others never comes here: it begins six seconds earlier without Keras."""
+    """Not at the top: the process that hands out tests to others never comes here, and needs no TensorFlow."""
     gc.disable()  # what is imported is no garbage
     import benchmarks  # noqa: F401  TensorFlow starts without a word
 

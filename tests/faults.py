@@ -343,7 +343,7 @@ FAULTS = (
     ),
     Fault(
         "models/hyper_deep_ensemble.py", "list(self.member_likelihoods)", "[self.likelihoods for _ in self.members]",
-        "models/test_hyper_deep_ensemble.py::test_file_and_export[combination0]",
+        "models/test_hyper_deep_ensemble.py::test_file_and_export[combination0-eagerly]",
     ),
     Fault(
         "models/folded.py", "biases[each.member : each.member + 1]", "biases[:1]",

@@ -1,6 +1,7 @@
 """Tables and a figure of all runs so far."""
 
 import pathlib
+from collections.abc import Iterable
 
 from benchmarks import experiment
 from benchmarks.defaults.methods import FURTHER
@@ -40,14 +41,14 @@ def report(runs: dict[str, list[Run]]) -> str:
     return "\n\n".join(tables)
 
 
-def ratios(runs: dict[str, list[Run]]) -> str:
+def ratios(runs: dict[str, list[Run]], methods: Iterable[str] = METHODS) -> str:
     """A row for each method, a column for each cell: mean NLL over the batch ensemble's, and how often it is lower."""
     found = {cell: experiment.by_seed(done, METHODS) for cell, done in runs.items()}
     rows = []
-    for method in METHODS:
+    for method in methods:
         cells = [experiment.cells(each[method], each["batch"])[3:] if method in each else [] for each in found.values()]
         rows += [[method, *(f"{cell[0]} ({cell[1]})" if cell else "" for cell in cells)]] if any(cells) else []
-    return experiment.table(["NLL / batch", *found], rows)
+    return experiment.table(["NLL / batch", *map(experiment.label, found)], rows)
 
 
 def draw(runs: dict[str, list[Run]], folder: pathlib.Path) -> pathlib.Path:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 import keras_hyperens as khe
+from benchmarks import experiment
 from benchmarks.experiment import Run
 
 SCORES = {"nll": "NLL", "accuracy": "accuracy", "ece": "ECE"}
@@ -31,7 +32,7 @@ def methods_figure(tables: dict[str, Any]) -> Any:
         len(SCORES), len(tables), figsize=(4 * len(tables), 6.5), layout="constrained", squeeze=False, sharex="col"
     )
     for column, (title, by_method) in zip(axes.T, tables.items()):
-        column[0].set_title(title.partition(":")[0])
+        column[0].set_title(experiment.label(title.partition(":")[0]))
         for ax, (score, name) in zip(column, SCORES.items()):
             values = [[run[score] for run in of_seed.values()] for of_seed in by_method.values()]
             errors = [np.std(each, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else 0.0 for each in values]
@@ -55,7 +56,7 @@ def sizes_figure(sizes: list[Run]) -> Any:
     figure, axes = plt.subplots(1, len(of_cells), figsize=(4 * len(of_cells), 3), layout="constrained", squeeze=False)
     for ax, of_cell in zip(axes[0], of_cells.values()):
         khe.plots.scores_by_size(curves(of_cell), ax=ax)
-        ax.set_title(f"{of_cell[0]['dataset']}, {of_cell[0]['network']}")
+        ax.set_title(experiment.label(f"{of_cell[0]['dataset']}, {of_cell[0]['network']}"))
     return figure
 
 

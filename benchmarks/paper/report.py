@@ -89,23 +89,13 @@ def _table(by_method: Table) -> str:
 
 def nll_by_cell(found: dict[str, Table]) -> str:
     """A row for each method, a column for each cell."""
-    columns = ["NLL", *(title.partition(":")[0] for title in found)]
+    columns = ["NLL", *(experiment.label(title.partition(":")[0]) for title in found)]
     rows = []
     for method in METHODS:
         runs = [list(by_method.get(method, {}).values()) for by_method in found.values()]
         cells = [mean_and_error([run["nll"] for run in of_cell]) if of_cell else "" for of_cell in runs]
         rows += [[method, *cells]] if any(cells) else []
     return experiment.table(columns, rows)
-
-
-def ratios(found: dict[str, Table]) -> str:
-    """The mean ratio of NLL and how often it is lower: a row for each comparison, a column for each cell."""
-    rows = []
-    for ours, theirs in PAIRS:
-        of_cells = [paired(each.get(ours, {}), each.get(theirs, {})) for each in found.values()]
-        cells = [f"{cell[0]} ({cell[2]})" if cell else "" for cell in of_cells]
-        rows += [[f"{ours} / {theirs}", *cells]] if any(cells) else []
-    return experiment.table(["NLL ratio", *(title.partition(":")[0] for title in found)], rows)
 
 
 def pairs(found: dict[str, Table]) -> str:

@@ -28,6 +28,7 @@ ALWAYS = (
     "CONTRIBUTING.md",
     "benchmarks/paper/README.md",
     "benchmarks/selection/README.md",
+    "benchmarks/tabular/README.md",
 )
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 CODE = re.compile(r"(^```.*?^```$)", re.M | re.S)

@@ -41,7 +41,8 @@ async def answer_batches(queue, decide):
 @asynccontextmanager
 async def lifespan(app):
     """Loads the SavedModel and answers requests until the server stops."""
-    app.state.decide = tf.saved_model.load("served/1").signatures["decide"]
+    served = tf.saved_model.load("served/1")  # keeps the variables
+    app.state.decide = served.signatures["decide"]
     app.state.queue = asyncio.Queue()
     task = asyncio.create_task(answer_batches(app.state.queue, lambda **inputs: app.state.decide(**inputs)))
     yield

@@ -63,9 +63,9 @@ def main():
     """Prints the response to a request."""
     from examples.recipes.train import X_TEST
 
-    decide = tf.saved_model.load("served/1").signatures["decide"]
-    print(metadata(decide))
-    print(infer(decide, request(X_TEST[:2], ["label", "refused"])))
+    served = tf.saved_model.load("served/1")
+    print(metadata(served.signatures["decide"]))
+    print(infer(served.signatures["decide"], request(X_TEST[:2], ["label", "refused"])))
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ class UncertainModel(mlflow.pyfunc.PythonModel):
     """MLflow model that calls the SavedModel."""
 
     def load_context(self, context):
-        self.signature = tf.saved_model.load(context.artifacts["served"]).signatures["uncertainty"]
+        self.served = tf.saved_model.load(context.artifacts["served"])  # which keeps the variables
 
     def predict(self, context, model_input, params=None):
-        outputs = self.signature(inputs=tf.constant(model_input, "float32"))
+        outputs = self.served.signatures["uncertainty"](inputs=tf.constant(model_input, "float32"))
         return {name: outputs[name].numpy() for name in ("prediction", "predictive_entropy", "mutual_information")}
 
 

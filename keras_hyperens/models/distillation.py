@@ -134,12 +134,12 @@ def _with_predictions(ensemble: Any, x: Any, batch_size: int | None) -> tuple[tu
         predictions = ensemble.predict(x, batch_size=batch_size, verbose=0)
         return (x, predictions), predictions
 
-    def labelled(*element: Any) -> tuple[Any, ...]:
+    def labeled(*element: Any) -> tuple[Any, ...]:
         samples, _, weights = keras.utils.unpack_x_y_sample_weight(element[0] if len(element) == 1 else element)
         predictions = ensemble(samples, training=False)
         return (samples, predictions) if weights is None else (samples, predictions, weights)
 
-    dataset = x.map(labelled)
+    dataset = x.map(labeled)
     return (dataset,), dataset.element_spec[1]
 
 

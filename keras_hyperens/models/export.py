@@ -1,5 +1,6 @@
 """SavedModel export of an ensemble, without dependency on this package."""
 
+import functools
 import glob
 import os
 from collections.abc import Callable
@@ -26,6 +27,8 @@ OPENVINO = ".xml"  # with a separate file of weights
 # Variables that a served prediction reads, and a function from a batch to raw outputs `[M, B, ..., C]`.
 KEYWORDS: dict[str, set[str]] = {"tf_saved_model": set(), "onnx": {"opset_version"}, "openvino": set()}
 Servable = tuple[list[tf.Variable], Callable[[Any], Any]]
+# As Keras traces `predict`: AutoGraph is not required, and converting every function takes a second.
+_traced = functools.partial(tf.function, autograph=False)
 
 
 def check_arguments(format: str, arguments: dict[str, Any], **of_saved_models: Any) -> None:
@@ -71,7 +74,7 @@ def export_saved_model(
     specs = input_specs(ensemble) if input_signature is None else _given_specs(ensemble, input_signature)
     module = tf.Module()
     module.variables_read, outputs_of = servable()
-    raw_of = tf.function(outputs_of, input_signature=[specs])  # one trace of the network for all signatures
+    raw_of = _traced(outputs_of, input_signature=[specs])  # one trace of the network for all signatures
     module.tables = [each.lookup_table for each in ensemble._flatten_layers() if hasattr(each, "lookup_table")]
 
     def prediction(inputs: TensorTree) -> TensorTree:
@@ -87,13 +90,13 @@ def export_saved_model(
         return decided(ensemble, raw_of(keras.tree.pack_sequence_as(specs, flat)), ensemble._decisions)
 
     signature = keras.tree.flatten(specs)
-    module.serve = tf.function(prediction, input_signature=[specs])  # used by `keras.layers.TFSMLayer`
+    module.serve = _traced(prediction, input_signature=[specs])  # used by `keras.layers.TFSMLayer`
     signatures = {
-        "serving_default": tf.function(named_prediction, input_signature=signature),
-        "uncertainty": tf.function(named_uncertainty, input_signature=signature),
+        "serving_default": _traced(named_prediction, input_signature=signature),
+        "uncertainty": _traced(named_uncertainty, input_signature=signature),
     }
     if ensemble._decisions.are_there:
-        signatures["decide"] = tf.function(named_decision, input_signature=signature)
+        signatures["decide"] = _traced(named_decision, input_signature=signature)
     write_directory(filepath, SAVED_MODEL, lambda path: tf.saved_model.save(module, path, signatures=signatures))
     if verbose:
         print(f"Saved {filepath} with the signatures {list(signatures)}")

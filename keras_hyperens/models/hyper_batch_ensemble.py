@@ -59,6 +59,7 @@ from keras_hyperens.models.training.trainer import Trainer
 from keras_hyperens.models.training.trainer import with_guards
 from keras_hyperens.models.training.tuned_temperature import TunedTemperature
 from keras_hyperens.models.uncertainty_outputs import Measures
+from keras_hyperens.models.workers import check_distribution
 from keras_hyperens.sample_weights import check_class_weight
 from keras_hyperens.types import LossTree
 from keras_hyperens.types import MetricTree
@@ -477,10 +478,12 @@ class HyperBatchEnsemble(Ensemble):
 
         Raises:
             ValueError: If tuning data do not match the training data, are not finite, or exceed the memory; if labels
-                are out of range, or the ensemble was not compiled.
+                are out of range, or the ensemble was not compiled; if `keras.distribution` names several devices, which
+                has no effect with TensorFlow.
         """
         if not self.compiled:
             raise ValueError("Call `compile` before `fit`. Received: an ensemble that was not compiled")
+        check_distribution()
         check_class_weight(class_weight)
         y = labels(y)
         if tuning_split:

@@ -39,7 +39,9 @@ def response_curves(
     values = ops.convert_to_numpy(ensemble._members.values())  # [M, 1, P]
     progress = keras.utils.Progbar(points * len(space), verbose=verbose, unit_name="point")
     rows = tf.data.Dataset.from_tensor_slices((x, labels(y))).batch(batch_size)
-    losses_of = tf.function(lambda values, x, y: _losses(ensemble, values, x, y), reduce_retracing=True)
+    losses_of = tf.function(  # as Keras traces `evaluate`
+        lambda values, x, y: _losses(ensemble, values, x, y), reduce_retracing=True, autograph=False
+    )
     curves = {}
     for column, name in enumerate(space.names):
         measured = []

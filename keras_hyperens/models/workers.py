@@ -14,6 +14,17 @@ import tensorflow as tf
 from keras_hyperens.types import TensorTree
 
 
+def check_distribution() -> None:
+    """Raises a `ValueError` if `keras.distribution` names several devices: Keras trains on one of them here."""
+    distribution = keras.distribution.distribution()
+    if distribution is not None and distribution.device_mesh.devices.size > 1:
+        raise ValueError(
+            "`keras.distribution` has no effect with the TensorFlow backend: call `set_distribution(None)`, and make "
+            "the ensemble in the scope of a `tf.distribute` strategy (docs/distributed.md). Received: a "
+            f"{type(distribution).__name__} over {distribution.device_mesh.devices.size} devices"
+        )
+
+
 def spans_workers(strategy: tf.distribute.Strategy) -> bool:
     """Whether a strategy has replicas in other processes."""
     replicas = strategy.num_replicas_in_sync

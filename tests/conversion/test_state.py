@@ -26,6 +26,7 @@ def check(model, x=X):
 def reloaded(ensemble, folder, x=X):
     ensemble.save(folder / "ensemble.keras")
     loaded = keras.models.load_model(folder / "ensemble.keras")
+    loaded.run_eagerly = ensemble.run_eagerly = True
     np.testing.assert_allclose(loaded.predict(x, verbose=0), ensemble.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 

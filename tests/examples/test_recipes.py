@@ -79,7 +79,8 @@ def logged(tmp_path_factory):
 @pytest.fixture(scope="module")
 def served(logged):
     directory, ensemble, _, x = logged
-    return tf.saved_model.load(directory / "served" / "1").signatures, ensemble, x
+    loaded = tf.saved_model.load(directory / "served" / "1")
+    yield loaded.signatures, ensemble, x
 
 
 @pytest.mark.integration

@@ -37,6 +37,8 @@ def one_and_spread():
     ensemble = khe.HyperDeepEnsemble(mixed_members(), member_weights=[1, 2, 3], combination="trimmed_mean")
     ensemble.compile(loss=LOGITS, metrics=["accuracy"])
     ensemble.calibrate(X, Y, verbose=0)
+    ensemble.conformalize(X, Y, coverage=0.8, verbose=0)
+    ensemble.abstain(X, answered=0.8, verbose=0)
     return ensemble, ensemble.on_devices(DEVICES)
 
 
@@ -78,6 +80,10 @@ def results_are_those_of_one_device():
     said = [each.predict_uncertainty(X, verbose=0) for each in (ensemble, spread)]
     for name in said[0]:
         np.testing.assert_allclose(said[0][name], said[1][name], atol=1e-6)
+    answers = [each.decide(X, verbose=0) for each in (ensemble, spread)]
+    assert set(answers[0]) == {"prediction", "label", "set", "refused"}
+    for name in answers[0]:
+        np.testing.assert_allclose(answers[0][name], answers[1][name], atol=1e-6)
     np.testing.assert_allclose(*[each.evaluate(X, Y, verbose=0) for each in (ensemble, spread)], rtol=1e-6)
 
 
@@ -136,6 +142,23 @@ def rows_come_in_order_under_a_strategy():
         is_counted = isinstance(ensemble, khe.HyperDeepEnsemble)  # one of them with a known length, one without
         scores = ensemble.evaluate(batches(ROWS, width, True, is_counted), verbose=0, return_dict=True)
         np.testing.assert_allclose([scores["loss"], scores["accuracy"]], [nll, accuracy], rtol=1e-4)
+
+
+def decisions_under_a_strategy_are_those_of_numpy():
+    ensemble, rows = mirrored_hyper_deep(), 1003  # an odd last batch
+    x = next(iter(batches(rows, WIDTH))).numpy()
+    labels = np.arange(rows) % 3
+    p = ensemble._member_predictions(x).numpy().mean(0)
+    scores = np.sort(1 - p[np.arange(rows), labels])
+    found = ensemble.conformalize(x, labels, coverage=0.9, batch_size=100, verbose=0).outputs[0].thresholds[0]
+    np.testing.assert_allclose(found, scores[int(np.ceil((rows + 1) * 0.9)) - 1], atol=2e-5)
+    (least_sure,) = ensemble.abstain(x, answered=0.9, batch_size=100, verbose=0).thresholds
+    answers = ensemble.decide(x, batch_size=100, verbose=0)
+    np.testing.assert_allclose(answers["prediction"], p, atol=1e-6)
+    np.testing.assert_array_equal(answers["label"], answers["prediction"].argmax(-1))
+    np.testing.assert_array_equal(answers["set"], 1 - answers["prediction"] <= found)
+    np.testing.assert_array_equal(answers["refused"], answers["prediction"].max(-1) < least_sure)
+    assert 90 <= answers["refused"].sum() <= 100
 
 
 def mirrored_hyper_batch():
@@ -213,6 +236,7 @@ CHECKS = (
     files_and_exports_name_no_device,
     memory_grows_with_outputs_alone,
     rows_come_in_order_under_a_strategy,
+    decisions_under_a_strategy_are_those_of_numpy,
     mistakes_are_named_before_any_work,
 )
 

@@ -320,3 +320,21 @@ def test_a_refused_call_leaves_what_was_there():
         regression.conformalize(X, TARGETS, per_class=True, verbose=0)
     with pytest.raises(ValueError, match="Quantiles of at least two levels are required for every label"):
         deep(3, khe.losses.Quantile((0.1, 0.5, 0.9))).conformalize(X, np.zeros((120, 3)), verbose=0)
+
+
+@pytest.mark.integration
+def test_under_jit_compile(tmp_path):
+    """In Python, and as a signature inside a function that XLA compiles; sets by order, which needs sorting."""
+    ensemble = deep()
+    ensemble.conformalize(X, Y, 0.8, "raps", verbose=0)
+    ensemble.abstain(X, answered=0.75, measure="margin", verbose=0)
+    expected = decided(ensemble)
+    ensemble.compile(loss=LOGITS, jit_compile=True)
+    assert ensemble.jit_compile and not ensemble.run_eagerly
+    ensemble.export(tmp_path / "served")
+    served = tf.saved_model.load(tmp_path / "served")  # a signature alone does not keep its variables
+    compiled_by_xla = tf.function(lambda x: served.signatures["decide"](inputs=x), jit_compile=True)
+    for answers in (decided(ensemble), compiled_by_xla(tf.constant(X))):
+        assert set(answers) == set(expected)
+        for name, values in expected.items():
+            np.testing.assert_allclose(answers[name], values, atol=1e-6)

@@ -175,7 +175,7 @@ def test_bad_arguments(make, how, error, says):
         khe.distill(deep(), make(), X, **how)
 
 
-def test_what_cannot_be_labelled_or_tempered_is_refused():
+def test_what_cannot_be_labeled_or_tempered_is_refused():
     with pytest.raises(TypeError, match="must be arrays or a `tf.data.Dataset`. Received: x of type generator"):
         khe.distill(deep(), student(), (X for _ in range(3)))
     with pytest.raises(ValueError, match="Only class probabilities have a temperature.*temperature=2 for outputs of"):

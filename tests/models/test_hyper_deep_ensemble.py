@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import keras_hyperens as khe
 from keras_hyperens.calibration.member_weights import PRIOR_ROWS
+from tests.models.eagerly import eagerly_first
 from tests.serving import predicted_elsewhere
 
 LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -42,6 +43,7 @@ def expected_members(members):
     return np.stack([softmax(raw[0]), raw[1], softmax(raw[2])])
 
 
+@eagerly_first
 def test_prediction_is_the_weighted_mean_of_the_members_probabilities():
     members = mixed_members()
     each = expected_members(members)
@@ -60,6 +62,7 @@ def test_copies_are_numbered_and_models_of_the_caller_keep_their_names():
     assert [member.name for member in members] == names
 
 
+@eagerly_first
 @pytest.mark.parametrize("combination", ["trimmed_mean", "median"])
 def test_other_combinations_are_probabilities(combination):
     members = mixed_members()
@@ -76,6 +79,7 @@ def test_other_combinations_are_probabilities(combination):
     np.testing.assert_allclose(combined, expected, atol=1e-6)
 
 
+@eagerly_first
 def test_a_member_without_weight_is_neither_run_nor_stored(tmp_path):
     members = mixed_members()
     ensemble = khe.HyperDeepEnsemble(members, member_weights=[0, 1, 1])
@@ -83,6 +87,7 @@ def test_a_member_without_weight_is_neither_run_nor_stored(tmp_path):
     np.testing.assert_allclose(ensemble.predict(X, verbose=0), expected_members(members)[1:].mean(0), atol=1e-6)
 
 
+@eagerly_first
 def test_evaluate_is_the_loss_of_the_combined_prediction_without_penalties():
     members = [network(), network()]
     members[0].layers[0].kernel_regularizer = keras.regularizers.L2(1.0)
@@ -101,6 +106,7 @@ def focal(y, logits):
     return -keras.ops.squeeze((1 - p) ** 2 * keras.ops.log(p), 1)
 
 
+@eagerly_first
 def test_evaluate_by_a_loss_of_ones_own():
     members = [network(loss=focal), network(loss=focal)]
     ensemble = khe.HyperDeepEnsemble(members, output_activation="softmax")
@@ -113,6 +119,7 @@ def test_evaluate_by_a_loss_of_ones_own():
         unknown.evaluate(X, Y, verbose=0)
 
 
+@eagerly_first
 @pytest.mark.parametrize("labels", [np.eye(3)[Y], Y[:, None] % 2])
 def test_evaluate_of_yes_or_no_questions(labels):
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
@@ -125,6 +132,7 @@ def test_evaluate_of_yes_or_no_questions(labels):
     np.testing.assert_allclose(ensemble.evaluate(X, labels, verbose=0), expected, rtol=1e-5)
 
 
+@eagerly_first
 def test_regression_combines_values():
     members = [network(loss="mse", outputs=1) for _ in range(3)]
     ensemble = khe.HyperDeepEnsemble(members, combination="median")
@@ -253,6 +261,7 @@ def test_calibration_counts_weights_as_repeated_rows(per):
         ensemble.calibrate(inputs, labels, per, sample_weight=-counts, verbose=0)
 
 
+@eagerly_first
 @pytest.mark.parametrize(
     "combination",
     [("trimmed_mean", 2), *(pytest.param(name, marks=pytest.mark.integration) for name in ("mean", "median"))],
@@ -288,6 +297,7 @@ def test_export_loads_in_a_process_without_this_package(tmp_path):
     np.testing.assert_allclose(predicted_elsewhere(ensemble, X, tmp_path), ensemble.predict(X, verbose=0), atol=1e-5)
 
 
+@eagerly_first
 def test_members_that_see_their_input_late_and_mixed_precision(mixed_float16):
     def late():
         model = keras.Sequential([keras.layers.Dense(5, "relu"), keras.layers.Dense(3)])

@@ -101,3 +101,13 @@ def test_labels_are_numbers_and_may_be_a_list():
     ):
         with pytest.raises(ValueError, match=f"`{name}` must be numbers: encode strings as .* Received: dtype=<U3"):
             call()
+
+
+def test_a_distribution_that_has_no_effect_is_refused():
+    ensemble = compiled(run_eagerly=True)
+    try:
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=["cpu:0", "cpu:1"]))
+        with pytest.raises(ValueError, match="no effect with the TensorFlow.*Received: a DataParallel over 2 devices"):
+            ensemble.fit(X, Y, tuning_split=0.25, verbose=0)
+    finally:
+        keras.distribution.set_distribution(None)

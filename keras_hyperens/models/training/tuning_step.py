@@ -96,7 +96,8 @@ class TuningStep:
 
     def _update(self, found: TuningGradients, is_tuning: Tensor, batch_size: Tensor) -> None:
         """Moves bounds and temperature, unless a value is not finite or tuning has not begun."""
-        gradients, slopes, curvatures, loss = found
+        gradients: Sequence[Any] = found.bounds
+        slopes, curvatures, loss = found.slopes, found.curvatures, found.loss
         distribution, temperature = self.ensemble.distribution, self.ensemble.temperature
         variables = [distribution.lower, distribution.upper]
         of_bounds = [*variables, *self.optimizer.variables]
