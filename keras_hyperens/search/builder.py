@@ -88,10 +88,10 @@ class HyperDeepEnsembleBuilder:
             object with `split(X, y, groups)`; one that shuffles needs a seed of its own), one after the other. Both
             selections then see what networks predict for samples that they were not trained on: for all samples, so
             `search` takes no validation data. Folds of a number have equal shares of classes, and hold out `groups`
-            together. A search trains as many networks as candidates times folds.
+            together. With k folds a candidate has k trainings.
         refit: Whether a candidate of cross-validation is trained once more, on all samples for the median best epoch of
-            its folds (rounded down), to become one member. By default it is the mean of the networks of its folds: K
-            members are K times as many networks as there are folds. (`retrain` trains the chosen members alone so.)
+            its folds (rounded down), and is that network. Otherwise it is the mean of the networks of its folds, and K
+            members are K times k networks; `retrain` then makes one of each, for K trainings.
         checkpoints: `"best"`: the weights of a candidate are those of its best epoch by the objective. `"ensemble"`:
             after each epoch of each training K members are chosen greedily among those so far and the candidates as
             they are now, and weights of such epochs are kept as further candidates. It costs a prediction of the
@@ -127,8 +127,8 @@ class HyperDeepEnsembleBuilder:
     ...     directory=tempfile.mkdtemp(), seed=0,
     ... )
     >>> builder.search(x, y, epochs=1, verbose=0)
-    >>> builder.build_ensemble().ensemble_size  # networks
-    2
+    >>> builder.build_ensemble().ensemble_size
+    1
 
     References:
         - Wenzel et al., [Hyperparameter Ensembles for Robustness and Uncertainty
@@ -161,7 +161,7 @@ class HyperDeepEnsembleBuilder:
         seed: int | None = None,
         distribution_strategy: Any = None,
         cross_validation: Any = None,
-        refit: bool = False,
+        refit: bool = True,
         checkpoints: str = "best",
     ) -> None:
         if same_initialization and initializations:
