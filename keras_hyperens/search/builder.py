@@ -90,10 +90,10 @@ class HyperDeepEnsembleBuilder:
             that shuffles requires a fixed seed.) Each candidate is trained on every fold, one after the other, and both
             selections use its predictions for the held-out samples of the folds. These are all samples, so `search`
             takes no validation data. A number of folds splits the classes evenly; with `groups` it holds out groups
-            together instead. A search trains one network per candidate and fold.
-        refit: Whether each candidate is trained once more, on all samples, for the median best epoch of its folds
-            (rounded down), and becomes a single network. By default a candidate is the mean of the networks of its
-            folds: K members require K networks per fold. (`retrain` does the same for the selected members only.)
+            together instead. With k folds a candidate has k training runs.
+        refit: Whether each candidate of a cross-validation is trained once more, on all samples, for the median best
+            epoch of its folds (rounded down), and becomes this network. Otherwise it is the mean of the networks of its
+            folds, and K members are K * k networks; `retrain` then trains one network per member.
         checkpoints: `"best"`: the weights of a candidate are those of its best epoch by the objective. `"ensemble"`:
             after each epoch K members are selected greedily among the previously selected ones and the current weights
             of the candidates in training; the selected weights are stored as additional candidates. It costs a
@@ -129,8 +129,8 @@ class HyperDeepEnsembleBuilder:
     ...     directory=tempfile.mkdtemp(), seed=0,
     ... )
     >>> builder.search(x, y, epochs=1, verbose=0)
-    >>> builder.build_ensemble().ensemble_size  # networks
-    2
+    >>> builder.build_ensemble().ensemble_size
+    1
 
     References:
         - Wenzel et al., [Hyperparameter Ensembles for Robustness and Uncertainty
@@ -163,7 +163,7 @@ class HyperDeepEnsembleBuilder:
         seed: int | None = None,
         distribution_strategy: Any = None,
         cross_validation: Any = None,
-        refit: bool = False,
+        refit: bool = True,
         checkpoints: str = "best",
     ) -> None:
         if same_initialization and initializations:

@@ -140,7 +140,7 @@ class SearchDirectory:
             "same_initialization": self.settings.same_initialization,
             "training_subset": self.settings.training_subset,
             "folds": folds,
-            "refit": self.settings.refit,
+            "refit": folds is not None and self.settings.refit,
             "checkpoints": self.settings.checkpoints,
             "epochs": arguments.get("epochs", 1),
             **{name: _text_of(arguments.get(name)) for name in OF_FIT},

@@ -16,6 +16,7 @@ from keras_hyperens import files
 from keras_hyperens.likelihoods import named
 from keras_hyperens.search.candidate import Candidate
 from keras_hyperens.search.cross_validation import CrossValidation
+from keras_hyperens.search.distributed.processes import is_worker
 from keras_hyperens.search.pool import FOLDS
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.trial_recorder import TrialRecorder
@@ -60,7 +61,8 @@ class CrossValidationRecorder(TrialRecorder):
 
     def __post_init__(self) -> None:
         self.parts = Pool(files.join(self.pool.directory, FOLDS))
-        self.parts.forget_damaged()
+        if not is_worker():
+            self.parts.forget_damaged()
         of_folds = self.cross_validation.of_folds
         self.of_folds = [self._part(f"fold-{number}", each.rows) for number, each in enumerate(of_folds)]
         self.of_all = self._part(REFIT, None)

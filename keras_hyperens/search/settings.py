@@ -111,9 +111,9 @@ def _check_ranges(settings: Settings) -> None:
 
 def _check_folds(settings: Settings) -> None:
     """Raises a `ValueError` unless the settings of cross-validation are valid."""
+    if not isinstance(settings.refit, bool):
+        raise ValueError(f"`refit` must be True or False. Received: refit={settings.refit!r}")
     if settings.cross_validation is None:
-        if settings.refit:
-            raise ValueError("`refit` requires `cross_validation`. Received: refit=True, cross_validation=None")
         return
     check_cross_validation(settings.cross_validation)
     if settings.checkpoints != "best":

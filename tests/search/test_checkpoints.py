@@ -134,24 +134,22 @@ def check_checkpoints(builder):
 
 @pytest.mark.integration
 def test_trainings_stay_as_they_are_and_the_ensemble_gains(tmp_path):
-    best = search(make_builder(tmp_path / "best", checkpoints="best"), epochs=4)
-    ensemble = search(make_builder(tmp_path / "ensemble"), epochs=4)
+    best = search(make_builder(tmp_path / "best", checkpoints="best"), epochs=3)
+    ensemble = search(make_builder(tmp_path / "ensemble"), epochs=3)
     assert essence(ensemble.pool.candidates("search")) == essence(best.candidates)
     assert check_checkpoints(ensemble)
     ensemble.build_ensemble()
     gained = ensemble.scores_by_size(3)["hyper-deep ensemble"][-1]
     assert gained <= best.scores_by_size(3)["hyper-deep ensemble"][-1]
     before = essence(ensemble.candidates)
-    assert essence(search(make_builder(tmp_path / "ensemble"), epochs=4).candidates) == before
+    assert essence(search(make_builder(tmp_path / "ensemble"), epochs=3).candidates) == before
     with pytest.raises(ValueError, match=r"differs in \['checkpoints'\]"):
-        search(make_builder(tmp_path / "ensemble", checkpoints="best"), epochs=4)
+        search(make_builder(tmp_path / "ensemble", checkpoints="best"), epochs=3)
 
 
 @pytest.mark.integration
 def test_one_epoch_for_each_candidate_is_the_selection_of_candidates(tmp_path):
-    builders = [
-        search(make_builder(tmp_path / each, checkpoints=each, max_trials=4), epochs=1) for each in ("best", "ensemble")
-    ]
+    builders = [search(make_builder(tmp_path / each, checkpoints=each), epochs=1) for each in ("best", "ensemble")]
     assert essence(builders[0].candidates) == essence(builders[1].candidates)
     for builder in builders:
         builder.build_ensemble()
@@ -162,8 +160,8 @@ def test_one_epoch_for_each_candidate_is_the_selection_of_candidates(tmp_path):
 def test_members_of_a_group_are_offered_after_each_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr(group_trainer, "paces", lambda *_: None)
     changes = {"candidates_at_once": 2, "max_trials": 2, "ensemble_size": 2}
-    best = search(make_builder(tmp_path / "best", problem.build_model, checkpoints="best", **changes), epochs=4)
-    ensemble = search(make_builder(tmp_path / "ensemble", problem.build_model, **changes), epochs=4)
+    best = search(make_builder(tmp_path / "best", problem.build_model, checkpoints="best", **changes), epochs=3)
+    ensemble = search(make_builder(tmp_path / "ensemble", problem.build_model, **changes), epochs=3)
     assert essence(ensemble.pool.candidates("search")) == essence(best.candidates)
     check_checkpoints(ensemble)
 

@@ -61,7 +61,7 @@ def probabilities(x, kernel):
 
 
 def make_builder(directory, hypermodel=None, **changes):
-    small = {"ensemble_size": 2, "max_trials": 2, "initializations": 0, "objective": "val_loss"}
+    small = {"ensemble_size": 2, "max_trials": 2, "initializations": 0, "objective": "val_loss", "refit": False}
     return problem.make_builder(directory, hypermodel or Ridge(), **{**small, "cross_validation": SPLITTER, **changes})
 
 
@@ -242,7 +242,7 @@ def test_splitters_that_hold_out_some_samples_never_or_often(tmp_path):
         ({"cross_validation": 1}, "`cross_validation` must be an integer of at least 2, or a splitter.*Received: .*=1"),
         ({"cross_validation": "5"}, "cross_validation='5'"),
         ({"cross_validation": True}, "cross_validation=True"),
-        ({"cross_validation": None, "refit": True}, "`refit` requires `cross_validation`"),
+        ({"refit": "yes"}, "`refit` must be True or False. Received: refit='yes'"),
         ({"tuner": "hyperband"}, "several networks.*pass another tuner.*Received: tuner='hyperband'"),
     ],
 )
@@ -279,7 +279,7 @@ def test_bad_data_are_refused_before_any_work(tmp_path):
 @pytest.mark.integration
 def test_a_fold_is_an_ordinary_training(tmp_path):
     builder = problem.make_builder(
-        tmp_path, eager_model, cross_validation=2, max_trials=1, initializations=0, ensemble_size=1
+        tmp_path, eager_model, cross_validation=2, refit=False, max_trials=1, initializations=0, ensemble_size=1
     )
     class_weight = {0: 1.0, 1: 2.0, 2: 0.5}
     stop = keras.callbacks.EarlyStopping("val_nll", patience=1, mode="min")
@@ -305,7 +305,14 @@ def test_dictionaries_of_inputs_and_several_outputs(tmp_path):
 
     x, y = {"left": X[:, :1], "right": X[:, 1:]}, {"size": X.sum(-1, keepdims=True), "kind": Y}
     builder = problem.make_builder(
-        tmp_path, build, cross_validation=2, max_trials=1, initializations=0, ensemble_size=1, objective="val_loss"
+        tmp_path,
+        build,
+        cross_validation=2,
+        refit=False,
+        max_trials=1,
+        initializations=0,
+        ensemble_size=1,
+        objective="val_loss",
     )
     builder.search(x, y, epochs=1, verbose=0)
     (candidate,) = builder.candidates
@@ -339,7 +346,7 @@ def test_candidates_at_once_train_fold_by_fold(tmp_path, monkeypatch):
         return model
 
     settings = {"max_trials": 2, "initializations": 0, "ensemble_size": 2, "objective": "val_loss"}
-    settings |= {"cross_validation": 2, "refit": True}
+    settings |= {"cross_validation": 2}
     arguments = {"epochs": 2, "verbose": 0, "shuffle": False}
     grouped = problem.make_builder(tmp_path / "grouped", build, candidates_at_once=2, **settings)
     grouped.search(X, Y, **arguments)
