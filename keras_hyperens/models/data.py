@@ -105,7 +105,7 @@ def _batch_specs(x: Any, y: Any, batch_size: int | None, sample_weight: Any) -> 
 
 
 def rows_and_labels(x: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any, Any]:
-    """Returns all inputs, labels and weights (or `None`) as arrays, from arrays or batches.
+    """Returns all inputs, labels and weights (or `None`) as arrays (strings as tensors), from arrays or batches.
 
     Raises:
         ValueError: If there are no labels.
@@ -145,7 +145,10 @@ def split_rows(x: Any, y: Any, sample_weight: Any, fraction: float, name: str = 
 
 
 def _concatenated(*leaves: Any) -> Any:
-    return None if leaves[0] is None else np.concatenate(leaves)
+    if leaves[0] is None:
+        return None
+    joined = np.concatenate(leaves)
+    return tf.constant(joined) if joined.dtype == object else joined  # Keras takes strings as tensors alone
 
 
 def _restarted(first: TensorTree, rest: Iterator[Any]) -> Iterator[Any]:

@@ -3,11 +3,13 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_hyperens as khe
 from keras_hyperens.conversion.compiled import fresh_metrics
 from keras_hyperens.likelihoods import Categorical
 from keras_hyperens.likelihoods import Value
+from keras_hyperens.models.data import rows_and_labels
 from keras_hyperens.models.labels import check_classes
 from keras_hyperens.models.labels import check_labels
 
@@ -157,3 +159,13 @@ def test_metrics_are_made_anew_and_of_probabilities():
     assert fresh["a"][0] == "accuracy" and not fresh["a"][1].get_config()["from_logits"]
     assert fresh["a"][1] is not given["a"][1] and given["a"][1].get_config()["from_logits"]
     assert fresh["b"][0] is given["b"][0]  # its configuration does not say how to make it, so the object itself is kept
+
+
+def test_strings_of_a_dataset_stay_what_predict_takes():
+    """`calibrate` and `conformalize` read a dataset once, and Keras takes strings as tensors alone."""
+    inputs = {"kind": np.array([["a"], ["b"], ["c"]], object), "numbers": X[:3]}
+    x, y, weights = rows_and_labels(tf.data.Dataset.from_tensor_slices((inputs, Y[:3])).batch(2), None)
+    assert x["kind"].dtype == tf.string and x["kind"].numpy().tolist() == [[b"a"], [b"b"], [b"c"]]
+    np.testing.assert_array_equal(x["numbers"], X[:3])
+    np.testing.assert_array_equal(y, Y[:3])
+    assert weights is None

@@ -31,8 +31,8 @@ def test_a_notebook_runs(name, tmp_path):
     assert all(cell.execution_count for cell in ran)
 
 
-def test_there_are_eight():
-    assert [name[0] for name in NOTEBOOKS] == list("12345678")
+def test_there_are_nine():
+    assert [name[0] for name in NOTEBOOKS] == list("123456789")
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
