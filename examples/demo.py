@@ -123,14 +123,14 @@ def train(data: Data, history: khe.HyperparameterHistory, options: argparse.Name
 
 
 def search(data: Data, options: argparse.Namespace) -> khe.HyperDeepEnsembleBuilder:
-    """KerasTuner's random search, then its two best sets of hyperparameters from four initializations each."""
+    """KerasTuner's random search, then its three best sets of hyperparameters from four initializations each."""
     print("\nA search, in two processes, for the deep and the hyper-deep ensemble:", flush=True)
     builder = khe.HyperDeepEnsembleBuilder(
         build_model,
         ensemble_size=MEMBERS,
         objective=keras_tuner.Objective("val_nll", "min"),
         max_trials=options.trials,
-        num_hyperparameter_sets=2,
+        num_hyperparameter_sets=3,
         directory=OUTPUT / "search",
         overwrite=True,
         seed=options.seed,
