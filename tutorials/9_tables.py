@@ -3,10 +3,9 @@
 #
 # [![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/#upload=true)
 #
-# From a pandas DataFrame to an ensemble in production: preprocessing layers inside the model, so that it takes the
-# columns as they are; means and variances; a temperature; intervals with a guarantee; and a SavedModel that loads
-# without this package. The table is small (442 patients, the progression of diabetes after a year), the steps are
-# those of every table.
+# From a pandas DataFrame to an ensemble in production: preprocessing layers inside the model, predicted means and variances, a
+# temperature, intervals with guaranteed coverage, and a SavedModel that loads without this package. The table is small (442
+# patients, the progression of diabetes after one year); larger tables take the same steps.
 
 # %% tags=["colab"]
 # %pip install -q "keras-hyperens[plots]" pandas scikit-learn
@@ -34,11 +33,11 @@ train, tune, validate, conformal, test = (frame[start:end] for start, end in zip
 center, scale = train["target"].mean(), train["target"].std()
 
 # %% [markdown]
-# ## Columns inside the model
+# ## Preprocessing inside the model
 #
-# One input for each column. `Normalization` knows mean and variance of the training samples, `StringLookup` the
-# categories (an unknown one gets a place of its own); the ensemble has both from the model, and so have its files and
-# its exports. Nobody who serves it has to repeat the preprocessing.
+# The model has one input per column. `Normalization` stores the mean and variance of the training samples, `StringLookup` the
+# categories (with an index for unknown ones). The ensemble, its files and its exports contain both, so serving requires no
+# separate preprocessing.
 
 
 # %%
@@ -65,8 +64,8 @@ ensemble.conversion_summary()
 # %% [markdown]
 # ## Training
 #
-# Keras takes strings from a `tf.data.Dataset`. The L2 strength and the dropout rate of each member are tuned on
-# held-out samples during the one training.
+# Keras accepts strings in a `tf.data.Dataset`. The L2 strength and the dropout rate of each member are tuned on held-out samples
+# during training.
 
 
 # %%
@@ -97,9 +96,9 @@ for name, values in ensemble.hyperparameter_values().items():
 # %% [markdown]
 # ## Calibration and intervals
 #
-# `calibrate` fits one factor of the variance on the validation samples. `conformalize` then needs samples that had no part
-# in anything, and gives each new patient an interval that holds the truth with 90 % probability, however good or bad the
-# ensemble is. More uncertain patients get wider ones.
+# `calibrate` fits a factor of the variance on the validation samples. `conformalize` requires samples that no earlier step used. It
+# provides an interval for each new patient that contains the true value with a probability of 90 %, independent of the accuracy of
+# the ensemble. Intervals are wider for patients with a higher predicted variance.
 
 # %%
 ensemble.calibrate(dataset(validate), verbose=0)
@@ -124,8 +123,8 @@ ax.legend(ncols=3);
 # %% [markdown]
 # ## Export
 #
-# The SavedModel takes the raw columns by their names, strings too, and answers with mean, variance and interval. It needs
-# TensorFlow and nothing else. (`ensemble.save("tables.keras")` keeps what can be trained further.)
+# The SavedModel accepts the raw columns by name, including strings, and returns mean, variance and interval. It only requires
+# TensorFlow. (`ensemble.save("tables.keras")` writes a file for further training.)
 
 # %%
 ensemble.export("served/1", verbose=False)
@@ -135,5 +134,5 @@ print({name: value.shape for name, value in answer.items()})
 print("largest difference:", np.abs(answer["interval"] - decided["interval"][:3]).max())
 
 # %% [markdown]
-# How this compares with a tuned network, a deep ensemble, TabM and gradient boosting on larger tables:
-# `benchmarks/tabular` in the repository.
+# `benchmarks/tabular` in the repository compares this with a tuned network, a deep ensemble, TabM and gradient boosting on larger
+# tables.
