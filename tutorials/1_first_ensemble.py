@@ -146,4 +146,4 @@ loaded = keras.models.load_model("digits.keras")
 print("largest difference after loading:", np.abs(loaded.predict(x_test, verbose=0) - calibrated).max())
 
 # %% [markdown]
-# Next: [a finished KerasTuner search](2_keep_your_search.ipynb) becomes an ensemble of separate networks.
+# Next: [a finished KerasTuner search](2_existing_search.ipynb) becomes an ensemble of separate networks.

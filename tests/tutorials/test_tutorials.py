@@ -9,7 +9,7 @@ from tests.limit import LIMIT
 runner = pytest.importorskip("tutorials.__main__", reason="jupytext and nbclient are not installed")
 NOTEBOOKS = {path.stem: path for path in runner.SOURCES}
 NEEDED = {"7_into_production": "onnxruntime"}  # of the extra `serving`
-SHORTEST = "5_which_hyperparameters_mattered"
+SHORTEST = "5_hyperparameters"
 notebooks = pytest.mark.parametrize(
     "name", [pytest.param(each, marks=[] if each == SHORTEST else pytest.mark.integration) for each in NOTEBOOKS]
 )

@@ -150,4 +150,4 @@ page = khe.report(ensemble, x_test, y_test, ood={"rotated": rotated, "photograph
 print(page, f"{page.stat().st_size / 1e6:.1f} MB, self-contained")
 
 # %% [markdown]
-# Next: [response to hyperparameters](5_which_hyperparameters_mattered.ipynb).
+# Next: [response to hyperparameters](5_hyperparameters.ipynb).

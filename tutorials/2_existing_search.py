@@ -134,4 +134,4 @@ for size in (2, 3, 4):
 
 # %% [markdown]
 # The result is one Keras model with `predict`, `predict_uncertainty`, `save` and `export`. Next: [a network of
-# keras.applications](3_bring_your_own_model.ipynb), converted with its weights.
+# keras.applications](3_model_conversion.ipynb), converted with its weights.

@@ -141,4 +141,4 @@ difference = keras.ops.softmax(plain.predict(x_test, verbose=0)) - ensemble.pred
 print(type(plain).__name__, "of", len(plain.layers), "layers; largest difference:", float(np.abs(difference).max()))
 
 # %% [markdown]
-# Next: [uncertainty estimation](4_what_it_does_not_know.ipynb).
+# Next: [uncertainty estimation](4_uncertainty.ipynb).
