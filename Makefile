@@ -49,6 +49,7 @@ benchmark: .venv/installed     ## the measurements of README; those on TFDS data
 	$(BIN)/python -m benchmarks.speed --parts kernels peers
 	$(BIN)/python -m tests.search.test_search_memory
 	$(BIN)/python -m benchmarks.fine_tuning
+	$(BIN)/python -m benchmarks.distillation
 	$(BIN)/python -m benchmarks.tasks
 	$(BIN)/python -m benchmarks.paper.former
 	$(BIN)/python -m benchmarks.paper --dataset digits --network conv --ensemble-size 4
