@@ -51,6 +51,7 @@ benchmark: .venv/installed     ## the measurements; those on TFDS data if TFDS_D
 	$(BIN)/python -m benchmarks.speed --parts kernels peers
 	$(BIN)/python -m tests.search.test_search_memory
 	$(BIN)/python -m benchmarks.fine_tuning
+	$(BIN)/python -m benchmarks.distillation
 	$(BIN)/python -m benchmarks.tasks
 	$(BIN)/python -m benchmarks.paper --dataset digits --network conv --ensemble-size 4
 	$(BIN)/python -m pip install --quiet --editable ".[tabular]"

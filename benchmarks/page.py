@@ -10,6 +10,7 @@ import pathlib
 import re
 from collections.abc import Callable
 
+from benchmarks import distillation
 from benchmarks import experiment
 from benchmarks import fine_tuning
 from benchmarks.defaults import __main__ as defaults
@@ -70,6 +71,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "pairs": _paper(report.pairs),
     "diversity": _paper(lambda found: report.diversity(found, experiment.read(paper.FOLDER / SIZES))),
     "defaults": lambda: ratios(runs_of(defaults.FOLDER)),
+    "distillation": lambda: distillation.report(experiment.read(experiment.RESULTS / "distillation.jsonl")),
     "selection": lambda: against(selection.lines(), "deep"),
     "tasks": lambda: tasks.report(experiment.read(experiment.RESULTS / "tasks.jsonl")),
     "fine-tuning": lambda: fine_tuning.report(experiment.read(experiment.RESULTS / "fine_tuning.jsonl")),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import data
+from benchmarks import distillation
 from benchmarks import experiment
 from benchmarks import fine_tuning
 from benchmarks import memory
@@ -96,6 +97,18 @@ def test_fine_tuning_on_little(tmp_path, monkeypatch, run, eagerly):
     monkeypatch.setattr(fine_tuning, "METHODS", few)
     assert "| factors 1 ± 0.1 |" in run(fine_tuning, "--seeds", 1, "--results", results)
     assert [line["method"] for line in experiment.read(results)] == list(few)
+
+
+@pytest.mark.integration
+def test_distillation_on_little(tmp_path, monkeypatch, run, eagerly):
+    results = tmp_path / "distillation.jsonl"
+    monkeypatch.setattr(distillation, "SCHEDULE", experiment.Schedule(1, 1, 250))
+    monkeypatch.setattr(distillation, "CALLS", 2)
+    monkeypatch.setattr(distillation, "TEMPERATURES", (4.0,))
+    assert "| student, mixed images, T = 4 |" in run(distillation, "--seeds", 1, "--results", results)
+    methods = [line["method"] for line in experiment.read(results)]
+    assert methods[:4] == ["single network", "ensemble", "member", "member, 8 bits"] and len(methods) == 6
+    assert "| member, 8 bits |" in run(distillation, "--results", results, "--report")
 
 
 @pytest.mark.integration
