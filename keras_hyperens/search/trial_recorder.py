@@ -319,7 +319,10 @@ def best_metrics(results: Any, objective: Any) -> tuple[dict[str, float], int]:
         scores = -scores if objective.direction == "max" else scores
         best = int(np.argmin(np.where(np.isnan(scores), np.inf, scores)))
         value = float(objective.get_value(epochs[best]))
-        return {name: float(epochs[best][name]) for name in epochs[best]} | {objective.name: value}, best
+        number = (
+            results.epoch[best] if getattr(results, "epoch", None) else best
+        )  # with `initial_epoch`, as in Hyperband
+        return {name: float(epochs[best][name]) for name in epochs[best]} | {objective.name: value}, int(number)
     if isinstance(results, dict):
         return {name: float(value) for name, value in results.items()}, 0
     return {objective.name: float(results)}, 0

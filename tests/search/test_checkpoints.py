@@ -3,6 +3,7 @@
 import math
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from keras_hyperens.search.checkpoints import CheckpointSelection
 from keras_hyperens.search.grouped import group_trainer
 from keras_hyperens.search.pool import Pool
 from keras_hyperens.search.selection import greedy_selection
+from keras_hyperens.search.trial_recorder import best_metrics
 from tests.search import problem
 from tests.search.problem import blobs
 from tests.search.problem import eager_model
@@ -112,6 +114,14 @@ def test_the_pool_holds_the_members_and_a_new_selection_goes_on_with_them(tmp_pa
     assert not [each for each in again.pool.candidates(CHECKPOINTS) if each.parent == "search-0000"]
     again.selection.begin(["search-0001"])  # an interrupted training run
     assert not again.pool.candidates(CHECKPOINTS) and not list(tmp_path.glob("candidates/checkpoints-*"))
+
+
+def test_epochs_count_from_the_first_one_of_the_network():
+    """Hyperband continues at an `initial_epoch`, and checkpoints must not repeat the best epoch."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    history = model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=5, initial_epoch=3, verbose=0)
+    assert best_metrics(history, keras_tuner.Objective("loss", "min"))[1] == 4
 
 
 def make_builder(directory, hypermodel=eager_model, **changes):

@@ -141,6 +141,7 @@ class BestEpochs(keras.callbacks.Callback):
         self.ends: dict[int, int] = {}  # number of epochs of each stopped member
         self.best = np.full(ensemble_size, np.inf if objective.direction == "min" else -np.inf)
         self.logs: list[dict[str, np.ndarray]] = []
+        self.epochs: list[int] = []
         self.kept: list[np.ndarray] = []  # weights of the network, with the best epoch of each member
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -154,6 +155,7 @@ class BestEpochs(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {name: keras.ops.convert_to_numpy(value) for name, value in (logs or {}).items()}
         self.logs.append(logs)
+        self.epochs.append(epoch)
         of_members = {member: self._own(member, logs) for member in self.running()}
         improved = [member for member, own in of_members.items() if self._improves(member, own)]
         self.kept = self.model.keep(improved, self.kept)
@@ -193,6 +195,7 @@ class BestEpochs(keras.callbacks.Callback):
             history.history = {
                 name: [float(logs[name][member]) for logs in epochs if name in logs] for name in epochs[0]
             }
+            history.epoch = self.epochs[: self.ends.get(member)]
             found.append(history)
         return found
 
