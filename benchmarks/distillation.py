@@ -96,7 +96,9 @@ def _student(
     def make() -> keras.Model:
         student = experiment.build("single", build_model, {}, 1, seed)
         epochs = max(1, SCHEDULE.epochs * 500 // len(x))
-        return khe.distill(teacher(), student, x, temperature=temperature, epochs=epochs, batch_size=32, verbose=0)
+        return khe.distill(
+            teacher(), student, x, temperature=temperature, epochs=epochs, batch_size=SCHEDULE.batch_size, verbose=0
+        )
 
     return make
 

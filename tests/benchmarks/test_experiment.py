@@ -103,7 +103,7 @@ def test_fine_tuning_on_little(tmp_path, monkeypatch, run, eagerly):
 def test_distillation_on_little(tmp_path, monkeypatch, run, eagerly):
     results = tmp_path / "distillation.jsonl"
     monkeypatch.setattr(distillation, "SCHEDULE", experiment.Schedule(1, 1, 250))
-    monkeypatch.setattr(distillation, "CALLS", 2)
+    monkeypatch.setattr(distillation, "MIXED", 250)
     monkeypatch.setattr(distillation, "TEMPERATURES", (4.0,))
     assert "| student, mixed images, T = 4 |" in run(distillation, "--seeds", 1, "--results", results)
     methods = [line["method"] for line in experiment.read(results)]
