@@ -74,7 +74,8 @@ class CheckpointSelection:
         for each in self.pool.finished(CHECKPOINTS):
             if each.parent in names:
                 self._delete(each)
-        found = self.pool.finished(SEARCH, INITIALIZATIONS, CHECKPOINTS)
+        finished = self.pool.finished(SEARCH, INITIALIZATIONS, CHECKPOINTS)
+        found = [each for each in finished if self.pool.has_weights(each)]
         predictions = [self.pool.predictions(each) for each in found]
         self.members, self.score = [], math.inf
         if not found:
