@@ -85,5 +85,5 @@ def pools(nanoseconds: float, members: int = 4, subsample: int = 50_000) -> str:
         sizes = [f"{each:.1f} TB" for each in (predictions, predictions / 2, weights)]
         of_some = f"{some:.1f} GiB, {seconds * subsample / case.rows:.0f} s"
         rows.append([name, *sizes, f"{memory:.1f} GiB", f"{seconds:.0f} s", of_some])
-    columns = ["", "predictions", "in float16", "weights, Adam", "memory", "choosing", "of a subsample"]
+    columns = ["", "predictions", "in float16", "weights, Adam", "memory", "selection", "with a subsample"]
     return experiment.table(columns, rows)
