@@ -69,7 +69,7 @@ def test_the_more_weight_the_nearer_bounds_stay():
     for weight in (0.0, 100.0):
         ensemble, (x, y) = compiled(tuning_every=1, prior_weight=weight, run_eagerly=True), blobs()
         before = np.stack(ensemble.distribution.bounds())
-        ensemble.fit(x, y, tuning_data=(x, y), batch_size=8, epochs=3, verbose=0)
+        ensemble.fit(x, y, tuning_data=(x, y), batch_size=8, epochs=2, verbose=0)
         travelled.append(np.abs(np.stack(ensemble.distribution.bounds()) - before).mean())
     assert travelled[1] < travelled[0] / 2
 
