@@ -92,13 +92,14 @@ class HyperDeepEnsembleBuilder:
             takes no validation data. A number of folds splits the classes evenly; with `groups` it holds out groups
             together instead. With k folds a candidate has k training runs.
         refit: Whether each candidate of a cross-validation is trained once more, on all samples, for the median best
-            epoch of its folds (rounded down), and becomes this network. Otherwise it is the mean of the networks of its
-            folds, and K members are K * k networks; `retrain` then trains one network per member.
+            epoch of its folds (rounded down) and without callbacks that monitor validation metrics, and becomes this
+            network. Otherwise it is the mean of the networks of its folds, and K members are K * k networks; `retrain`
+            then trains one network per member.
         checkpoints: `"best"`: the weights of a candidate are those of its best epoch by the objective. `"ensemble"`:
             after each epoch K members are selected greedily among the previously selected ones and the current weights
-            of the candidates in training; the selected weights are stored as additional candidates. It costs a
-            prediction of the validation data per epoch. Many selections can overfit few validation samples:
-            `build_ensemble` with other `validation_data` selects the members on samples without that bias.
+            of the candidates in training; the selected weights are stored as additional candidates, independent of
+            `keep`. It costs a prediction of the validation data per epoch. Many selections can overfit few validation
+            samples: `build_ensemble` with other `validation_data` selects the members on samples without that bias.
 
     Raises:
         TypeError, ValueError: If an argument is out of range.
@@ -351,7 +352,8 @@ class HyperDeepEnsembleBuilder:
         samples for the median best epoch of its folds.
 
         Args:
-            x, y, validation_data, **arguments: As in `search`; callbacks must not use validation metrics.
+            x, y, validation_data, **arguments: As in `search`, including its `groups`; callbacks must not use
+                validation metrics.
 
         Raises:
             ValueError: If no ensemble was built, or the data are neither arrays nor `tf.data` datasets.
