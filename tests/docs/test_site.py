@@ -52,7 +52,7 @@ def test_the_site_has_what_the_pages_promise(site):
     layers = (site / "api" / "layers.html").read_text()
     assert 'id="keras_hyperens.layers.HyperBatchDense"' in layers and "Input shape" in layers
     assert (site / "repository" / "tutorials" / "images" / "digits.png").exists()
-    assert len(re.findall(r"\d:\d\d minutes", (site / "tutorials.html").read_text())) == 8
+    assert len(re.findall(r"\d:\d\d minutes", (site / "tutorials.html").read_text())) == 9
     for path in (ROOT / "tutorials").glob("*.ipynb"):
         page = site / "repository" / "tutorials" / path.with_suffix(".html").name
         assert "data:image/png" in page.read_text() and page.with_suffix(".ipynb").exists()

@@ -477,8 +477,8 @@ def test_no_graph_of_a_training_stays_behind(tmp_path):
 def test_progress_says_stage_place_score_and_time_left(tmp_path, capsys):
     search(make_builder(tmp_path, max_trials=2, initializations=1, ensemble_size=2), verbose=1)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4 and lines[0].startswith("search 1 of 2   score") and "left" in lines[0]
-    assert lines[3].startswith("initializations 2 of 2") and "0:00 left" in lines[3]
+    assert len(lines) == 4 and lines[0].startswith("search 1 of 2   score") and "remaining" in lines[0]
+    assert lines[3].startswith("initializations 2 of 2") and "0:00 remaining" in lines[3]
 
 
 @pytest.mark.parametrize(
