@@ -1,5 +1,6 @@
 """Links between files of the repository lead somewhere."""
 
+import os
 import pathlib
 import re
 import subprocess
@@ -8,9 +9,17 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 LINK = re.compile(r"\]\((?!\w+:|#)([^)\s#]+)(?:#([^)\s]*))?\)")
-OURS = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
-PAGES = sorted(subprocess.run(OURS, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split())
-PAGES = [page for page in PAGES if (ROOT / page).exists()]
+ELSEWHERE = ("build", "demo_output", "benchmark_runs", "dist")
+
+
+def pages():
+    """All pages of the repository; environments are not entered."""
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in ELSEWHERE]
+        yield from (os.path.relpath(os.path.join(folder, name), ROOT) for name in files if name.endswith(".md"))
+
+
+PAGES = sorted(pages())
 
 
 def anchors(path):
