@@ -61,18 +61,15 @@ benchmark: .venv/installed     ## the measurements; those on TFDS data if TFDS_D
 	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset cifar100 --network mlp
 	$(IF_DATA) $(BIN)/python -m benchmarks.paper --dataset cifar100 --network lenet
 
-.venv/installed: setup.cfg pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[plots,demo,datasets,serving,recipes,dev,docs]"
-	touch $@ .venv/demo
-
-.venv/demo: setup.cfg pyproject.toml  # a smaller installation, for a quick start
+# The demo has a smaller installation, for a quick start.
+.venv/demo: EXTRAS = plots,demo
+.venv/installed: EXTRAS = plots,demo,datasets,serving,recipes,dev,docs
+.venv/demo .venv/installed: setup.cfg pyproject.toml
 	@echo "Installing into .venv (once; some minutes)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --upgrade pip
-	@$(BIN)/python -m pip install --quiet --editable ".[plots,demo]"
-	@touch $@
+	@$(BIN)/python -m pip install -qq --upgrade pip
+	@$(BIN)/python -m pip install -qq --editable ".[$(EXTRAS)]"
+	@touch $@ .venv/demo
 
 .venv-lowest/installed: setup.cfg pyproject.toml .ci/lower_bounds.py
 	$(PYTHON) -m venv .venv-lowest

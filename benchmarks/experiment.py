@@ -25,6 +25,7 @@ from benchmarks.data import Rows
 
 METHODS = ("single", "batch", "hyper-batch")
 RESULTS = pathlib.Path(__file__).parent / "results"
+BEGIN, END = "<!-- what --report prints begins here -->", "<!-- and ends here -->"
 OBJECTIVE = keras_tuner.Objective("val_nll", "min")  # without the penalties that `val_loss` has
 NAMES = {
     "mnist": "MNIST",
@@ -150,11 +151,15 @@ class Scores:
     ece: float
 
 
+def nll(predicted: np.ndarray, labels: np.ndarray) -> float:
+    return float(-np.log(np.maximum(predicted[np.arange(len(labels)), labels], 1e-12)).mean())
+
+
 def scores(predicted: np.ndarray, labels: np.ndarray) -> Scores:
     calibration = khe.metrics.ExpectedCalibrationError()
     calibration.update_state(labels, predicted)
-    nll = -np.log(np.maximum(predicted[np.arange(len(labels)), labels], 1e-12)).mean()
-    return Scores(float(nll), float((predicted.argmax(1) == labels).mean()), float(calibration.result()))
+    accuracy = float((predicted.argmax(1) == labels).mean())
+    return Scores(nll(predicted, labels), accuracy, float(calibration.result()))
 
 
 def score(model: keras.Model, rows: Rows) -> Scores:
@@ -212,6 +217,11 @@ def read(results: pathlib.Path) -> list[Run]:
     return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
 
 
+def runs_of(folder: pathlib.Path) -> list[Run]:
+    """All runs of a folder of results."""
+    return [run for file in sorted((folder / "results").glob("*.jsonl")) for run in read(file)]
+
+
 def find(results: pathlib.Path, cell: Run) -> Run | None:
     """The first run there with these settings, or `None`."""
     return next((run for run in read(results) if cell.items() <= run.items()), None)
@@ -234,6 +244,17 @@ def once(results: pathlib.Path, cell: Run, measure: Callable[[], Run]) -> Run:
         append(results, [found])
         keras.backend.clear_session()
     return found
+
+
+def publish(folder: pathlib.Path, text: str, pictures: Iterable[str] = ()) -> None:
+    """Prints a report, and puts it with its pictures between the markers of the folder's README, if it has them."""
+    print(text)
+    readme = folder / "README.md"
+    before, begin, rest = (readme.read_text() if readme.exists() else "").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if begin and end:
+        inside = "\n\n".join([text, *pictures])
+        readme.write_text(f"{before}{BEGIN}\n\n{inside}\n\n{END}{after}")
 
 
 def seconds_since(start: float) -> float:

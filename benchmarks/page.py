@@ -53,7 +53,7 @@ def filled(text: str) -> str:
 
 
 def _paper(table: Callable[[dict[str, report.Table]], str]) -> Callable[[], str]:
-    return lambda: table(report.tables(report.runs_of(paper.FOLDER)))
+    return lambda: table(report.tables(experiment.runs_of(paper.FOLDER)))
 
 
 def _speed(only: tuple[str, ...] = ()) -> str:

@@ -123,7 +123,7 @@ def test_tables_are_those_of_the_results(path):
 @pytest.mark.parametrize(
     ("name", "report"),
     [
-        ("paper", lambda: paper.report(paper.runs_of(PAPER), experiment.read(PAPER / "sizes.jsonl"))),
+        ("paper", lambda: paper.report(experiment.runs_of(PAPER), experiment.read(PAPER / "sizes.jsonl"))),
         ("defaults", lambda: defaults.report(defaults.runs_of(ROOT / "benchmarks" / "defaults"))),
         ("selection", lambda: selection.report.tables(selection.lines())),
     ],

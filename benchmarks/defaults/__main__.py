@@ -73,8 +73,8 @@ def main() -> None:
         for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
             _run(data, options.network, seed, options.methods)
     runs = report.runs_of(FOLDER)
-    print(report.report(runs))
     report.draw(runs, FOLDER)
+    experiment.publish(FOLDER, report.report(runs))
 
 
 if __name__ == "__main__":

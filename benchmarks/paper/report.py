@@ -12,7 +12,7 @@ from benchmarks.paper import figures
 from benchmarks.paper.methods import METHODS
 from benchmarks.paper.methods import SIZES
 
-BEGIN, END = "<!-- what --report prints begins here -->", "<!-- and ends here -->"
+NO_RUNS = "no runs yet"
 PAIRS = (
     ("hyper-deep", "deep"),
     ("hyper-batch", "batch"),
@@ -41,25 +41,18 @@ Table = dict[str, dict[int, Run]]  # by method and seed
 
 def publish(folder: pathlib.Path) -> None:
     """Prints the report, puts it into the README of the folder if it has the marks for it, and draws the plots."""
-    done, sizes = runs_of(folder), experiment.read(folder / SIZES)
-    text = report(done, sizes)
-    print(text)
+    done, sizes = experiment.runs_of(folder), experiment.read(folder / SIZES)
+    if not done:
+        return print(NO_RUNS)
     plots = figures.draw(tables(done), sizes, folder / "plots")
     pictures = [f"![{title}](plots/{file.name})" for title, file in plots.items()]
-    readme = folder / "README.md"
-    if done and readme.exists():
-        readme.write_text(_between_marks(readme.read_text(), "\n\n".join([text, *pictures])))
-
-
-def runs_of(folder: pathlib.Path) -> list[Run]:
-    """All runs of a folder of results."""
-    return [run for file in sorted((folder / "results").glob("*.jsonl")) for run in experiment.read(file)]
+    experiment.publish(folder, report(done, sizes), pictures)
 
 
 def report(done: list[Run], sizes: list[Run]) -> str:
     """Markdown: the scores of each cell, the paired comparisons of all, how members differ, and what was published."""
     if not done:
-        return "no runs yet"
+        return NO_RUNS
     found = tables(done)
     parts = [f"{title}\n\n{_table(by_method)}" for title, by_method in found.items()]
     parts += ["Seed by seed, and what was published:", pairs(found), _published()]
@@ -158,10 +151,3 @@ def equivalent(nll: float, curve: list[float]) -> str:
 def _published() -> str:
     rows = [[name, f"{each.nll:g}", f"{each.accuracy:g}", f"{each.ece:g}"] for name, each in PUBLISHED.items()]
     return experiment.table(["published: cifar100, wrn28-10, 4 members", "NLL", "accuracy", "ECE"], rows)
-
-
-def _between_marks(text: str, inside: str) -> str:
-    if BEGIN not in text or END not in text:
-        return text
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{inside}\n\n{END}{rest.partition(END)[2]}"

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import experiment
 from benchmarks.selection import pools
 from benchmarks.selection import report
 from benchmarks.selection.pools import Pool
@@ -113,11 +114,7 @@ def _file(name: str) -> pathlib.Path:
 
 def lines() -> list[Line]:
     """All lines that are there."""
-    return [
-        json.loads(line)
-        for file in sorted((FOLDER / "results").glob("*.jsonl"))
-        for line in file.read_text().splitlines()
-    ]
+    return experiment.runs_of(FOLDER)
 
 
 def main() -> None:
@@ -128,8 +125,7 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="only print the tables")
     arguments = parser.parse_args()
     if arguments.report:
-        print(report.tables(lines()))
-        return
+        return experiment.publish(FOLDER, report.tables(lines()))
     done = {(line["pool"], line["rows"], line["split"]) for line in lines()}
     for name in arguments.pools:
         pool = pools.pool_of(name, arguments.data_dir)

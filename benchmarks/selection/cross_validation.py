@@ -20,6 +20,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
 
+from benchmarks import experiment
 from benchmarks.selection.rules import nll
 from keras_hyperens.search.folds import Fold
 from keras_hyperens.search.folds import folds_of
@@ -145,9 +146,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     runs = {samples: [measure(samples, seed) for seed in range(arguments.seeds)] for samples in arguments.samples}
-    print("|  | " + " | ".join(f"{samples} samples" for samples in runs) + " |\n" + "| --- " * (1 + len(runs)) + "|")
-    for name in next(iter(runs.values()))[0]:
-        print(f"| {name} | " + " | ".join(_cell([run[name] for run in each]) for each in runs.values()) + " |")
+    names = next(iter(runs.values()))[0]
+    rows = [[name, *(_cell([run[name] for run in each]) for each in runs.values())] for name in names]
+    print(experiment.table(["", *(f"{samples} samples" for samples in runs)], rows))
 
 
 def _cell(scores: list[Any]) -> str:

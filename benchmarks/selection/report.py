@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import experiment
 from benchmarks.selection.pools import RECIPES
 from benchmarks.selection.rules import DEFAULT
 from benchmarks.selection.rules import GREEDY
@@ -52,7 +53,7 @@ def _by_rows(lines: list[Line], scores_of: Callable[[Line], dict[str, float]]) -
         every = [ratio for of_size in ratios.values() for ratio in of_size]
         cells = [_mean(of_size) for of_size in ratios.values()]
         rows.append([name, *cells, _mean(every) if all(ratios.values()) else "", f"{max(every):.3f}"])
-    return _table(head, rows)
+    return experiment.table(head, rows)
 
 
 def ratios_of(
@@ -77,13 +78,8 @@ def against(lines: list[Line], other: str) -> str:
         of_pool = [line for line in lines if line["pool"] == pool]
         name = pool if RECIPES[pool].chooses else f"{pool} (confirms)"
         rows.append([name, *(_mean(ratios_of(of_pool, size, DEFAULT, _of_metric("nll"), other)) for size in sizes)])
-    return _table(["", *(f"{size:,} rows" for size in sizes)], rows)
+    return experiment.table(["", *(f"{size:,} rows" for size in sizes)], rows)
 
 
 def _mean(ratios: list[float]) -> str:
     return f"{np.exp(np.mean(np.log(ratios))):.3f}" if ratios else ""
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -39,7 +39,8 @@ def main() -> None:
             table = divided(name, frame, seed, options.samples)
             for method in options.methods:
                 _run(method, table, seed, budget, options)
-    report.publish(options.results)
+    if text := report.report(experiment.runs_of(options.results)):
+        experiment.publish(options.results, text)
 
 
 def _options() -> argparse.Namespace:

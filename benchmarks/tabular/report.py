@@ -1,6 +1,5 @@
-"""Tables of all runs, printed and written to README.md between two markers."""
+"""Tables of all runs."""
 
-import pathlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,23 +11,9 @@ from benchmarks.experiment import mean_and_error
 OURS = ("hyper-deep", "hyper-batch-4", "hyper-batch-16", "hyper-batch-32")
 PEERS = ("tabm-16", "tabm-32", "lightgbm")
 METHODS, BASELINES = ("mlp", "deep", *OURS, *PEERS), ("mlp", "deep", *PEERS)
-BEGIN, END = "<!-- what --report prints begins here -->", "<!-- and ends here -->"
 NAMES = {"nll": "NLL", "accuracy": "accuracy", "auroc": "AUROC", "ece": "ECE", "rmse": "RMSE", "coverage": "coverage"}
 BUDGET = ("train_samples", "seconds_to_tune", "steps", "width")
 Table = dict[str, dict[int, Run]]  # by method and seed
-
-
-def publish(folder: pathlib.Path) -> None:
-    """Prints the report and writes it to the README of the folder, if it has the markers."""
-    files = sorted((folder / "results").glob("*.jsonl"))
-    text = report([run for file in files for run in experiment.read(file)])
-    print(text)
-    readme = folder / "README.md"
-    if text and readme.exists():
-        before, begin, rest = readme.read_text().partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if begin and end:
-            readme.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 def report(done: list[Run]) -> str:

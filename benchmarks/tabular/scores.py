@@ -3,6 +3,7 @@
 import numpy as np
 
 import keras_hyperens as khe
+from benchmarks import experiment
 from benchmarks.experiment import Run
 from benchmarks.tabular import tuning
 from benchmarks.tabular.tables import Table
@@ -32,23 +33,22 @@ def measured(trained: tuning.Trained, table: Table) -> Run:
 
 def scores(predicted: np.ndarray, targets: np.ndarray, table: Table) -> Run:
     """Returns NLL, accuracy, AUROC of class 1 and ECE, or NLL, RMSE (in the unit of the target) and coverage."""
-    found = {"nll": nll(predicted, targets, table)}
     if table.classes:
         from sklearn.metrics import roc_auc_score
 
-        calibration = khe.metrics.ExpectedCalibrationError()
-        calibration.update_state(targets, predicted)
-        found["accuracy"] = float((predicted.argmax(1) == targets).mean())
-        return {**found, "auroc": float(roc_auc_score(targets, predicted[:, 1])), "ece": float(calibration.result())}
+        found = experiment.scores(predicted, targets)
+        auroc = float(roc_auc_score(targets, predicted[:, 1]))
+        return {"nll": found.nll, "accuracy": found.accuracy, "auroc": auroc, "ece": found.ece}
     mean, scale = predicted[:, 0], np.sqrt(predicted[:, 1])
     residuals = targets - mean
-    found["rmse"] = float(np.sqrt(np.square(residuals).mean()) * table.scale)
-    return {**found, "coverage": float((np.abs(residuals) <= Z * scale).mean())}
+    rmse = float(np.sqrt(np.square(residuals).mean()) * table.scale)
+    coverage = float((np.abs(residuals) <= Z * scale).mean())
+    return {"nll": nll(predicted, targets, table), "rmse": rmse, "coverage": coverage}
 
 
 def nll(predicted: np.ndarray, targets: np.ndarray, table: Table) -> float:
     if table.classes:
-        return float(-np.log(np.maximum(predicted[np.arange(len(targets)), targets], 1e-12)).mean())
+        return experiment.nll(predicted, targets)
     mean, variance = predicted.astype("float64").T
     density = np.log(2 * np.pi * variance) + np.square(targets - mean) / variance
     return float(density.mean() / 2 + np.log(table.scale))
@@ -58,7 +58,7 @@ def fitted_temperature(predicted: np.ndarray, targets: np.ndarray, table: Table)
     """Returns T with the lowest NLL, for normalized probabilities `p ** (1 / T)` or T times the variance."""
     if table.classes:
         return khe.calibration.fit_temperature(predicted, targets)
-    return float((np.square(targets - predicted[:, 0]) / predicted[:, 1]).mean())
+    return khe.calibration.fit_variance_scale(*predicted.T, targets)
 
 
 def tempered(predicted: np.ndarray, temperature: float, table: Table) -> np.ndarray:

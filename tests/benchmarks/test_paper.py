@@ -198,7 +198,7 @@ def test_another_budget_is_another_table():
 
 
 def test_the_report_fills_the_readme(tmp_path, capsys):
-    (tmp_path / "README.md").write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    (tmp_path / "README.md").write_text(f"before\n{experiment.BEGIN}\nold\n{experiment.END}\nafter\n")
     experiment.append(tmp_path / "results" / "d-mlp.jsonl", LINES)
     of_size = {name: LINES[0][name] for name in ("dataset", "network", "method", "seed", "nll", "calibrated_nll")}
     experiment.append(tmp_path / "sizes.jsonl", [{**of_size, "size": size} for size in (1, 2)])
@@ -230,7 +230,7 @@ def test_curves_are_means_over_seeds_of_one_budget():
 
 def test_the_readme_has_a_place_for_the_report():
     text = (paper.FOLDER / "README.md").read_text()
-    assert text.count(report.BEGIN) == text.count(report.END) == 1
+    assert text.count(experiment.BEGIN) == text.count(experiment.END) == 1
 
 
 @pytest.mark.parametrize(("network", "parameters"), [("resnet20", 0.27e6), ("wrn28-10", 36.5e6)])

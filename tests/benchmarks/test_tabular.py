@@ -175,5 +175,5 @@ def test_a_report_by_hand():
 
 def test_the_readme_has_a_place_for_the_report():
     text = (tabular.FOLDER / "README.md").read_text()
-    assert text.count(report.BEGIN) == text.count(report.END) == 1
+    assert text.count(experiment.BEGIN) == text.count(experiment.END) == 1
     assert all(f"`{name}`" in text for name in sets.SETS)
