@@ -73,9 +73,7 @@ def _run(data: Data, seed: int, options: argparse.Namespace) -> None:
             methods[f"student, {name}, T = {temperature:g}"] = make
     for method, make in methods.items():
         cell = {"ensemble_size": options.ensemble_size, "seed": seed, "method": method}
-        if experiment.find(options.results, cell) is None:
-            scores = experiment.score(make(), data.test)
-            experiment.append(options.results, [cell | asdict(scores)])
+        experiment.once(options.results, cell, lambda make=make: asdict(experiment.score(make(), data.test)))
 
 
 def images_of(data: Data) -> dict[str, np.ndarray]:

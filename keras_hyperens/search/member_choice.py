@@ -138,10 +138,8 @@ class MemberChoice:
 
     def _eligible(self) -> list[Candidate]:
         with_search = self.settings.include_search or not self.settings.initializations
-        found = self.pool.finished(INITIALIZATIONS, CHECKPOINTS, *([SEARCH] if with_search else []))
-        return [
-            each for each in found if with_search or not each.parent.startswith(SEARCH) or each.stage != CHECKPOINTS
-        ]
+        found = self.pool.finished(SEARCH, INITIALIZATIONS, CHECKPOINTS)
+        return found if with_search else [each for each in found if not _is_of_search(each)]
 
     def _say_if_a_better_one_was_not_kept(self, chosen: Selection, possible: Selection) -> None:
         if possible.trajectory[-1] < chosen.trajectory[-1]:
@@ -150,3 +148,9 @@ class MemberChoice:
                 f"{chosen.trajectory[-1]:.5g}: keep more weights (now keep={self.settings.keep!r})",
                 stacklevel=4,
             )
+
+
+def _is_of_search(candidate: Candidate) -> bool:
+    """Whether a candidate was trained by the search, or is an epoch of one that was."""
+    trained = candidate.parent if candidate.stage == CHECKPOINTS else candidate.name
+    return trained.startswith(SEARCH)

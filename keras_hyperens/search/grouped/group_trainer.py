@@ -94,7 +94,7 @@ class GroupTrainer:
         offers = _offers(group, recorder, graph.network, best)
         graph.network.fit(**arguments, callbacks=[*offers, best])
         best.restore(graph.network)
-        record(group, recorder, graph.network, best, start)
+        _record(group, recorder, graph.network, best, start)
 
     def _graph_for(self, group: Sequence[Waiting], recorder: TrialRecorder, arguments: dict[str, Any]) -> Graph:
         """Returns a graph for the group, created if necessary."""
@@ -225,7 +225,7 @@ def _offers(
     return [Offers(recorder.checkpoints, predict, weights_of)]
 
 
-def record(
+def _record(
     group: Sequence[Waiting], recorder: TrialRecorder, network: CandidateGroup, best: BestEpochs, start: float
 ) -> None:
     """Creates candidates from the members of a group that was trained since `start`."""
@@ -235,10 +235,10 @@ def record(
     seconds = round((time.monotonic() - start) / len(group), 3)
     for member, each in enumerate(group):
         network.release(member, each.model)
-        write(each, recorder, outputs[member], histories[member], seconds)
+        _write(each, recorder, outputs[member], histories[member], seconds)
 
 
-def write(each: Waiting, recorder: TrialRecorder, outputs: Any, history: Any, seconds: float) -> None:
+def _write(each: Waiting, recorder: TrialRecorder, outputs: Any, history: Any, seconds: float) -> None:
     """Creates a candidate from a trained trial."""
     model = each.model
     recorder.pool.forget(each.name)
