@@ -97,6 +97,8 @@ KERNELS: dict[str, dict[str, Any]] = {
     "HyperBatchSeparableConv2D": {"filters": 4, "kernel_size": 3},
     "HyperBatchEinsumDense": {"equation": "ab,bc->ac", "output_shape": 4},
     "HyperBatchEmbedding": {"input_dim": 5, "output_dim": 4},
+    "HyperBatchReversibleEmbedding": {"input_dim": 5, "output_dim": 4},
+    "HyperBatchConvLSTM2D": {"filters": 4, "kernel_size": 3},
     "HyperBatchLSTM": {"units": 4},
     "HyperBatchGRU": {"units": 4},
     "HyperBatchMultiHeadAttention": {"num_heads": 2, "key_dim": 4},

@@ -16,6 +16,7 @@ from keras import ops
 from keras_hyperens.conversion.arguments import Arguments
 from keras_hyperens.conversion.arguments import InliningError
 from keras_hyperens.conversion.network import Chosen
+from keras_hyperens.conversion.network import counterpart_of
 from keras_hyperens.conversion.network import final_layers
 from keras_hyperens.conversion.network import is_chosen
 from keras_hyperens.conversion.tracing import traced
@@ -156,8 +157,10 @@ class Inlining:
             return False
         if is_chosen(layer, self.exclude) or id(layer) in self.reasons:
             return False
-        kinds = final_layers()
-        return any(type(each) in kinds for each in layer._flatten_layers(include_self=False))
+        counterparts = final_layers()
+        if counterpart_of(layer, counterparts):
+            return False
+        return any(counterpart_of(each, counterparts) for each in layer._flatten_layers(include_self=False))
 
 
 def functional() -> type:

@@ -35,6 +35,19 @@ def final_layers() -> dict[type, type[HyperLayer]]:
     return {each.plain_layer: each for each in ours if hasattr(each, "plain_layer")}
 
 
+def counterpart_of(layer: Any, counterparts: Mapping[type, type[HyperLayer]]) -> type[HyperLayer] | None:
+    """Returns the counterpart of a layer, also for another name of its class: a subclass without a body."""
+    kind = type(layer)
+    while kind not in counterparts and _is_another_name(kind):
+        kind = kind.__bases__[0]
+    return counterparts.get(kind)
+
+
+def _is_another_name(kind: type) -> bool:
+    notes = (name.startswith("_") and isinstance(value, str | int | tuple | None) for name, value in vars(kind).items())
+    return len(kind.__bases__) == 1 and all(notes)
+
+
 class Converter:
     """Converts models to networks of members; `records` then describes each layer.
 
@@ -145,7 +158,7 @@ class Converter:
 
     def _converted(self, layer: keras.layers.Layer) -> HyperLayer | None:
         """Returns the counterpart of a layer; `None`, with a record of the reason, if it stays shared."""
-        kind = self.counterparts.get(type(layer))
+        kind = counterpart_of(layer, self.counterparts)
         reason = self._why_not(layer, kind)
         if kind is None or reason is not None:
             self._record(layer, reason=reason or "")

@@ -14,6 +14,7 @@ import keras_tuner
 from keras_hyperens.conversion.compiled import Place
 from keras_hyperens.conversion.compiled import loss_numbers
 from keras_hyperens.conversion.inlining import Inlining
+from keras_hyperens.conversion.network import counterpart_of
 from keras_hyperens.conversion.network import final_layers
 from keras_hyperens.hyperparameters import Hyperparameter
 from keras_hyperens.hyperparameters import HyperparameterSpace
@@ -246,7 +247,7 @@ def facts_of(model: keras.Model, graph: keras.Model | None = None) -> Facts:
     rest: dict[str, str] = {}
     counterparts = final_layers()
     for place, layer in enumerate(layers_of(graph or model)):
-        config, kind = _config_of(layer), counterparts.get(type(layer))
+        config, kind = _config_of(layer), counterpart_of(layer, counterparts)
         if kind is not None:
             try:
                 settings = numbers_of(layer, kind.settings, kind.roles)

@@ -25,9 +25,8 @@ class HyperBatchLayer(PenalizedKernel):
         bias_k   = bias_k + delta_bias_k * e'
 
     The center m_k is the point of zero response: in a `HyperBatchEnsemble` the center of the member's own interval, or
-        0
-    with `response="reference"`; see `hyperparameter_scope`. r and u scale the kernel's fan-in (A input channels), s, v
-    and e its units (U); all broadcast over the spatial axes of a convolution. Without hyperparameters only the first
+    0 with `response="reference"`; see `hyperparameter_scope`. r and u scale the kernel's fan-in (A input channels), s,
+    v and e its units (U); all broadcast over the spatial axes of a convolution. Without hyperparameters only the first
     terms remain, which is a batch ensemble.
 
     With one draw per member the layer *folds*: it computes M kernels and applies each to the samples of its member, at

@@ -7,9 +7,11 @@ import numpy as np
 from keras import ops
 
 from keras_hyperens.hyperparameters.driven import Setting
+from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.composite import HyperBatchComposite
 from keras_hyperens.layers.dense import HyperBatchDense
 from keras_hyperens.layers.dropout import HyperDropout
+from keras_hyperens.layers.kernel import HyperBatchLayer
 from keras_hyperens.layers.penalized import Draw
 from keras_hyperens.types import Shape
 from keras_hyperens.types import Tensor
@@ -26,10 +28,10 @@ class HyperBatchCell(keras.layers.Layer):
     draw: Draw
     state_mask: Any
 
-    def __init__(self, plain: keras.layers.Layer, recurrent: HyperBatchDense, **keywords: Any) -> None:
+    def __init__(self, plain: keras.layers.Layer, recurrent: HyperBatchLayer, units: int, **keywords: Any) -> None:
         super().__init__(**keywords)
         self.recurrent = recurrent
-        self.units, self.output_size = plain.units, plain.units
+        self.units, self.output_size = units, units
         self.activation, self.recurrent_activation = plain.activation, plain.recurrent_activation
         self.reset_after = getattr(plain, "reset_after", None)
         self.built = True
@@ -42,13 +44,15 @@ class HyperBatchCell(keras.layers.Layer):
 class HyperBatchLSTMCell(HyperBatchCell):
     """One time step of an LSTM."""
 
+    _unit_axis = -1
+
     @property
     def state_size(self) -> list[int]:
         return [self.units, self.units]
 
     def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Any, list[Any]]:
         hidden, carry = states
-        gates = ops.split(inputs + self.from_state(hidden), 4, axis=-1)
+        gates = ops.split(inputs + self.from_state(hidden), 4, axis=self._unit_axis)
         enter, forget, leave = (self.recurrent_activation(gates[number]) for number in (0, 1, 3))
         carry = forget * carry + enter * self.activation(gates[2])
         hidden = leave * self.activation(carry)
@@ -86,13 +90,14 @@ class HyperBatchRNN(HyperBatchComposite):
     roles = {"kernel": "kernel", "recurrent": "recurrent", "bias": "bias"}
     _gates: int
     _cell_type: type[HyperBatchCell]
+    _num_features = 1  # number of axes of the inputs of a time step
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         plain = self.plain
         if plain.stateful:
             raise ValueError("Recurrent layers of members do not keep state between batches. Received: stateful=True")
-        cell = self._cell_type(plain, self.recurrent, dtype=self.dtype_policy)
+        cell = self._cell_type(plain, self.recurrent, self._units, dtype=self.dtype_policy)
         names = ("return_sequences", "return_state", "go_backwards", "unroll", "zero_output_for_mask")
         flags = {name: getattr(plain, name) for name in names}
         self.return_sequences, self.return_state = plain.return_sequences, plain.return_state
@@ -100,28 +105,42 @@ class HyperBatchRNN(HyperBatchComposite):
         self.rnn = keras.layers.RNN(cell, **flags, dtype=self.dtype_policy)
         self.input_dropout, self.state_dropout = self._dropout(self.dropout), self._dropout(self.recurrent_dropout)
 
+    @property
+    def _units(self) -> int:
+        """The size of the state."""
+        return self.plain.units
+
     def _make_parts(self) -> None:
-        plain, units = self.plain, self._gates * self.plain.units
-        self.inputs_map = self._part(
-            HyperBatchDense,
+        self.inputs_map, self.recurrent = self._projections(HyperBatchDense, {}, {}, units=self._gates * self._units)
+
+    def _projections(
+        self, kind: type[HyperBatchLayer], of_inputs: dict[str, Any], of_state: dict[str, Any], **common: Any
+    ) -> tuple[HyperLayer, HyperLayer]:
+        """Creates the projections of inputs and state, with the arguments of each and common ones."""
+        plain = self.plain
+        inputs_map = self._part(
+            kind,
             {"kernel": "kernel", "bias": "bias"},
-            units=units,
+            **common,
+            **of_inputs,
             use_bias=plain.use_bias,
             kernel_initializer=plain.kernel_initializer,
             kernel_constraint=plain.kernel_constraint,
             bias_initializer=self._initial_bias(),
             bias_constraint=plain.bias_constraint,
         )
-        self.recurrent = self._part(
-            HyperBatchDense,
+        recurrent = self._part(
+            kind,
             {"kernel": "recurrent", "bias": "bias"},
-            units=units,
+            **common,
+            **of_state,
             use_bias=plain.use_bias and self._state_has_bias(),
             kernel_initializer=plain.recurrent_initializer,
             kernel_constraint=plain.recurrent_constraint,
             bias_initializer=plain.bias_initializer,
             bias_constraint=plain.bias_constraint,
         )
+        return inputs_map, recurrent
 
     def _initial_bias(self) -> Any:
         """Returns the initializer of the bias."""
@@ -137,13 +156,13 @@ class HyperBatchRNN(HyperBatchComposite):
             return None
         members = {"ensemble_size": self.ensemble_size, "space": self.space}
         seed = self.plain.get_config()["seed"]
-        return HyperDropout(rate, noise_shape=(None, 1, None), seed=seed, dtype=self.dtype_policy, **members)
+        noise_shape = (None, 1, *[None] * self._num_features)
+        return HyperDropout(rate, noise_shape=noise_shape, seed=seed, dtype=self.dtype_policy, **members)
 
     def build(self, input_shape: Shape) -> None:
-        units = self.plain.units
         self.inputs_map.build(input_shape)
-        self.recurrent.build((None, units))
-        self.rnn.build((*input_shape[:2], self._gates * units))
+        self.recurrent.build((None, self._units))
+        self.rnn.build((*input_shape[:2], self._gates * self._units))
         self.built = True
 
     def call(
@@ -158,21 +177,29 @@ class HyperBatchRNN(HyperBatchComposite):
         cell, draw = self.rnn.cell, self.recurrent.draw(sequences)
         if training:
             self.recurrent._penalize(draw)
-        mapped = self.inputs_map(sequences, training=training)
+        mapped = self._mapped(sequences, training)
         cell.draw, cell.state_mask = draw, self._state_mask(mapped, training)
         try:
             return self.rnn(mapped, initial_state=initial_state, mask=mask, training=training)
         finally:
             del cell.draw, cell.state_mask
 
+    def _mapped(self, sequences: Tensor, training: bool | None) -> Tensor:
+        """Returns the projection of the inputs, of all time steps."""
+        return self.inputs_map(sequences, training=training)
+
     def _state_mask(self, mapped: Tensor, training: bool | None) -> Tensor:
         if self.state_dropout is None or not training:
             return None
-        return self.state_dropout(ops.ones_like(mapped[:, :1, : self.plain.units]), training=True)[:, 0]
+        return self.state_dropout(self._ones_of_state(mapped), training=True)[:, 0]
+
+    def _ones_of_state(self, mapped: Tensor) -> Tensor:
+        """Returns ones with the shape of a state of one time step, `[M*B, 1, ...]`."""
+        return ops.ones_like(mapped[:, :1, : self._units])
 
     def adopt(self, weights: list[Any]) -> None:
         kernel, recurrent, *biases = weights
-        biases = list(np.reshape(biases[0], (-1, self._gates * self.plain.units))) if biases else []
+        biases = list(np.reshape(biases[0], (-1, self._gates * self._units))) if biases else []
         self.inputs_map.adopt([kernel, *biases[:1]])
         self.recurrent.adopt([recurrent, *biases[1:]])
 
@@ -225,7 +252,7 @@ class HyperBatchLSTM(HyperBatchRNN):
     _cell_type = HyperBatchLSTMCell
 
     def _initial_bias(self) -> Any:
-        initializer, units = self.plain.bias_initializer, self.plain.units
+        initializer, units = self.plain.bias_initializer, self._units
         if not self.plain.unit_forget_bias:
             return initializer
 

@@ -194,8 +194,7 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
         """Fits temperatures on held-out data, which become part of every prediction.
 
         A temperature T above 1 reduces the confidence: probabilities become `p ** (1 / T)`, normalized; the variance of
-            a
-        Gaussian is multiplied by T. Each temperature minimizes the negative log-likelihood on these samples and on
+        a Gaussian is multiplied by T. Each temperature minimizes the negative log-likelihood on these samples and on
         `prior_rows` pseudo-samples with correct predictions, so few samples change little. Temperatures are saved with
         the ensemble and exported; `fit` removes them. Call `conformalize`, `abstain` and `set_reference` afterwards:
         their previous results are removed. Mutual information and divergences, which compare members with the combined

@@ -132,6 +132,24 @@ def test_include_and_exclude():
     assert kinds(exclude=["conv*", layers.Dropout])[-2:] == ["Dropout", "HyperBatchDense"]
 
 
+def test_another_name_of_a_keras_layer():
+    class Alias(layers.Dense):
+        """A subclass without a body."""
+
+    class Doubled(layers.Dense):
+        def call(self, inputs):
+            return 2 * super().call(inputs)
+
+    kinds = {}
+    for kind in (Alias, Doubled):
+        model = keras.Sequential([keras.Input((4,)), kind(3), layers.Dense(2)])
+        with warnings.catch_warnings(action="ignore"):
+            ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M)
+        kinds[kind] = type(ensemble.network.layers[0])
+        np.testing.assert_allclose(ensemble(np.ones((2, 4))), model(np.ones((2, 4))), rtol=1e-5)
+    assert kinds == {Alias: khe.HyperBatchDense, Doubled: Doubled}
+
+
 def test_frozen_layers_are_shared():
     model = models.sequential()
     model.layers[0].trainable = False

@@ -23,6 +23,7 @@ class Case:
     plain_order: Any = None  # from the parts' weights to the plain layer's
     indices: int = 0  # rows are indices below this number
     inputs: int = 1
+    reverse: bool = False  # call it on its outputs too, with `reverse=True`
 
     def make(self, **arguments):
         return self.type(**{**members(), **self.arguments, **arguments})
@@ -34,7 +35,8 @@ class Case:
         return generator.normal(size=(number, *self.row)).astype("float32")
 
     def call(self, layer, rows, **arguments):
-        return layer(*[rows] * self.inputs, **arguments)
+        outputs = layer(*[rows] * self.inputs, **arguments)
+        return layer(outputs, reverse=True, **arguments) if self.reverse else outputs
 
 
 def parts_of(layer):
@@ -123,6 +125,11 @@ FAMILY = {
         layers.HyperBatchEmbedding, (5,), {"input_dim": 9, "output_dim": 4, "kernel_l2": "l2"}, ("ab,a,b->ab",),
         indices=9,
     ),
+    "reversible embedding": Case(
+        layers.HyperBatchReversibleEmbedding, (5,),
+        {"input_dim": 9, "output_dim": 4, "logit_soft_cap": 5.0, "kernel_l2": "l2"}, ("ab,a,b->ab",), indices=9,
+        reverse=True,
+    ),
     "lstm": Case(
         layers.HyperBatchLSTM, SEQUENCE, {"units": 4, **RECURRENT}, ("ab,a,b->ab",) * 2, plain_order=lstm_order
     ),
@@ -135,6 +142,21 @@ FAMILY = {
     "gru, reset before": Case(
         layers.HyperBatchGRU, SEQUENCE, {"units": 4, "reset_after": False, **RECURRENT}, ("ab,a,b->ab",) * 2,
         plain_order=lstm_order,
+    ),
+    "conv lstm 1d": Case(
+        layers.HyperBatchConvLSTM1D, (3, 5, 2),
+        {"filters": 4, "kernel_size": 3, "go_backwards": True, "unit_forget_bias": False, **RECURRENT},
+        ("xab,a,b->xab",) * 2, plain_order=lstm_order,
+    ),
+    "conv lstm 2d": Case(
+        layers.HyperBatchConvLSTM2D, (3, 6, 5, 2),
+        {"filters": 4, "kernel_size": (3, 2), "strides": 2, "padding": "same", "return_sequences": True, **RECURRENT},
+        ("xyab,a,b->xyab",) * 2, plain_order=lstm_order,
+    ),
+    "conv lstm 3d": Case(
+        layers.HyperBatchConvLSTM3D, (2, *VOLUME),
+        {"filters": 3, "kernel_size": 2, "use_bias": False, "kernel_l2": "l2"},
+        ("xyzab,a,b->xyzab",) * 2,
     ),
     "attention": Case(
         layers.HyperBatchMultiHeadAttention, SEQUENCE, {"num_heads": 2, "key_dim": 4, "value_dim": 3, **L2},
@@ -160,7 +182,7 @@ RELATIVES = (
         "conv 3d, transposed",
     ),
     *("depthwise 1d", "separable 1d", "lstm of sequences, backwards", "gru, reset before", "grouped-query attention"),
-    "attention over two axes",
+    *("attention over two axes", "embedding", "conv lstm 1d", "conv lstm 2d", "conv lstm 3d"),
 )
 OTHERS = {  # without kernels: how to make one, and the shape of a row
     "dropout": (lambda: layers.HyperDropout("rate", seed=1, **members()), (6,)),

@@ -179,6 +179,17 @@ def test_masks_reach_attention_and_recurrence():
             np.testing.assert_allclose(outputs[mine][counts], np.asarray(expected)[counts], rtol=1e-4, atol=1e-4)
 
 
+def test_a_reversible_embedding_masks_vectors_and_not_projections():
+    case = FAMILY["reversible embedding"]
+    layer = built(case, case.rows(M * B), mask_zero=True)
+    rows = np.arange(M * B * 5).reshape(M * B, 5) % 3
+    with khe.hyperparameter_scope(draw(1)):
+        vectors = layer(rows)
+        logits = layer(vectors, reverse=True)
+    np.testing.assert_array_equal(vectors._keras_mask, rows != 0)
+    assert getattr(logits, "_keras_mask", None) is None
+
+
 def test_a_mask_of_scores_over_two_axes():
     case = FAMILY["attention over two axes"]
     rows = case.rows(M * B)

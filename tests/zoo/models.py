@@ -319,6 +319,14 @@ def video_of_frames(penalty, rate):
 
 
 @kept
+def next_frames(penalty, rate):
+    inputs = keras.Input((3, 6, 6, 1))
+    x = layers.ConvLSTM2D(4, 3, padding="same", return_sequences=True, kernel_regularizer=penalty)(inputs)
+    x = layers.ConvLSTM2D(3, 1, padding="same", return_sequences=True)(layers.BatchNormalization()(x))
+    return keras.Model(inputs, layers.Conv3D(1, 3, padding="same")(layers.Dropout(rate)(x)))
+
+
+@kept
 def spectrogram(penalty, rate):
     inputs = keras.Input((64, 1))
     spectrum = layers.STFTSpectrogram(frame_length=16, frame_step=8, fft_length=16, trainable=False)(inputs)
@@ -376,6 +384,18 @@ def small_gpt(penalty, rate):
     x = blocks.TokenAndPosition(7, 11, 8)(inputs)
     x = blocks.TransformerBlock(8, 2, rate, penalty, causal=True)(x)
     return keras.Model(inputs, layers.Dense(11)(x))
+
+
+class TokenTable(layers.ReversibleEmbedding):
+    """Another name of a Keras layer."""
+
+
+@kept
+def small_gpt_with_tied_weights(penalty, rate):
+    inputs = keras.Input((7,), dtype="int32")
+    table = TokenTable(11, 8, embeddings_regularizer=penalty)
+    x = blocks.TransformerBlock(8, 2, rate, penalty, causal=True)(table(inputs))
+    return keras.Model(inputs, table(x, reverse=True))
 
 
 @kept
