@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -15,6 +16,7 @@ from keras_hyperens.likelihoods import Categorical
 from keras_hyperens.likelihoods import Gaussian
 from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.losses import GaussianNegativeLogLikelihood
+from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.types import Tensor
 
 OWN_LABELS = ("y", "validation_data")
@@ -48,9 +50,10 @@ def distill(
         The student, compiled as before; `student.history` is the history of the training.
 
     Raises:
-        TypeError: If `student` is not a Keras model, or labels are passed.
+        TypeError: If `ensemble` is not an ensemble, `student` is not a Keras model, or labels are passed.
         ValueError: If the student is not compiled, its outputs are of another kind than those of the ensemble, or the
-            temperature is not positive, or is set for outputs without class probabilities.
+            temperature is not positive, or is set for outputs without class probabilities; or if predictions of the
+            ensemble for arrays are not finite.
 
     Example:
     >>> import keras
@@ -70,7 +73,7 @@ def distill(
         - Hinton et al., [Distilling the Knowledge in a Neural Network](https://arxiv.org/abs/1503.02531)
         - Bucila et al., Model Compression, KDD 2006
     """
-    _check(student, temperature, fit_arguments)
+    _check(ensemble, student, temperature, fit_arguments)
     data, prediction = _with_predictions(ensemble, x, fit_arguments.get("batch_size"))
     kinds = _kinds(ensemble, student, prediction, temperature)
     losses = [soft_loss(kind, float(temperature)) for kind in kinds]
@@ -109,7 +112,9 @@ def soft_loss(likelihood: Likelihood, temperature: float) -> Callable[[Tensor, T
     return expected_likelihood if isinstance(likelihood, Gaussian) else keras.losses.mean_squared_error
 
 
-def _check(student: Any, temperature: Any, fit_arguments: dict[str, Any]) -> None:
+def _check(ensemble: Any, student: Any, temperature: Any, fit_arguments: dict[str, Any]) -> None:
+    if not isinstance(ensemble, Ensemble):
+        raise TypeError(f"`ensemble` must be an ensemble of this package. Received: ensemble={ensemble!r}")
     if not isinstance(student, keras.Model):
         raise TypeError(f"`student` must be a Keras model. Received: student={student!r}")
     if not student.compiled or student.loss is None:
@@ -132,6 +137,8 @@ def _with_predictions(ensemble: Any, x: Any, batch_size: int | None) -> tuple[tu
         if isinstance(x, keras.utils.PyDataset) or hasattr(x, "__next__"):
             raise TypeError(f"`x` must be arrays or a `tf.data.Dataset`. Received: x of type {type(x).__name__}")
         predictions = ensemble.predict(x, batch_size=batch_size, verbose=0)
+        if not all(np.isfinite(each).all() for each in keras.tree.flatten(predictions)):
+            raise ValueError("The predictions of the ensemble must be finite: check `x`. Received: NaN or infinity")
         return (x, predictions), predictions
 
     def labeled(*element: Any) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,12 +20,14 @@ p { max-width: 46rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25rem 0.9rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+th { white-space: normal; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 6rem; padding-left: 0; }
 tr.first td { font-weight: 600; }
 figure { margin: 1rem 0; }
 img { max-width: 100%; height: auto; }
 .pair { display: flex; flex-wrap: wrap; gap: 1rem; }
 .pair figure { flex: 1 1 24rem; }
+@media (max-width: 40rem) { th, td { padding: 0.25rem 0.3rem; font-size: 0.85rem; } }
 """
 
 
@@ -45,8 +48,9 @@ def heading(text: str) -> str:
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """Plain text; `kind` is `"lead"` or `"small"`."""
-    return f'<p class="{kind}">{html.escape(text)}</p>' if kind else f"<p>{html.escape(text)}</p>"
+    """Plain text with code in backticks; `kind` is `"lead"` or `"small"`."""
+    text = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
+    return f'<p class="{kind}">{text}</p>' if kind else f"<p>{text}</p>"
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

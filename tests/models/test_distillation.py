@@ -180,3 +180,11 @@ def test_what_cannot_be_labeled_or_tempered_is_refused():
         khe.distill(deep(), student(), (X for _ in range(3)))
     with pytest.raises(ValueError, match="Only class probabilities have a temperature.*temperature=2 for outputs of"):
         khe.distill(teacher(2, "mse"), student(2, "mse"), X, temperature=2)
+    for no_ensemble in (student(), "e.keras"):
+        with pytest.raises(TypeError, match="`ensemble` must be an ensemble of this package. Received: ensemble="):
+            khe.distill(no_ensemble, student(), X)
+    network = student()
+    before = network.get_weights()
+    with pytest.raises(ValueError, match="predictions of the ensemble must be finite"):
+        khe.distill(deep(), network, np.full_like(X, np.nan))
+    np.testing.assert_array_equal(network.get_weights()[0], before[0])
