@@ -205,8 +205,8 @@ def of_decisions(ensemble: khe.HyperBatchEnsemble) -> Iterator[Call]:
         conformalize, "abels|finite|numbers", "y", np.zeros((8, 2)), np.full((8, 3), NAN), ["a"] * 8, **good
     )
     yield from refused(ensemble.abstain, "answered", "answered", 0, -0.1, 1.5, NAN, "most", None, x=good["x"])
-    yield from refused(ensemble.abstain, "threshold", "threshold", NAN, INFINITE, "low", None, [0.5, "low"])
-    measures = ("unknown", "max_probability", "prediction_interval", 3, uncertainty.variance)
+    yield from refused(ensemble.abstain, "threshold", "threshold", NAN, INFINITE, "low", None, [0.5, "low"], {}, [])
+    measures = ({}, [], "unknown", "max_probability", "prediction_interval", 3, uncertainty.variance)
     yield from refused(ensemble.abstain, "measure", "measure", *measures, threshold=0.5)
     weights = (-np.ones(8), np.zeros(8), np.ones(7))
     yield from refused(
@@ -217,7 +217,12 @@ def of_decisions(ensemble: khe.HyperBatchEnsemble) -> Iterator[Call]:
     yield from refused(
         ensemble.set_reference, "20 samples", "x", good["x"], np.full((30, 4), NAN, "float32"), verbose=0
     )
+    yield from refused(ensemble.predict_uncertainty, "measures", "measures", "variance", x=good["x"], verbose=0)
     reference = khe.monitoring.Reference.of({"variance": np.arange(30)})
+    both = khe.monitoring.Reference.of({"a": np.arange(30), "b": np.arange(30)})
+    unequal = {"a": np.arange(30), "b": np.arange(40)}
+    yield from refused(khe.monitoring.Reference.of, "easures", "measured", {}, [1, 2], None, unequal)
+    yield from refused(both.compared, "easures", "measured", [1, 2], None, unequal)
     values = (np.arange(19), np.zeros((30, 2)), np.full(30, NAN), np.array(["a"] * 30), None)
     for value in values:
         yield from refused(khe.monitoring.Reference.of, "20 samples", "measured", {"variance": value})

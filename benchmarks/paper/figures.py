@@ -25,21 +25,26 @@ def draw(tables: dict[str, Any], sizes: list[Run], folder: pathlib.Path) -> dict
 
 
 def methods_figure(tables: dict[str, Any]) -> Any:
-    """A column of panels for each cell, a row for each score, a point for each method."""
+    """A row of panels for each cell, a column for each score, a point for each method: legible on a phone."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
+    height = sum(0.8 + 0.22 * len(by_method) for by_method in tables.values())
     figure, axes = plt.subplots(
-        len(SCORES), len(tables), figsize=(4 * len(tables), 6.5), layout="constrained", squeeze=False, sharex="col"
+        len(tables), len(SCORES), figsize=(7.5, height), layout="constrained", squeeze=False, sharey="row"
     )
-    for column, (title, by_method) in zip(axes.T, tables.items()):
-        column[0].set_title(experiment.label(title.partition(":")[0]))
-        for ax, (score, name) in zip(column, SCORES.items()):
+    for row, (title, by_method) in zip(axes, tables.items()):
+        row[0].set_title(experiment.label(title.partition(":")[0]), loc="left", fontsize="medium", fontweight="bold")
+        for ax, (score, name) in zip(row, SCORES.items()):
             values = [[run[score] for run in of_seed.values()] for of_seed in by_method.values()]
             errors = [np.std(each, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else 0.0 for each in values]
-            ax.errorbar(range(len(values)), [np.mean(each) for each in values], errors, fmt="o", capsize=3)
-            ax.set(ylabel=name, xticks=range(len(values)))
-            ax.grid(axis="y", alpha=0.3)
-        column[-1].set_xticklabels(by_method, rotation=40, ha="right")
+            ax.errorbar([np.mean(each) for each in values], range(len(values)), xerr=errors, fmt="o", capsize=3)
+            ax.set_yticks(range(len(values)), by_method)
+            ax.xaxis.set_major_locator(MaxNLocator(4))
+            ax.grid(axis="x", alpha=0.3)
+            ax.set_xlabel(name)
+        row[0].invert_yaxis()  # the first method on top
+        row[0].margins(y=0.15)
     return figure
 
 

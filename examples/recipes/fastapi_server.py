@@ -31,7 +31,13 @@ async def answer_batches(queue, decide):
             except TimeoutError:
                 break
         images, futures = zip(*batch, strict=True)
-        outputs = await asyncio.to_thread(decide, inputs=tf.constant(np.stack(images)))
+        try:
+            outputs = await asyncio.to_thread(decide, inputs=tf.constant(np.stack(images)))
+        except Exception as error:  # fails these requests, but not the following ones
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+            continue
         answers = {name: values.numpy().tolist() for name, values in outputs.items()}
         for row, future in enumerate(futures):
             if not future.done():  # the client may have disconnected

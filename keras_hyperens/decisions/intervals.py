@@ -4,6 +4,9 @@ A target y has the score `max(lower - y, y - upper) / scale` with respect to its
 of the band. The threshold is a quantile of the scores of held-out data. The band is a point for values (scale 1) and
 Gaussians (scale: standard deviation). For predicted quantiles (conformalized quantile regression, scale 1) it reaches
 from the lowest to the highest quantile.
+
+Quantiles may cross, and a negative threshold may exceed half the width of a band. Such an interval would be empty; its
+two bounds are the middle of the band, which can only increase the coverage.
 """
 
 from dataclasses import dataclass
@@ -34,10 +37,11 @@ class Intervals:
     thresholds: tuple[float, ...]
 
     def of(self, prediction: Any, likelihood: Likelihood) -> Any:
-        """Returns the lower and upper bounds of each target, `[B, ..., D, 2]`."""
+        """Returns the lower and upper bounds of each target, `[B, ..., D, 2]`; an empty interval becomes its middle."""
         lower, upper, scale = likelihood.band(prediction, len(self.thresholds))
         margin = scale * ops.convert_to_tensor(list(self.thresholds), scale.dtype)
-        return ops.stack([lower - margin, upper + margin], axis=-1)
+        middle = (lower + upper) / 2
+        return ops.stack([ops.minimum(lower - margin, middle), ops.maximum(upper + margin, middle)], axis=-1)
 
     @classmethod
     def fitted(

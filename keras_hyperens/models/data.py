@@ -108,8 +108,15 @@ def rows_and_labels(x: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any
     """Returns all inputs, labels and weights (or `None`) as arrays (strings as tensors), from arrays or batches.
 
     Raises:
-        ValueError: If there are no labels.
+        ValueError: If there are no labels, or labels or weights are passed in addition to those of batches.
     """
+    has_labels = isinstance(x, tf.data.Dataset | keras.utils.PyDataset)
+    if has_labels and y is not None or sample_weight is not None and (has_labels or y is None):
+        given = [name for name, value in (("y", y), ("sample_weight", sample_weight)) if value is not None]
+        raise ValueError(
+            "Pass labels and weights as arrays `y` and `sample_weight`, or both in the batches of `x`. "
+            f"Received: x of type {type(x).__name__} with {' and '.join(given)}"
+        )
     if y is None:
         parts = [batch for batch in batches(x, "x") if batch[1] is not None]
         if not parts:

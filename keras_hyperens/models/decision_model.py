@@ -234,7 +234,7 @@ class DecisionModel(keras.Model):
             ...]` (for a single sigmoid output 0 or 1, `[B]`), and after `conformalize` `"set"`, which classes are
             plausible, boolean `[B, ..., C]` (C = 2 for a single sigmoid output). For other outputs, after
             `conformalize`, `"interval"`, the lower and upper bounds `[B, ..., D, 2]`. After `abstain` `"refused"`,
-            boolean `[B, ...]`, for Gaussians and values one per target if D > 1.
+            boolean `[B, ...]`, for Gaussians and values one per target if D > 1, for quantiles one per sample.
 
         Raises:
             ValueError: If neither `conformalize` nor `abstain` was called.

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_hyperens import likelihoods
 from keras_hyperens.likelihoods import Likelihood
+from keras_hyperens.likelihoods import Quantiles
 from keras_hyperens.models.uncertainty_outputs import Output
 from keras_hyperens.models.uncertainty_outputs import each_output
 from keras_hyperens.models.uncertainty_outputs import measured_of
@@ -71,12 +72,12 @@ def setting_of_each(name: str, setting: Any, outputs: Any, output_names: Any) ->
         output_names: Output names of the ensemble.
 
     Raises:
-        ValueError: If a list does not have one entry per output, or a dictionary has other names.
+        ValueError: If a list does not have one entry per output, or a dictionary is empty or has other names.
     """
     number = len(keras.tree.flatten(outputs))
     names = [*(output_names or ()), *(path[0] for path, _ in keras.tree.flatten_with_path(outputs) if path)]
     is_list, is_dictionary = isinstance(setting, list | tuple), isinstance(setting, dict)
-    if (is_list and len(setting) != number) or (is_dictionary and not {*setting} <= {*names}):
+    if (is_list and len(setting) != number) or (is_dictionary and not ({*setting} and {*setting} <= {*names})):
         raise ValueError(
             f"`{name}` must have one entry for each of {number} outputs, by position or by the names "
             f"{list(dict.fromkeys(names))}. Received: {name}={setting!r}"
@@ -110,6 +111,8 @@ def _conformal(output: Output, rule: Any) -> dict[str, Any]:
 
 
 def _squeezed(values: Any, output: Output) -> Any:
-    """Removes the last axis, `[B, ...]`, for measures of an output with a single label or target."""
+    """Removes the last axis, `[B, ...]`, for measures of quantiles (their mean), and of a single label or target."""
+    if isinstance(output.likelihood, Quantiles):
+        return ops.mean(values, axis=-1)
     is_kept = len(values.shape) == len(output.prediction.shape)
     return ops.squeeze(values, -1) if is_kept and values.shape[-1] == 1 else values

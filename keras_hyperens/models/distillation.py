@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -15,21 +16,33 @@ from keras_hyperens.likelihoods import Categorical
 from keras_hyperens.likelihoods import Gaussian
 from keras_hyperens.likelihoods import Likelihood
 from keras_hyperens.losses import GaussianNegativeLogLikelihood
+from keras_hyperens.models.ensemble import Ensemble
 from keras_hyperens.types import Tensor
+from keras_hyperens.uncertainty import combine
+from keras_hyperens.uncertainty import variance
 
+SPREAD_WEIGHT = 0.1  # the logarithms of concentrations differ by several units, cross-entropies by less than one
+TINY = 1e-30  # members that are all certain of one class do not differ
+LARGEST = 1e4  # sum of concentrations of members without differences
 OWN_LABELS = ("y", "validation_data")
 
 
 def distill(
-    ensemble: Any, student: keras.Model, x: Any, *, temperature: float = 1.0, **fit_arguments: Any
+    ensemble: Any,
+    student: keras.Model,
+    x: Any,
+    *,
+    temperature: float = 1.0,
+    spread: bool = False,
+    **fit_arguments: Any,
 ) -> keras.Model:
     """Trains a student network on the predictions of an ensemble, for inference at the cost of one network.
 
     The labels are the predictions of the ensemble at its temperatures (of tuning and of `calibrate`), so `x` needs no
     labels. The loss is the cross-entropy to the probabilities of the ensemble; for Gaussians the expected negative
     log-likelihood under the members' mixture, which only depends on its mean and variance; for other values, including
-    quantiles, the mean squared error. At its minimum the student predicts the same as the ensemble, but it does not
-    represent the disagreement between members: a student has no mutual information.
+    quantiles, the mean squared error. At its minimum the student predicts the same as the ensemble. It only
+    represents the disagreement between members with `spread=True`.
 
     Args:
         ensemble: A trained ensemble.
@@ -42,15 +55,22 @@ def distill(
         temperature: Temperature T of the loss. The probabilities of ensemble and student become `p ** (1 / T)`, and the
             loss is multiplied by T²: above 1, improbable classes have more influence. The predictions of the trained
             student do not include it.
+        spread: Whether the logits of the student also represent the variance of the members' probabilities: the
+            exponentials of the logits become the concentrations of a Dirichlet distribution, whose mean, the softmax,
+            is the prediction, and whose sum of variances is that of the members before the temperature of the ensemble.
+            `keras_hyperens.uncertainty.dirichlet_variance` computes it. The loss is increased by 0.1 times the squared
+            error of the logarithm of the sum of concentrations.
         **fit_arguments: As in `keras.Model.fit`: `epochs`, `validation_split`, `callbacks`, `sample_weight`.
 
     Returns:
         The student, compiled as before; `student.history` is the history of the training.
 
     Raises:
-        TypeError: If `student` is not a Keras model, or labels are passed.
+        TypeError: If `ensemble` is not an ensemble, `student` is not a Keras model, or labels are passed.
         ValueError: If the student is not compiled, its outputs are of another kind than those of the ensemble, or the
-            temperature is not positive, or is set for outputs without class probabilities.
+            temperature is not positive, or is set for outputs without class probabilities; if `spread` is set for a
+            single member, or for a student whose outputs are not logits of classes; or if predictions of the ensemble
+            for arrays are not finite.
 
     Example:
     >>> import keras
@@ -69,11 +89,14 @@ def distill(
     References:
         - Hinton et al., [Distilling the Knowledge in a Neural Network](https://arxiv.org/abs/1503.02531)
         - Bucila et al., Model Compression, KDD 2006
+        - Malinin et al., [Ensemble Distribution Distillation](https://arxiv.org/abs/1905.00076)
     """
-    _check(student, temperature, fit_arguments)
-    data, prediction = _with_predictions(ensemble, x, fit_arguments.get("batch_size"))
+    _check(ensemble, student, temperature, spread, fit_arguments)
+    data, prediction = _with_predictions(ensemble, x, fit_arguments.get("batch_size"), spread)
     kinds = _kinds(ensemble, student, prediction, temperature)
     losses = [soft_loss(kind, float(temperature)) for kind in kinds]
+    if spread:
+        losses = [with_spread(*each) for each in zip(losses, kinds, strict=True)]
     given = compile_arguments_of(student)
     own = {"loss": keras.tree.pack_sequence_as(prediction, losses), "metrics": [], "weighted_metrics": None}
     try:
@@ -109,7 +132,45 @@ def soft_loss(likelihood: Likelihood, temperature: float) -> Callable[[Tensor, T
     return expected_likelihood if isinstance(likelihood, Gaussian) else keras.losses.mean_squared_error
 
 
-def _check(student: Any, temperature: Any, fit_arguments: dict[str, Any]) -> None:
+def with_spread(loss: Callable[[Tensor, Tensor], Tensor], likelihood: Likelihood) -> Callable[[Tensor, Tensor], Tensor]:
+    """Returns the loss `[B, ...]` of logits with labels `[B, ..., C + 1]`: predictions, and `log_concentration`.
+
+    Args:
+        loss: `soft_loss` of the predictions.
+        likelihood: Likelihood of the student's output.
+    """
+    if not isinstance(likelihood, Categorical) or not likelihood.from_logits:
+        raise ValueError(
+            "`spread` requires a student of classes with logits: remove its last activation, and compile it with a "
+            f"loss with from_logits=True. Received: a student of {likelihood.description}"
+        )
+
+    def of_both(labels: Tensor, raw: Tensor) -> Tensor:
+        errors = ops.logsumexp(raw, axis=-1) - labels[..., -1]
+        return loss(labels[..., :-1], raw) + SPREAD_WEIGHT * ops.square(errors)
+
+    return of_both
+
+
+def log_concentration(members: Tensor, weights: Any) -> Tensor:
+    """Logarithm of the sum of concentrations of the Dirichlet distribution with the variance of members, `[B, ...]`.
+
+    The variances of a Dirichlet distribution of mean p are `p (1 - p) / (a + 1)` for a sum of concentrations a, so that
+    `a = sum_c p_c (1 - p_c) / sum_c v_c - 1` for members of variance v.
+
+    Args:
+        members: Probabilities, `[M, B, ..., C]`.
+        weights: `[M]`, or `None` for equal weights.
+    """
+    mean, total = combine(members, weights), ops.sum(variance(members, weights), axis=-1)
+    largest = ops.sum(mean * (1 - mean), axis=-1)
+    concentration = (largest + LARGEST * TINY) / (ops.maximum(total, largest / LARGEST) + TINY) - 1
+    return ops.log(ops.clip(concentration, 1 / LARGEST, LARGEST))
+
+
+def _check(ensemble: Any, student: Any, temperature: Any, spread: Any, fit_arguments: dict[str, Any]) -> None:
+    if not isinstance(ensemble, Ensemble):
+        raise TypeError(f"`ensemble` must be an ensemble of this package. Received: ensemble={ensemble!r}")
     if not isinstance(student, keras.Model):
         raise TypeError(f"`student` must be a Keras model. Received: student={student!r}")
     if not student.compiled or student.loss is None:
@@ -119,6 +180,10 @@ def _check(student: Any, temperature: Any, fit_arguments: dict[str, Any]) -> Non
         )
     if not is_number(temperature) or temperature <= 0:
         raise ValueError(f"`temperature` must be a positive number. Received: temperature={temperature!r}")
+    if not isinstance(spread, bool):
+        raise ValueError(f"`spread` must be True or False. Received: spread={spread!r}")
+    if spread and ensemble.ensemble_size == 1:
+        raise ValueError("`spread` requires at least two members. Received: an ensemble of one")
     if given := [name for name in OWN_LABELS if name in fit_arguments]:
         raise TypeError(
             "The labels are the predictions of the ensemble: remove other labels, and use `validation_split`. "
@@ -126,17 +191,32 @@ def _check(student: Any, temperature: Any, fit_arguments: dict[str, Any]) -> Non
         )
 
 
-def _with_predictions(ensemble: Any, x: Any, batch_size: int | None) -> tuple[tuple[Any, ...], Any]:
-    """Returns training data, arrays `(x, predictions)` or a dataset of these, and a prediction or its specification."""
+def _with_predictions(ensemble: Any, x: Any, batch_size: int | None, spread: bool) -> tuple[tuple[Any, ...], Any]:
+    """Returns training data, arrays `(x, labels)` or a dataset of these, and labels or their specification."""
+
+    def labels_of(members: Any, prediction: Any) -> Any:
+        def one(of_members: Any, of_ensemble: Any) -> Any:
+            of_spread = log_concentration(of_members, ensemble.member_weights)
+            return ops.concatenate([of_ensemble, of_spread[..., None]], axis=-1)
+
+        return keras.tree.map_structure(one, members, prediction)
+
     if not isinstance(x, tf.data.Dataset):
         if isinstance(x, keras.utils.PyDataset) or hasattr(x, "__next__"):
             raise TypeError(f"`x` must be arrays or a `tf.data.Dataset`. Received: x of type {type(x).__name__}")
         predictions = ensemble.predict(x, batch_size=batch_size, verbose=0)
+        if not all(np.isfinite(each).all() for each in keras.tree.flatten(predictions)):
+            raise ValueError("The predictions of the ensemble must be finite: check `x`. Received: NaN or infinity")
+        if spread:
+            members = ensemble.predict_members(x, batch_size=batch_size, verbose=0)
+            predictions = keras.tree.map_structure(ops.convert_to_numpy, labels_of(members, predictions))
         return (x, predictions), predictions
 
     def labeled(*element: Any) -> tuple[Any, ...]:
         samples, _, weights = keras.utils.unpack_x_y_sample_weight(element[0] if len(element) == 1 else element)
-        predictions = ensemble(samples, training=False)
+        members = ensemble._member_predictions(samples, training=False)
+        predictions = ensemble._combine(members)
+        predictions = labels_of(members, predictions) if spread else predictions
         return (samples, predictions) if weights is None else (samples, predictions, weights)
 
     dataset = x.map(labeled)

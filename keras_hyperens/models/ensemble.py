@@ -19,6 +19,7 @@ from keras_hyperens.likelihoods.likelihood import Likelihood
 from keras_hyperens.models.data import rows_and_labels
 from keras_hyperens.models.decision_model import DecisionModel
 from keras_hyperens.models.decision_model import Decisions
+from keras_hyperens.models.decision_outputs import setting_of_each
 from keras_hyperens.models.drift_model import DriftModel
 from keras_hyperens.models.export import Servable
 from keras_hyperens.models.export import check_arguments
@@ -264,8 +265,15 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
         """Returns labels in the structure of the outputs, and a weight per sample or position of each output."""
         names = self.output_names
         ignored = likelihoods.per_output(likelihoods.ignored_classes(getattr(self, "loss", None)), members, names)
+        if isinstance(sample_weight, dict):
+            sample_weight = setting_of_each("sample_weight", sample_weight, members, names)
         given = likelihoods.per_output(sample_weight, members, names)
         flat = likelihoods.parts_of_outputs(y, members, names)
+        if len(flat) != len(keras.tree.flatten(members)):
+            raise ValueError(
+                f"There must be labels for each of {len(keras.tree.flatten(members))} outputs. Received: labels for "
+                f"{len(flat)}"
+            )
         pairs = [row_weights(*each) for each in zip(keras.tree.flatten(counts), flat, given, ignored, strict=True)]
         weights, labels = zip(*pairs, strict=True)
         return keras.tree.pack_sequence_as(members, labels), list(weights)
@@ -290,6 +298,16 @@ class Ensemble(DecisionModel, DriftModel, SummaryModel, SharedModel, MultiWorker
     def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **arguments: Any) -> None:
         """As `keras.Model.save`, but an existing file is kept until the new one is complete."""
         save_model(super().save, filepath, overwrite, zipped, arguments)
+
+    def load_weights(self, filepath: Any, *arguments: Any, **keywords: Any) -> None:
+        """As `keras.Model.load_weights`; removes temperatures and decisions, which belong to the previous weights."""
+        super().load_weights(filepath, *arguments, **keywords)
+        self._set_temperatures(None)
+
+    def set_weights(self, weights: Any) -> None:
+        """As `keras.Model.set_weights`; removes temperatures and decisions, which belong to the previous weights."""
+        super().set_weights(weights)
+        self._set_temperatures(None)
 
     def save_weights(self, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None) -> None:
         """As `keras.Model.save_weights`, but an existing file is kept until the new one is complete."""

@@ -437,7 +437,7 @@ class HyperBatchEnsemble(Ensemble):
         loss, loss_weights = WeightedLoss._of_outputs(loss, loss_weights, self.space)
         check_hyperparameters(self.network, self.space, used_by(loss), member_loss)
         if self.output_activation == "auto":
-            self.likelihoods = likelihoods.of_outputs(self.network, loss)
+            self._set_likelihoods(likelihoods.of_outputs(self.network, loss))
         every_metric = (metrics, compile_arguments.get("weighted_metrics"), member_metrics)
         check_metrics(every_metric, self.likelihoods)
         tell_metrics(every_metric, self.likelihoods, loss, self.output_names)
@@ -449,6 +449,12 @@ class HyperBatchEnsemble(Ensemble):
         self.tuning_optimizer = self._trainer.tuning.optimizer  # an attribute, so that Keras saves its variables
         if self.built:
             self._trainer.build_optimizers()
+
+    def _set_likelihoods(self, new: Any) -> None:
+        """Sets the likelihoods; other ones give other predictions, which remove temperatures and decisions."""
+        if new != self.likelihoods:
+            self.likelihoods = new
+            self._set_temperatures(None)
 
     def fit(
         self,

@@ -63,6 +63,8 @@ def each_output(ensemble: keras.Model, *structures: TensorTree) -> Iterator[tupl
 
 def measured_of(output: Output, ensemble: keras.Model, measures: Measures | None) -> dict[str, Any]:
     """Returns measures of one output, `[B, ...]`, by name; arguments as in `describe`."""
+    if isinstance(measures, str):
+        raise ValueError(f"`measures` must be a list of names or functions. Received: measures={measures!r}")
     weights, likelihood = ensemble.member_weights, output.likelihood
     members, pooled, prediction = map(likelihood.distributions, (output.members, output.pooled, output.prediction))
     pooled = None if ensemble.combination == "mean" else pooled  # the measure computes the mean

@@ -40,10 +40,12 @@ class Reference:
         """Stores measures by name, `[N]` each; of more than 1,000 samples a fixed random subset of 1,000.
 
         Raises:
-            ValueError: If there are fewer than 20 samples, or a value is not finite.
+            ValueError: If there is no measure, there are fewer than 20 samples, or a value is not finite.
         """
+        if not (isinstance(measured, Mapping) and measured):
+            raise ValueError(f"Measures must be a dictionary with at least one entry. Received: {measured!r}")
         arrays = {name: _checked(name, values) for name, values in measured.items()}
-        number = len(next(iter(arrays.values())))
+        number = _number_of_samples(arrays)
         kept = np.random.default_rng(0).permutation(number)[:MOST]
         return cls(tuple(arrays), tuple(tuple(map(float, np.sort(each[kept]))) for each in arrays.values()))
 
@@ -56,9 +58,12 @@ class Reference:
         """
         if not (is_number(false_alarm_rate) and 0 < false_alarm_rate < 1):
             raise ValueError(f"`false_alarm_rate` must be in (0, 1). Received: false_alarm_rate={false_alarm_rate!r}")
+        if not isinstance(measured, Mapping):
+            raise ValueError(f"Measures must be a dictionary. Received: {type(measured).__name__}")
         if missing := [name for name in self.measures if name not in measured]:
             raise ValueError(f"The measures {list(self.measures)} are compared. Received: none of {missing}")
         new = {name: _checked(name, measured[name]) for name in self.measures}
+        _number_of_samples(new)
         old = dict(zip(self.measures, map(np.asarray, self.values), strict=True))
         return drift_between(old, new, false_alarm_rate)
 
@@ -70,9 +75,17 @@ class Reference:
 
 def _checked(name: str, values: Any) -> np.ndarray:
     values = np.asarray(values)
-    if values.ndim != 1 or len(values) < FEWEST or values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+    finite = int(np.isfinite(values).sum()) if values.dtype.kind in "biuf" else 0
+    if values.ndim != 1 or len(values) < FEWEST or finite != len(values):
         raise ValueError(
             f"At least {FEWEST} samples are required, each with a finite {name}. "
-            f"Received: shape={values.shape}, dtype={values.dtype}"
+            f"Received: shape={values.shape}, dtype={values.dtype}, {finite} finite values"
         )
     return values.astype("float64")
+
+
+def _number_of_samples(measured: Mapping[str, np.ndarray]) -> int:
+    numbers = {name: len(values) for name, values in measured.items()}
+    if len(set(numbers.values())) > 1:
+        raise ValueError(f"All measures must have the same samples. Received: numbers of samples {numbers}")
+    return next(iter(numbers.values()))

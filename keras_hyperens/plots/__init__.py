@@ -5,6 +5,7 @@ Every function draws on `ax`, or on a new figure, and returns the figure. All pl
 
 from keras_hyperens.plots.calibration import reliability_diagram as reliability_diagram
 from keras_hyperens.plots.costs import cost_frontier as cost_frontier
+from keras_hyperens.plots.detection import drift_histograms as drift_histograms
 from keras_hyperens.plots.detection import uncertainty_histograms as uncertainty_histograms
 from keras_hyperens.plots.diversity import diversity_matrix as diversity_matrix
 from keras_hyperens.plots.hyperparameters import hyperparameter_path as hyperparameter_path
@@ -22,6 +23,7 @@ __all__ = [
     "corruption_curves",
     "cost_frontier",
     "diversity_matrix",
+    "drift_histograms",
     "hyperparameter_path",
     "image_grid",
     "reliability_diagram",

@@ -1,4 +1,4 @@
-"""Uncertainty of in-distribution and out-of-distribution samples."""
+"""Uncertainty of in-distribution and out-of-distribution samples, of a reference and new data."""
 
 from typing import Any
 
@@ -45,16 +45,37 @@ def uncertainty_histograms(
         raise ValueError(f"At least one dataset is required. Received: out_of_distribution={out_of_distribution}")
     foreign = {label: finite_array("out_of_distribution", values, "[K]") for label, values in foreign.items()}
     areas = {label: _auroc(known, values) for label, values in foreign.items()}
-    ax, title = new_axes(ax), "In and out of distribution"
+    title = "In and out of distribution"
     if len(foreign) == 1:
         title += f" (AUROC {next(iter(areas.values())):.3f})"
     else:
         foreign = {f"{label} (AUROC {areas[label]:.3f})": values for label, values in foreign.items()}
-    _draw_densities(ax, known, foreign)
-    _set_square_root_scale(ax)
-    ax.set(xlabel=name, ylabel="density (square root scale)", title=title)
-    legend_above(ax)
-    return ax.figure
+    return _of_densities(new_axes(ax), {"in distribution": known}, foreign, name, title)
+
+
+def drift_histograms(reference: Any, new: Any, name: str = "predictive entropy", ax: Any = None) -> Figure:
+    """Plots the densities of an uncertainty measure for a reference and for new data; see `keras_hyperens.monitoring`.
+
+    Args:
+        reference: Uncertainty of the reference, `[N]`.
+        new: Uncertainty of new samples, `[K]`, or a dictionary of arrays by name.
+        name: Name of the uncertainty measure.
+        ax: Matplotlib axes. Defaults to the axes of a new figure.
+
+    Raises:
+        ValueError: If the uncertainties are not `[N]` and `[K]`, or not finite.
+
+    Example:
+    >>> figure = drift_histograms([0.1, 0.2, 0.4], {"today": [0.3, 0.5]})
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['reference', 'today']
+    """
+    known = finite_array("reference", reference, "[N]")
+    several = new if isinstance(new, dict) else {"new data": new}
+    if not several:
+        raise ValueError(f"At least one dataset is required. Received: new={new}")
+    arrays = {label: finite_array("new", values, "[K]") for label, values in several.items()}
+    return _of_densities(new_axes(ax), {"reference": known}, arrays, name, "Reference and new data")
 
 
 def _auroc(known: np.ndarray, foreign: np.ndarray) -> float:
@@ -63,9 +84,12 @@ def _auroc(known: np.ndarray, foreign: np.ndarray) -> float:
     return float(np.mean(below) / len(known))
 
 
-def _draw_densities(ax: Any, known: np.ndarray, foreign: dict[str, np.ndarray]) -> None:
-    edges = np.histogram_bin_edges(np.concatenate([known, *foreign.values()]), 30)
-    ax.stairs(np.histogram(known, edges, density=True)[0], edges, fill=True, color="0.8", label="in distribution")
+def _of_densities(
+    ax: Any, known: dict[str, np.ndarray], foreign: dict[str, np.ndarray], name: str, title: str
+) -> Figure:
+    edges = np.histogram_bin_edges(np.concatenate([*known.values(), *foreign.values()]), 30)
+    for label, values in known.items():
+        ax.stairs(np.histogram(values, edges, density=True)[0], edges, fill=True, color="0.8", label=label)
     for number, (label, values) in enumerate(foreign.items()):
         ax.stairs(
             np.histogram(values, edges, density=True)[0],
@@ -75,6 +99,10 @@ def _draw_densities(ax: Any, known: np.ndarray, foreign: dict[str, np.ndarray]) 
             linewidth=1.5,
             label=label,
         )
+    _set_square_root_scale(ax)
+    ax.set(xlabel=name, ylabel="density (square root scale)", title=title)
+    legend_above(ax)
+    return ax.figure
 
 
 def _set_square_root_scale(ax: Any) -> None:

@@ -55,5 +55,5 @@ def _of_refusals(refused: np.ndarray, right: np.ndarray) -> Iterator[str]:
         for name, chosen in (("answered", ~refused), ("refused", refused))
         if chosen.any()
     ]
-    yield table(["", "samples", "share", "accuracy"], rows)
+    yield table(["", "samples", "fraction", "accuracy"], rows)
     yield paragraph("Refused: less confident than the threshold of `abstain`.", "small")

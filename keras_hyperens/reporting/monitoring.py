@@ -35,17 +35,17 @@ def monitoring_parts(ensemble: Any, data: Mapping[str, Any], batch_size: int) ->
         [name, drift.samples, "yes" if drift.alarm else "no", f"{drift.p_value:.2g}"] for name, drift in drifts.items()
     ]
     yield table(["", "samples", "alarm", "p"], rows)
-    yield table(["", "measure", "median", "KS", "PSI"], [row for each in drifts.items() for row in _rows(*each)])
+    yield table(["", "measure", "median change", "KS", "PSI"], [row for each in drifts.items() for row in _rows(*each)])
     yield paragraph(
         "Each dataset of at least 20 samples is compared with the reference of the ensemble: change of the median, "
         "largest distance between the distribution functions (KS), and population stability index (PSI). The "
-        "false-alarm rate is at most about 1 % for independent datasets with the distribution of the reference.",
+        "false-alarm rate is at most about 1% for independent datasets with the distribution of the reference.",
         "small",
     )
     first = reference.measures[0]
     values = {name.replace("$", r"\$"): each[first] for name, each in measured.items()}
     name = first.replace("_", " ")
-    figure = plots.uncertainty_histograms(np.asarray(reference.values[0]), values, name)
+    figure = plots.drift_histograms(np.asarray(reference.values[0]), values, name)
     yield picture(figure, f"Distribution of the {name} for the reference and for these data.")
 
 

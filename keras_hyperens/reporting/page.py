@@ -3,12 +3,14 @@
 import base64
 import html
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
+WIDE = 8  # inches: the text of wider figures is too small at the width of a phone
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.7rem; margin-bottom: 0; }
@@ -19,12 +21,18 @@ p { max-width: 46rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25rem 0.9rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+th { white-space: normal; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 6rem; padding-left: 0; }
 tr.first td { font-weight: 600; }
 figure { margin: 1rem 0; }
 img { max-width: 100%; height: auto; }
 .pair { display: flex; flex-wrap: wrap; gap: 1rem; }
 .pair figure { flex: 1 1 24rem; }
+@media (max-width: 40rem) {
+  th, td { padding: 0.25rem 0.3rem; font-size: 0.85rem; }
+  td:nth-child(2) { white-space: normal; }
+  .wide img { max-width: none; width: 40rem; }
+}
 """
 
 
@@ -45,8 +53,9 @@ def heading(text: str) -> str:
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """Plain text; `kind` is `"lead"` or `"small"`."""
-    return f'<p class="{kind}">{html.escape(text)}</p>' if kind else f"<p>{html.escape(text)}</p>"
+    """Plain text with code in backticks; `kind` is `"lead"` or `"small"`."""
+    text = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
+    return f'<p class="{kind}">{text}</p>' if kind else f"<p>{text}</p>"
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -60,13 +69,15 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def picture(figure: Figure, caption: str) -> str:
-    """Returns a matplotlib figure as an embedded image, and closes the figure."""
+    """Returns a matplotlib figure as an embedded image, which scrolls on phones if it is wide; closes the figure."""
+    kind = ' class="scroll wide"' if figure.get_figwidth() > WIDE else ""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     pyplot.close(figure)
     data = base64.b64encode(buffer.getvalue()).decode()
     text = html.escape(caption)
-    return f'<figure><img src="data:image/png;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    image = f'<div{kind}><img src="data:image/png;base64,{data}" alt="{text}"></div>'
+    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
 
 
 def pair(*pictures: str) -> str:

@@ -10,6 +10,7 @@ from keras_hyperens.uncertainty.combining import trimmed_mean as trimmed_mean
 from keras_hyperens.uncertainty.confidence import energy as energy
 from keras_hyperens.uncertainty.confidence import margin as margin
 from keras_hyperens.uncertainty.confidence import max_probability as max_probability
+from keras_hyperens.uncertainty.dispersion import dirichlet_variance as dirichlet_variance
 from keras_hyperens.uncertainty.dispersion import disagreement as disagreement
 from keras_hyperens.uncertainty.dispersion import score_range as score_range
 from keras_hyperens.uncertainty.dispersion import standard_deviation as standard_deviation
@@ -29,6 +30,7 @@ from keras_hyperens.uncertainty.gaussian import total_variance as total_variance
 __all__ = [
     "aleatoric_variance",
     "combine",
+    "dirichlet_variance",
     "disagreement",
     "energy",
     "epistemic_variance",

@@ -30,6 +30,28 @@ def variance(members: Tensor, weights: Tensor | None = None) -> Tensor:
     return combine(ops.square(members - combine(members, weights)), weights)
 
 
+def dirichlet_variance(logits: Tensor) -> Tensor:
+    """Variance of class probabilities under a Dirichlet distribution with concentrations `exp(logits)`, per class.
+
+    It is `p (1 - p) / (a + 1)`, with the softmax p of the logits and the sum of concentrations a. The logits are those
+    of a network trained by `distill(..., spread=True)`, which then corresponds to `variance` of the members.
+
+    Args:
+        logits: `[B, ..., C]`.
+
+    Returns:
+        `[B, ..., C]`.
+
+    Example:
+    >>> import numpy as np
+    >>> dirichlet_variance(np.log([[1.0, 1.0]])).numpy().round(4)  # a uniform distribution
+    array([[0.0833, 0.0833]], dtype=float32)
+    """
+    probabilities = ops.softmax(logits, axis=-1)
+    concentration = ops.exp(ops.logsumexp(logits, axis=-1, keepdims=True))
+    return probabilities * (1 - probabilities) / (concentration + 1)
+
+
 def standard_deviation(members: Tensor, weights: Tensor | None = None) -> Tensor:
     """Square root of `variance`, in the unit of the values.
 

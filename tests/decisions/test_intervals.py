@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_hyperens.calibration import ConformalIntervals
 from keras_hyperens.decisions import Conformal
@@ -109,6 +110,20 @@ def test_gaussians_are_those_of_the_calibration_package():
     prediction, likelihood = predictions["gaussian"]
     expected = ConformalIntervals(0.8).fit(prediction, targets).predict(prediction)
     np.testing.assert_allclose(fitted(prediction, targets, likelihood).of(prediction, likelihood), expected)
+
+
+def test_bounds_never_cross_and_cover_no_less():
+    """A quantile network may predict crossing quantiles; a low coverage narrows bands beyond their middle."""
+    generator = np.random.default_rng(0)
+    prediction, targets = generator.normal(size=(500, 2)), generator.normal(size=(500, 1))
+    intervals = Intervals.fitted(prediction, targets, None, 0.3, "quantile", Quantiles())
+    lower, upper = np.moveaxis(intervals.of(ops.convert_to_tensor(prediction), Quantiles()).numpy()[:, 0], -1, 0)
+    (threshold,) = intervals.thresholds
+    ends = prediction[:, 0] - threshold, prediction[:, 1] + threshold
+    crossed = ends[0] > ends[1]
+    assert 100 < crossed.sum() < 400
+    np.testing.assert_allclose([lower[~crossed], upper[~crossed]], [each[~crossed] for each in ends], atol=1e-6)
+    np.testing.assert_allclose([lower[crossed], upper[crossed]], 2 * [prediction[crossed].mean(-1)], atol=1e-6)
 
 
 def test_too_few_rows_give_everything_and_no_numbers_are_named():

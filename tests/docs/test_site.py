@@ -51,7 +51,7 @@ def test_the_site_has_what_the_pages_promise(site):
     assert "hyper-batch / batch" in (site / "benchmarks.html").read_text()
     layers = (site / "api" / "layers.html").read_text()
     assert 'id="keras_hyperens.layers.HyperBatchDense"' in layers and "Input shape" in layers
-    assert (site / "repository" / "tutorials" / "images" / "digits.png").exists()
+    assert (site / "repository" / "benchmarks" / "defaults" / "plots" / "methods.png").exists()
     assert len(re.findall(r"\d:\d\d minutes", (site / "tutorials.html").read_text())) == 9
     for path in (ROOT / "tutorials").glob("*.ipynb"):
         page = site / "repository" / "tutorials" / path.with_suffix(".html").name

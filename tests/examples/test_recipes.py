@@ -202,6 +202,37 @@ def test_fastapi_answers_requests_together(logged, monkeypatch):
     assert sum(batches) == 20 and len(batches) <= 3
 
 
+def test_fastapi_goes_on_after_a_failed_call():
+    pytest.importorskip("fastapi")
+    from examples.recipes.fastapi_server import answer_batches
+
+    state = {"broken": True}
+
+    def decide(inputs):
+        if state["broken"]:
+            raise RuntimeError("out of memory")
+        return {"value": inputs[:, 0, 0, 0]}
+
+    async def answers_of(queue, values):
+        futures = [asyncio.get_running_loop().create_future() for _ in values]
+        for value, future in zip(values, futures, strict=True):
+            await queue.put((np.full((8, 8, 1), value, "float32"), future))
+        return await asyncio.gather(*futures, return_exceptions=True)
+
+    async def answers():
+        queue = asyncio.Queue()
+        task = asyncio.create_task(answer_batches(queue, decide))
+        failed = await answers_of(queue, [1, 2])
+        state["broken"] = False
+        answered = await answers_of(queue, [3, 4])
+        task.cancel()
+        return failed, answered
+
+    failed, answered = asyncio.run(answers())
+    assert [str(each) for each in failed] == 2 * ["out of memory"]
+    assert [each["value"] for each in answered] == [3, 4]
+
+
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore")  # of the converter
 def test_litert(logged, monkeypatch):

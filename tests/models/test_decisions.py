@@ -1,5 +1,7 @@
 """Decisions of both ensembles: against NumPy, in files and exports, and when they are forgotten."""
 
+import tempfile
+
 import keras
 import numpy as np
 import pytest
@@ -127,8 +129,11 @@ def test_intervals(kind, number):
     measure = "total_variance" if kind == "gaussian" else "variance"
     assert ensemble.abstention.measures == (measure,)
     refused = decided(ensemble)["refused"]
-    shape = (120, prediction.shape[-1] // (2 if kind == "gaussian" else 1))
-    assert refused.shape == (shape if shape[1] > 1 else shape[:1]) and refused.sum() == int(0.1 * np.prod(shape))
+    shape = (120,) if kind == "quantiles" or number == 1 else (120, number)  # quantiles of a sample: one decision
+    assert refused.shape == shape and refused.sum() == int(0.1 * np.prod(shape))
+    if kind == "quantiles":
+        variance = ensemble.predict_members(X, verbose=0).var(0).mean(-1)
+        np.testing.assert_array_equal(refused, variance > ensemble.abstention.thresholds[0])
 
 
 @pytest.mark.integration
@@ -185,6 +190,12 @@ def test_several_outputs(structure, tmp_path):
     for argument, wrong in (("measure", ["margin"]), ("measure", {"sise": "variance"}), ("threshold", [1.0])):
         with pytest.raises(ValueError, match=f"`{argument}` must have one entry for each of 2 outputs.*'kind', 'size'"):
             ensemble.abstain(**{"threshold": 0.5, argument: wrong})
+    for names in ({"sise": np.ones(120)}, {}):
+        with pytest.raises(ValueError, match="`sample_weight` must have one entry for each of 2 outputs"):
+            ensemble.conformalize(X, labels, sample_weight=names, verbose=0)
+    for fit in (ensemble.conformalize, ensemble.calibrate):
+        with pytest.raises(ValueError, match="labels for each of 2 outputs. Received: labels for 1"):
+            fit(X, {"kind": Y}, verbose=0)
     with pytest.raises(ValueError, match="`method` must have one entry for each of 2 outputs"):
         ensemble.conformalize(X, labels, method=["aps"], verbose=0)
     for wrong in ({"kind": 0.4}, ["high", 1]):
@@ -280,16 +291,34 @@ CHANGES = {
     "fit": lambda ensemble: ensemble.fit(X[:32], Y[:32], tuning_split=0.5, verbose=0),
     "leave_out": lambda ensemble: ensemble.leave_out([1]),
     "calibrate": lambda ensemble: ensemble.calibrate(X, Y, verbose=0),
+    "set_weights": lambda ensemble: ensemble.set_weights([2 * each for each in ensemble.get_weights()]),
+    "load_weights": lambda ensemble: load_weights_of_another(ensemble),
+    "compile": lambda ensemble: ensemble.compile("sgd", "mse"),  # logits are values now
 }
+
+
+def load_weights_of_another(ensemble):
+    with tempfile.TemporaryDirectory() as directory:
+        hyper_batch().save_weights(f"{directory}/other.weights.h5")
+        ensemble.load_weights(f"{directory}/other.weights.h5")
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_makes_other_predictions_forgets_them(change):
     ensemble = with_decisions()
+    ensemble._temperatures = Temperatures("ensemble", (1.5,))
     CHANGES[change](ensemble)
     assert ensemble.conformal is None and ensemble.abstention is None
+    assert ensemble.temperatures != Temperatures("ensemble", (1.5,))
     with pytest.raises(ValueError, match="Call `conformalize` or `abstain` on held-out data first"):
         ensemble.decide(X)
+
+
+def test_the_same_loss_again_forgets_nothing():
+    ensemble = with_decisions()
+    before = ensemble.conformal, ensemble.abstention
+    ensemble.compile("adam", LOGITS, run_eagerly=True)
+    assert (ensemble.conformal, ensemble.abstention) == before
 
 
 def test_a_refused_fit_forgets_nothing():
@@ -303,10 +332,14 @@ def test_a_refused_fit_forgets_nothing():
 def test_a_refused_call_leaves_what_was_there():
     ensemble = deep()
     found = ensemble.conformalize(X, Y, verbose=0), ensemble.abstain(threshold=0.5)
+    batches = tf.data.Dataset.from_tensor_slices((X, Y)).batch(60)
     for call, says in (
         (lambda: ensemble.conformalize(X, Y, method="interval", verbose=0), "one of .'threshold', 'aps', 'raps'."),
         (lambda: ensemble.conformalize(X, Y + 1, verbose=0), "labels from 1 to 3"),
         (lambda: ensemble.conformalize(X, verbose=0), "`x` must be .*Received: x of type ndarray"),
+        (lambda: ensemble.conformalize(batches, sample_weight=np.ones(120)), "both in the batches .*sample_weight"),
+        (lambda: ensemble.conformalize((X, Y), sample_weight=np.ones(120)), "both in the batches .*sample_weight"),
+        (lambda: ensemble.conformalize(batches, Y), "both in the batches .*Received: x of type .*Dataset with y"),
         (lambda: ensemble.abstain(X, answered=0.5, measure="variance_of_all", verbose=0), "`measure` must be one of"),
         (lambda: ensemble.abstain(X, threshold=0.5), "`threshold` does not use samples"),
         (lambda: ensemble.abstain(answered=0.5), "pass `x`. Received: x=None"),

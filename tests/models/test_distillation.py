@@ -4,12 +4,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import ops
 
 import keras_hyperens as khe
+from keras_hyperens import uncertainty
 from keras_hyperens.likelihoods import Bernoulli
 from keras_hyperens.likelihoods import Categorical
 from keras_hyperens.likelihoods import Gaussian
 from keras_hyperens.likelihoods import Value
+from keras_hyperens.models.distillation import _with_predictions
+from keras_hyperens.models.distillation import log_concentration
 from keras_hyperens.models.distillation import soft_loss
 from keras_hyperens.models.temperatures import Temperatures
 from tests.models.networks import LOGITS
@@ -109,6 +113,56 @@ def test_a_student_of_a_regression_equal_to_its_teacher_stays(outputs, loss):
     assert distance_after_a_step(ensemble, [weight / 2 for weight in weights]) > 1e-3
 
 
+def test_concentrations_have_the_variance_of_the_members():
+    members = GENERATOR.dirichlet(np.ones(4), size=(5, 20)).astype("float32")
+    members[:, 0] = members[0, 0]  # no differences
+    members[:, 1] = np.eye(4)[2]  # nor here, all certain
+    weights = [1.0, 2.0, 1.0, 1.0, 0.0]
+    mean = np.average(members, 0, weights)
+    total = np.average((members - mean) ** 2, 0, weights).sum(-1)
+    logs = ops.convert_to_numpy(log_concentration(members, weights))
+    np.testing.assert_allclose(np.exp(logs[:2]), 1e4, rtol=1e-3)
+    logits = np.log(mean[2:]) + logs[2:, None]
+    found = ops.convert_to_numpy(uncertainty.dirichlet_variance(logits))
+    np.testing.assert_allclose(found.sum(-1), total[2:], rtol=1e-4)
+    draws = np.stack([GENERATOR.dirichlet(np.exp(each), 20_000).var(0) for each in logits[:3]])
+    np.testing.assert_allclose(found[:3], draws, rtol=0.1)
+
+
+def identity(size=6):
+    """A network with free logits for each of `size` samples, the rows of the identity matrix."""
+    model = keras.Sequential([keras.Input((size,)), keras.layers.Dense(3, use_bias=False)])
+    model.compile(keras.optimizers.Adam(0.1), LOGITS)
+    return model
+
+
+@pytest.mark.integration
+def test_a_student_learns_the_mean_and_the_spread_of_members():
+    keras.utils.set_random_seed(0)
+    ensemble, x = khe.HyperDeepEnsemble([identity() for _ in range(4)]), np.eye(6, dtype="float32")
+    for member in ensemble.members:
+        member.set_weights([GENERATOR.normal(size=(6, 3))])
+    ensemble.calibrate(x, np.arange(6) % 3, verbose=0)
+    rows = np.tile(x, (300, 1))  # an epoch has 300 steps
+    model = khe.distill(ensemble, identity(), rows, spread=True, batch_size=6, shuffle=False, verbose=0)
+    logits, members = model.predict(x, verbose=0), ensemble.predict_members(x, verbose=0)
+    mean = ensemble.predict(x, verbose=0)
+    np.testing.assert_allclose(ops.softmax(logits), mean, atol=5e-3)
+    concentrations = np.log(np.exp(logits).sum(-1))
+    np.testing.assert_allclose(concentrations, log_concentration(members, None), atol=0.05)
+    plain = khe.distill(ensemble, identity(), x, epochs=1, verbose=0).predict(x, verbose=0)
+    assert np.abs(np.log(np.exp(plain).sum(-1)) - concentrations).max() > 0.5
+
+
+def test_labels_with_a_spread_are_those_of_batches():
+    ensemble = deep()
+    (_, of_arrays), _ = _with_predictions(ensemble, X, None, spread=True)
+    (dataset,), spec = _with_predictions(ensemble, tf.data.Dataset.from_tensor_slices(X).batch(16), None, spread=True)
+    assert of_arrays.shape == (48, 4) and spec.shape[-1] == 4
+    of_batches = np.concatenate([labels.numpy() for _, labels in dataset])
+    np.testing.assert_allclose(of_batches, of_arrays, rtol=1e-3, atol=1e-5)
+
+
 def test_all_but_the_weights_stays_as_it_was():
     ensemble, metric = deep(), keras.metrics.SparseCategoricalAccuracy()
     before = [weight.numpy() for weight in ensemble.weights]
@@ -180,3 +234,18 @@ def test_what_cannot_be_labeled_or_tempered_is_refused():
         khe.distill(deep(), student(), (X for _ in range(3)))
     with pytest.raises(ValueError, match="Only class probabilities have a temperature.*temperature=2 for outputs of"):
         khe.distill(teacher(2, "mse"), student(2, "mse"), X, temperature=2)
+    with pytest.raises(ValueError, match="`spread` must be True or False. Received: spread='yes'"):
+        khe.distill(deep(), student(), X, spread="yes")
+    with pytest.raises(ValueError, match="at least two members. Received: an ensemble of one"):
+        khe.distill(teacher(), student(), X, spread=True)
+    two = khe.HyperDeepEnsemble([student(2, "mse"), student(2, "mse")])
+    with pytest.raises(ValueError, match="`spread` requires a student of classes with logits.*student of values"):
+        khe.distill(two, student(2, "mse"), X, spread=True)
+    for no_ensemble in (student(), "e.keras"):
+        with pytest.raises(TypeError, match="`ensemble` must be an ensemble of this package. Received: ensemble="):
+            khe.distill(no_ensemble, student(), X)
+    network = student()
+    before = network.get_weights()
+    with pytest.raises(ValueError, match="predictions of the ensemble must be finite"):
+        khe.distill(deep(), network, np.full_like(X, np.nan))
+    np.testing.assert_array_equal(network.get_weights()[0], before[0])

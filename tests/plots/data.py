@@ -31,6 +31,10 @@ PICTURES = {
     "uncertainty_histograms of several": lambda **at: plots.uncertainty_histograms(
         KNOWN, {"noise": FOREIGN, "letters": FOREIGN / 2}, **at
     ),
+    "drift_histograms": lambda **at: plots.drift_histograms(KNOWN, FOREIGN, **at),
+    "drift_histograms of several": lambda **at: plots.drift_histograms(
+        KNOWN, {"today": FOREIGN, "the day before": FOREIGN / 2}, **at
+    ),
     "certain_images": lambda **at: plots.certain_images(IMAGES, UNCERTAINTY, **at),
     "image_grid": lambda **at: plots.image_grid(IMAGES[:8], [f"is {k}\nsays 3 (40%)" for k in range(8)], **at),
     "hyperparameter_path": lambda **at: plots.hyperparameter_path(BOUNDS, "l2", **at),

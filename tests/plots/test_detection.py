@@ -58,3 +58,16 @@ def test_ticks_suit_any_unit(ax):
 def test_wrong_uncertainties(known, foreign, message):
     with pytest.raises(ValueError, match=message):
         plots.uncertainty_histograms(known, foreign)
+
+
+def test_a_reference_and_new_data_have_the_same_densities_and_names_of_their_own(ax):
+    plots.drift_histograms(KNOWN, {"today": FOREIGN}, "disagreement", ax=ax)
+    other = plots.uncertainty_histograms(KNOWN, FOREIGN).axes[0]
+    for patch, expected in zip(ax.patches, other.patches, strict=True):
+        np.testing.assert_array_equal(patch.get_data().values, expected.get_data().values)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["reference", "today"]
+    assert "distribution" not in ax.get_title() and ax.get_xlabel() == "disagreement"
+    with pytest.raises(ValueError, match=r"At least one dataset is required. Received: new=\{\}"):
+        plots.drift_histograms(KNOWN, {})
+    with pytest.raises(ValueError, match="`reference` must be finite"):
+        plots.drift_histograms([np.nan], FOREIGN)

@@ -92,6 +92,7 @@ def test_decisions_have_a_section_where_there_are_some(tmp_path):
     assert f"the coverage on the test data is {inside.mean():.1%}" in page
     assert cells(page, "all")[1:] == ["40", "100.0%", f"{inside.mean():.1%}"]
     assert cells(page, "answered")[1:] == ["30", "75.0%", f"{right[~answers['refused']].mean():.2%}"]
+    assert "<code>abstain</code>" in page and "`" not in page
     assert cells(page, "refused")[1:] == ["10", "25.0%", f"{right[answers['refused']].mean():.2%}"]
 
 
