@@ -54,14 +54,28 @@ def seeded():
     keras.utils.set_random_seed(0)
 
 
+def pytest_runtest_setup(item):
+    """Unit tests run graphs as they are traced: to optimize one takes longer than the few steps that it makes."""
+    import tensorflow as tf
+
+    is_unit = item.get_closest_marker("integration") is None
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": is_unit})
+
+
 @pytest.fixture(autouse=True, scope="module")
 def cleared():
-    """Once for each file: to clear Keras' session takes longer than most tests."""
+    """Once for each file: to clear Keras' session takes longer than most tests.
+
+    Within a file TensorFlow keeps its kernels, which every new seed would clear. Only random operations that have a state
+    need that, and there are none here; to make the kernels again takes a quarter of the time of all tests.
+    """
     import keras
+    from tensorflow.python import pywrap_tfe
 
     from keras_hyperens.search.tuner_hooks import forgotten_gradients
 
-    with forgotten_gradients():
+    with forgotten_gradients(), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pywrap_tfe, "TFE_ContextClearCaches", lambda context: None)
         yield
     keras.backend.clear_session()
     gc.freeze()  # what is left now stays

@@ -55,13 +55,14 @@ def test_outputs_and_penalties_equal_a_loop_over_members_and_rows(case, draws, f
         outputs = case.call(layer, rows, training=True)
         penalty = sum(layer.losses)
     plain, expected, penalties = plain_layer(layer), [], []
-    case.call(plain, rows[:1])
+    size = B // draws  # of the rows with the same values
+    case.call(plain, rows[:size])
     for k in range(M):
-        for b in range(B):
-            value = values[k, b if draws > 1 else 0]
-            plain.set_weights(weights_at(case, layer, k, value))
-            expected.append(case.call(plain, rows[k * B + b : k * B + b + 1]))
-            penalties.append(penalty_at(case, layer, k, value))
+        for b in range(draws):
+            start = k * B + b * size
+            plain.set_weights(weights_at(case, layer, k, values[k, b]))
+            expected.append(case.call(plain, rows[start : start + size]))
+            penalties.append(penalty_at(case, layer, k, values[k, b]))
     np.testing.assert_allclose(outputs, np.concatenate(expected), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(penalty, np.mean(penalties), rtol=1e-4)
 
