@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 
+import keras
 import numpy as np
 import pytest
 
@@ -23,6 +24,18 @@ PAPER = ROOT / "benchmarks" / "paper"
 PAGES = (README, ROOT / "docs" / "benchmarks.md")
 
 
+mobilenet = keras.applications.MobileNetV2
+
+
+def first_blocks_of_mobilenet(classes, **arguments):
+    """All kinds of its layers; `tests/conversion/test_applications.py` converts all of it."""
+    model = mobilenet(classes=classes, **arguments)
+    features = keras.layers.GlobalAveragePooling2D()(model.get_layer("block_2_add").output)
+    shorter = keras.Model(model.input, keras.layers.Dense(classes)(features))
+    assert {type(layer) for layer in shorter.layers} == {type(layer) for layer in model.layers}
+    return shorter
+
+
 @pytest.mark.integration
 def test_the_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -30,7 +43,8 @@ def test_the_examples_run(tmp_path, monkeypatch):
     quickstart, deep, use, existing = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
     shorter = deep.replace("epochs=20", "epochs=1")
     shorter = shorter.replace("max_trials=20", "max_trials=2, initializations=1, num_hyperparameter_sets=2")
-    for code in (quickstart, shorter, use, existing):
+    monkeypatch.setattr(keras.applications, "MobileNetV2", first_blocks_of_mobilenet)
+    for code in (quickstart.replace("epochs=60", "epochs=15"), shorter, use, existing):
         exec(code, names)  # noqa: S102
     ensemble, x_test, y_test = names["ensemble"], names["x_test"], names["y_test"]
     assert ensemble.space.names == ("l2", "dropout") and len(x_test) == 597
@@ -62,8 +76,11 @@ def test_the_first_example_of_the_site_runs(tmp_path, monkeypatch):
 @pytest.mark.integration
 @pytest.mark.parametrize("guide", ["data", "tuning", "search"])
 def test_the_code_of_a_guide_runs(guide, tmp_path, monkeypatch, capsys):
+    """An epoch of each training, eagerly: to trace one takes longer. README's examples run in graphs."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(keras.Model, "run_eagerly", property(lambda self: True, lambda self, value: None))
     code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{guide}.md").read_text(), re.S))
+    code = re.sub(r"epochs=\d+", "epochs=1", code)
     names = {}
     exec(code, names)  # noqa: S102
     ensemble, x = names["ensemble"], names["x"]
@@ -155,7 +172,7 @@ def test_a_newcomers_walk(tmp_path):
     *_, look, more, report = (line for line in said.splitlines() if not line.startswith("make["))  # of a make in a make
     assert look.startswith("Look at") and more.startswith("Try next") and report.startswith("Report")
     assert (clone / "demo_output" / "report.html").stat().st_size > 100_000
-    one = {"WORKERS": "0", "PYTEST_ADDOPTS": "-k test_public_names_exist_and_are_documented"}
+    one = {"WORKERS": "0", "PYTEST_ADDOPTS": "tests/test_public.py -k test_public_names_exist_and_are_documented"}
     assert "1 passed" in run("make test", clone, **one)
     assert list(made.glob("__editable__*"))
     assert "Successfully installed keras-hyperens" in run("pip install .", clone, active=own.parents[2])

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.limit import LIMIT
+from tests.tutorials.kernel import Kernel
 
 runner = pytest.importorskip("tutorials.__main__", reason="jupytext and nbclient are not installed")
 NOTEBOOKS = {path.stem: path for path in runner.SOURCES}
@@ -24,8 +25,11 @@ def text(cell):
 
 
 @notebooks
-def test_a_notebook_runs(name, tmp_path):
+def test_a_notebook_runs(name, tmp_path, monkeypatch):
+    """One of them in a process that Jupyter starts, the others in forked ones, which need no time to import."""
     pytest.importorskip(NEEDED.get(name, "jupytext"), reason="the extra `serving` is not installed")
+    if name != SHORTEST:
+        monkeypatch.setattr("jupyter_client.provisioning.local_provisioner.launch_kernel", Kernel)
     notebook = runner.executed(NOTEBOOKS[name], tmp_path, is_short=True, timeout=LIMIT)
     ran = [cell for cell in notebook.cells if cell.cell_type == "code" and "colab" not in cell.metadata.get("tags", [])]
     assert all(cell.execution_count for cell in ran)
