@@ -5,6 +5,7 @@
     python -m benchmarks.speed --parts largest-selection  # 10 GB on disk
     python -m benchmarks.speed --parts peers              # selection of AutoGluon and the reference, up to 10 GB
     python -m benchmarks.speed --parts kernels            # implementations of a convolution
+    python -m benchmarks.speed --parts ensembles          # a search in groups against RandomSearch, to an ensemble
     python -m benchmarks.speed --report                   # the table of all runs
 
 Results are written to `benchmarks/results/speed.json`, with the machine and the versions: a part replaces its last run,
@@ -46,6 +47,7 @@ ASKED_FOR = {
     "largest-selection": selection.measure_largest,  # takes minutes and much room on disk
     "peers": selection.measure_peers,
     "kernels": forms.measure_convolutions,
+    "ensembles": searches.measure_ensembles,  # takes ten minutes
 }
 
 

@@ -72,9 +72,8 @@ class HyperDeepEnsembleBuilder:
             The weights of each equal those of separate training (with its own penalties, dropout, label smoothing and
             learning rate), except for the order of samples, which a group shares. Candidates with different layers form
             separate groups. Configurations that do not support this (callbacks, tuners that wait for results, ...) or
-            are slower with it are trained one at a time, with a warning that states the reason.
-            `keras.callbacks.EarlyStopping` applies to each candidate separately: a stopped candidate waits for the
-            others of its group.
+            are slower with it are trained one at a time, with a warning that states the reason. `EarlyStopping` applies
+            to each candidate separately: a stopped candidate waits for the others of its group.
         keep: Weights to keep on disk: `"all"`, `"selected"` (the members of the last ensemble; the others are deleted
             when it is built), or an integer: the number of best candidates by score.
         prediction_dtype: Type of the predictions on disk, `"float32"` or `"float16"`.
@@ -98,8 +97,9 @@ class HyperDeepEnsembleBuilder:
         checkpoints: `"best"`: the weights of a candidate are those of its best epoch by the objective. `"ensemble"`:
             after each epoch K members are selected greedily among the previously selected ones and the current weights
             of the candidates in training; the selected weights are stored as additional candidates, independent of
-            `keep`. It costs a prediction of the validation data per epoch. Many selections can overfit few validation
-            samples: `build_ensemble` with other `validation_data` selects the members on samples without that bias.
+            `keep`. It costs a prediction of the validation data per epoch. `keras.callbacks.EarlyStopping` can monitor
+            `"val_ensemble_score"`, the score of the candidates in training as an ensemble. Many selections can overfit
+            few validation samples: `build_ensemble` with other `validation_data` avoids that bias.
 
     Raises:
         TypeError, ValueError: If an argument is out of range.
@@ -265,7 +265,7 @@ class HyperDeepEnsembleBuilder:
             if workers is not None:
                 self._run_workers(workers, stages.session, functools.partial(self.search, x, y, **arguments))
             stages.search()
-            stages.initializations(self.select_hyperparameters)
+            stages.initializations()
 
     def search_hyperparameters(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
         """Runs only the first stage; arguments as in `search`."""
@@ -275,7 +275,7 @@ class HyperDeepEnsembleBuilder:
     def train_initializations(self, x: Any = None, y: Any = None, **arguments: Any) -> None:
         """Runs only the stratification, after `search_hyperparameters`; arguments as in `search`."""
         with self._stages(x, y, **arguments) as stages:
-            stages.initializations(self.select_hyperparameters)
+            stages.initializations()
 
     def select_hyperparameters(self) -> list[Candidate]:
         """Returns the H candidates of the search whose hyperparameters are best together, the best one first.
@@ -364,7 +364,7 @@ class HyperDeepEnsembleBuilder:
         with opened_session(
             self._directory, self._scorer, x, y, validation_data=validation_data, **arguments
         ) as session:
-            Stages(self._directory, self._scorer, session).retraining(members)
+            Stages(self._directory, self._choice, session).retraining(members)
         by_parent = {each.parent: each for each in self.pool.finished(RETRAINING)}
         failed = [member.name for member in members if member.name not in by_parent]
         if failed:
@@ -411,7 +411,7 @@ class HyperDeepEnsembleBuilder:
     @contextlib.contextmanager
     def _stages(self, *data: Any, **arguments: Any) -> Iterator[Stages]:
         with opened_session(self._directory, self._scorer, *data, **arguments) as session:
-            yield Stages(self._directory, self._scorer, session)
+            yield Stages(self._directory, self._choice, session)
 
     def _run_workers(self, workers: int, session: Session, call: Callable[[], None]) -> None:
         if session.lock is not None:

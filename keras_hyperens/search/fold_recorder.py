@@ -19,6 +19,7 @@ from keras_hyperens.search.cross_validation import CrossValidation
 from keras_hyperens.search.distributed.processes import is_worker
 from keras_hyperens.search.pool import FOLDS
 from keras_hyperens.search.pool import Pool
+from keras_hyperens.search.trial_recorder import Found
 from keras_hyperens.search.trial_recorder import TrialRecorder
 from keras_hyperens.search.validation_rows import ValidationRows
 
@@ -66,6 +67,10 @@ class CrossValidationRecorder(TrialRecorder):
         of_folds = self.cross_validation.of_folds
         self.of_folds = [self._part(f"fold-{number}", each.rows) for number, each in enumerate(of_folds)]
         self.of_all = self._part(REFIT, None)
+        for part in () if is_worker() else self.parts.candidates():  # of an interruption after the record
+            candidate = self.pool.find(part.parent)
+            if candidate is not None:
+                self._tidy(candidate)
 
     def _part(self, name: str, rows: ValidationRows | None) -> PartRecorder:
         shared = {each.name: getattr(self, each.name) for each in fields(TrialRecorder) if each.init}
@@ -80,18 +85,19 @@ class CrossValidationRecorder(TrialRecorder):
         for recorder, of_fold in zip(self.of_folds, self.cross_validation.of_folds, strict=True):
             yield recorder, {**arguments, **of_fold.arguments()}
 
-    def _train(self, name: str, values: dict[str, Any], trial: Any, args: Any, kwargs: Any) -> Candidate:
-        self.pool.forget(name)
+    def _trained(self, known: dict[str, Any], trial: Any, args: Any, kwargs: Any) -> Found:
         arguments = dict(zip(("x", "y"), args), **kwargs)
         parts = list(self._trained_parts(trial, arguments))
-        candidate, predictions = self._joined(self.known_of(name, values), parts)
+        candidate, predictions = self._joined(known, parts)
         if self.refit and candidate.failure is None:
             self.of_all.epochs = {self.of_all.name_of(trial): candidate.best_epoch + 1}
             parts.append(self._run_part(self.of_all, trial, without_validation(arguments)))
-        candidate = self._with_weights(candidate, parts)
-        self.pool.add(candidate, predictions if candidate.failure is None else ())
-        self._tidy(candidate, parts)
-        return candidate
+        return self._with_weights(candidate, parts), predictions
+
+    def add(self, found: Sequence[Found]) -> None:
+        super().add(found)
+        for candidate, _ in found:
+            self._tidy(candidate)
 
     def _trained_parts(self, trial: Any, arguments: dict[str, Any]) -> Iterator[Candidate]:
         """Trains the folds, up to the first failure."""
@@ -143,10 +149,13 @@ class CrossValidationRecorder(TrialRecorder):
         weights = {"weights": found[-1]} if self.refit else {"fold_weights": tuple(found)}
         return replace(candidate, seconds=seconds, **weights)
 
-    def _tidy(self, candidate: Candidate, parts: Sequence[Candidate]) -> None:
-        """Deletes the records of the parts, and weights that the candidate does not use."""
+    def _tidy(self, candidate: Candidate) -> None:
+        """Deletes the records of all its parts, and weights that the candidate does not use."""
         used = {*self.pool.weights_files(candidate)}
-        for part in parts:
+        for recorder in (*self.of_folds, self.of_all):
+            part = self.parts.find(f"{candidate.name}-{recorder.part}")
+            if part is None:
+                continue
             self.parts.discard(part)
             if not used & {*self.parts.weights_files(part)}:
                 self.parts.drop_weights([part])

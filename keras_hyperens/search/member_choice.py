@@ -84,7 +84,7 @@ class MemberChoice:
         if selection not in SELECTIONS:
             raise ValueError(f"`selection` must be one of {tuple(SELECTIONS)}. Received: selection={selection!r}")
         check_cost(cost, "cost_weight" in arguments or "max_cost" in arguments)
-        finished = self._eligible()
+        finished = self.eligible()
         kept = [candidate for candidate in finished if self.pool.has_weights(candidate)]
         if len(kept) < size:
             raise ValueError(
@@ -119,7 +119,7 @@ class MemberChoice:
 
     def scores_by_size(self, max_size: int) -> dict[str, list[float]]:
         """As `HyperDeepEnsembleBuilder.scores_by_size`."""
-        finished, runs, metric = self._eligible(), self.runs_of_best_set(), self.settings.metric
+        finished, runs, metric = self.eligible(), self.runs_of_best_set(), self.settings.metric
         sizes = range(1, max_size + 1)
         single = self.scorer.select(finished, 1, metric).trajectory[0]
         return {
@@ -136,10 +136,10 @@ class MemberChoice:
         predictions, of_outputs = [self.pool.predictions(run) for run in runs], named(runs[0].likelihoods)
         return self.scorer.score(list(map(mean_of, of_outputs, zip(*predictions))), of_outputs)
 
-    def _eligible(self) -> list[Candidate]:
-        with_search = self.settings.include_search or not self.settings.initializations
+    def eligible(self) -> list[Candidate]:
+        """Returns the finished candidates that can become members."""
         found = self.pool.finished(SEARCH, INITIALIZATIONS, CHECKPOINTS)
-        return found if with_search else [each for each in found if not _is_of_search(each)]
+        return found if self.settings.has_search_members else [each for each in found if not _is_of_search(each)]
 
     def _say_if_a_better_one_was_not_kept(self, chosen: Selection, possible: Selection) -> None:
         if possible.trajectory[-1] < chosen.trajectory[-1]:

@@ -22,8 +22,8 @@ VERSION = "format_version"  # part of an identity: the format of the directory
 METRIC = "metric"  # part of an identity that may change: scores are then recomputed
 LOCK = ".lock"  # file of `directory.DirectoryLock`
 OURS = re.compile(
-    r"(labels|weights)\.\d+\.npy|candidates|folds|candidates\.csv|stage-\w+\.json|search|initializations|retraining"
-    r"|\.(builder|labels|weights|candidates|stage-\w+)-[0-9a-f]{8}\..+"  # incomplete files
+    r"(labels|weights)\.\d+\.npy|candidates|folds|candidates\.csv|stage-\w+\.json|ensemble\.json|search|initializations|retraining"
+    r"|\.(builder|labels|weights|candidates|stage-\w+|ensemble)-[0-9a-f]{8}\..+"  # incomplete files
 )
 KINDS: dict[Any, tuple[str, ...]] = {  # types of the fields of a record
     str: ("stage", "parent", "weights"),

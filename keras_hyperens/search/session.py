@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from keras_hyperens.sample_weights import check_class_weight
 from keras_hyperens.search.candidate import INITIALIZATIONS
 from keras_hyperens.search.candidate import RETRAINING
 from keras_hyperens.search.candidate import SEARCH
+from keras_hyperens.search.checkpoints import ENSEMBLE_SCORE
+from keras_hyperens.search.checkpoints import monitors_ensemble
 from keras_hyperens.search.cross_validation import CrossValidation
 from keras_hyperens.search.digests import has_dataset
 from keras_hyperens.search.directory import DirectoryLock
@@ -90,6 +93,7 @@ def opened_session(
     folds = _folds(directory, (x, y, arguments.get("sample_weight")), groups, validation_data)
     validation_data = validation_data if folds is None else folds.held_out
     _check_given(settings, x, y, validation_data)
+    _check_epochs(settings, arguments.get("callbacks") or ())
     rows = ValidationRows(validation_data, settings.output_activation)
     _check_fit(directory, scorer, rows, x, y, arguments)
     with directory.locked() as lock:
@@ -141,6 +145,20 @@ def _check_given(settings: Settings, x: Any, y: Any, validation_data: Any) -> No
         raise ValueError(
             "Every candidate reads the training data again: convert a generator to a dataset, for example with "
             "`tf.data.Dataset.from_generator`. Received: a generator"
+        )
+
+
+def _check_epochs(settings: Settings, callbacks: Sequence[Any]) -> None:
+    """Raises a `ValueError` if the call requires a selection among epochs that the settings exclude."""
+    if settings.checkpoints == "best" and any(map(monitors_ensemble, callbacks)):
+        raise ValueError(
+            f'Callbacks can only monitor {ENSEMBLE_SCORE!r} with `checkpoints="ensemble"`. Received: checkpoints="best"'
+        )
+    executions = 1 if settings.is_searched else getattr(settings.own_tuner, "executions_per_trial", 1)
+    if settings.checkpoints != "best" and executions > 1:
+        raise ValueError(
+            "Epochs of a candidate are only distinct with one training run per trial: use `executions_per_trial=1` or "
+            f'`checkpoints="best"`. Received: executions_per_trial={executions}, checkpoints={settings.checkpoints!r}'
         )
 
 

@@ -66,6 +66,11 @@ class Settings:
         """The tuner object of the user; `None` for a name or an oracle."""
         return self.tuner if isinstance(self.tuner, keras_tuner.Tuner) else None
 
+    @property
+    def has_search_members(self) -> bool:
+        """Whether candidates of the search can become members: without initializations there are no others."""
+        return self.include_search or not self.initializations
+
     def pool(self) -> Pool:
         """The candidates in the directory."""
         theirs = None if self.own_tuner is None else self.own_tuner.project_dir

@@ -18,13 +18,14 @@ from keras_hyperens.search.candidate import name_of_retraining
 from keras_hyperens.search.candidate import name_of_run
 from keras_hyperens.search.candidate import rank
 from keras_hyperens.search.checkpoints import CheckpointSelection
+from keras_hyperens.search.checkpoints import without_ensemble_score
 from keras_hyperens.search.directory import SearchDirectory
 from keras_hyperens.search.distributed.processes import is_worker
 from keras_hyperens.search.distributed.tuner_search import TunerSearch
 from keras_hyperens.search.fold_recorder import CrossValidationRecorder
 from keras_hyperens.search.grouped.group_search import groups_of
+from keras_hyperens.search.member_choice import MemberChoice
 from keras_hyperens.search.pool import Pool
-from keras_hyperens.search.scorer import Scorer
 from keras_hyperens.search.session import Session
 from keras_hyperens.search.settings import best_of
 from keras_hyperens.search.training_rows import joined_rows
@@ -40,12 +41,13 @@ class Stages:
     """Trains the candidates of each stage.
 
     Args:
-        directory, scorer: Directory and scorer of the search.
+        directory: Directory of the search.
+        choice: Selection among its candidates.
         session: The call, with its data.
     """
 
-    def __init__(self, directory: SearchDirectory, scorer: Scorer, session: Session) -> None:
-        self.directory, self.scorer, self.session = directory, scorer, session
+    def __init__(self, directory: SearchDirectory, choice: MemberChoice, session: Session) -> None:
+        self.directory, self.choice, self.scorer, self.session = directory, choice, choice.scorer, session
         self.settings, self.pool = directory.settings, directory.pool
         self.seed = directory.seed or 0
 
@@ -66,11 +68,11 @@ class Stages:
             self._drop_checkpoints()
         self._check_that_some_finished(SEARCH)
 
-    def initializations(self, sets: Callable[[], Sequence[Candidate]]) -> None:
-        """Trains each of the selected hyperparameter sets from several initializations."""
+    def initializations(self) -> None:
+        """Trains each of the best hyperparameter sets from several initializations."""
         if not self.settings.initializations:
             return
-        chosen = sets()
+        chosen = self.choice.hyperparameter_sets()
         numbers = range(1, self.settings.initializations + 1)
         runs = [{**each.values, RUN: name_of_run(each.name, number)} for number in numbers for each in chosen]
         self._run_list(self._recorder(INITIALIZATIONS), runs, self.session.arguments)
@@ -84,7 +86,7 @@ class Stages:
             arguments |= joined_rows(*(arguments.pop(name, None) for name in names))
         runs = [{**each.values, RUN: name_of_retraining(each.name)} for each in members]
         self.session.progress.planned[RETRAINING] = len(runs)
-        recorder = TrialRecorder(**self._of_recorders(RETRAINING) | {"rows": None, "checkpoints": None})
+        recorder = TrialRecorder(**self._of_recorders(RETRAINING) | {"rows": None})
         recorder.epochs = {name_of_retraining(each.name): each.best_epoch + 1 for each in members}
         self._run_list(recorder, runs, arguments)
 
@@ -119,6 +121,8 @@ class Stages:
         self, make: Callable[[], keras_tuner.Tuner], recorder: TrialRecorder, plan: Any, arguments: dict[str, Any]
     ) -> None:
         session, is_new = self.session, self.directory.is_to_be_cleared
+        if recorder.checkpoints is None:
+            arguments = without_ensemble_score(arguments)
         search = TunerSearch(recorder, plan, self._on_end(recorder.stage), is_new, session.lease, session.patience)
         search.run(make, arguments, groups_of(self.settings, recorder, arguments, session.progress.say))
 
@@ -128,10 +132,12 @@ class Stages:
             return TrialRecorder(**given)
         return CrossValidationRecorder(**given, cross_validation=folds, refit=self.settings.refit)
 
-    def _checkpoints(self) -> CheckpointSelection | None:
-        if self.settings.checkpoints == "best":
+    def _checkpoints(self, stage: str) -> CheckpointSelection | None:
+        """Returns the selection among all epochs, if those of this stage can become members."""
+        cannot = stage == RETRAINING or (stage == SEARCH and not self.settings.has_search_members)
+        if self.settings.checkpoints == "best" or cannot:
             return None
-        return CheckpointSelection(self.pool, self.scorer.best_ensemble, self.scorer.score)
+        return CheckpointSelection(self.pool, self.choice.eligible, self.scorer.best_ensemble, self.scorer.score)
 
     def _of_recorders(self, stage: str) -> dict[str, Any]:
         settings, arguments = self.settings, self.session.arguments
@@ -145,7 +151,7 @@ class Stages:
             "prediction_dtype": settings.prediction_dtype,
             "training_subset": settings.training_subset,
             "batch_size": arguments.get("validation_batch_size") or arguments.get("batch_size"),
-            "checkpoints": self._checkpoints(),
+            "checkpoints": self._checkpoints(stage),
             "goes_on_from_weights": stage == SEARCH and settings.tuner == "hyperband",
         }
 

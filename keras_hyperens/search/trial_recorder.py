@@ -6,6 +6,7 @@ import traceback
 import zlib
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -24,16 +25,21 @@ from keras_hyperens.search.candidate import SEARCH
 from keras_hyperens.search.candidate import Candidate
 from keras_hyperens.search.candidate import name_of_trial
 from keras_hyperens.search.candidate import parent_of
+from keras_hyperens.search.checkpoints import ENSEMBLE_SCORE
 from keras_hyperens.search.checkpoints import CheckpointSelection
 from keras_hyperens.search.checkpoints import Offers
 from keras_hyperens.search.checkpoints import Predicted
 from keras_hyperens.search.distributed.processes import is_worker
 from keras_hyperens.search.distributed.processes import worker_id
 from keras_hyperens.search.pool import Pool
+from keras_hyperens.search.recorded_hypermodel import RecordedHyperModel
+from keras_hyperens.search.recorded_hypermodel import best_metrics
 from keras_hyperens.search.training_rows import Share
 from keras_hyperens.search.tuners import RUN
 from keras_hyperens.search.tuners import own_values
 from keras_hyperens.search.validation_rows import ValidationRows
+
+Found = tuple[Candidate, list[np.ndarray]]  # a candidate, and its predictions of each output
 
 
 @dataclass
@@ -113,38 +119,47 @@ class TrialRecorder:
     def _train(self, name: str, values: dict[str, Any], trial: Any, args: Any, kwargs: Any) -> Candidate:
         start = time.monotonic()
         self.pool.forget(name)
-        seed = self.seed_of(name)
         known = self.known_of(name, values)
-        self.running = trial.trial_id
-        checkpoint = self.checkpoint_of(trial.trial_id)
-        files.remove(checkpoint)  # of an interrupted training run
-        self.hypermodel.next_seed = seed
-        self.hypermodel.share = None if self.training_subset is None else Share(self.training_subset, seed)
-        self.hypermodel.epochs = self.epochs.get(name)
-        if self.checkpoints is not None:
-            self.checkpoints.begin([name])
-            self.hypermodel.offers = functools.partial(self._offers, name, self.checkpoints)
         predictions: list[np.ndarray] = []
         try:
-            with tuner_hooks.forgotten_gradients():
-                results = self.run(trial, *args, **kwargs)
-            self._load_best(checkpoint)
-            weights = self.keep_weights(name, checkpoint, trial)
-            candidate, predictions = self.candidate_of(known, self.hypermodel.model, results, weights)
-            candidate = replace(candidate, seconds=_since(start))
-            if self.checkpoints is not None:
-                self.checkpoints.write(candidate, self.hypermodel.model)
+            candidate, predictions = self._trained(known, trial, args, kwargs)
         except keras_tuner.errors.FatalError:
             raise
         except files.OUTAGES as error:  # such as a full disk, independent of the candidate
             raise keras_tuner.errors.FatalRuntimeError(str(error)) from error
         except Exception:
-            candidate = Candidate(**known, failure=traceback.format_exc(), seconds=_since(start))
+            candidate = Candidate(**known, failure=traceback.format_exc())
+        candidate = replace(candidate, seconds=candidate.seconds or _since(start))
+        self.add([(candidate, predictions)])
+        return candidate
+
+    def _trained(self, known: dict[str, Any], trial: Any, args: Any, kwargs: Any) -> Found:
+        """Trains a candidate."""
+        name = known["name"]
+        self.running = trial.trial_id
+        checkpoint = self.checkpoint_of(trial.trial_id)
+        files.remove(checkpoint)  # of an interrupted training run
+        self.hypermodel.next_seed = known["seed"]
+        self.hypermodel.share = None if self.training_subset is None else Share(self.training_subset, known["seed"])
+        self.hypermodel.epochs = self.epochs.get(name)
+        try:
+            if self.checkpoints is not None:
+                self.checkpoints.begin([name])
+                self.hypermodel.offers = functools.partial(self._offers, name, self.checkpoints)
+            with tuner_hooks.forgotten_gradients():
+                results = self.run(trial, *args, **kwargs)
+            self._load_best(checkpoint)
+            return self.candidate_of(known, trial, self.hypermodel.model, results)
         finally:
             self.running = self.hypermodel.model = None
             self.hypermodel.next_seed = None
-        self.pool.add(candidate, predictions if candidate.failure is None else ())
-        return candidate
+
+    def add(self, found: Sequence[Found]) -> None:
+        """Writes the records of candidates of one training run."""
+        if self.checkpoints is not None:
+            self.checkpoints.end([candidate for candidate, _ in found])
+        for candidate, predictions in found:
+            self.pool.add(candidate, predictions if candidate.failure is None else ())
 
     def _offers(self, name: str, checkpoints: CheckpointSelection, model: Any) -> Offers:
         """Returns the callback for the selection among epochs of the candidate of this name."""
@@ -171,23 +186,26 @@ class TrialRecorder:
         own = f"-{files.checked_name(worker_id())}" if is_worker() else ""
         return place.replace(".weights.h5", f"{own}.weights.h5")
 
-    def candidate_of(
-        self, known: dict[str, Any], model: Any, results: Any, weights: str, outputs: Any = None
-    ) -> tuple[Candidate, list[np.ndarray]]:
-        """Returns a candidate of a model with its best weights, and its predictions.
+    def candidate_of(self, known: dict[str, Any], trial: Any, model: Any, results: Any, outputs: Any = None) -> Found:
+        """Returns the candidate of a trained model, and stores its weights and its checkpoints.
 
         Args:
             known: Result of `known_of`.
-            model: Model with its best weights.
+            trial: The trial, with its weights in the file `checkpoint_of`.
+            model: Model with these weights.
             results: Results of the training.
-            weights: Result of `keep_weights`.
             outputs: Outputs for the validation data, if they are known.
         """
+        weights = self.keep_weights(known["name"], self.checkpoint_of(trial.trial_id), trial)
         metrics, best_epoch = best_metrics(results, self.tuner.oracle.objective)
+        metrics.pop(ENSEMBLE_SCORE, None)  # not of this candidate
         predictions, described = self._described(model, outputs)
         described["weights"] = weights
         described["failure"] = self._divergence(metrics, described["score"])
-        return Candidate(**known, **described, metrics=metrics, best_epoch=best_epoch), predictions
+        candidate = Candidate(**known, **described, metrics=metrics, best_epoch=best_epoch)
+        if self.checkpoints is not None:
+            self.checkpoints.write(candidate, model)
+        return candidate, predictions
 
     def keep_weights(self, name: str, checkpoint: str, trial: Any) -> str:
         """Moves the checkpoint of a finished trial to the pool, unless a tuner object owns it.
@@ -271,61 +289,6 @@ class TrialRecorder:
         described["failure"] = self._divergence(metrics, described["score"])
         candidate = Candidate(**known, parent=name, metrics=metrics, **described, seconds=_since(start))
         self.pool.add(candidate, predictions)
-
-
-class RecordedHyperModel(keras_tuner.HyperModel):
-    """Hypermodel with a seed, and access to the model of the current trial."""
-
-    def __init__(self, hypermodel: keras_tuner.HyperModel, objective: str) -> None:
-        super().__init__(name=hypermodel.name)
-        self.objective = objective
-        self.inner = hypermodel
-        self.model: keras.Model | None = None
-        self.next_seed: int | None = None
-        self.share: Share | None = None
-        self.epochs: int | None = None
-        self.offers: Callable[[keras.Model], keras.callbacks.Callback] | None = None
-
-    def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
-        self.inner.declare_hyperparameters(hp)
-
-    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        if self.next_seed is not None:  # here, because KerasTuner clears the session just before
-            keras.utils.set_random_seed(self.next_seed)
-            self.next_seed = (self.next_seed + 1) % 2**31  # for a second execution
-        return self.inner.build(hp)
-
-    def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
-        self.model = model
-        if self.share is not None:
-            args, kwargs = self.share.of_arguments(args, kwargs)
-        if self.offers is not None:
-            kwargs["callbacks"] = [*(kwargs.get("callbacks") or []), self.offers(model)]
-        if self.epochs is None:
-            return self.inner.fit(hp, model, *args, **kwargs)
-        history = self.inner.fit(hp, model, *args, **{**kwargs, "epochs": self.epochs})
-        return {self.objective: best_metrics(history, keras_tuner.Objective("loss", "min"))[0]["loss"]}
-
-
-def best_metrics(results: Any, objective: Any) -> tuple[dict[str, float], int]:
-    """Returns metrics at the best epoch, and that epoch; means for several executions."""
-    if isinstance(results, list):
-        parts = [best_metrics(each, objective) for each in results]
-        names = parts[0][0]
-        return {name: float(np.mean([m[name] for m, _ in parts])) for name in names}, int(parts[0][1])
-    if isinstance(results, keras.callbacks.History):
-        epochs = [dict(zip(results.history, values)) for values in zip(*results.history.values())]
-        scores = np.array([objective.get_value(epoch) for epoch in epochs], "float64")
-        scores = -scores if objective.direction == "max" else scores
-        best = int(np.argmin(np.where(np.isnan(scores), np.inf, scores)))
-        value = float(objective.get_value(epochs[best]))
-        number = (
-            results.epoch[best] if getattr(results, "epoch", None) else best
-        )  # with `initial_epoch`, as in Hyperband
-        return {name: float(epochs[best][name]) for name in epochs[best]} | {objective.name: value}, int(number)
-    if isinstance(results, dict):
-        return {name: float(value) for name, value in results.items()}, 0
-    return {objective.name: float(results)}, 0
 
 
 def _since(start: float) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -177,3 +178,6 @@ def test_searches_on_little(monkeypatch, tiny):
     aims = list(searches.measure(1, small, large, tiny))
     assert [aim.limit for aim in aims] == [5.0, 0.9] and not any(aim.at_most for aim in aims)
     assert all(0.1 < aim.ratio < 30 for aim in aims)
+    small = searches.Size((20,), rows=64, batch_size=32, epochs=1, ours=4, others=2, at_once=4)
+    (*_, aim) = searches.measure_ensembles(1, replace(small, shape=(28, 28, 1)), small)
+    assert aim.limit == 0.05 and 0 < aim.ratio < 30

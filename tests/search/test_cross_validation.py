@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import keras
 import keras_tuner
@@ -205,6 +206,49 @@ def test_a_candidate_fails_with_its_first_fold_that_does(tmp_path):
     assert ["no luck" in each.reason for each in builder.candidates] == [True, False]
     assert len(hypermodel.calls) == 2 + 3
     assert len(list(tmp_path.rglob("*.weights.h5"))) == 3
+
+
+def no_files_of_parts(directory):
+    return not [each for each in directory.glob("*/folds/candidates/*") if each.suffix in (".json", ".npy")]
+
+
+def test_an_error_in_joining_folds_is_a_failure_of_the_candidate(tmp_path):
+    scored = []
+
+    def metric(labels, predictions):
+        scored.append(len(labels))
+        if len(scored) == 2:  # the first one is that of an untrained model
+            raise RuntimeError("no such score")
+        return float(nll(predictions))
+
+    builder = search(make_builder(tmp_path, ensemble_size=1, metric=metric))
+    assert ["no such score" in each.reason for each in builder.candidates] == [True, False]
+    assert no_files_of_parts(tmp_path) and len(list(tmp_path.rglob("*.weights.h5"))) == 3
+
+
+def test_no_files_remain_of_folds_after_a_failed_one(tmp_path):
+    """Groups train the other folds of a candidate, whose first one has failed."""
+    with pytest.raises(KeyboardInterrupt):
+        search(make_builder(tmp_path, Ridge(interrupted_after=2)))
+    record = next(tmp_path.glob("*/folds/candidates/search-0000-fold-0.json"))
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"failure": "diverged: infinite"}))
+    builder = search(make_builder(tmp_path, ensemble_size=1))
+    assert [each.reason for each in builder.candidates] == ["diverged: infinite", ""]
+    assert no_files_of_parts(tmp_path) and len(list(tmp_path.rglob("*.weights.h5"))) == 3
+
+
+def test_files_of_parts_of_a_recorded_candidate_are_deleted(finished, tmp_path):
+    shutil.copytree(finished._settings.directory, tmp_path / "copy")
+    with pytest.raises(KeyboardInterrupt):
+        search(make_builder(tmp_path, Ridge(interrupted_after=2)))
+    (parts,) = tmp_path.glob("hyper_deep_ensemble/folds/candidates")
+    for each in parts.glob("*fold-[01].*"):
+        if each.suffix != ".h5":
+            shutil.copy(each, tmp_path / "copy/hyper_deep_ensemble/folds/candidates")
+    assert not no_files_of_parts(tmp_path / "copy")
+    copied = search(make_builder(tmp_path / "copy"))
+    assert no_files_of_parts(tmp_path / "copy") and essence(searched(copied)) == essence(searched(finished))
+    assert all(map(copied.pool.has_weights, searched(copied)))
 
 
 @pytest.mark.integration

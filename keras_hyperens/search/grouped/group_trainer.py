@@ -21,6 +21,7 @@ from keras_hyperens.search.grouped.pace import Pace
 from keras_hyperens.search.grouped.pace import first_rows
 from keras_hyperens.search.grouped.pace import number_of_steps
 from keras_hyperens.search.grouped.pace import paces
+from keras_hyperens.search.trial_recorder import Found
 from keras_hyperens.search.trial_recorder import TrialRecorder
 
 
@@ -153,7 +154,8 @@ class BestEpochs(keras.callbacks.Callback):
             scorer.stop_training = False
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logs = {name: keras.ops.convert_to_numpy(value) for name, value in (logs or {}).items()}
+        number = len(self.best)
+        logs = {name: np.broadcast_to(np.asarray(value), number) for name, value in (logs or {}).items()}
         self.logs.append(logs)
         self.epochs.append(epoch)
         of_members = {member: self._own(member, logs) for member in self.running()}
@@ -232,22 +234,18 @@ def _record(
     rows: Any = recorder.rows  # a stage without validation data has no groups
     outputs = rows.outputs(network, recorder.batch_size)
     histories = best.histories()
-    seconds = round((time.monotonic() - start) / len(group), 3)
+    found = []
     for member, each in enumerate(group):
         network.release(member, each.model)
-        _write(each, recorder, outputs[member], histories[member], seconds)
+        found.append(_candidate_of(each, recorder, outputs[member], histories[member]))
+    seconds = round((time.monotonic() - start) / len(group), 3)
+    recorder.add([(replace(candidate, seconds=seconds), predictions) for candidate, predictions in found])
 
 
-def _write(each: Waiting, recorder: TrialRecorder, outputs: Any, history: Any, seconds: float) -> None:
-    """Creates a candidate from a trained trial."""
+def _candidate_of(each: Waiting, recorder: TrialRecorder, outputs: Any, history: Any) -> Found:
+    """Returns the candidate of a trial with a trained model."""
     model = each.model
     recorder.pool.forget(each.name)
-    checkpoint = recorder.place_of(each.trial.trial_id)
     model.optimizer.build(model.trainable_variables)  # files of weights contain its variables
-    files.write_whole(checkpoint, model.save_weights)
-    weights = recorder.keep_weights(each.name, checkpoint, each.trial)
-    known = recorder.known_of(each.name, each.values)
-    candidate, predictions = recorder.candidate_of(known, model, history, weights, outputs)
-    if recorder.checkpoints is not None:
-        recorder.checkpoints.write(candidate, model)
-    recorder.pool.add(replace(candidate, seconds=seconds), predictions if candidate.failure is None else ())
+    files.write_whole(recorder.checkpoint_of(each.trial.trial_id), model.save_weights)
+    return recorder.candidate_of(recorder.known_of(each.name, each.values), each.trial, model, history, outputs)
