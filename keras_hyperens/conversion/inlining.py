@@ -22,6 +22,7 @@ from keras_hyperens.conversion.network import is_chosen
 from keras_hyperens.conversion.tracing import traced
 from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.glue import MaskOf
+from keras_hyperens.layers.glue import Weight
 from keras_hyperens.masks import mask_of
 from keras_hyperens.masks import with_mask
 from keras_hyperens.types import TensorTree
@@ -47,6 +48,7 @@ class Inlining:
     reasons: dict[int, str] = field(default_factory=dict)
     verdicts: list[str | int] = field(default_factory=list)
     _made: dict[tuple[int, str], Any] = field(default_factory=dict)
+    _weights: dict[int, Weight] = field(default_factory=dict)  # of custom layers, by the id of the weight
 
     def graph_of(self, model: keras.Model) -> keras.Model:
         """Returns the model itself if it has no custom layers, otherwise a graph of its layers.
@@ -71,8 +73,10 @@ class Inlining:
             except InliningError as error:
                 raise ValueError(
                     "A subclassed model is converted by tracing its `call`, which must consist of Keras layers and "
-                    "`keras.ops`; otherwise build it from layers such as `HyperBatchDense` and wrap it in "
-                    f"`HyperBatchEnsemble`. Received: {model.name!r} of type {type(model).__name__}, but: {error}"
+                    "`keras.ops`. If it takes several arguments, strings or integers, declare its inputs with "
+                    "`keras.Input` and convert `keras.Model(inputs, model(inputs))`; otherwise build it from layers "
+                    "such as `HyperBatchDense` and wrap it in `HyperBatchEnsemble`. "
+                    f"Received: {model.name!r} of type {type(model).__name__}, but: {error}"
                 ) from error
 
     def _followed(self, model: keras.Model) -> keras.Model:
@@ -127,12 +131,14 @@ class Inlining:
         try:
             if isinstance(verdict, str):
                 raise InliningError(verdict)
-            graph, way = traced(layer, call, way=verdict)
+            graph, way = traced(layer, call, way=verdict, made=self._weights)
         except InliningError as error:
             self.reasons[id(layer)] = str(error)
             self.verdicts.append(str(error))
             return None
         self.verdicts.append(way)
+        before = sum(number == id(layer) for number, _ in self._made)
+        graph.name = f"{layer.name}_call_{before}" if before else layer.name  # its calls have other shapes
         return self._graph(graph)
 
     def _around(self, wrapper: keras.layers.Layer, inputs: TensorTree) -> Any:
