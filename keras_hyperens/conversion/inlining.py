@@ -19,6 +19,7 @@ from keras_hyperens.conversion.network import Chosen
 from keras_hyperens.conversion.network import counterpart_of
 from keras_hyperens.conversion.network import final_layers
 from keras_hyperens.conversion.network import is_chosen
+from keras_hyperens.conversion.substituting import outputs_of_call
 from keras_hyperens.conversion.tracing import traced
 from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.glue import MaskOf
@@ -64,7 +65,7 @@ class Inlining:
                 f"Received: {model.name!r} of type {type(model).__name__}, never called"
             )
         _warn_of_lost(model)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), outputs_of_call(model):
             warnings.filterwarnings("ignore", message=".*does not support masking.*")
             if is_graph_model(model):
                 return self._graph(model)
@@ -139,7 +140,13 @@ class Inlining:
         self.verdicts.append(way)
         before = sum(number == id(layer) for number, _ in self._made)
         graph.name = f"{layer.name}_call_{before}" if before else layer.name  # its calls have other shapes
-        return self._graph(graph)
+        graph = self._graph(graph)
+        inner = [each.name for each in graph.layers if "compute_output_spec" in vars(each)]
+        if inner:  # Keras could not call it when a file is loaded
+            self.reasons[id(layer)] = f"its {inner[0]!r} has no output shapes"
+            self.verdicts[place:] = [self.reasons[id(layer)]]
+            return None
+        return graph
 
     def _around(self, wrapper: keras.layers.Layer, inputs: TensorTree) -> Any:
         """Returns `TimeDistributed` around the graph of its inner layer."""

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from inspect import Parameter
+from inspect import signature
 from typing import Any
 
 import keras
@@ -65,6 +68,27 @@ def _mapped(change: Callable[[tuple[Any, ...], Any], Any], structure: Any, path:
         found = [_mapped(change, each, (*path, place)) for place, each in enumerate(structure)]
         return tuple(found) if isinstance(structure, tuple) else found
     return change(path, structure)
+
+
+@contextmanager
+def outputs_of_call(model: keras.layers.Layer) -> Iterator[None]:
+    """Context manager: output shapes of layers follow from `call` if the inherited method has other arguments."""
+    changed = [layer for layer in model._flatten_layers(include_self=False) if _has_other_arguments(layer)]
+    for layer in changed:
+        vars(layer)["compute_output_spec"] = partial(keras.Operation.compute_output_spec, layer)
+    try:
+        yield
+    finally:
+        for layer in changed:
+            vars(layer).pop("compute_output_spec", None)
+
+
+def _has_other_arguments(layer: keras.layers.Layer) -> bool:
+    if type(layer).compute_output_spec is keras.layers.Layer.compute_output_spec or isinstance(layer, keras.Model):
+        return False
+    of_call, of_shapes = (signature(each).parameters for each in (layer.call, layer.compute_output_spec))
+    takes_all = any(each.kind is Parameter.VAR_KEYWORD for each in of_shapes.values())
+    return not takes_all and not set(of_call) - {"training", "mask"} <= set(of_shapes)
 
 
 @contextmanager

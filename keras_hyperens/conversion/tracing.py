@@ -64,7 +64,9 @@ def traced(
         except InliningError as error:
             reasons.append(str(error))
         except Exception as error:  # a `call` can raise any error
-            reasons.append(f"its `call` fails on symbolic inputs: {_first_line(error)}")
+            known = all(None not in tensor.shape[1:] for tensor in call.tensors)
+            kind = "symbolic inputs" if known else "inputs of unknown length"
+            reasons.append(f"its `call` fails on {kind}: {_first_line(error)}")
     raise InliningError(reasons[0])
 
 

@@ -118,6 +118,32 @@ class ScaledInParts(Block):
         return x + self.others["shift"][0][1:][0]
 
 
+class CachedAttention(layers.MultiHeadAttention):
+    """A `call` with other arguments than those of the inherited output shapes."""
+
+    def call(self, query, value, cache=None, training=None):
+        heads = (self._query_dense(query), self._value_dense(value), self._key_dense(value))
+        return self._output_dense(heads[0] + heads[1] + heads[2])
+
+
+class AroundCachedAttention(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.attention = CachedAttention(2, 2)
+
+    def build(self, shape):
+        self.attention.build(shape, shape)
+        self.built = True
+
+    def call(self, x):
+        return self.attention(x, x, cache=None)
+
+
+class OfLength(Block):
+    def call(self, x):
+        return self.dense(x) + ops.cast(ops.arange(ops.shape(x)[1]), "float32")[None, :, None]
+
+
 class TimesSum(Block):
     def call(self, x, table):
         return self.dense(x) * ops.sum(ops.convert_to_tensor(table))
@@ -193,6 +219,24 @@ def test_calls_with_other_arrays_are_other_graphs():
     other[1500] = 9  # where its text has dots
     ensemble_of = keras.Model(inputs, layers.Dense(3)(block(inputs, one) - block(inputs, other)))
     equal_members(ensemble_of, khe.HyperBatchEnsemble.from_model(ensemble_of, sharing="batch", ensemble_size=M))
+
+
+def test_layers_with_other_arguments_than_those_of_their_output_shapes():
+    block = AroundCachedAttention()
+    block(np.ones((2, 5, 4), "float32"))
+    graph = Inlining().graph_of(keras.Sequential([keras.Input((5, 4)), block]))
+    kinds = {type(layer) for model in graph._flatten_layers() for layer in getattr(model, "layers", ())}
+    assert layers.EinsumDense in kinds and CachedAttention not in kinds
+    assert "compute_output_spec" not in vars(block.attention)
+
+
+def test_a_block_that_needs_the_length_says_so():
+    block = OfLength(name="mine")
+    inlining = Inlining()
+    inlining.graph_of(keras.Sequential([keras.Input((5, 4)), block]))
+    assert not inlining.reasons
+    inlining.graph_of(keras.Sequential([keras.Input((None, 4)), block]))
+    assert "inputs of unknown length" in inlining.reasons[id(block)]
 
 
 def test_names_and_classes_that_are_excluded_are_not_looked_into():
