@@ -1,9 +1,11 @@
 """Arguments of a layer call, and the error for layers that cannot be converted to a graph."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_hyperens.masks import mask_of
 
@@ -49,4 +51,7 @@ class Arguments:
 def _described(each: Any) -> str:
     if isinstance(each, keras.KerasTensor):
         return f"{each.shape} {each.dtype} {mask_of(each) is not None}"
+    if hasattr(each, "__array__"):  # a text of a large array is not complete
+        array = np.asarray(each)
+        return f"{array.shape} {array.dtype} {sha256(array.tobytes()).hexdigest()}"
     return repr(each)

@@ -11,7 +11,8 @@ from keras_hyperens.conversion.arguments import Arguments
 from keras_hyperens.conversion.arguments import InliningError
 from keras_hyperens.conversion.nodes import flat_arguments
 from keras_hyperens.conversion.nodes import nodes_of
-from keras_hyperens.conversion.perturbing import LENGTHS
+from keras_hyperens.conversion.perturbing import SIZES
+from keras_hyperens.conversion.perturbing import Size
 from keras_hyperens.conversion.perturbing import made_up
 from keras_hyperens.conversion.perturbing import perturbed
 from keras_hyperens.masks import mask_of
@@ -64,14 +65,14 @@ def check_same(block: keras.layers.Layer, graph: keras.Model, call: Arguments) -
 
 
 def _outputs_of_both(block: keras.layers.Layer, graph: keras.Model, call: Arguments) -> tuple[Any, Any]:
-    for length in LENGTHS[:-1]:
-        with suppress(Exception):  # of a layer that does not support the length
-            return _outputs_at(block, graph, call, length)
-    return _outputs_at(block, graph, call, LENGTHS[-1])
+    for size in SIZES[:-1]:
+        with suppress(Exception):  # of a layer that does not support the size
+            return _outputs_at(block, graph, call, size)
+    return _outputs_at(block, graph, call, SIZES[-1])
 
 
-def _outputs_at(block: keras.layers.Layer, graph: keras.Model, call: Arguments, length: int) -> tuple[Any, Any]:
-    rows, masks = ([made_up(tensor, length) for tensor in each] for each in (call.tensors, map(mask_of, call.masked)))
+def _outputs_at(block: keras.layers.Layer, graph: keras.Model, call: Arguments, size: Size) -> tuple[Any, Any]:
+    rows, masks = ([made_up(tensor, *size) for tensor in each] for each in (call.tensors, map(mask_of, call.masked)))
     passed = [*map(ops.copy, rows), *masks]
     rest = iter(masks)
     for tensor, row in zip(call.tensors, rows, strict=True):

@@ -19,9 +19,11 @@ from keras_hyperens.conversion.network import Chosen
 from keras_hyperens.conversion.network import counterpart_of
 from keras_hyperens.conversion.network import final_layers
 from keras_hyperens.conversion.network import is_chosen
+from keras_hyperens.conversion.substituting import outputs_of_call
 from keras_hyperens.conversion.tracing import traced
 from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.glue import MaskOf
+from keras_hyperens.layers.glue import Weight
 from keras_hyperens.masks import mask_of
 from keras_hyperens.masks import with_mask
 from keras_hyperens.types import TensorTree
@@ -47,6 +49,7 @@ class Inlining:
     reasons: dict[int, str] = field(default_factory=dict)
     verdicts: list[str | int] = field(default_factory=list)
     _made: dict[tuple[int, str], Any] = field(default_factory=dict)
+    _weights: dict[int, Weight] = field(default_factory=dict)  # of custom layers, by the id of the weight
 
     def graph_of(self, model: keras.Model) -> keras.Model:
         """Returns the model itself if it has no custom layers, otherwise a graph of its layers.
@@ -62,7 +65,7 @@ class Inlining:
                 f"Received: {model.name!r} of type {type(model).__name__}, never called"
             )
         _warn_of_lost(model)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), outputs_of_call(model):
             warnings.filterwarnings("ignore", message=".*does not support masking.*")
             if is_graph_model(model):
                 return self._graph(model)
@@ -71,8 +74,10 @@ class Inlining:
             except InliningError as error:
                 raise ValueError(
                     "A subclassed model is converted by tracing its `call`, which must consist of Keras layers and "
-                    "`keras.ops`; otherwise build it from layers such as `HyperBatchDense` and wrap it in "
-                    f"`HyperBatchEnsemble`. Received: {model.name!r} of type {type(model).__name__}, but: {error}"
+                    "`keras.ops`. If it takes several arguments, strings or integers, declare its inputs with "
+                    "`keras.Input` and convert `keras.Model(inputs, model(inputs))`; otherwise build it from layers "
+                    "such as `HyperBatchDense` and wrap it in `HyperBatchEnsemble`. "
+                    f"Received: {model.name!r} of type {type(model).__name__}, but: {error}"
                 ) from error
 
     def _followed(self, model: keras.Model) -> keras.Model:
@@ -127,13 +132,21 @@ class Inlining:
         try:
             if isinstance(verdict, str):
                 raise InliningError(verdict)
-            graph, way = traced(layer, call, way=verdict)
+            graph, way = traced(layer, call, way=verdict, made=self._weights)
         except InliningError as error:
             self.reasons[id(layer)] = str(error)
             self.verdicts.append(str(error))
             return None
         self.verdicts.append(way)
-        return self._graph(graph)
+        before = sum(number == id(layer) for number, _ in self._made)
+        graph.name = f"{layer.name}_call_{before}" if before else layer.name  # its calls have other shapes
+        graph = self._graph(graph)
+        inner = [each.name for each in graph.layers if "compute_output_spec" in vars(each)]
+        if inner:  # Keras could not call it when a file is loaded
+            self.reasons[id(layer)] = f"its {inner[0]!r} has no output shapes"
+            self.verdicts[place:] = [self.reasons[id(layer)]]
+            return None
+        return graph
 
     def _around(self, wrapper: keras.layers.Layer, inputs: TensorTree) -> Any:
         """Returns `TimeDistributed` around the graph of its inner layer."""

@@ -14,6 +14,7 @@ from keras_hyperens import layers
 from keras_hyperens.conversion.nodes import unbatched
 from keras_hyperens.conversion.summary import Record
 from keras_hyperens.conversion.summary import describe
+from keras_hyperens.conversion.tied import tied
 from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.glue import Weight
@@ -77,6 +78,7 @@ class Converter:
         self.pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
         self._names: list[str] = []  # of the enclosing models and wrappers
         self._reasons: Mapping[int, str] = {}
+        self._tied: Mapping[int, str] = {}
 
     def convert(self, model: keras.Model, reasons: Mapping[int, str] | None = None) -> keras.Model:
         """Returns a new network with the model's weights.
@@ -102,7 +104,8 @@ class Converter:
                 "A model must have weights before it is converted: give it an `Input`, or call it on a batch. "
                 f"Received: {model.name!r}, never built"
             )
-        self._reasons = {**unbatched(model), **(reasons or {})}
+        self._tied = tied(model)
+        self._reasons = {**unbatched(model), **self._tied, **(reasons or {})}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The object being serialized includes a `lambda`")
             network = self._clone(model)
@@ -147,17 +150,27 @@ class Converter:
     def _inside_wrapper(self, inner: Any) -> Any:
         if isinstance(inner, keras.Model) and is_graph(inner):
             return self._counterpart(inner)
-        return self._converted(inner) or copy_of(inner)
+        if id(inner) not in self._made:  # one layer may be in several wrappers
+            self._made[id(inner)] = self._converted(inner) or self._copy_of(inner)
+        return self._made[id(inner)]
 
     def _single(self, layer: keras.layers.Layer) -> Any:
         if not isinstance(layer, keras.layers.Layer):  # an operation such as a slice
             return copy_of(layer)
-        new = self._converted(layer) or copy_of(layer)
+        new = self._converted(layer) or self._copy_of(layer)
         self.pairs.append((layer, new))
         return new
 
+    def _copy_of(self, layer: keras.layers.Layer) -> keras.layers.Layer:
+        return layer if id(layer) in self._tied else copy_of(layer)
+
     def _converted(self, layer: keras.layers.Layer) -> HyperLayer | None:
         """Returns the counterpart of a layer; `None`, with a record of the reason, if it stays shared."""
+        if isinstance(layer, keras.layers.RNN) and layer.stateful:
+            raise ValueError(
+                "A stateful layer keeps the states of a batch of one size, but an ensemble calls it on one batch per "
+                f"member: set `stateful=False`. Received: layer {layer.name!r} with stateful=True"
+            )
         kind = counterpart_of(layer, self.counterparts)
         reason = self._why_not(layer, kind)
         if kind is None or reason is not None:
@@ -195,7 +208,8 @@ class Converter:
 
     def _record(self, layer: keras.layers.Layer, became: str = "", driven_by: str = "", reason: str = "") -> None:
         path = "/".join([*self._names, layer.name])
-        kind, aside = type(layer).__name__, "Normalization" in type(layer).__name__
+        kind = type(layer).__name__
+        aside = "Normalization" in kind and len(layer._flatten_layers()) == 1  # not a layer with others inside
         weights = sum(map(_size, layer.weights))
         trained = 0 if aside else sum(map(_size, layer.trainable_weights))
         self.records.append(Record(path, kind, became, driven_by, reason, weights, trained))

@@ -9,18 +9,21 @@ import keras
 import numpy as np
 from keras import ops
 
-ROWS, LENGTHS = 3, (16, 64, 4)  # batch size; lengths of unknown axes, tried in order
+Size = tuple[int, int]  # batch size, length of unknown axes
+SIZES: tuple[Size, ...] = ((3, 16), (3, 64), (3, 4), (64, 16))  # in order; windows of images are multiples of samples
 
 
-def made_up(spec: Any, length: int = LENGTHS[0]) -> Any:
-    """Returns a batch for a symbolic tensor: numbers around zero, or zeros and ones for integers."""
-    unknown = {0: ROWS}
+def made_up(spec: Any, rows: int, length: int) -> Any:
+    """Returns a batch for a symbolic tensor: numbers around zero, or zeros and ones for integers and strings."""
+    unknown = {0: rows}
     shape = [unknown.get(place, length) if axis is None else axis for place, axis in enumerate(spec.shape)]
     generator = np.random.default_rng(0)
     dtype = keras.backend.standardize_dtype(spec.dtype)
     if "float" in dtype:
         return ops.convert_to_tensor(generator.normal(size=shape), dtype)
     array = generator.integers(0, 2, shape)
+    if dtype == "string":
+        return ops.convert_to_tensor(array.astype(str), dtype)
     if dtype == "bool" and array.ndim:
         array[..., :1] = 1  # attention needs an unmasked position
     return ops.convert_to_tensor(array, dtype)

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from inspect import Parameter
+from inspect import signature
 from typing import Any
 
 import keras
@@ -17,16 +20,90 @@ ROWS = 7919  # a prime that stands for the batch size in a `call`; no other axis
 
 
 @contextmanager
-def own_weights_as_layers(block: keras.layers.Layer, reference: Any) -> Iterator[None]:
-    """Context manager: weights of the block become outputs of layers with these weights."""
+def own_weights_as_layers(block: keras.layers.Layer, reference: Any, made: dict[int, Weight]) -> Iterator[None]:
+    """Context manager: weights of the block, also in lists and dictionaries, become outputs of layers with them.
+
+    Args:
+        block: A layer.
+        reference: A symbolic tensor.
+        made: Layers by the id of their weight, for all graphs of the block.
+    """
     own = {id(weight) for weight in (*block._trainable_variables, *block._non_trainable_variables)}
-    found = {name: each for name, each in vars(block).items() if id(each) in own}
-    for name, variable in found.items():
-        vars(block)[name] = Weight.of(variable, f"{block.name}_{name.strip('_')}", block.dtype_policy)(reference)
+    of_keras = vars(keras.layers.Layer())  # such as the list of all weights; TensorFlow's names begin with `_self_`
+    found = {
+        name: each
+        for name, each in vars(block).items()
+        if name not in of_keras and not name.startswith("_self_") and any(id(leaf) in own for leaf in _leaves(each))
+    }
+
+    def symbolic(path: tuple[Any, ...], leaf: Any) -> Any:
+        if id(leaf) not in own:
+            return leaf
+        if id(leaf) not in made:
+            name = "_".join(str(part).strip("_") for part in (block.name, *path))
+            made[id(leaf)] = Weight.of(leaf, name, block.dtype_policy)
+        return made[id(leaf)](reference)
+
+    for name, each in found.items():
+        vars(block)[name] = _mapped(symbolic, each, (name,))
     try:
         yield
     finally:
         vars(block).update(found)
+
+
+def _leaves(structure: Any) -> list[Any]:
+    if isinstance(structure, dict):
+        structure = list(structure.values())
+    return (
+        [leaf for each in structure for leaf in _leaves(each)] if isinstance(structure, list | tuple) else [structure]
+    )
+
+
+def _mapped(change: Callable[[tuple[Any, ...], Any], Any], structure: Any, path: tuple[Any, ...]) -> Any:
+    """Returns plain lists, tuples and dictionaries of the changed leaves."""
+    if isinstance(structure, dict):
+        return {key: _mapped(change, each, (*path, key)) for key, each in structure.items()}
+    if isinstance(structure, list | tuple):
+        found = [_mapped(change, each, (*path, place)) for place, each in enumerate(structure)]
+        return tuple(found) if isinstance(structure, tuple) else found
+    return change(path, structure)
+
+
+@contextmanager
+def outputs_of_call(model: keras.layers.Layer) -> Iterator[None]:
+    """Context manager: output shapes of layers follow from `call` if the inherited method has other arguments."""
+    changed = [layer for layer in model._flatten_layers(include_self=False) if _has_other_arguments(layer)]
+    for layer in changed:
+        vars(layer)["compute_output_spec"] = partial(keras.Operation.compute_output_spec, layer)
+    try:
+        yield
+    finally:
+        for layer in changed:
+            vars(layer).pop("compute_output_spec", None)
+
+
+def _has_other_arguments(layer: keras.layers.Layer) -> bool:
+    if type(layer).compute_output_spec is keras.layers.Layer.compute_output_spec or isinstance(layer, keras.Model):
+        return False
+    of_call, of_shapes = (signature(each).parameters for each in (layer.call, layer.compute_output_spec))
+    takes_all = any(each.kind is Parameter.VAR_KEYWORD for each in of_shapes.values())
+    return not takes_all and not set(of_call) - {"training", "mask"} <= set(of_shapes)
+
+
+@contextmanager
+def keys_as_of_arrays() -> Iterator[None]:
+    """Context manager: symbolic tensors accept `x[None]` and `x[1:]`, as arrays do, and not only `x[None, :]`."""
+    original = keras.KerasTensor.__getitem__
+
+    def item(tensor: Any, key: Any) -> Any:
+        return original(tensor, (key,) if key is None or isinstance(key, slice) else key)
+
+    keras.KerasTensor.__getitem__ = item
+    try:
+        yield
+    finally:
+        keras.KerasTensor.__getitem__ = original
 
 
 @contextmanager

@@ -4,6 +4,7 @@ The model uses the layer's own sublayers and weights, without copies. Layers wit
 `InliningError` with the reason and stay unchanged.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,9 +19,11 @@ from keras_hyperens.conversion.comparing import check_same
 from keras_hyperens.conversion.comparing import check_training
 from keras_hyperens.conversion.comparing import takes_training
 from keras_hyperens.conversion.substituting import ROWS
+from keras_hyperens.conversion.substituting import keys_as_of_arrays
 from keras_hyperens.conversion.substituting import of_any_rows
 from keras_hyperens.conversion.substituting import own_weights_as_layers
 from keras_hyperens.conversion.substituting import symbolic_arrays
+from keras_hyperens.layers.glue import Weight
 from keras_hyperens.layers.glue import WithMask
 from keras_hyperens.masks import mask_of
 from keras_hyperens.types import TensorTree
@@ -29,7 +32,11 @@ WAYS = ((None, True), (None, False), (ROWS, True), (ROWS, False))  # batch size 
 
 
 def traced(
-    block: keras.layers.Layer, call: Arguments, with_names: bool = False, way: int | None = None
+    block: keras.layers.Layer,
+    call: Arguments,
+    with_names: bool = False,
+    way: int | None = None,
+    made: dict[int, Weight] | None = None,
 ) -> tuple[keras.Model, int]:
     """Returns the graph of a layer's `call`, a Functional model with the layer's name, and the way it was traced.
 
@@ -40,6 +47,7 @@ def traced(
         call: One of its calls, on symbolic tensors; without `training`.
         with_names: Whether inputs have the names of the tensors.
         way: The way in which a layer of the same code was traced, which replaces the comparison.
+        made: Layers of the block's own weights in graphs of its other calls, by the id of the weight.
 
     Raises:
         InliningError: If the graph computes something else, or does not contain all weights of the layer.
@@ -47,15 +55,18 @@ def traced(
     if block.activity_regularizer is not None:
         raise InliningError("a penalty on its outputs")
     reasons: list[str] = []
+    own = {} if made is None else made
     for number in range(len(WAYS)) if way is None else [way]:
         try:
             rows, by_row = WAYS[number]
-            graph = _attempt(block, call, rows, by_row, way is None)
+            graph = _attempt(block, call, rows, by_row, own, way is None)
             return (_renamed_inputs(graph, call.tensors) if with_names else graph), number
         except InliningError as error:
             reasons.append(str(error))
         except Exception as error:  # a `call` can raise any error
-            reasons.append(f"its `call` fails on symbolic inputs: {_first_line(error)}")
+            known = all(None not in tensor.shape[1:] for tensor in call.tensors)
+            kind = "symbolic inputs" if known else "inputs of unknown length"
+            reasons.append(f"its `call` fails on {kind}: {_first_line(error)}")
     raise InliningError(reasons[0])
 
 
@@ -68,17 +79,27 @@ def _renamed_inputs(graph: keras.Model, tensors: list[Any]) -> keras.Model:
 
 
 def _first_line(error: Exception) -> str:
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    lines = [re.sub("\x1b\\[[0-9;]*m", "", line) for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):  # added by Keras
+        lines = lines[1:]
+    text = lines[0].strip() if lines else type(error).__name__
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def _attempt(block: keras.layers.Layer, call: Arguments, rows: int | None, by_row: bool, checked: bool) -> keras.Model:
+def _attempt(
+    block: keras.layers.Layer,
+    call: Arguments,
+    rows: int | None,
+    by_row: bool,
+    made: dict[int, Weight],
+    checked: bool,
+) -> keras.Model:
     eager: list[keras.layers.Layer] = []
-    graph = _graph(block, call, rows, by_row, eager, None)
+    graph = _graph(block, call, rows, by_row, eager, made, None)
     missing = _missing(block, graph)
     if missing:
         eager = [layer for layer in block._flatten_layers(include_self=False) if _has_any(layer, missing)]
-        graph = _graph(block, call, rows, by_row, eager, None)
+        graph = _graph(block, call, rows, by_row, eager, made, None)
         missing = _missing(block, graph)
     elif not by_row:
         raise InliningError("no other way to trace it")
@@ -87,7 +108,7 @@ def _attempt(block: keras.layers.Layer, call: Arguments, rows: int | None, by_ro
     if not checked:
         return graph
     if takes_training(block):
-        check_training(graph, _graph(block, call, rows, by_row, eager, True))
+        check_training(graph, _graph(block, call, rows, by_row, eager, made, True))
     check_same(block, graph, call)
     return graph
 
@@ -108,6 +129,7 @@ def _graph(
     rows: int | None,
     by_row: bool,
     eager: list[keras.layers.Layer],
+    made: dict[int, Weight],
     training: bool | None,
 ) -> keras.Model:
     inputs = [_input_like(tensor, rows) for tensor in (*call.tensors, *map(mask_of, call.masked))]
@@ -119,12 +141,10 @@ def _graph(
     ]
     here = _with_mask_argument(block, call.with_tensors(given))
     keywords = {**here.kwargs, **({"training": training} if takes_training(block) else {})}
-    before = _python_state(block)
-    with own_weights_as_layers(block, inputs[0]), symbolic_arrays(eager, inputs[0], by_row), unique_names(block):
-        outputs = block.call(*here.args, **keywords)
+    with own_weights_as_layers(block, inputs[0], made), symbolic_arrays(eager, inputs[0], by_row), unique_names(block):
+        with _without_effects(block), keys_as_of_arrays():
+            outputs = block.call(*here.args, **keywords)
         _check_outputs(outputs, inputs)
-        if _python_state(block) != before:
-            raise InliningError("its `call` changes the layer itself")
         outputs = _masked(block, here, given[0], outputs)
         graph = keras.Model(inputs, outputs, name=block.name)
         if rows is not None:
@@ -146,6 +166,30 @@ def _cast(block: keras.layers.Layer, tensor: keras.KerasTensor) -> Any:
     if not block.autocast or "float" not in tensor.dtype or tensor.dtype == block.compute_dtype:
         return tensor
     return ops.cast(tensor, block.compute_dtype)
+
+
+@contextmanager
+def _without_effects(block: keras.layers.Layer) -> Iterator[None]:
+    """Context manager: the block has no other effects than outputs. Restores its variables and losses."""
+    inside, before = block._flatten_layers(), _python_state(block)
+    variables = [each for layer in inside for each in (*layer._non_trainable_variables, *layer.metrics_variables)]
+    values, losses = [ops.convert_to_numpy(each) for each in variables], [len(layer._losses) for layer in inside]
+    changed: list[keras.Variable] = []
+    added: list[keras.layers.Layer] = []
+    try:
+        yield
+    finally:
+        for each, value in zip(variables, values, strict=True):
+            if ops.convert_to_numpy(each).tobytes() != value.tobytes():
+                changed.append(each)
+                each.assign(value)
+        for layer, number in zip(inside, losses, strict=True):
+            added += [layer] if len(layer._losses) > number else []
+            del layer._losses[number:]
+    if changed or _python_state(block) != before:
+        raise InliningError("its `call` changes the layer itself")
+    if any(layer.activity_regularizer is None for layer in added):
+        raise InliningError("its `call` adds a loss")
 
 
 def _python_state(block: keras.layers.Layer) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_hyperens.conversion.tied import tied
 from keras_hyperens.hyperparameters import HyperparameterSpace
 from keras_hyperens.layers import HyperBatchLayer
 from keras_hyperens.layers import HyperLayer
@@ -190,7 +191,7 @@ def _check_only_row_changed(name: str, before: np.ndarray, after: np.ndarray, nu
 def member_network(network: keras.Model, member: int, space: HyperparameterSpace, values: np.ndarray) -> keras.Model:
     """Returns a plain Keras model of one member, with its own weights. Requires a hyperparameter scope.
 
-    Shared custom layers are reused.
+    Shared custom layers, and layers with common weights, are reused.
 
     Args:
         network: Sequential, Functional, or nested of those.
@@ -203,10 +204,13 @@ def member_network(network: keras.Model, member: int, space: HyperparameterSpace
     """
     by_name = dict(zip(space.names, map(float, values[member, 0]), strict=True))
     pairs: list[Pair] = []
+    kept = tied(network)
 
     def plain_of(layer: keras.layers.Layer) -> keras.layers.Layer:
         is_hyper = isinstance(layer, HyperLayer)
-        return layer.member_layer(by_name) if is_hyper else copy_of(layer)
+        if is_hyper:
+            return layer.member_layer(by_name)
+        return layer if id(layer) in kept else copy_of(layer)
 
     def inside_wrapper(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.Model):

@@ -45,6 +45,27 @@ class OwnLoss(Block):
         return self.dense(x)
 
 
+class LossOfWeights(Block):
+    def build(self, shape):
+        self.dense.build(shape)
+        self.built = True
+
+    def call(self, x):
+        self.add_loss(ops.sum(ops.square(self.dense.kernel)))
+        return self.dense(x)
+
+
+class Measures(Block):
+    def build(self, shape):
+        self.mean = keras.metrics.Mean()
+        self.dense.build(shape)
+        self.built = True
+
+    def call(self, x):
+        self.mean.update_state(ops.sum(self.dense.kernel))
+        return self.dense(x)
+
+
 class Counts(Block):
     def call(self, x):
         self._calls += 1
@@ -82,6 +103,52 @@ class Scaled(Block):
         return self.scale * self.dense(x)
 
 
+class ScaledInParts(Block):
+    """Weights in a list, in a dictionary and a tuple, and slices that only arrays have."""
+
+    def build(self, shape):
+        self.scales = [self.add_weight(shape=(4,), initializer="ones", name=f"scale_{n}") for n in range(2)]
+        self.others = {"shift": (self.add_weight(shape=(5, 4), initializer="ones", name="shift"),)}
+        self.dense.build(shape)
+        self.built = True
+
+    def call(self, x):
+        for scale in self.scales:
+            x = self.dense(x) * scale[None]
+        return x + self.others["shift"][0][1:][0]
+
+
+class CachedAttention(layers.MultiHeadAttention):
+    """A `call` with other arguments than those of the inherited output shapes."""
+
+    def call(self, query, value, cache=None, training=None):
+        heads = (self._query_dense(query), self._value_dense(value), self._key_dense(value))
+        return self._output_dense(heads[0] + heads[1] + heads[2])
+
+
+class AroundCachedAttention(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.attention = CachedAttention(2, 2)
+
+    def build(self, shape):
+        self.attention.build(shape, shape)
+        self.built = True
+
+    def call(self, x):
+        return self.attention(x, x, cache=None)
+
+
+class OfLength(Block):
+    def call(self, x):
+        return self.dense(x) + ops.cast(ops.arange(ops.shape(x)[1]), "float32")[None, :, None]
+
+
+class TimesSum(Block):
+    def call(self, x, table):
+        return self.dense(x) * ops.sum(ops.convert_to_tensor(table))
+
+
 def model_with(block, units=3):
     inputs = keras.Input((4,))
     return keras.Model(inputs, layers.Dense(units, name="scores")(block(inputs)))
@@ -98,7 +165,9 @@ def equal_members(model, ensemble, x=X):
         (OtherInTraining, "differs in training"),
         (FrozenInside, "`training=False`"),
         (OwnLoss, "fails on symbolic inputs"),
+        (LossOfWeights, "adds a loss"),
         (Counts, "changes the layer itself"),
+        (Measures, "changes the layer itself"),
         (TiedKernel, "weights of its layers directly"),
         (TransposedKernel, "different outputs on synthetic inputs"),
         (Unused, "outside of the graph: .*unused"),
@@ -125,6 +194,49 @@ def test_a_weight_between_layers_is_shared_and_trained():
     ensemble.compile("sgd", "mse", run_eagerly=True)
     ensemble.fit(X, np.ones((5, 3)), tuning_data=(X, np.ones((5, 3))), verbose=0)
     assert np.ptp(block.layers[1].weight) > 0 and np.ptp(model.get_layer("mine").scale) == 0
+
+
+def test_weights_in_lists_and_dictionaries():
+    model = model_with(ScaledInParts(name="mine"))
+    ensemble = khe.HyperBatchEnsemble.from_model(model, sharing="batch", ensemble_size=M)
+    equal_members(model, ensemble)
+    assert sum(type(layer).__name__ == "Weight" for layer in ensemble.network.get_layer("mine").layers) == 3
+    assert model.get_layer("mine").count_params() == ensemble.member(0).get_layer("mine").count_params()
+
+
+def test_calls_of_other_shapes_share_weights():
+    block, pool = Scaled(name="mine"), layers.GlobalMaxPooling1D()
+    inputs = keras.Input((5, 4)), keras.Input((7, 4))
+    model = keras.Model(inputs, layers.Dense(3)(layers.add([pool(block(each)) for each in inputs])))
+    ensemble = khe.HyperBatchEnsemble.from_model(model, sharing="batch", ensemble_size=M)
+    equal_members(model, ensemble, tuple(np.ones((2, length, 4), "float32") for length in (5, 7)))
+    assert model.count_params() == ensemble.member(0).count_params()
+
+
+def test_calls_with_other_arrays_are_other_graphs():
+    block, inputs = TimesSum(), keras.Input((4,))
+    one, other = np.ones(3000, "float32"), np.ones(3000, "float32")
+    other[1500] = 9  # where its text has dots
+    ensemble_of = keras.Model(inputs, layers.Dense(3)(block(inputs, one) - block(inputs, other)))
+    equal_members(ensemble_of, khe.HyperBatchEnsemble.from_model(ensemble_of, sharing="batch", ensemble_size=M))
+
+
+def test_layers_with_other_arguments_than_those_of_their_output_shapes():
+    block = AroundCachedAttention()
+    block(np.ones((2, 5, 4), "float32"))
+    graph = Inlining().graph_of(keras.Sequential([keras.Input((5, 4)), block]))
+    kinds = {type(layer) for model in graph._flatten_layers() for layer in getattr(model, "layers", ())}
+    assert layers.EinsumDense in kinds and CachedAttention not in kinds
+    assert "compute_output_spec" not in vars(block.attention)
+
+
+def test_a_block_that_needs_the_length_says_so():
+    block = OfLength(name="mine")
+    inlining = Inlining()
+    inlining.graph_of(keras.Sequential([keras.Input((5, 4)), block]))
+    assert not inlining.reasons
+    inlining.graph_of(keras.Sequential([keras.Input((None, 4)), block]))
+    assert "inputs of unknown length" in inlining.reasons[id(block)]
 
 
 def test_names_and_classes_that_are_excluded_are_not_looked_into():
@@ -239,6 +351,28 @@ class Branches(Network):
         for block in self.blocks:
             inputs = block(inputs)
         return self.scores(inputs if training else -inputs)
+
+
+class OfStrings(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.lookup, self.table = layers.StringLookup(vocabulary=["a", "b"]), layers.Embedding(3, 4)
+        self.scores = layers.Dense(3)
+
+    def call(self, words, numbers):
+        return self.scores(self.table(self.lookup(words)) + numbers)
+
+
+def test_a_subclassed_model_of_strings_and_two_arguments():
+    model, words = OfStrings(name="words"), keras.ops.convert_to_tensor(["a", "b", "c"])
+    model(words, X[:3])
+    with pytest.raises(ValueError, match=r"declare its inputs.*keras.Model\(inputs, model\(inputs\)\).*'words'"):
+        khe.HyperBatchEnsemble.from_model(model, roles=L2)
+    inputs = [keras.Input((), dtype="string"), keras.Input((4,))]
+    declared = keras.Model(inputs, model(*inputs))
+    ensemble = khe.HyperBatchEnsemble.from_model(declared, roles=L2, ensemble_size=M)
+    equal_members(declared, ensemble, [words, ops.convert_to_tensor(X[:3])])
+    assert share_of_members(ensemble._report.records) == 1
 
 
 def test_a_subclassed_model_that_cannot_be_followed_says_why():
