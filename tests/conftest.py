@@ -62,12 +62,21 @@ def pytest_runtest_setup(item):
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": is_unit})
 
 
+@pytest.fixture(autouse=True)
+def eager_examples(request, monkeypatch):
+    """Of docstrings: to trace a model takes longer than the few steps that it makes there."""
+    if request.node.nodeid.startswith("keras_hyperens/"):
+        import keras
+
+        monkeypatch.setattr(keras.Model, "run_eagerly", property(lambda self: True, lambda self, value: None))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def cleared():
     """Once for each file: to clear Keras' session takes longer than most tests.
 
-    Within a file TensorFlow keeps its kernels, which every new seed would clear. Only random operations that have a state
-    need that, and there are none here; to make the kernels again takes a quarter of the time of all tests.
+    Within a file TensorFlow keeps its kernels, which every new seed would clear. Only random operations that have a
+    state need that, and there are none here; to make the kernels again takes a quarter of the time of all tests.
     """
     import keras
     from tensorflow.python import pywrap_tfe

@@ -301,7 +301,7 @@ def test_unknown_batch_size_in_a_graph():
     layer = dense()
     values = draw(1)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, 4))])
+    @tf.function(input_signature=[tf.TensorSpec((None, 4))], autograph=False)
     def call(rows):
         with khe.hyperparameter_scope(values):
             return layer(rows)

@@ -28,7 +28,7 @@ def test_a_trace_reads_the_rows_that_took_the_place_of_others():
     first = TuningRows(rows_of(5), None, seed=0)
     traces = []
 
-    @tf.function
+    @tf.function(autograph=False)
     def batch(number):
         traces.append(number)
         return first.batch(number, 4)

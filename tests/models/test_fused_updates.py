@@ -48,7 +48,7 @@ def trained(make, fused, dtype="float32", steps=20, jit_compile=False):
     optimizer.build(variables)
     number = tf.Variable(0)
 
-    @tf.function(jit_compile=jit_compile)
+    @tf.function(jit_compile=jit_compile, autograph=False)
     def step():
         with tf.GradientTape() as tape:
             values = [tf.convert_to_tensor(variable) for variable in variables]

@@ -1,3 +1,5 @@
+from functools import partial
+
 import keras
 import numpy as np
 import pandas
@@ -22,7 +24,10 @@ def window_of(size, lag=1, weights=False):
     return BatchWindow((tf.TensorSpec([None, 2]), tf.TensorSpec([None], tf.int64), weight_spec), size, M, lag)
 
 
-def given(window, sizes, wrap=tf.function):
+in_graph = partial(tf.function, autograph=False)
+
+
+def given(window, sizes, wrap=in_graph):
     """The number of the batch that each member gets at each step, and that all of its parts are of that batch."""
 
     @wrap
@@ -40,7 +45,7 @@ def given(window, sizes, wrap=tf.function):
 
 
 @pytest.mark.parametrize("size", [4, None])
-@pytest.mark.parametrize("wrap", [tf.function(reduce_retracing=True), lambda function: function])
+@pytest.mark.parametrize("wrap", [partial(in_graph, reduce_retracing=True), lambda function: function])
 def test_member_k_gets_the_batch_of_k_steps_ago(size, wrap):
     expected = [[0, 0, 0], [1, 1, 1], [2, 1, 0], [3, 2, 1], [4, 4, 4], [5, 3, 2], [6, 5, 3]]
     assert given(window_of(size), [4, 4, 4, 4, 2, 4, 4], wrap) == expected  # the fifth is the last of an epoch

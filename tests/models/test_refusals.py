@@ -27,10 +27,11 @@ def state_of(ensemble):
 
 @pytest.fixture(scope="module")
 def fitted():
+    """An ensemble, and its state."""
     ensemble = compiled(run_eagerly=True, tune_temperature=True)
     ensemble.fit(X, Y, 16, tuning_data=(X[:8], Y[:8]), verbose=0)
     ensemble.calibrate(X, Y, verbose=0)
-    return ensemble
+    return ensemble, state_of(ensemble)
 
 
 REFUSED = {
@@ -55,11 +56,12 @@ REFUSED = {
 @pytest.mark.filterwarnings("ignore:No tuning data")
 @pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED)
 def test_nothing_changes(call, fitted):
-    before, temperatures, tuning_rows = state_of(fitted), fitted.temperatures, fitted._trainer.tuning.rows
+    ensemble, before = fitted
+    temperatures, tuning_rows = ensemble.temperatures, ensemble._trainer.tuning.rows
     with pytest.raises((ValueError, TypeError)):
-        call(fitted)
-    assert fitted.temperatures == temperatures is not None and fitted._trainer.tuning.rows is tuning_rows
-    for was, now in zip(before, state_of(fitted), strict=True):
+        call(ensemble)
+    assert ensemble.temperatures == temperatures is not None and ensemble._trainer.tuning.rows is tuning_rows
+    for was, now in zip(before, state_of(ensemble), strict=True):
         np.testing.assert_array_equal(was, now)
 
 

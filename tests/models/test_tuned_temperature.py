@@ -31,7 +31,7 @@ def tune(temperature, loss, steps):
         for variable, value in zip(temperature.state, values):
             variable.assign(value)
 
-    step = step if steps == 1 else tf.function(step)
+    step = step if steps == 1 else tf.function(step, autograph=False)
     for _ in range(steps):
         step()
 

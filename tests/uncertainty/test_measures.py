@@ -84,6 +84,7 @@ def test_in_a_graph_with_any_number_of_rows(measures, jit_compile):
         lambda rows, of_members: [measure(rows, of_members) for measure in measures],
         input_signature=[tf.TensorSpec((4, 7 if jit_compile else None, members.shape[-1])), tf.TensorSpec((4,))],
         jit_compile=jit_compile,
+        autograph=False,
     )
     for measure, value in zip(measures, traced(members, weights)):
         close(value, measure(members, weights), rtol=1e-3, atol=1e-5)
