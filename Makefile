@@ -14,7 +14,7 @@ demo: .venv/demo               ## train, compare, explain and export both ensemb
 test: .venv/installed          ## the unit tests
 	$(BIN)/python $(TESTS) -m "not integration"
 
-test-all: WORKERS = 4
+test-all: WORKERS = 5
 test-all: .venv/installed      ## the unit and integration tests: processes, devices, notebooks, training runs
 	$(BIN)/python $(TESTS)
 

@@ -24,11 +24,12 @@ def pytest_collection_finish():
 
 
 LONGEST = (
-    *("test_zoo", "test_tutorials", "test_paper", "test_speed", "test_readme", "test_applications", "test_serving"),
-    *("test_builder", "test_processes", "test_faults", "test_replicas", "test_multi_worker", "test_endurance"),
-    *("test_cluster", "test_group_search", "test_devices", "test_from_model", "test_training", "test_family"),
-    *("test_together", "test_scale", "test_candidate_group", "test_saving", "test_uncertainty", "test_sequences"),
-    *("test_images", "test_places", "test_hyper_batch_ensemble", "test_kernel", "test_tuned_temperature", "test_site"),
+    *("test_zoo", "test_tutorials", "test_readme", "test_multi_worker", "test_speed", "test_applications"),
+    *("test_serving", "test_builder", "test_processes", "test_faults", "test_recipes", "test_bad_starts", "test_paper"),
+    *("test_replicas", "test_endurance", "test_cluster", "test_group_search", "test_devices", "test_from_model"),
+    *("test_training", "test_family", "test_together", "test_scale", "test_candidate_group", "test_saving"),
+    *("test_uncertainty", "test_sequences", "test_images", "test_control", "test_places", "test_search_memory"),
+    *("test_hyper_batch_ensemble", "test_hyper_deep_ensemble", "test_cross_validation", "test_kernel", "test_site"),
 )
 
 

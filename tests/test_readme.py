@@ -172,7 +172,7 @@ def test_a_newcomers_walk(tmp_path):
     *_, look, more, report = (line for line in said.splitlines() if not line.startswith("make["))  # of a make in a make
     assert look.startswith("Look at") and more.startswith("Try next") and report.startswith("Report")
     assert (clone / "demo_output" / "report.html").stat().st_size > 100_000
-    one = {"WORKERS": "0", "PYTEST_ADDOPTS": "tests/test_public.py -k test_public_names_exist_and_are_documented"}
+    one = {"WORKERS": "0", "PYTEST_ADDOPTS": "tests/test_imports.py -k test_public_names_exist_and_are_documented"}
     assert "1 passed" in run("make test", clone, **one)
     assert list(made.glob("__editable__*"))
     assert "Successfully installed keras-hyperens" in run("pip install .", clone, active=own.parents[2])

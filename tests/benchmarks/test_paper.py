@@ -71,9 +71,10 @@ def test_budgets_by_hand(tmp_path):
 
 
 @pytest.mark.integration
-def test_baselines_get_the_best_setting_of_the_search(tmp_path):
+def test_baselines_get_the_best_setting_of_the_search(tmp_path, request):
     cell = made_up(tmp_path)
-    builder = methods.searched(cell)
+    builder = methods.searched(cell)  # in a graph of many
+    request.getfixturevalue("eagerly")
     found = [each for each in builder.candidates if each.stage == "search"]
     best = min(found, key=lambda each: each.score).values
     assert len(found) == 3 and methods.best_settings(cell) == best
