@@ -1,5 +1,6 @@
 """Callbacks for `HyperBatchEnsemble.fit`."""
 
+import os
 import warnings
 from typing import Any
 
@@ -16,7 +17,7 @@ class HyperparameterHistory(keras.callbacks.Callback):
     """Callback that records each member's bounds after every epoch, and optionally writes them to TensorBoard.
 
     Args:
-        log_dir: Directory of a TensorBoard run, or `None`.
+        log_dir: Path of the directory of a TensorBoard run, or `None`.
         in_logs: Whether the logs of `fit` (progress bar and history) include the bounds: for each hyperparameter the
             minimum and maximum over the members, as in `l2_lowest` and `l2_highest`.
 
@@ -24,19 +25,30 @@ class HyperparameterHistory(keras.callbacks.Callback):
         bounds: Dictionary from hyperparameter names to arrays `[epochs + 1, M, 2]` in natural scale, starting with the
             initial bounds.
 
+    Raises:
+        TypeError: If `log_dir` is not a path, or, at the start of training, the model is not a `HyperBatchEnsemble`.
+        ValueError: If `in_logs` is not a bool.
+
     Example:
     >>> history = HyperparameterHistory()
     >>> # ensemble.fit(..., callbacks=[history]); khe.plots.hyperparameter_path(history.bounds["l2"], "l2")
     """
 
-    def __init__(self, log_dir: str | None = None, *, in_logs: bool = False) -> None:
+    def __init__(self, log_dir: str | os.PathLike[str] | None = None, *, in_logs: bool = False) -> None:
+        if not isinstance(log_dir, str | os.PathLike | None):
+            raise TypeError(f"`log_dir` must be a path. Received: log_dir={log_dir!r}")
         if not isinstance(in_logs, bool):
             raise ValueError(f"`in_logs` must be True or False. Received: in_logs={in_logs!r}")
         super().__init__()
-        self.log_dir, self.in_logs = log_dir, in_logs
+        self.log_dir, self.in_logs = None if log_dir is None else os.fspath(log_dir), in_logs
         self.bounds: dict[str, np.ndarray] = {}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if not hasattr(self.model, "hyperparameter_bounds"):
+            raise TypeError(
+                "This callback records the bounds of a `HyperBatchEnsemble`: remove it for other models. Received: "
+                f"model of type {type(self.model).__name__}"
+            )
         self.bounds = {name: bounds[None] for name, bounds in self.model.hyperparameter_bounds().items()}
         self._writer: Any = None if self.log_dir is None else tf.summary.create_file_writer(self.log_dir)
 

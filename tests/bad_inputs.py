@@ -281,6 +281,8 @@ def of_plots() -> Iterator[Call]:
 def of_callbacks() -> Iterator[Call]:
     yield from refused(khe.HyperparameterHistory, "in_logs", "in_logs", "yes", 1, None)
     yield from refused(plots.TuningPath, "directory", "directory", None, 3, ["a"])
+    for callback in (khe.HyperparameterHistory, plots.TuningPath):
+        yield from refused(callback, "log_dir", "log_dir", 3, ["a"])
 
 
 def of_hyper_batch_ensembles() -> Iterator[Call]:
@@ -336,6 +338,7 @@ def of_hyper_batch_ensembles() -> Iterator[Call]:
     weights = (-np.ones(8), np.zeros(8), np.ones(7))
     good = {"x": fit["x"], "y": fit["y"], "ensemble_size": 2, "verbose": 0}
     yield from refused(ensemble.pruned, "sample_weight", "sample_weight", *weights, **good)
+    yield from refused(ensemble.pruned, "label for each sample", "y", fit["y"][:7], np.zeros((9, 3)), **good)
     yield from refused(make.from_model, "model", "model", None, "model", keras.Model, roles={}, ensemble_size=2)
     roles = ({"unknown": khe.Hyperparameter("l2", 1e-6, 1e-2, "log")}, {"l2": 1e-3}, {"l2": "l2"}, 3)
     yield from refused(make.from_model, "role", "roles", *roles, model=plain, ensemble_size=2)

@@ -29,6 +29,14 @@ def pruned(ensemble: Any, x: Any, y: Any, ensemble_size: int, sample_weight: Any
     members, counts = ensemble._members_and_counts(x, arguments)
     y, weights = ensemble._labels_and_weights(y, sample_weight, members, counts)
     weights = keras.tree.pack_sequence_as(members, weights)
+    sizes = [
+        (len(of_output), prediction.shape[1])
+        for of_output, prediction in zip(keras.tree.flatten(y), keras.tree.flatten(members), strict=True)
+    ]
+    if any(number != samples for number, samples in sizes):
+        raise ValueError(
+            f"`y` must have a label for each sample of `x`. Received: numbers of labels and samples {sizes}"
+        )
     loss = unpenalized(ensemble.loss, recompiling_arguments(ensemble).get("loss_weights"), ensemble.output_names)
 
     def score(places: Sequence[int]) -> float:

@@ -89,6 +89,10 @@ def _facts(ensemble: Any) -> list[tuple[str, str]]:
         facts.append(("Conformal", f"{methods}, coverage {ensemble.conformal.coverage:g}"))
     if ensemble.abstention is not None:
         facts.append(("Abstention by", ", ".join(ensemble.abstention.measures)))
+    if ensemble.reference is not None:
+        facts.append(
+            ("Reference", f"{len(ensemble.reference.values[0])} samples: {', '.join(ensemble.reference.measures)}")
+        )
     return facts
 
 

@@ -26,7 +26,7 @@ class TuningPath(HyperparameterHistory):
         log_dir: Directory of a TensorBoard run; plots are written under "images" and bounds as scalars.
 
     Raises:
-        TypeError: If `directory` is not a path.
+        TypeError: If `directory` or `log_dir` is not a path.
         ValueError: If neither is set.
 
     Example:
@@ -34,7 +34,9 @@ class TuningPath(HyperparameterHistory):
     >>> # ensemble.fit(..., callbacks=[tuning_path])
     """
 
-    def __init__(self, directory: str | os.PathLike[str] | None = None, *, log_dir: str | None = None) -> None:
+    def __init__(
+        self, directory: str | os.PathLike[str] | None = None, *, log_dir: str | os.PathLike[str] | None = None
+    ) -> None:
         if directory is None and log_dir is None:
             raise ValueError("Set `directory`, `log_dir`, or both. Received: directory=None, log_dir=None")
         if not isinstance(directory, str | os.PathLike | None):

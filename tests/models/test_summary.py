@@ -58,6 +58,8 @@ def test_hyperparameters_of_a_hyper_batch_ensemble():
     assert "Members: 3, excluded: [1]" in text and "Outputs: probabilities of classes; members combined by mean" in text
     assert "<th>member</th><th>l2</th><th>rate</th>" in page and "Temperatures" not in text
     ensemble.calibrate(X, Y, verbose=0)
+    ensemble.set_reference(X, verbose=0)
+    assert "Reference: 40 samples: predictive_entropy, mutual_information, disagreement" in summary(ensemble)
     ensemble.conformalize(X, Y, 0.8, "aps", verbose=0)
     ensemble.abstain(threshold=0.5)
     page = ensemble._repr_html_()

@@ -14,7 +14,7 @@ X, Y = blobs()
 
 def test_a_picture_after_every_epoch_in_files_and_in_tensorboard(tmp_path):
     ensemble = compiled(tuning_every=1, run_eagerly=True)
-    path = khe.plots.TuningPath(tmp_path / "new" / "pictures", log_dir=str(tmp_path / "logs"))
+    path = khe.plots.TuningPath(tmp_path / "new" / "pictures", log_dir=tmp_path / "logs")
     before = pyplot.get_fignums()
     ensemble.fit(X, Y, tuning_split=0.25, epochs=2, callbacks=[path], verbose=0)
     names = [each.name for each in sorted((tmp_path / "new" / "pictures").iterdir())]
@@ -47,3 +47,9 @@ def test_what_cannot_be_drawn_is_named(tmp_path):
     ensemble.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
     with pytest.raises(ValueError, match="No hyperparameters to plot"):
         ensemble.fit(X, Y, callbacks=[khe.plots.TuningPath(tmp_path)], verbose=0)
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    plain.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
+    for callback in (khe.HyperparameterHistory(), khe.plots.TuningPath(tmp_path / "none")):
+        with pytest.raises(TypeError, match="bounds of a `HyperBatchEnsemble`.*Received: model of type Sequential"):
+            plain.fit(X, Y, callbacks=[callback], verbose=0)
+    assert not (tmp_path / "none").exists()

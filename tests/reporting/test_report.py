@@ -6,8 +6,10 @@ import re
 import keras
 import numpy as np
 import pytest
+from matplotlib import pyplot
 
 import keras_hyperens as khe
+from keras_hyperens.reporting.page import picture
 from tests.models.networks import LOGITS
 from tests.models.networks import compiled
 from tests.models.networks import conv_network
@@ -110,6 +112,12 @@ def test_monitoring_has_a_section_where_there_is_a_reference(tmp_path):
     distances = re.findall(r"<td>far</td><td>predictive entropy</td><td>[^<]*</td><td>([^<]*)</td>", page)
     assert distances == [f"{drift.measures[0].distance:.3f}"]
     assert len(reference.values[0]) == 40
+
+
+@pytest.mark.parametrize(("width", "scrolls"), [(5, False), (9.3, True)])
+def test_wide_pictures_scroll_on_phones(width, scrolls):
+    assert ('class="scroll wide"' in picture(pyplot.figure(figsize=(width, 3)), "a caption")) == scrolls
+    assert not pyplot.get_fignums()
 
 
 def test_one_probability_is_that_of_the_second_class(tmp_path):
