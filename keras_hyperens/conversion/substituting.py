@@ -92,18 +92,20 @@ def _has_other_arguments(layer: keras.layers.Layer) -> bool:
 
 
 @contextmanager
-def keys_as_of_arrays() -> Iterator[None]:
-    """Context manager: symbolic tensors accept `x[None]` and `x[1:]`, as arrays do, and not only `x[None, :]`."""
+def as_of_arrays() -> Iterator[None]:
+    """Context manager: symbolic tensors accept `x[None]`, `x[1:]` and `array * x`, as arrays do."""
     original = keras.KerasTensor.__getitem__
 
     def item(tensor: Any, key: Any) -> Any:
         return original(tensor, (key,) if key is None or isinstance(key, slice) else key)
 
     keras.KerasTensor.__getitem__ = item
+    keras.KerasTensor.__array_ufunc__ = None  # NumPy then leaves the operation to the tensor
     try:
         yield
     finally:
         keras.KerasTensor.__getitem__ = original
+        del keras.KerasTensor.__array_ufunc__
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from keras_hyperens.conversion.comparing import check_same
 from keras_hyperens.conversion.comparing import check_training
 from keras_hyperens.conversion.comparing import takes_training
 from keras_hyperens.conversion.substituting import ROWS
-from keras_hyperens.conversion.substituting import keys_as_of_arrays
+from keras_hyperens.conversion.substituting import as_of_arrays
 from keras_hyperens.conversion.substituting import of_any_rows
 from keras_hyperens.conversion.substituting import own_weights_as_layers
 from keras_hyperens.conversion.substituting import symbolic_arrays
@@ -142,7 +142,7 @@ def _graph(
     here = _with_mask_argument(block, call.with_tensors(given))
     keywords = {**here.kwargs, **({"training": training} if takes_training(block) else {})}
     with own_weights_as_layers(block, inputs[0], made), symbolic_arrays(eager, inputs[0], by_row), unique_names(block):
-        with _without_effects(block), keys_as_of_arrays():
+        with _without_effects(block), as_of_arrays():
             outputs = block.call(*here.args, **keywords)
         _check_outputs(outputs, inputs)
         outputs = _masked(block, here, given[0], outputs)
