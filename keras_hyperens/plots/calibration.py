@@ -84,7 +84,7 @@ def _draw_shares(ax: Any, counts: np.ndarray) -> None:
     below = ax.inset_axes((0, LOWEST, 1, -LOWEST - 0.08), transform=ax.transData)
     number, rows = len(counts), counts.sum()
     below.bar((np.arange(number) + 0.5) / number, counts / rows, 0.9 / number, color="0.75", edgecolor="0.4")
-    below.set(xlim=(0, 1), xticks=[], ylabel="rows", yscale="log", ylim=(0.5 / rows, 2))
+    below.set(xlim=(0, 1), xticks=[], ylabel="samples", yscale="log", ylim=(0.5 / rows, 2))
     below.yaxis.set_major_locator(LogLocator(100))
     below.yaxis.set_minor_locator(NullLocator())
     below.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
