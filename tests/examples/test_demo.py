@@ -9,7 +9,7 @@ def test_samples_are_split_without_overlap(monkeypatch):
     labels = np.arange(5000)
     monkeypatch.setattr(demo, "mnist_data", lambda: (np.full((5000, 784), labels[:, None] / 4999 * 255), labels))
     data, other = demo.load(0), demo.load(1)
-    assert [len(labels) for _, labels in data] == [1000, 500, 500, 3000]
+    assert [len(labels) for _, labels in data] == [1000, 750, 750, 2500]
     images, labels = (np.concatenate(parts) for parts in zip(*data))
     assert images.shape == (5000, 28, 28, 1) and sorted(labels) == list(range(5000))
     np.testing.assert_allclose(images[:, 3, 4, 0], labels / 4999, atol=1e-6)
