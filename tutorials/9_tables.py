@@ -135,4 +135,4 @@ print("largest difference:", np.abs(answer["interval"] - decided["interval"][:3]
 
 # %% [markdown]
 # `benchmarks/tabular` in the repository compares this with a tuned network, a deep ensemble, TabM and gradient boosting on larger
-# tables.
+# tables. On some of them `from_hypermodel(..., fast_weight_initializer="random_sign")` is better: compare both on held-out samples.

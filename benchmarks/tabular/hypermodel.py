@@ -42,7 +42,7 @@ def hypermodel(table: Table, steps: int | None = None, width: int = WIDTH) -> Hy
         model = keras.Model(inputs, keras.layers.Dense(table.classes or 2, kernel_regularizer=l2)(x))
         rate = keras.optimizers.schedules.CosineDecay(rate, steps) if steps else rate
         loss, nll = _loss_and_metric(table)
-        model.compile(keras.optimizers.Adam(rate), loss, metrics=[nll])
+        model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), loss, metrics=[nll])  # as TabM
         return model
 
     return build_model

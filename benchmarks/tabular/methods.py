@@ -22,6 +22,7 @@ K = 4  # members of deep and hyper-deep ensembles
 AT_ONCE = 8  # candidates of the search in one graph
 MOST_TRIALS = 500
 SEARCHED = ("mlp", "deep", "hyper-deep")
+INITIALIZERS = (None, "random_sign")  # of the rank-1 factors: the default of the package, and random signs
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,22 @@ def _trained_candidates(
 
 
 def hyper_batch(table: Table, seed: int, budget: Budget, ensemble_size: int) -> tuning.Trained:
-    """Trains a hyper-batch ensemble, which tunes L2 and dropout, for as many learning rates as the time allows."""
+    """Trains a hyper-batch ensemble, which tunes L2 and dropout, with as many settings as the time allows.
+
+    The settings are the learning rate and the initializer of the rank-1 factors.
+    """
     build_model = networks.hypermodel(table, width=budget.width)
     epochs = networks.epochs_of(table, budget.steps)
 
     def train(settings: tuning.Settings, seconds: float) -> tuning.Trained:
         keras.utils.set_random_seed(seed)
-        members = {"ensemble_size": ensemble_size, "seed": seed}
-        ensemble = khe.HyperBatchEnsemble.from_hypermodel(build_model, fixed=settings, **members)
+        ensemble = khe.HyperBatchEnsemble.from_hypermodel(
+            build_model,
+            ensemble_size=ensemble_size,
+            fixed={"learning_rate": settings["learning_rate"]},
+            fast_weight_initializer=settings["fast_weight_initializer"],
+            seed=seed,
+        )
         stop = keras.callbacks.EarlyStopping("val_nll", mode="min", patience=epochs, restore_best_weights=True)
         ensemble.fit(
             *table.train.data,
@@ -125,15 +134,17 @@ def hyper_batch(table: Table, seed: int, budget: Budget, ensemble_size: int) -> 
         )
         return tuning.Trained(stop.best, _predictor(ensemble), ensemble.count_params())
 
-    return tuning.best_of(train, _learning_rates(seed), budget.seconds_to_tune)
+    return tuning.best_of(train, _settings(seed), budget.seconds_to_tune)
 
 
-def _learning_rates(seed: int) -> Iterator[tuning.Settings]:
-    """Yields the default of the hypermodel, then random values of its range."""
-    yield {"learning_rate": networks.RATE}
+def _settings(seed: int) -> Iterator[tuning.Settings]:
+    """Yields the learning rate of the hypermodel with each initializer, then random values of both."""
+    for initializer in INITIALIZERS:
+        yield {"learning_rate": networks.RATE, "fast_weight_initializer": initializer}
     generator = np.random.default_rng(seed)
     while True:
-        yield {"learning_rate": tuning.log_uniform(generator, *networks.RATES)}
+        rate, number = tuning.log_uniform(generator, *networks.RATES), int(generator.integers(len(INITIALIZERS)))
+        yield {"learning_rate": rate, "fast_weight_initializer": INITIALIZERS[number]}
 
 
 def _predictor(ensemble: keras.Model) -> tuning.Predict:

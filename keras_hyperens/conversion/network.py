@@ -18,6 +18,7 @@ from keras_hyperens.conversion.tied import tied
 from keras_hyperens.hyperparameters.driven import Setting
 from keras_hyperens.layers.base import HyperLayer
 from keras_hyperens.layers.glue import Weight
+from keras_hyperens.layers.initializers import another
 from keras_hyperens.layers.normalization import MemberNormalization
 from keras_hyperens.layers.wrappers import copy_of
 from keras_hyperens.layers.wrappers import has_lora
@@ -178,13 +179,17 @@ class Converter:
             return None
         driven = self.settings_of(layer, kind)
         try:
-            new = kind.from_plain(layer, {**self.members, **(self.options if kind.has_kernels else {}), **driven})
+            new = kind.from_plain(layer, {**self.members, **(self._options() if kind.has_kernels else {}), **driven})
         except ValueError as error:
             self._record(layer, reason=str(error).split(" Received:")[0].rstrip("."))
             return None
         merged = ["LoRA merged"] if has_lora(layer) else []
         self._record(layer, kind.__name__, ", ".join([*filter(None, [describe(driven)]), *merged]))
         return new
+
+    def _options(self) -> dict[str, Any]:
+        """Returns the options of the next layer: its initializers have other seeds than those of all layers before."""
+        return {name: another(value, 1000 * len(self.records)) for name, value in self.options.items()}
 
     def _why_not(self, layer: keras.layers.Layer, kind: type | None) -> str | None:
         """Returns the reason why a layer stays shared; empty if it is expected."""

@@ -49,7 +49,7 @@ class HyperBatchLayer(PenalizedKernel):
         shared_embedding: Whether all members share one embedding, `[P, U]`; otherwise each has its own, `[M, P, U]`.
         fast_weight_initializer: Initializer of r, s, u and v: `"random_sign"` or any initializer. Defaults to a normal
             distribution with mean 1 and standard deviation 0.2: with a smaller one members stay similar and overfit
-            together; with a larger one they learn slowly.
+            together; with a larger one they learn slowly. On some tables random signs are better.
         delta_kernel_initializer: Defaults to zeros: training starts from a batch ensemble and learns the dependence on
             the hyperparameters. (Random values reduce the accuracy at high learning rates.)
         embedding_initializer: Defaults to a normal distribution with standard deviation 0.2, which is large enough for

@@ -256,6 +256,14 @@ def test_random_factors_trade_exactness_for_diversity():
     assert not np.allclose(members[0], members[1]) and np.abs(members - np.asarray(model(x))).mean() < 1.0
 
 
+def test_layers_of_equal_size_have_different_factors_from_one_initializer():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4), layers.Dense(4)])
+    given = keras.initializers.RandomNormal(1, 0.1, seed=0)
+    ensemble = khe.HyperBatchEnsemble.from_model(model, roles=L2, ensemble_size=M, fast_weight_initializer=given)
+    factors = [np.ravel(weight) for layer in ensemble.network.layers for weight in (layer.r, layer.s)]
+    assert len(factors) == len({tuple(each) for each in factors}) == 4
+
+
 @keras.saving.register_keras_serializable("tests")
 class Scale(layers.Layer):
     """A layer whose weights nobody knows."""
