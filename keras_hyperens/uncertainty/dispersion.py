@@ -45,7 +45,7 @@ def dirichlet_variance(logits: Tensor) -> Tensor:
     Example:
     >>> import numpy as np
     >>> dirichlet_variance(np.log([[1.0, 1.0]])).numpy().round(4)  # a uniform distribution
-    array([[0.0833, 0.0833]], dtype=float32)
+    array([[0.0833, 0.0833]])
     """
     probabilities = ops.softmax(logits, axis=-1)
     concentration = ops.exp(ops.logsumexp(logits, axis=-1, keepdims=True))
