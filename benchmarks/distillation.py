@@ -68,9 +68,9 @@ def _run(data: Data, seed: int, options: argparse.Namespace) -> None:
         "member, 8 bits": lambda: eight_bits(teacher().member(0)),
     }
     for name, x in images_of(data).items():
-        for temperature in TEMPERATURES:
-            make = _student(teacher, build_model, x, temperature, seed)
-            methods[f"student, {name}, T = {temperature:g}"] = make
+        make = partial(_student, teacher, build_model, x, seed)
+        methods |= {f"student, {name}, T = {each:g}": partial(make, temperature=each) for each in TEMPERATURES}
+        methods[f"student, {name}, with spread"] = partial(make, spread=True)
     for method, make in methods.items():
         cell = {"ensemble_size": options.ensemble_size, "seed": seed, "method": method}
         experiment.once(options.results, cell, lambda make=make: asdict(experiment.score(make(), data.test)))
@@ -87,18 +87,12 @@ def images_of(data: Data) -> dict[str, np.ndarray]:
 
 
 def _student(
-    teacher: Callable[[], keras.Model], build_model: Any, x: np.ndarray, temperature: float, seed: int
-) -> Callable[[], keras.Model]:
-    """Makes a student of the single network's kind; it trains as many steps on more images as on fewer."""
-
-    def make() -> keras.Model:
-        student = experiment.build("single", build_model, {}, 1, seed)
-        epochs = max(1, SCHEDULE.epochs * 500 // len(x))
-        return khe.distill(
-            teacher(), student, x, temperature=temperature, epochs=epochs, batch_size=SCHEDULE.batch_size, verbose=0
-        )
-
-    return make
+    teacher: Callable[[], keras.Model], build_model: Any, x: np.ndarray, seed: int, **options: Any
+) -> keras.Model:
+    """Returns a student of the single network's kind; it trains as many steps on more images as on fewer."""
+    student = experiment.build("single", build_model, {}, 1, seed)
+    epochs = max(1, SCHEDULE.epochs * 500 // len(x))
+    return khe.distill(teacher(), student, x, epochs=epochs, batch_size=SCHEDULE.batch_size, verbose=0, **options)
 
 
 def eight_bits(model: keras.Model) -> keras.Model:

@@ -43,7 +43,6 @@ class HyperBatchEmbedding(HyperBatchLayer):
 
     plain_layer = keras.layers.Embedding
     _takes_indices = True
-    _is_batched = True
     settings = ("kernel_l1", "kernel_l2")
     roles = {"kernel": "embeddings"}
 
@@ -60,21 +59,20 @@ class HyperBatchEmbedding(HyperBatchLayer):
     def _apply_kernel(self, rows: Tensor, kernel: Tensor) -> Tensor:
         return ops.take(kernel, ops.cast(rows, "int32"), axis=0)
 
-    def _apply_kernels(self, rows: Tensor, kernels: Tensor) -> Tensor:
-        return self._take(split_members(rows, self.ensemble_size), kernels)
-
     def _through(self, rows: Tensor, kernel: Tensor, fan_in: Tensor, units: Tensor) -> Tensor:
         indices = split_members(rows, self.ensemble_size)
         vectors = ops.take(ops.cast(kernel, self.compute_dtype), ops.cast(indices, "int32"), axis=0)
-        factors = self._take(indices, ops.cast(ops.expand_dims(fan_in, -1), self.compute_dtype))
+        factors = self._factors(indices, ops.cast(fan_in, self.compute_dtype))
         return vectors * factors * ops.cast(self._beside_outputs(units, len(rows.shape) + 1), self.compute_dtype)
 
-    def _take(self, indices: Tensor, tables: Tensor) -> Tensor:
-        """Looks up each member's table `[M, A, ...]` at its indices `[M, B, ...]` with one gather."""
-        first = ops.arange(self.ensemble_size, dtype="int32") * self.plain.input_dim
+    def _factors(self, indices: Tensor, factors: Tensor) -> Tensor:
+        """Looks up each member's factors `[M, A]` at its indices `[M, B, ...]`, to `[M, B, ..., 1]`."""
+        length = self.plain.input_dim
+        indices = ops.cast(indices, "int32")
+        indices = ops.where(indices < 0, indices + length, indices)  # negative ones count from the end, as in Keras
+        first = ops.arange(self.ensemble_size, dtype="int32") * length
         first = ops.reshape(first, [self.ensemble_size] + [1] * (len(indices.shape) - 1))
-        flat = ops.reshape(tables, (-1, tables.shape[-1]))
-        return ops.take(flat, ops.cast(indices, "int32") + first, axis=0)
+        return ops.take(ops.reshape(factors, (-1, 1)), indices + first, axis=0)
 
     def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         return ops.not_equal(inputs, 0) if self.plain.mask_zero else None
@@ -145,9 +143,8 @@ class HyperBatchReversibleEmbedding(HyperBatchEmbedding):
         """Returns the products of vectors `[M*B, ..., U]` and each member's transposed table, `[M*B, ..., A]`."""
         members = split_members(rows, self._num_members)
         if draw.kernels is not None:
-            kernels = ops.stack(draw.kernels) if isinstance(draw.kernels, list) else draw.kernels
             flat = ops.reshape(members, (self._num_members, -1, rows.shape[-1]))
-            logits = ops.einsum("mbu,mau->mba", flat, ops.cast(kernels, rows.dtype))
+            logits = ops.einsum("mbu,mau->mba", flat, ops.cast(ops.stack(draw.kernels), rows.dtype))
             return ops.reshape(logits, (*ops.shape(rows)[:-1], self.plain.input_dim))
         logits = self._transposed(members, self.kernel, self.r, ops.expand_dims(self.s, 1))
         if draw.shift is not None:

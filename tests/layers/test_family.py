@@ -180,6 +180,15 @@ def test_masks_reach_attention_and_recurrence():
             np.testing.assert_allclose(outputs[mine][counts], np.asarray(expected)[counts], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("sharing", ["hyper", "independent"])
+def test_negative_indices_count_from_the_end(sharing):
+    case = FAMILY["embedding"]
+    rows = case.rows(M * B)
+    layer = built(case, rows, sharing=sharing)
+    with khe.hyperparameter_scope(draw(1)):
+        np.testing.assert_allclose(layer(rows - 9), layer(rows), rtol=1e-6)
+
+
 def test_a_reversible_embedding_masks_vectors_and_not_projections():
     case = FAMILY["reversible embedding"]
     layer = built(case, case.rows(M * B), mask_zero=True)

@@ -128,13 +128,13 @@ def from_hypermodel(name):
     }
 
 
-def trained(ensemble, x, row, epochs, batch_size=4):
-    """The last step of an epoch tunes, too."""
+def trained(ensemble, x, row, epochs):
+    """Two steps an epoch, in which members see different samples; the second one tunes, too."""
     of_one = keras.tree.map_structure(lambda each: np.asarray(each)[0], ensemble._member_outputs(x))
     loss, y = loss_and_labels(of_one)
-    ensemble.compile(keras.optimizers.Adam(0.01), loss, tuning_every=ROWS // batch_size, run_eagerly=True)
+    ensemble.compile(keras.optimizers.Adam(0.01), loss, tuning_every=2, run_eagerly=True)
     with quiet():
-        history = ensemble.fit(x, y, tuning_data=(x, y), batch_size=batch_size, epochs=epochs, verbose=0).history
+        history = ensemble.fit(x, y, tuning_data=(x, y), batch_size=ROWS // 2, epochs=epochs, verbose=0).history
     row.loss = history["loss"][-1] + history["tuning_loss"][-1]
     members = ensemble.predict_members(x, verbose=0)
     row.apart = max(float(np.ptp(each, axis=0).max()) for each in keras.tree.flatten(members))

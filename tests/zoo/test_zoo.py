@@ -27,7 +27,7 @@ def test_training_files_and_export(name, tmp_path):
     if name in OPTIONAL:
         pytest.importorskip("keras_hub")
     _, ensemble, x, row = (once if name in FEW else checking.converted)(name)
-    checking.trained(ensemble, x, row, epochs=1, batch_size=checking.ROWS)
+    checking.trained(ensemble, x, row, epochs=1)
     expected = checking.saved(ensemble, x, row, tmp_path)
     row.exported = checking.difference(expected, checking.served_here(x, tmp_path))
     assert row.is_good, row
