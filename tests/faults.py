@@ -48,7 +48,7 @@ STEP = "search/grouped/test_candidate_group.py::test_ten_steps_are_those_of_a_mo
 FAULTS = (
     Fault("conversion/comparing.py", "if _signature(graph) != _signature(in_training):", "if False:", NO_GRAPH),
     Fault("conversion/network.py", "self._tied = tied(model)", "self._tied = {}", TIED),
-    Fault("conversion/tracing.py", "is None for layer in added", "is 0 for layer in added", NO_GRAPH),
+    Fault("conversion/tracing.py", "is None for layer in added", "is True for layer in added", NO_GRAPH),
     Fault("conversion/comparing.py", "with perturbed(block.weights):", "with perturbed([]):", NO_GRAPH),
     Fault(
         "conversion/nodes.py", 'if not hasattr(graph, "_nodes_by_depth") or', "if True or",
@@ -85,7 +85,7 @@ FAULTS = (
         "layers/test_others.py::test_every_member_is_normalized_by_itself",
     ),
     Fault(
-        "layers/embedding.py", "* self.plain.input_dim", "* (self.plain.input_dim - 1)", f"{LOOP}[1-embedding, folded]"
+        "layers/embedding.py", "* length", "* (length - 1)", f"{LOOP}[1-reversible embedding, folded]"
     ),
     Fault("layers/recurrent.py", "for number in (0, 1, 3)", "for number in (1, 0, 3)", f"{LOOP}[1-lstm, folded]"),
     Fault(

@@ -77,16 +77,20 @@ class Selecting:
         self.selection.offer(epoch, (offered, SOFTMAX, ()), weights_of)
         return taken
 
+    def candidate(self, name, best_epoch, failure=None):
+        known = {"best_epoch": best_epoch, "build_config": {}, "likelihoods": ("softmax",), "failure": failure}
+        weights = self.pool.place_of_weights(name)
+        (self.pool.directory / weights).touch()
+        return Candidate(name, "search", {}, 0, name, weights=weights, **known)
+
     def train(self, name, epochs, best_epoch, failure=None, is_recorded=True):
         """Offers the epochs of a candidate, and adds it to the pool."""
         model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
         self.selection.begin([name])
         for epoch, predictions in enumerate(epochs):
             self.offer(epoch, {name: [predictions]})
-        known = {"best_epoch": best_epoch, "build_config": {}, "likelihoods": ("softmax",), "failure": failure}
-        weights = self.pool.place_of_weights(name)
-        model.save_weights(self.pool.directory / weights)
-        candidate = Candidate(name, "search", {}, 0, name, weights=weights, **known)
+        candidate = self.candidate(name, best_epoch, failure)
+        model.save_weights(self.pool.directory / candidate.weights)
         self.selection.write(candidate, model)
         self.selection.end([candidate])
         if is_recorded:
@@ -95,8 +99,8 @@ class Selecting:
 
 
 def test_members_are_those_of_greedy_selections_that_improve(tmp_path):
-    selecting, random = Selecting(tmp_path), np.random.default_rng(1)
-    members, score, changes = [], math.inf, 0
+    selecting, random = Selecting(tmp_path), np.random.default_rng(3)
+    members, score, changes, worse = [], math.inf, 0, 0
     for epoch in range(12):
         new = {name: [drawn(random)] for name in ("search-0000", "search-0001")}
         if epoch == 5:
@@ -106,11 +110,12 @@ def test_members_are_those_of_greedy_selections_that_improve(tmp_path):
         if len(found.members) > len(members) or found.trajectory[-1] < score:
             members, score = [[*members, *usable][index] for index in found.members], found.trajectory[-1]
             changes += 1
+        worse += found.trajectory[-1] > score  # a greedy selection among more candidates may be
         taken = selecting.offer(epoch, new)
         assert selecting.state() == sorted(float(each.sum(dtype="float64")) for each in members)
         assert len(taken) == sum(each.epoch == epoch for each in selecting.selection.best.members)
         np.testing.assert_allclose(selecting.selection.best.score, score)
-    assert 2 < changes < 12
+    assert 2 < changes < 12 and worse > 0
 
 
 def good(number):
@@ -174,6 +179,7 @@ def test_a_training_without_a_result_leaves_the_members(tmp_path, end):
     selecting.train("search-0001", good(4), 0, failure, is_recorded=end == "failed")
     assert selecting.state() != before
     next_one = "search-0002" if end == "failed" else "search-0001"
+    selecting.pool.add(selecting.candidate("search-0009", 0), good(1))  # which no training run has offered
     assert Selecting(tmp_path).begun(next_one) == before
     assert {each.parent for each in selecting.pool.candidates(CHECKPOINTS)} == {"search-0000"}
 
