@@ -107,7 +107,7 @@ def test_distillation_on_little(tmp_path, monkeypatch, run, eagerly):
     monkeypatch.setattr(distillation, "TEMPERATURES", (4.0,))
     assert "| student, mixed images, T = 4 |" in run(distillation, "--seeds", 1, "--results", results)
     methods = [line["method"] for line in experiment.read(results)]
-    assert methods[:4] == ["single network", "ensemble", "member", "member, 8 bits"] and len(methods) == 6
+    assert methods[:4] == ["single network", "ensemble", "member", "member, 8 bits"] and len(methods) == 8
     assert "| member, 8 bits |" in run(distillation, "--results", results, "--report")
 
 

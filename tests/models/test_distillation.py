@@ -143,7 +143,7 @@ def test_a_student_learns_the_mean_and_the_spread_of_members():
     for member in ensemble.members:
         member.set_weights([GENERATOR.normal(size=(6, 3))])
     ensemble.calibrate(x, np.arange(6) % 3, verbose=0)
-    rows = np.tile(x, (300, 1))  # an epoch has 300 steps
+    rows = np.tile(x, (2000, 1))  # an epoch has 2,000 steps
     model = khe.distill(ensemble, identity(), rows, spread=True, batch_size=6, shuffle=False, verbose=0)
     logits, members = model.predict(x, verbose=0), ensemble.predict_members(x, verbose=0)
     mean = ensemble.predict(x, verbose=0)
