@@ -30,6 +30,10 @@ class HyperBatchConvLSTMCell(HyperBatchLSTMCell):
     def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Any, list[Any]]:
         return super().call(self.inputs_map.apply(inputs, self.inputs_draw), states)
 
+    def forget(self) -> None:
+        super().forget()
+        del self.inputs_draw
+
     def get_initial_state(self, batch_size: Any = None) -> list[Tensor]:
         return [ops.zeros((batch_size, *self.state_shape), dtype=self.compute_dtype) for _ in self.state_size]
 

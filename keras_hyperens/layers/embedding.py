@@ -60,15 +60,14 @@ class HyperBatchEmbedding(HyperBatchLayer):
         return ops.take(kernel, ops.cast(rows, "int32"), axis=0)
 
     def _through(self, rows: Tensor, kernel: Tensor, fan_in: Tensor, units: Tensor) -> Tensor:
-        indices = split_members(rows, self.ensemble_size)
-        vectors = ops.take(ops.cast(kernel, self.compute_dtype), ops.cast(indices, "int32"), axis=0)
+        indices = ops.cast(split_members(rows, self.ensemble_size), "int32")
+        vectors = ops.take(ops.cast(kernel, self.compute_dtype), indices, axis=0)
         factors = self._factors(indices, ops.cast(fan_in, self.compute_dtype))
         return vectors * factors * ops.cast(self._beside_outputs(units, len(rows.shape) + 1), self.compute_dtype)
 
     def _factors(self, indices: Tensor, factors: Tensor) -> Tensor:
         """Looks up each member's factors `[M, A]` at its indices `[M, B, ...]`, to `[M, B, ..., 1]`."""
         length = self.plain.input_dim
-        indices = ops.cast(indices, "int32")
         indices = ops.where(indices < 0, indices + length, indices)  # negative ones count from the end, as in Keras
         first = ops.arange(self.ensemble_size, dtype="int32") * length
         first = ops.reshape(first, [self.ensemble_size] + [1] * (len(indices.shape) - 1))

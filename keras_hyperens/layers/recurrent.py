@@ -36,6 +36,10 @@ class HyperBatchCell(keras.layers.Layer):
         self.reset_after = getattr(plain, "reset_after", None)
         self.built = True
 
+    def forget(self) -> None:
+        """Removes what belongs to one sequence."""
+        del self.draw, self.state_mask
+
     def from_state(self, state: Tensor) -> Tensor:
         """Applies the recurrent kernel to a state, with the dropout of this sequence."""
         return self.recurrent.apply(state if self.state_mask is None else state * self.state_mask, self.draw)
@@ -182,7 +186,7 @@ class HyperBatchRNN(HyperBatchComposite):
         try:
             return self.rnn(mapped, initial_state=initial_state, mask=mask, training=training)
         finally:
-            del cell.draw, cell.state_mask
+            cell.forget()
 
     def _mapped(self, sequences: Tensor, training: bool | None) -> Tensor:
         """Returns the projection of the inputs, of all time steps."""

@@ -194,30 +194,27 @@ def _check(ensemble: Any, student: Any, temperature: Any, spread: Any, fit_argum
 def _with_predictions(ensemble: Any, x: Any, batch_size: int | None, spread: bool) -> tuple[tuple[Any, ...], Any]:
     """Returns training data, arrays `(x, labels)` or a dataset of these, and labels or their specification."""
 
-    def labels_of(members: Any, prediction: Any) -> Any:
-        def one(of_members: Any, of_ensemble: Any) -> Any:
-            of_spread = log_concentration(of_members, ensemble.member_weights)
-            return ops.concatenate([of_ensemble, of_spread[..., None]], axis=-1)
+    def with_concentration(prediction: Any, members: Any) -> Any:
+        concentration = log_concentration(members, ensemble.member_weights)
+        return ops.concatenate([prediction, concentration[..., None]], axis=-1)
 
-        return keras.tree.map_structure(one, members, prediction)
+    def labels_of(samples: Any) -> Any:
+        members = ensemble._member_predictions(samples, training=False)
+        predictions = ensemble._combine(members)
+        return keras.tree.map_structure(with_concentration, predictions, members) if spread else predictions
 
     if not isinstance(x, tf.data.Dataset):
         if isinstance(x, keras.utils.PyDataset) or hasattr(x, "__next__"):
             raise TypeError(f"`x` must be arrays or a `tf.data.Dataset`. Received: x of type {type(x).__name__}")
-        predictions = ensemble.predict(x, batch_size=batch_size, verbose=0)
-        if not all(np.isfinite(each).all() for each in keras.tree.flatten(predictions)):
+        labels = ensemble._predict(("labels", spread), labels_of, x, {"batch_size": batch_size, "verbose": 0})
+        if not all(np.isfinite(each).all() for each in keras.tree.flatten(labels)):
             raise ValueError("The predictions of the ensemble must be finite: check `x`. Received: NaN or infinity")
-        if spread:
-            members = ensemble.predict_members(x, batch_size=batch_size, verbose=0)
-            predictions = keras.tree.map_structure(ops.convert_to_numpy, labels_of(members, predictions))
-        return (x, predictions), predictions
+        return (x, labels), labels
 
     def labeled(*element: Any) -> tuple[Any, ...]:
         samples, _, weights = keras.utils.unpack_x_y_sample_weight(element[0] if len(element) == 1 else element)
-        members = ensemble._member_predictions(samples, training=False)
-        predictions = ensemble._combine(members)
-        predictions = labels_of(members, predictions) if spread else predictions
-        return (samples, predictions) if weights is None else (samples, predictions, weights)
+        labels = labels_of(samples)
+        return (samples, labels) if weights is None else (samples, labels, weights)
 
     dataset = x.map(labeled)
     return (dataset,), dataset.element_spec[1]

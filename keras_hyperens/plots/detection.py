@@ -39,18 +39,14 @@ def uncertainty_histograms(
     'In and out of distribution (AUROC 0.833)'
     """
     known = finite_array("in_distribution", in_distribution, "[N]")
-    several = isinstance(out_of_distribution, dict)
-    foreign = out_of_distribution if several else {"out of distribution": out_of_distribution}
-    if not foreign:
-        raise ValueError(f"At least one dataset is required. Received: out_of_distribution={out_of_distribution}")
-    foreign = {label: finite_array("out_of_distribution", values, "[K]") for label, values in foreign.items()}
+    foreign = _datasets("out_of_distribution", out_of_distribution, "out of distribution")
     areas = {label: _auroc(known, values) for label, values in foreign.items()}
     title = "In and out of distribution"
     if len(foreign) == 1:
         title += f" (AUROC {next(iter(areas.values())):.3f})"
     else:
         foreign = {f"{label} (AUROC {areas[label]:.3f})": values for label, values in foreign.items()}
-    return _of_densities(new_axes(ax), {"in distribution": known}, foreign, name, title)
+    return _of_densities(new_axes(ax), ("in distribution", known), foreign, name, title)
 
 
 def drift_histograms(reference: Any, new: Any, name: str = "predictive entropy", ax: Any = None) -> Figure:
@@ -71,11 +67,16 @@ def drift_histograms(reference: Any, new: Any, name: str = "predictive entropy",
     ['reference', 'today']
     """
     known = finite_array("reference", reference, "[N]")
-    several = new if isinstance(new, dict) else {"new data": new}
+    arrays = _datasets("new", new, "new data")
+    return _of_densities(new_axes(ax), ("reference", known), arrays, name, "Reference and new data")
+
+
+def _datasets(argument: str, values: Any, label: str) -> dict[str, np.ndarray]:
+    """Returns the arrays of an argument by name: those of a dictionary, or one with this label."""
+    several = values if isinstance(values, dict) else {label: values}
     if not several:
-        raise ValueError(f"At least one dataset is required. Received: new={new}")
-    arrays = {label: finite_array("new", values, "[K]") for label, values in several.items()}
-    return _of_densities(new_axes(ax), {"reference": known}, arrays, name, "Reference and new data")
+        raise ValueError(f"At least one dataset is required. Received: {argument}={values}")
+    return {label: finite_array(argument, each, "[K]") for label, each in several.items()}
 
 
 def _auroc(known: np.ndarray, foreign: np.ndarray) -> float:
@@ -85,11 +86,11 @@ def _auroc(known: np.ndarray, foreign: np.ndarray) -> float:
 
 
 def _of_densities(
-    ax: Any, known: dict[str, np.ndarray], foreign: dict[str, np.ndarray], name: str, title: str
+    ax: Any, known: tuple[str, np.ndarray], foreign: dict[str, np.ndarray], name: str, title: str
 ) -> Figure:
-    edges = np.histogram_bin_edges(np.concatenate([*known.values(), *foreign.values()]), 30)
-    for label, values in known.items():
-        ax.stairs(np.histogram(values, edges, density=True)[0], edges, fill=True, color="0.8", label=label)
+    label, values = known
+    edges = np.histogram_bin_edges(np.concatenate([values, *foreign.values()]), 30)
+    ax.stairs(np.histogram(values, edges, density=True)[0], edges, fill=True, color="0.8", label=label)
     for number, (label, values) in enumerate(foreign.items()):
         ax.stairs(
             np.histogram(values, edges, density=True)[0],
